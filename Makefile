@@ -1,0 +1,45 @@
+# Two commands do it all on a fresh machine with Python >= 3.11:
+#   make demo   generated chest CT through every stage, ends with runs/demo/report.html
+#   make test   the tests
+# make setup JAX=cpu|cuda13|cuda12|tpu  installs only; make check  the form; make clean  removes .venv and runs/demo.
+PYTHON ?= python3
+JAX ?= cpu
+VENV ?= .venv
+WORKDIR ?= runs/demo
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-$(JAX)
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet
+EXTRA := $(if $(filter cpu,$(JAX)),,"jax[$(JAX)]==$(shell sed -n 's/^jax==\([^ ]*\).*/\1/p' requirements.txt)")
+
+# $(call step,title,command,remedy): run a step of the set-up; when it fails, say which one and what to do.
+define step
+	@echo "[setup] $(1)"
+	@$(2) || { echo "" >&2; echo "Set-up failed at step: $(1)." >&2; echo "What to do: $(3)" >&2; exit 1; }
+endef
+
+.PHONY: demo test setup check clean
+
+demo: $(STAMP)
+	$(PY) -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=$(WORKDIR)
+
+test: $(STAMP)
+	$(PY) -m pytest
+
+check: $(STAMP)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt requirements-build.txt constraints.txt
+	$(if $(filter cpu cuda12 cuda13 tpu,$(JAX)),,$(error JAX=$(JAX) is unknown; choose one of cpu, cuda12, cuda13, tpu))
+	$(call step,1/4 Python >= 3.11,$(PYTHON) -c 'import sys; print(sys.version); sys.exit(sys.version_info < (3, 11))',install Python 3.11 or newer and name it: make setup PYTHON=python3.12)
+	$(call step,2/4 virtual environment in $(VENV),$(PYTHON) -m venv $(VENV),install the venv module (Debian: apt-get install python3-venv) and delete $(VENV) before the next try)
+	$(call step,3/4 build tools of pyradiomics,$(PIP) -r requirements-build.txt,check the network and the package index (pip config list); then run the same command again)
+	$(call step,4/4 packages of requirements.txt for JAX on $(JAX),$(PIP) --no-build-isolation -r requirements.txt -c constraints.txt $(EXTRA),if pyradiomics did not build: install a C compiler and the Python headers (Debian: apt-get install build-essential python3-dev); otherwise check the network and free disk space; then run the same command again)
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+	@echo "[setup] done: $(PY)"
+
+clean:
+	rm -rf $(VENV) runs/demo

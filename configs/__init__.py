@@ -1,0 +1,1 @@
+"""Configs: data only; `--config=configs/FILE.py:VARIANT` names a run for good."""

@@ -1,0 +1,93 @@
+"""What we hold to be right at full size (352x352, GPU or TPU); the dataset configs start from it.
+
+REFERENCE numbers of the paper, where it states them, are in the comments; where we differ, the reason is there too.
+"""
+
+import ml_collections
+
+from configs.losses import losses
+
+LIGHT = {"brightness": 0.1, "contrast": 0.2, "gamma": 0.3}
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The whole config tree."""
+    pretrain = {
+        "batch_size": 16,
+        # [kind, epochs]; the paper: 200, 200, then 100 / 100 alternating to 2000 in all.
+        "phases": [["inpaint_random", 200], ["coach", 200], *[["inpaint_coach", 100], ["coach", 100]] * 8],
+        "coach": {"width": 1.0},
+        "options": {"keep_ratio": 0.75, "reconstruction_weight": 0.99, "context_weight": 0.01, "kl_weight": 1e-6},
+        "inpainter_optimizer": {
+            "name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "clip_value": 0.5,
+            "schedule": "steps", "epochs": [40, 80, 90], "factor": 0.1,
+        },
+        "coach_optimizer": {"name": "adam", "learning_rate": 1e-5},
+        "augmentation": {"flip": True, "quarter_turns": True, "scale": (0.36, 1.0)},
+        "num_examples": 4,
+        "log_every": 20,
+    }  # fmt: skip
+    train = {
+        "epochs": 500,
+        "batch_size": 16,
+        "augmentation": {"flip": True, "quarter_turns": True, "scale": (0.8, 1.0), **LIGHT},
+        "validate_every_epochs": 10,
+        "log_every": 20,
+    }
+    return ml_collections.ConfigDict(
+        {
+            "name": "recommended",
+            "seed": 0,
+            "save_every_s": 600.0,
+            "data": {
+                "name": "",
+                "config": "",
+                "image_size": 352,
+                "normalisation": {"mean": 0.45, "std": 0.27},
+                "splits": {"seed": 0, "fractions": {"train": 0.7, "val": 0.1, "test": 0.2}},
+                "pretrain_holdout": 0.1,
+            },
+            "single": {
+                "model": {"name": "infnet", "options": {"backbone": "resnet50", "width": 1.0}},
+                "pretrain": pretrain,
+                "train": {
+                    **train,
+                    "losses": losses("weighted_iou_bce"),
+                    # Differs from the paper: the rate falls to 0 along a cosine, where the paper keeps it constant.
+                    "optimizer": {"name": "adam", "learning_rate": 1e-4, "schedule": "cosine", "clip_value": 0.5},
+                },
+            },
+            "multi": {
+                "model": {"name": "multi_ssinfnet", "options": {"width": 1.0}},
+                "prior_source": "predicted",
+                "pretrain": pretrain,
+                "train": {
+                    **train,
+                    "losses": losses("focal"),
+                    "optimizer": {
+                        "name": "sgd", "learning_rate": 0.01, "momentum": 0.7, "schedule": "cosine",
+                        "lookahead": {"k": 5, "alpha": 0.5},
+                    },
+                },
+            },
+            "phenotypes": {"by_patient": "slice_mean"},
+            "mediation": {
+                "exposures": ["age", "gender", "underlying"],
+                "mediators": "^(ggo|consolidation|lesion)_",
+                "alpha": 0.05,
+                "max_correlation": 0.8,
+                "prefer": ["PixelSurface", "Entropy", "Imc1"],
+            },
+        }
+    )  # fmt: skip
+
+
+def choose(variants: dict, variant: str | None, file: str):
+    """The entry of a table of variants.
+
+    Raises: ValueError for an unknown variant, with the choices.
+    """
+    name = variant or next(iter(variants))
+    if name not in variants:
+        raise ValueError(f"Unknown variant {name!r} of {file}; choose one of {', '.join(variants)}.")
+    return name, variants[name]

@@ -1,0 +1,54 @@
+"""Flags that all programs share, and how they begin."""
+
+import os
+import pathlib
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from ssinfnet_jax import rundir
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and variant, e.g. configs/ct_phantom.py:demo.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; the same command goes on where it was stopped.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the dataset's source files, for datasets that need one.")
+_CACHE_DIR = flags.DEFINE_string(
+    "compilation_cache_dir", "~/.cache/ssinfnet_jax/xla", "Where compiled programs are kept; empty: nowhere."
+)
+
+
+def data_dir() -> str | None:
+    """The value of --data_dir."""
+    return _DATA_DIR.value
+
+
+def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:
+    """Parses the flags and calls `main(config, run folder)`; a user's mistake ends with one clear line."""
+
+    def with_run(argv: Sequence[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+        if _CACHE_DIR.value:
+            jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE_DIR.value))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        logging.set_verbosity(logging.INFO)
+        # Libraries log their inner life at INFO; ours is what a user wants to read.
+        logging.get_absl_handler().addFilter(
+            lambda record: record.levelno >= logging.converter.STANDARD_WARNING or "ssinfnet_jax" in record.pathname
+        )
+        config = _CONFIG.value.to_dict()
+        try:
+            main(config, rundir.open_run(_WORKDIR.value, config))
+        except (ValueError, OSError, FloatingPointError) as error:
+            # One line for the user; the whole story where a developer finds it.
+            log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
+            log.write_text(traceback.format_exc())
+            sys.exit(f"Error: {error}\n(Traceback: {log})")
+
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(with_run)

@@ -1,0 +1,1 @@
+"""COVID-19 lesions in chest CT: self-supervised segmentation, phenotypes and mediation analysis, in JAX."""

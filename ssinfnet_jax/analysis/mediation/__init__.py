@@ -1,0 +1,19 @@
+"""Mediation analysis: mediators one at a time, the choice among correlated ones, all in one path model."""
+
+from ssinfnet_jax.analysis.mediation.adjust import adjust
+from ssinfnet_jax.analysis.mediation.correlation_filter import Filtered, correlation_filter
+from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
+from ssinfnet_jax.analysis.mediation.procedure import CAVEAT, Analysis, analyse
+from ssinfnet_jax.analysis.mediation.univariate import univariate
+
+__all__ = [
+    "CAVEAT",
+    "Analysis",
+    "Filtered",
+    "Multiple",
+    "adjust",
+    "analyse",
+    "correlation_filter",
+    "multiple",
+    "univariate",
+]

@@ -1,0 +1,194 @@
+"""Several exposures and mediators in one path model: what acts through which, the others held fixed."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from scipy import stats
+
+from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation.path_model import PathModel, fit_measures
+
+_COLLINEAR = 1e-10
+_ESTIMATES = ["lhs", "op", "rhs", "label", "est", "se", "z", "p", "std"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Multiple:
+    """A fitted path model.
+
+    Attributes:
+      estimates: rows as lavaan lists them, with columns lhs, op, rhs, label, est, se, z, p, std (std.all):
+        "~" paths, labelled a<mediator><exposure>, c<exposure>, b<mediator> by numbers from 1 (with "_"
+        between them if there are more than nine); "~~" variances and covariances, where those of the
+        exposures are fixed at the sample's (se 0, no test); ":=" defined effects, i<mediator><exposure> = ab,
+        ind_<exposure> their sum, tot_<exposure> = c + ind.
+      fit: chisq, df, pvalue, cfi, tli, rmsea, srmr, aic, bic, logl, npar, ntotal.
+      total_effects: the regression of the outcome on the exposures alone, a model of its own (ordinary least
+        squares, t tests): exposure, est, se, t, p, std.
+      exposures: exposure -> its mediators.  outcome: name.  num_dropped: rows left out for a missing value.
+    """
+
+    estimates: pd.DataFrame
+    fit: dict[str, float]
+    total_effects: pd.DataFrame
+    exposures: dict[str, list[str]]
+    outcome: str
+    num_dropped: int
+
+
+def multiple(table: pd.DataFrame, exposures: Mapping[str, Sequence[str]], outcome: str = "severity") -> Multiple:
+    """Fits m_k = sum_j a_kj x_j + e_k, y = sum_j c_j x_j + sum_k b_k m_k + e by maximum likelihood.
+
+    Residuals are uncorrelated, also between mediators; exposures are fixed and may correlate. For such a
+    recursive model the ML estimates are those of ordinary regression, equation by equation. Standard errors
+    are those of the expected information: cov = s^2 / n inv(Sigma_zz) for an equation with regressors z and
+    residual variance s^2, where Sigma is the covariance that the model implies (between mediators it is not
+    the sample's), and var s^2 = 2 s^4 / n; those of defined effects follow by the delta method.
+
+    With F = log|Sigma| + tr(S inv(Sigma)) - log|S| - p: chisq = n F. The baseline of CFI and TLI has
+    variances only, and the exposures' covariances. SRMR is over all p (p + 1) / 2 moments; logl is given the
+    exposures.
+
+    Args:
+      table: one row per patient; rows with a missing value in any of the model's columns are left out.
+      exposures: {exposure: [its mediators]}, in the order of the paths; an exposure with an empty list has a
+        direct path only (a covariate of the outcome). A mediator may belong to several exposures.
+      outcome: name of the outcome.
+    Returns: Multiple.
+    Raises: ValueError for no mediator, missing, non-numeric, infinite or constant columns, collinear columns
+      (they are named), or not more complete rows than variables.
+    Source: the paper, eq. 15; Bollen 1989, Structural Equations with Latent Variables, chapter 4; lavaan's
+      `sem()`.
+    """
+    exposures = {exposure: list(mediators) for exposure, mediators in exposures.items()}
+    parents = _parents(exposures)
+    if not parents:
+        raise ValueError("No exposure has a mediator; a path model needs at least one.")
+    names = [*exposures, *parents, outcome]
+    data = columns.numeric(table, names)
+    complete = data.dropna()
+    correlations, sd = _moments(complete, names)
+    model = PathModel(correlations, len(complete), parents | {outcome: [*exposures, *parents]}, list(exposures))
+    return Multiple(
+        estimates=_estimates(model, sd, exposures, outcome),
+        fit=fit_measures(model, sd),
+        total_effects=_total_effects(complete, list(exposures), outcome),
+        exposures=exposures,
+        outcome=outcome,
+        num_dropped=len(data) - len(complete),
+    )
+
+
+def _parents(exposures: dict[str, list[str]]) -> dict[str, list[str]]:
+    """mediator -> its exposures, in order of first mention."""
+    for exposure, mediators in exposures.items():
+        if len(set(mediators)) < len(mediators):
+            raise ValueError(f"A mediator of {exposure!r} is named twice: {mediators}.")
+    mediators = dict.fromkeys(itertools.chain.from_iterable(exposures.values()))
+    return {m: [exposure for exposure, its in exposures.items() if m in its] for m in mediators}
+
+
+def _moments(data: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
+    """Correlations and standard deviations (divisor n); checks that a model can be fitted to them."""
+    if len(data) <= len(names):
+        raise ValueError(
+            f"{len(data)} complete rows for {len(names)} variables; use fewer mediators, or mediators with fewer gaps."
+        )
+    infinite = [name for name in names if np.isinf(data[name]).any()]
+    if infinite:
+        raise ValueError(f"Infinite values in {infinite}; drop or correct them.")
+    sd = data.std(ddof=0)
+    constant = [name for name in names if sd[name] <= 1e-10 * abs(data[name].mean())]
+    if constant:
+        raise ValueError(f"Constant in the complete rows: {constant}; leave them out.")
+    z = (data - data.mean()) / sd
+    r = z.T @ z / len(data)
+    if np.linalg.eigvalsh(r).min() < _COLLINEAR:
+        pairs = r.abs().where(np.triu(np.ones(r.shape, bool), 1)).stack()
+        first, second = pairs.idxmax()
+        raise ValueError(
+            f"The variables are collinear; the closest pair is {first} and {second} "
+            f"(|r| = {pairs.max():.6f}). Filter correlated mediators first."
+        )
+    return r, sd
+
+
+def _estimates(model: PathModel, sd: pd.Series, exposures: dict[str, list[str]], outcome: str) -> pd.DataFrame:
+    labels = _labels(model, exposures, outcome)
+    covariance = model.covariance()
+    implied_sd = pd.Series(np.sqrt(np.diag(model.implied)), model.implied.index)
+    rows = []
+    for (left, right), label in labels.items():
+        scale = sd[left] / sd[right]
+        path, key = model.paths.loc[left, right], (left, right)
+        se = np.sqrt(covariance.loc[key, key])
+        rows.append((left, "~", right, label, path * scale, se * scale, path * implied_sd[right] / implied_sd[left]))
+    for left in model.equations:
+        variance = model.residual.loc[left, left]
+        scale = sd[left] ** 2
+        se = variance * np.sqrt(2 / model.n)
+        rows.append((left, "~~", left, "", variance * scale, se * scale, variance / model.implied.loc[left, left]))
+    for left, right in itertools.combinations_with_replacement(model.fixed, 2):
+        r = model.r.loc[left, right]
+        rows.append((left, "~~", right, "", r * sd[left] * sd[right], 0.0, r))
+    rows += _defined(model, labels, covariance, sd, exposures, outcome, implied_sd[outcome])
+    estimates = pd.DataFrame(rows, columns=["lhs", "op", "rhs", "label", "est", "se", "std"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimates["z"] = np.where(estimates["se"] > 0, estimates["est"] / estimates["se"], np.nan)
+    estimates["p"] = 2 * stats.norm.sf(estimates["z"].abs())
+    return estimates[_ESTIMATES]
+
+
+def _labels(model: PathModel, exposures: dict[str, list[str]], outcome: str) -> dict[tuple[str, str], str]:
+    """(left, right) -> label, in lavaan's order: the mediators' equations, then the outcome's."""
+    mediators = [left for left in model.equations if left != outcome]
+    joint = "_" if max(len(mediators), len(exposures)) > 9 else ""
+    x = {name: j for j, name in enumerate(exposures, 1)}
+    labels = {}
+    for k, mediator in enumerate(mediators, 1):
+        labels |= {(mediator, name): f"a{k}{joint}{x[name]}" for name in model.equations[mediator]}
+    labels |= {(outcome, name): f"c{j}" for name, j in x.items()}
+    return labels | {(outcome, mediator): f"b{k}" for k, mediator in enumerate(mediators, 1)}
+
+
+def _defined(model, labels, covariance, sd, exposures, outcome, outcome_sd) -> list[tuple]:
+    """Specific, total indirect and total effects: value, gradient with respect to the paths, delta method."""
+    rows, totals = [], []
+    sums = {exposure: (0.0, pd.Series(0.0, covariance.index), []) for exposure in exposures}
+    for (mediator, exposure), a_label in labels.items():
+        if mediator == outcome:
+            continue
+        a, b = model.paths.loc[mediator, exposure], model.paths.loc[outcome, mediator]
+        gradient = pd.Series(0.0, covariance.index)
+        gradient[(mediator, exposure)], gradient[(outcome, mediator)] = b, a
+        label = f"i{a_label[1:]}"
+        formula = f"{a_label}*{labels[outcome, mediator]}"
+        rows.append((label, formula, exposure, a * b, gradient))
+        value, total_gradient, terms = sums[exposure]
+        sums[exposure] = (value + a * b, total_gradient + gradient, [*terms, formula])
+    for exposure, (value, gradient, terms) in sums.items():
+        if terms:
+            rows.append((f"ind_{exposure}", "+".join(terms), exposure, value, gradient))
+        direct = pd.Series(0.0, covariance.index)
+        direct[(outcome, exposure)] = 1.0
+        c_label = labels[outcome, exposure]
+        formula = f"{c_label}+ind_{exposure}" if terms else c_label
+        total = model.paths.loc[outcome, exposure] + value
+        totals.append((f"tot_{exposure}", formula, exposure, total, gradient + direct))
+    result = []
+    for label, formula, exposure, value, gradient in rows + totals:
+        se = np.sqrt(gradient @ covariance @ gradient)
+        scale = sd[outcome] / sd[exposure]
+        result.append((label, ":=", formula, label, value * scale, se * scale, value / outcome_sd))
+    return result
+
+
+def _total_effects(data: pd.DataFrame, exposures: list[str], outcome: str) -> pd.DataFrame:
+    fit = sm.OLS(data[outcome], sm.add_constant(data[exposures], has_constant="add")).fit()
+    table = pd.DataFrame({"est": fit.params, "se": fit.bse, "t": fit.tvalues, "p": fit.pvalues}).loc[exposures]
+    table["std"] = table["est"] * data[exposures].std() / data[outcome].std()
+    return table.rename_axis("exposure").reset_index()

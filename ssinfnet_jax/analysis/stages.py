@@ -1,0 +1,108 @@
+"""Stages `phenotypes` and `mediate` of a run: from the cohort's label maps to the mediation tables."""
+
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import logging
+from PIL import Image
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.analysis import mediation, severity
+from ssinfnet_jax.analysis import phenotypes as radiomics
+from ssinfnet_jax.data import datasets, prepare
+
+
+def phenotypes(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+    """Writes `slices.csv` and `patients.csv`: phenotypes of the segmented cohort, per slice and per patient.
+
+    Returns: None, or the reason why there is nothing to measure.
+    """
+    segmented = run_dir.require("segment_cohort")
+    if run_dir.was_skipped("segment_cohort"):
+        return "no cohort was segmented"
+    dataset, table = prepare.load(config, run_dir)
+    summary = pd.read_csv(segmented / "summary.csv", dtype={"slice_id": str, "patient_id": str})
+    position_of = dict(zip(table["slice_id"], range(len(table)), strict=True))
+    directory = run_dir.stage("phenotypes")
+    items = _Items(summary, dataset.records, position_of, segmented / "masks")
+    slices = radiomics.table(items, parts_dir=directory / "parts", provenance={"masks": "segment_cohort"})
+    failed = slices[slices["error"] != ""]
+    if len(failed):
+        logging.warning("%d slices have no phenotypes; the first: %s", len(failed), failed["error"].iloc[0])
+    slices.to_csv(directory / "slices.csv", index=False)
+    patients = radiomics.by_patient(slices, config["phenotypes"]["by_patient"])
+    patients.to_csv(directory / "patients.csv", index=False)
+    return None
+
+
+def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+    """Writes the mediation analysis of the cohort: `table.csv` that it started from, its tables, and `truth.csv`.
+
+    Returns: None, or the reason why there is nothing to analyse.
+    """
+    folder = run_dir.require("phenotypes")
+    if run_dir.was_skipped("phenotypes"):
+        return "there are no phenotypes of a cohort with a clinical table"
+    options = config["mediation"]
+    _, slices = prepare.load(config, run_dir)
+    patients = pd.read_csv(folder / "patients.csv", dtype={"patient_id": str})
+    table = patients.merge(clinical_table(slices), on="patient_id", validate="one_to_one")
+    analysis = mediation.analyse(
+        table,
+        exposures=options["exposures"],
+        mediators=options["mediators"],
+        threshold=options["max_correlation"],
+        prefer=options["prefer"],
+        alpha=options["alpha"],
+    )
+    directory = run_dir.stage("mediate")
+    table.to_csv(directory / "table.csv", index=False)
+    analysis.write(directory)
+    truth = datasets.truth(config["data"]["name"])
+    if truth:
+        found = compare_with_truth(analysis.univariate, truth)
+        found.to_csv(directory / "truth.csv", index=False)
+        logging.info("Mediators that the generator put in:\n%s", found.to_string(index=False))
+    logging.info("Mediation: %s", analysis.reason or f"selected {analysis.selected}")
+    return None
+
+
+def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:
+    """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1)."""
+    cohort = slices[slices["split"] == "cohort"].drop_duplicates("patient_id")
+    table = cohort[["patient_id", "age", "gender", "underlying"]].reset_index(drop=True)
+    return table.assign(severity=severity.binarize(cohort["severity_level"]).to_numpy())
+
+
+def compare_with_truth(univariate: pd.DataFrame, truth: list[Mapping[str, Any]]) -> pd.DataFrame:
+    """What the analysis says of the pairs whose truth is known.
+
+    Args:
+      univariate: result of `mediation.univariate`.
+      truth: {"exposure", "phenotype", "mediates"} per pair.
+    Returns: exposure, mediator, expected ("mediator" | "null"), found (bool), indirect_p_adj.
+    """
+    pairs = pd.DataFrame(truth).rename(columns={"phenotype": "mediator"})
+    pairs["expected"] = np.where(pairs["mediates"], "mediator", "null")
+    merged = pairs[["exposure", "mediator", "expected"]].merge(univariate, on=["exposure", "mediator"], how="left")
+    merged["found"] = merged["is_mediator"].fillna(False).astype(bool)
+    return merged[["exposure", "mediator", "expected", "found", "indirect_std", "indirect_p_adj"]]
+
+
+class _Items:
+    """(slice_id, patient_id, (image, classes)) of every segmented slice, read when it is asked for."""
+
+    def __init__(self, summary: pd.DataFrame, records, position_of: Mapping[str, int], masks: pathlib.Path):
+        self._summary, self._records, self._position_of, self._masks = summary, records, position_of, masks
+
+    def __len__(self) -> int:
+        return len(self._summary)
+
+    def __iter__(self) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
+        for row in self._summary.itertuples():
+            record = self._records[self._position_of[row.slice_id]]
+            with Image.open(self._masks / row.mask) as mask:
+                yield row.slice_id, row.patient_id, (record["image"], np.array(mask))

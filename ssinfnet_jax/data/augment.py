@@ -1,0 +1,166 @@
+"""Augmentation on the device, inside the jitted step: slice, labels and prior are moved together.
+
+Every geometric change here keeps rows rows and columns columns (or swaps the two), so that it is a choice of source
+coordinates per row and per column: images are interpolated by two products with band matrices, labels gathered at
+the nearest pixel.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+INTERPOLATED = ("image", "prior")  # bilinear; everything else that is [H,W] is a label: nearest neighbour
+
+
+class Options(NamedTuple):
+    """What may happen to a slice; the defaults change nothing.
+
+    Attributes:
+      flip: left-right and up-down, each with probability 1/2.
+      quarter_turns: rotation by a random multiple of 90 degrees.
+      scale: (low, high), side of the region that is cut out and enlarged, as a fraction of the slice, drawn per axis
+        with at most 10 % between the axes; above 1 the slice shrinks and is padded with its border.
+      cutout_probability: how often a rectangle is blackened (and its labels emptied).
+      cutout_size: its largest side, as a fraction of the slice.
+      brightness, contrast: largest shift, and largest relative change around the slice's mean.
+      gamma: largest |log| of the exponent.
+      noise: largest standard deviation of added normal noise.
+    """
+
+    flip: bool = False
+    quarter_turns: bool = False
+    scale: tuple[float, float] = (1.0, 1.0)
+    cutout_probability: float = 0.0
+    cutout_size: float = 0.5
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+    noise: float = 0.0
+
+
+def make_options(table: Mapping[str, Any]) -> Options:
+    """Options from a config table.
+
+    Raises: ValueError for an unknown name or a scale that is not 0 < low <= high.
+    """
+    unknown = sorted(set(table) - set(Options._fields))
+    if unknown:
+        raise ValueError(f"Unknown augmentation {', '.join(unknown)}; choose from {', '.join(Options._fields)}.")
+    options = Options(**{**table, "scale": tuple(table.get("scale", (1.0, 1.0)))})
+    if not 0 < options.scale[0] <= options.scale[1]:
+        raise ValueError(f"Augmentation 'scale' must be 0 < low <= high, found {options.scale}.")
+    return options
+
+
+# What is drawn per slice, uniform in [0, 1): one table of draws compiles much faster than a call for each.
+_DRAWS = (
+    "flip_rows", "flip_columns", "swap", "size", "row_aspect", "column_aspect", "row_offset", "column_offset",
+    "cut", "cut_height", "cut_width", "cut_top", "cut_left", "gamma", "contrast", "brightness", "noise",
+)  # fmt: skip
+
+
+def augment(key: jax.Array, batch: Mapping[str, jax.Array], options: Options) -> dict[str, jax.Array]:
+    """Draws one change per slice and applies it to all of its arrays.
+
+    Args:
+      key: PRNG key.
+      batch: `image` and `prior` float32[B,H,W] in [0,1], `lesion`, `classes` int[B,H,W], all square; arrays of other
+        rank pass unchanged.
+      options: see `Options`.
+    Returns: the same keys, shapes and dtypes.
+    """
+    batch = dict(batch)
+    maps = {name: value for name, value in batch.items() if value.ndim == 3}
+    draw_key, noise_key = jax.random.split(key)
+    table = jax.random.uniform(draw_key, (len(_DRAWS), batch["image"].shape[0]))
+    draws = dict(zip(_DRAWS, table, strict=True))
+    batch.update(jax.vmap(lambda one, drawn: _augment_one(one, drawn, options))(maps, draws))
+    if options.noise:
+        deviation = options.noise * draws["noise"][:, None, None]
+        noisy = batch["image"] + deviation * jax.random.normal(noise_key, batch["image"].shape)
+        batch["image"] = jnp.clip(noisy, 0, 1)
+    return batch
+
+
+def edge(lesion: jax.Array) -> jax.Array:
+    """The lesion's contour: its pixels with a 4-neighbour outside, and those neighbours. [B,H,W] {0,1} -> the same."""
+    padded = jnp.pad(lesion, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = (padded[:, :-2, 1:-1], padded[:, 2:, 1:-1])
+    neighbours = (*rows, padded[:, 1:-1, :-2], padded[:, 1:-1, 2:])
+    changes = jnp.zeros_like(lesion, bool)
+    for neighbour in neighbours:
+        changes |= neighbour != lesion
+    return changes.astype(lesion.dtype)
+
+
+def _augment_one(maps: dict[str, jax.Array], drawn: dict[str, jax.Array], options: Options) -> dict[str, jax.Array]:
+    height, width = maps["image"].shape
+    rows, columns, swap = _coordinates(drawn, height, width, options)
+    row_matrix, column_matrix = _linear(rows, height), _linear(columns, width)
+    row_index = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
+    column_index = jnp.clip(jnp.round(columns), 0, width - 1).astype(jnp.int32)
+    moved = {}
+    for name, value in maps.items():
+        value = jnp.where(swap, value.T, value)
+        if name in INTERPOLATED:
+            moved[name] = (row_matrix @ value @ column_matrix.T).astype(value.dtype)
+        else:
+            moved[name] = value[row_index][:, column_index]
+    moved["image"] = _relight(drawn, moved["image"], options)
+    if options.cutout_probability:
+        inside = _outside_cutout(drawn, height, width, options)
+        moved = {name: value * inside.astype(value.dtype) for name, value in moved.items()}
+    return moved
+
+
+def _coordinates(drawn, height, width, options):
+    """Source coordinate of every row and column, and whether the two axes are swapped first."""
+    flip_rows, flip_columns, swap = (drawn[name] < 0.5 for name in ("flip_rows", "flip_columns", "swap"))
+    if not options.quarter_turns:
+        swap = jnp.asarray(False)
+    if not options.flip:  # a turn by 0, 90, 180 or 270 degrees: one flip follows from the other and the swap
+        flip_columns = flip_columns & options.quarter_turns
+        flip_rows = flip_columns ^ swap
+    low, high = options.scale
+    size = low + (high - low) * drawn["size"]
+    spread = 0.1 if high > low else 0.0
+    coordinates = []
+    for axis, length, flipped in (("row", height, flip_rows), ("column", width, flip_columns)):
+        side = jnp.clip(size * (1 + spread * (drawn[f"{axis}_aspect"] - 0.5)), low, high)
+        offset = drawn[f"{axis}_offset"] * (1 - side)
+        position = (jnp.arange(length) + 0.5) / length
+        position = jnp.where(flipped, 1 - position, position)
+        coordinates.append((offset + position * side) * length - 0.5)
+    return coordinates[0], coordinates[1], swap
+
+
+def _linear(coordinate: jax.Array, length: int) -> jax.Array:
+    """Matrix of linear interpolation at `coordinate` (clamped to the border): float32[len(coordinate), length]."""
+    coordinate = jnp.clip(coordinate, 0, length - 1)
+    return jnp.maximum(1 - jnp.abs(coordinate[:, None] - jnp.arange(length)[None, :]), 0)
+
+
+def _outside_cutout(drawn, height, width, options) -> jax.Array:
+    """Bool[H,W], False inside the blackened rectangle."""
+    cut = drawn["cut"] < options.cutout_probability
+    for_each = []
+    for side, start, length in (("cut_height", "cut_top", height), ("cut_width", "cut_left", width)):
+        size = options.cutout_size * drawn[side]
+        position = jnp.arange(length) / length - drawn[start] * (1 - size)
+        for_each.append((position >= 0) & (position < size))
+    return ~(cut & for_each[0][:, None] & for_each[1][None, :])
+
+
+def _relight(drawn, image, options) -> jax.Array:
+    """Gamma, contrast and brightness, clipped to [0, 1]."""
+
+    def around_zero(name):
+        return getattr(options, name) * (2 * drawn[name] - 1)
+
+    if options.gamma:
+        image = jnp.power(jnp.clip(image, 1e-6, 1), jnp.exp(around_zero("gamma")))
+    if options.contrast or options.brightness:
+        image = (image - image.mean()) * (1 + around_zero("contrast")) + image.mean() + around_zero("brightness")
+    return jnp.clip(image, 0, 1)

@@ -1,0 +1,170 @@
+"""CT images as the networks see them: 8-bit grey, lung window.
+
+Hounsfield units come from NIfTI (here) or DICOM (inference); PNG and JPG are windowed already by whoever
+exported them.
+"""
+
+import os
+import zlib
+
+import nibabel as nib
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+# Level -450, width 1400. Air, lung, ground glass, consolidation and soft tissue (<= 100 HU) are all
+# unclipped, so that the two lesion classes stay apart; only bone and contrast medium saturate. Of the
+# customary lung windows it is the one that puts lung (-860 HU) at 53 and soft tissue (45 HU) at 218 of 255,
+# within the quartiles measured on the 50 labeled slices of the public COVID-SemiSeg set (35-53 and 205-226),
+# which its images were exported with.
+LOW_HU = -1150.0
+HIGH_HU = 250.0
+
+# Channels of a grey JPG stored as colour differ by rounding only; a drawing in colour differs by far more.
+_GREY_TOLERANCE = 16
+
+
+def window_hu(ct_hu: np.ndarray, low: float = LOW_HU, high: float = HIGH_HU) -> np.ndarray:
+    """Maps Hounsfield units to grey: round(255 (ct_hu - low) / (high - low)), clipped to [0, 255].
+
+    Args:
+      ct_hu: number[...], Hounsfield units.
+      low: shown as 0, HU.  high: shown as 255, HU.
+
+    Returns: uint8[...], shape of `ct_hu`.
+    Raises: ValueError for low >= high or values that are not finite.
+    """
+    if not low < high:
+        raise ValueError(f"A window needs low < high; got low={low}, high={high} HU.")
+    ct_hu = np.asarray(ct_hu, dtype=np.float32)
+    if not np.isfinite(ct_hu).all():
+        raise ValueError("CT values must be finite; found NaN or infinity. Replace padding by air (-1000 HU) first.")
+    return np.clip(np.rint((ct_hu - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
+
+
+def open_image(path: str | os.PathLike) -> Image.Image:
+    """Opens and fully decodes an image file, so that a truncated one is found here.
+
+    Returns: the decoded Pillow image, in the mode of the file.
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: not an image, or truncated; names the file and the remedy.
+    """
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"Image file {os.fspath(path)} does not exist; check the dataset folder.") from None
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{os.fspath(path)} is not an image that can be read; expected PNG or JPG. Replace or remove it."
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"Image file {os.fspath(path)} is truncated or damaged ({error}); copy or download it again."
+        ) from error
+    return image
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads a windowed CT slice from PNG or JPG; grey, or grey stored as colour.
+
+    Returns: uint8[H, W]; row 0 is the first row of the file, nothing is rotated or mirrored.
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: not an image, truncated, not 8-bit, or in real colour; names the file.
+    """
+    image = open_image(path)
+    if image.mode == "L":
+        return np.array(image)
+    if image.mode not in ("LA", "P", "RGB", "RGBA"):
+        raise ValueError(
+            f"{os.fspath(path)} has Pillow mode {image.mode!r}; a CT slice must be 8-bit grey (L) or grey "
+            "as RGB. Window deeper data with ssinfnet_jax.data.ct.window_hu and save it as 8-bit PNG."
+        )
+    colour = np.array(image.convert("RGB")).astype(np.int16)
+    spread = int((colour.max(axis=-1) - colour.min(axis=-1)).max())
+    if spread > _GREY_TOLERANCE:
+        raise ValueError(
+            f"{os.fspath(path)} is in colour: channels differ by up to {spread} grey levels, at most "
+            f"{_GREY_TOLERANCE} are taken as grey. Export the slice without overlays, or convert it to grey."
+        )
+    return np.rint(colour.mean(axis=-1)).astype(np.uint8)
+
+
+def to_grey(volume: np.ndarray, source: str) -> tuple[np.ndarray, str]:
+    """Recognises the intensities of a chest CT volume by its range and maps them to windowed 8-bit grey.
+
+    A chest CT in HU holds air, hence values below -500; a windowed export holds 0..255, or 0..1.
+
+    Args:
+      volume: number[...], as read.
+      source: file name for the error message.
+
+    Returns: (uint8[...], name of the rule).
+    Raises: ValueError for any other range; names the file, the range, the rules and the remedy.
+    """
+    low, high = float(volume.min()), float(volume.max())
+    if low <= -500:
+        return window_hu(volume), f"HU, windowed to [{LOW_HU:g}, {HIGH_HU:g}]"
+    if low >= 0 and 1 < high <= 255:
+        return np.rint(volume).astype(np.uint8), "windowed already, 0..255"
+    if low >= 0 and 0 < high <= 1:
+        return np.rint(volume * 255).astype(np.uint8), "windowed already, 0..1"
+    raise ValueError(
+        f"{source} holds values from {low:g} to {high:g}: neither HU of a chest CT (air, below -500) "
+        "nor grey (0..255 or 0..1). Apply the rescale slope and intercept of the scanner, then try again."
+    )
+
+
+def read_nifti(path: str | os.PathLike) -> np.ndarray:
+    """Reads a NIfTI volume as a stack of axial slices in the radiologist's view.
+
+    The voxel axes are flipped and permuted (never resampled) to the closest anatomical axes, so the result
+    does not depend on how the file stores them: slice 0 is the lowest (inferior to superior), row 0 is
+    anterior, column 0 is the patient's right. A file without orientation (qform and sform codes both 0) is
+    taken by its header's default affine, as nibabel does. A 2-D file gives one slice.
+
+    Returns: float32[num_slices, H, W], with the file's scaling (slope, intercept) applied: HU for a CT.
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: not NIfTI, truncated, or not 2-D or 3-D; names the file.
+    """
+    volume, to_lps = _open_nifti(path)
+    try:
+        voxels = np.asarray(volume.dataobj, dtype=np.float32).reshape(_shape_3d(volume, path))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{os.fspath(path)} is truncated or damaged ({error}); copy or download it again.") from error
+    return np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps).transpose(2, 1, 0))
+
+
+def nifti_layout(path: str | os.PathLike) -> tuple[tuple[int, int, int], str]:
+    """Shape (num_slices, H, W) that `read_nifti` will give, and the stored orientation such as "LPS"."""
+    volume, to_lps = _open_nifti(path)
+    shape = _shape_3d(volume, path)
+    oriented = {int(axis): shape[k] for k, (axis, _) in enumerate(to_lps)}
+    return (oriented[2], oriented[1], oriented[0]), "".join(nib.aff2axcodes(volume.affine))
+
+
+def _open_nifti(path: str | os.PathLike):
+    name = os.fspath(path)
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"NIfTI file {name} does not exist; check the dataset folder.")
+    try:
+        volume = nib.load(name)
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{name} cannot be read as NIfTI ({error}); copy or download it again.") from error
+    stored = nib.orientations.io_orientation(volume.affine)
+    return volume, nib.orientations.ornt_transform(stored, nib.orientations.axcodes2ornt("LPS"))
+
+
+def _shape_3d(volume, path: str | os.PathLike) -> tuple[int, int, int]:
+    shape = tuple(volume.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3:
+        raise ValueError(
+            f"{os.fspath(path)} has shape {shape}; expected one 3-D volume. Split series into single files."
+        )
+    return shape

@@ -1,0 +1,85 @@
+"""Generated chest CT; see the README beside this file."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from ssinfnet_jax.data.datasets import slice_builder
+from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
+
+# Patients of the cohort are numbered from here, so that neither part changes when the other one grows.
+_FIRST_OF_COHORT = 100_000
+
+
+@dataclasses.dataclass(kw_only=True)
+class PhantomConfig(tfds.core.BuilderConfig):
+    """size: pixels a side; num_labeled, num_cohort: patients of the two parts."""
+
+    size: int
+    num_labeled: int
+    num_cohort: int
+    slices_per_patient: int
+    seed: int = 0
+
+
+class Builder(slice_builder.SliceBuilder):
+    """Labeled patients for the networks, and a cohort with clinical columns for the mediation analysis."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    NEEDS_SOURCE = False
+    TRUTH = cohort.TRUTH
+    TRUTH = cohort.TRUTH
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        PhantomConfig(
+            name="demo",
+            description="220 patients, 128x128.",
+            size=128,
+            num_labeled=40,
+            num_cohort=180,
+            slices_per_patient=3,
+        ),
+        PhantomConfig(
+            name="tiny",
+            description="16 patients, 64x64, for tests.",
+            size=64,
+            num_labeled=6,
+            num_cohort=10,
+            slices_per_patient=2,
+        ),
+    ]
+
+    def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
+        """The patients of both parts, drawn one by one from the population."""
+        config = self.builder_config
+        numbers = {
+            "labeled": range(config.num_labeled),
+            "cohort": range(_FIRST_OF_COHORT, _FIRST_OF_COHORT + config.num_cohort),
+        }
+        return [
+            self._slice(part, cohort.sample_patient(config.seed, number), index)
+            for part, of_part in numbers.items()
+            for number in of_part
+            for index in range(config.slices_per_patient)
+        ]
+
+    def _slice(self, part: str, patient: cohort.Patient, index: int) -> slice_builder.Slice:
+        clinical = {name: getattr(patient, name) for name in ("age", "gender", "underlying", "severity_level")}
+        patient_id = f"phantom_{patient.number:06d}"
+        return slice_builder.Slice(
+            slice_id=f"{patient_id}_{index}",
+            patient_id=patient_id,
+            part=part,
+            read=functools.partial(_read, self.builder_config, patient, index, with_labels=part == "labeled"),
+            clinical=clinical if part == "cohort" else {},
+        )
+
+
+def _read(config: PhantomConfig, patient: cohort.Patient, index: int, *, with_labels: bool) -> Mapping[str, np.ndarray]:
+    rendered = generator.render_slice(config.seed, patient, index, config.slices_per_patient, config.size)
+    if not with_labels:
+        return {"image": rendered.image}
+    return {"image": rendered.image, "lesion": rendered.lesion, "classes": rendered.classes}

@@ -1,0 +1,40 @@
+"""From a patient and a slice number to the image and its labels."""
+
+import dataclasses
+
+import numpy as np
+from scipy import ndimage
+
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.data.datasets.ct_phantom import anatomy, cohort, lesions
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """A generated slice: image uint8[size, size], lesion uint8 {0, 1}, classes uint8 {0, 1, 2}."""
+
+    image: np.ndarray
+    lesion: np.ndarray
+    classes: np.ndarray
+
+
+def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int) -> Rendered:
+    """Draws one slice of a patient; depends on the arguments only.
+
+    Args:
+      seed: of the population, as for `cohort.sample_patient`.
+      patient: whose chest it is.
+      index: of the slice, in [0, num_slices), apex to base.
+      num_slices: of the patient.
+      size: pixels a side.
+    """
+    of_patient = np.random.default_rng([seed, patient.number, 1])
+    build = anatomy.Build.sample(of_patient, patient.gender)
+    foci = lesions.Foci.sample(of_patient)
+    rng = np.random.default_rng([seed, patient.number, 2, index])
+    level = float(0.2 + 0.7 * (index + rng.uniform(0.2, 0.8)) / num_slices)
+    healthy = anatomy.draw(build, level, size, rng)
+    hu, classes = lesions.render(healthy, foci, level, dict(patient.properties), rng)
+    grain = ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), 0.6)
+    hu += build.noise_hu * grain / grain.std()
+    return Rendered(image=ct.window_hu(hu), lesion=(classes > 0).astype(np.uint8), classes=classes)

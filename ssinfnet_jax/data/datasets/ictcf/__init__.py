@@ -1,0 +1,1 @@
+"""ICTCF: CT slices of patients with a clinical table."""

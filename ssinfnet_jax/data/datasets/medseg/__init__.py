@@ -1,0 +1,1 @@
+"""MedSeg COVID-19 CT segmentation sets, as NIfTI."""

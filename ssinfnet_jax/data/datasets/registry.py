@@ -1,0 +1,36 @@
+"""The names of the datasets."""
+
+import importlib
+
+# One line adds a dataset: name -> "module:class" of a slice_builder.SliceBuilder, in any package.
+BUILDERS: dict[str, str] = {
+    "ct_phantom": "ssinfnet_jax.data.datasets.ct_phantom.ct_phantom_dataset_builder:Builder",
+    "covid_semiseg": "ssinfnet_jax.data.datasets.covid_semiseg.covid_semiseg_dataset_builder:Builder",
+    "medseg": "ssinfnet_jax.data.datasets.medseg.medseg_dataset_builder:Builder",
+    "ictcf": "ssinfnet_jax.data.datasets.ictcf.ictcf_dataset_builder:Builder",
+}
+
+
+def builder_class(name: str) -> type:
+    """The builder class of a dataset; raises ValueError that lists the choices for an unknown name."""
+    if name not in BUILDERS:
+        raise ValueError(f"Unknown dataset {name!r}; choose one of {', '.join(sorted(BUILDERS))}.")
+    module, _, cls = BUILDERS[name].partition(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+def config_names(name: str) -> list[str]:
+    """The configs of a dataset, the default one first."""
+    return [config.name for config in builder_class(name).BUILDER_CONFIGS]
+
+
+def check_config(name: str, config: str) -> None:
+    """Raises ValueError that lists the choices for an unknown dataset or config."""
+    names = config_names(name)
+    if config not in names:
+        raise ValueError(f"Unknown config {config!r} of dataset {name!r}; choose one of {', '.join(names)}.")
+
+
+def truth(name: str) -> list[dict]:
+    """What generated data were made to show: exposure, phenotype, mediates (bool); empty for real data."""
+    return list(getattr(builder_class(name), "TRUTH", ()))

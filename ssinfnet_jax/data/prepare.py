@@ -1,0 +1,100 @@
+"""Stage `prepare`: the dataset is brought into records, and every slice is given its role."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import logging
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.data import datasets, splits
+
+
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dir: str | None) -> None:
+    """Prepares the dataset of a config below the run folder and writes `prepare/slices.csv`.
+
+    Args:
+      config: `data` is read: {"name", "config", "splits": see `assign_splits`, "pretrain_holdout": fraction}.
+      run_dir: the run folder.
+      source_dir: folder of the source files, for datasets that need one.
+    """
+    data = config["data"]
+    folder = run_dir.path / "data"
+    datasets.prepare(data["name"], data["config"], source_dir=source_dir, prepared_dir=folder)
+    dataset = datasets.load(data["name"], data["config"], prepared_dir=folder)
+    table = assign_splits(dataset.slices, data["splits"], data["pretrain_holdout"])
+    counts = table.groupby("split", sort=False).agg(slices=("slice_id", "size"), patients=("patient_id", "nunique"))
+    logging.info("Slices and patients per split:\n%s", counts.to_string())
+    path = run_dir.stage("prepare") / "slices.csv"
+    partial = path.with_suffix(".partial")
+    table.to_csv(partial, index=False)
+    partial.rename(path)
+
+
+def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[datasets.Dataset, pd.DataFrame]:
+    """The prepared dataset and its slice table with the columns `split` and `pretrain`.
+
+    Raises: FileNotFoundError if the stage has not finished.
+    """
+    path: pathlib.Path = run_dir.require("prepare") / "slices.csv"
+    data = config["data"]
+    dataset = datasets.load(data["name"], data["config"], prepared_dir=run_dir.path / "data")
+    table = pd.read_csv(path, dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""])
+    return dataset, table
+
+
+def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_holdout: float) -> pd.DataFrame:
+    """Gives every slice its `split` and its role in `pretrain`ing; all slices of a patient get the same.
+
+    `split`: labeled slices become train, val or test; an official test part is test, and then no labeled slice is;
+    the other parts keep their names (unlabeled, cohort). `pretrain`: "train" or "val" for what the single network's
+    pretraining, which needs no labels, may use: all but val and test; "" for the rest.
+
+    Args:
+      slices: one row per slice with `patient_id` and `part`.
+      options: {"seed", "fractions": {"train", "val", "test"}} for a split by hash, stable under adding patients, or
+        {"seed", "num_folds", "test_fold", "val_fold"} for folds of equal size; either fold may be a number, several, or
+        left out.
+      pretrain_holdout: fraction of the patients without labels on which the pretraining is watched.
+    Raises: ValueError if nothing is labeled, a fold does not exist, or a patient is in two splits.
+    """
+    table = slices.copy()
+    table["split"] = table["part"]
+    labeled = table["part"] == "labeled"
+    if not labeled.any():
+        raise ValueError("No labeled slices: there is nothing to train the segmentation on; check the dataset's parts.")
+    patients = table.loc[labeled, "patient_id"]
+    if (table["part"] == "test").any():
+        assignment = dict.fromkeys(patients, "train")
+    elif "num_folds" in options:
+        num_folds = int(options["num_folds"])
+        role = {fold: name for name in ("val", "test") for fold in _folds(options, f"{name}_fold", num_folds)}
+        folds = splits.folds(patients, num_folds, int(options["seed"]))
+        assignment = {patient: role.get(fold, "train") for patient, fold in folds.items()}
+    else:
+        assignment = splits.by_patient(patients, options["fractions"], int(options["seed"]))
+    table.loc[labeled, "split"] = patients.map(assignment)
+    splits.check_disjoint({name: group["patient_id"] for name, group in table.groupby("split")})
+
+    table["pretrain"] = ""
+    table.loc[table["split"] == "train", "pretrain"] = "train"
+    free = table["part"].isin(["unlabeled", "cohort"])
+    if free.any():
+        roles = splits.by_patient(
+            table.loc[free, "patient_id"],
+            {"val": pretrain_holdout, "train": 1 - pretrain_holdout},
+            int(options["seed"]),
+        )
+        table.loc[free, "pretrain"] = table.loc[free, "patient_id"].map(roles)
+    return table
+
+
+def _folds(options: Mapping[str, Any], name: str, num_folds: int) -> list[int]:
+    """The fold numbers given as `name`; raises ValueError for one that does not exist."""
+    value = options.get(name, ())
+    chosen = [int(value)] if np.ndim(value) == 0 else [int(fold) for fold in value]
+    if any(not 0 <= fold < num_folds for fold in chosen):
+        raise ValueError(f"{name} must be in 0..{num_folds - 1}, found {value}.")
+    return chosen

@@ -1,0 +1,131 @@
+"""Stage `evaluate`: per-slice measures of both networks on the test split, their summaries, ROC curves, examples."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tqdm
+from absl import logging
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.data import labels, prepare
+from ssinfnet_jax.inference import segmenter
+from ssinfnet_jax.metrics import overlap, roc
+
+CLASSES = ("background", "ggo", "consolidation")
+_ROC_PIXELS = 400_000  # pixels pooled into a ROC curve, an even sample of all
+
+
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
+    """Evaluates both networks, chained, in the geometry of the labels, and writes tables and examples.
+
+    Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`.
+    """
+    dataset, table = prepare.load(config, run_dir)
+    test = np.flatnonzero(((table["split"] == "test") & table["has_lesion"].astype(bool)).to_numpy())
+    if not len(test):
+        raise ValueError("No labeled slices in the test split; check config.data.splits.")
+    network = segmenter.Segmenter(run_dir.require("train_single") / "model", run_dir.require("train_multi") / "model")
+    rows = {"single": [], "multi": []}
+    pools = {"single": [], "multi": []}
+    examples = []
+    results = tqdm.tqdm(network.segment(dataset.records, test), total=len(test), desc="evaluate", unit="slice")
+    for result in results:
+        record = result.record
+        ids = {"slice_id": record["slice_id"], "patient_id": record["patient_id"]}
+        lesion = record["lesion"] > 0
+        pred = result.lesion_probs > 0.5
+        score = overlap.overlap(pred, lesion)
+        rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(result.lesion_probs, lesion)})
+        pools["single"].append((result.lesion_probs.ravel()[:, None], lesion.ravel()[:, None]))
+        if "classes" in record:
+            truth = record["classes"]
+            for value, name in enumerate(CLASSES):
+                score = overlap.overlap(result.pred == value, truth == value)
+                auc = roc.auc(result.class_probs[..., value], truth == value)
+                rows["multi"].append({**ids, "class": name, **score, "auc": auc})
+            one_hot = truth.ravel()[:, None] == np.arange(3)
+            pools["multi"].append((result.class_probs.reshape(-1, 3), one_hot))
+        examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
+    directory = run_dir.stage("evaluate")
+    for which, classes in (("single", ("lesion",)), ("multi", CLASSES)):
+        if not rows[which]:
+            continue
+        slices = pd.DataFrame(rows[which])
+        slices.to_csv(directory / f"{which}_slices.csv", index=False)
+        summary = summarize(slices, overall=which == "multi", seed=int(config["seed"]))
+        summary.to_csv(directory / f"{which}_summary.csv", index=False)
+        _pooled_roc(pools[which], classes).to_csv(directory / f"{which}_roc.csv", index=False)
+        logging.info("%s network on %d test slices:\n%s", which, len(test), _readable(summary))
+    np.savez_compressed(
+        directory / "examples.npz",
+        **{name: np.stack([example[name] for example in examples]) for name in examples[0]},
+    )
+
+
+def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int = 2000) -> pd.DataFrame:
+    """Mean over slices and its error, 1.96 standard errors, per class and measure.
+
+    A slice on which a measure is undefined (NaN) is excluded and counted. `overall` adds the class "overall": the mean
+    of the classes' means, whose error comes from resampling slices, all classes of a slice together.
+
+    Args:
+      slices: rows of slice_id, class and the measures of `overlap.METRICS`.
+      overall: whether to add the overall rows.
+      seed: of the resampling.
+      num_draws: resamplings.
+    Returns: table of class, metric, mean, error, n, excluded.
+    Source: the paper, eqs. 12-13.
+    """
+    rows = []
+    for metric in overlap.METRICS:
+        wide = slices.pivot(index="slice_id", columns="class", values=metric)[list(dict.fromkeys(slices["class"]))]
+        for name in wide.columns:
+            values = wide[name].dropna()
+            error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+            rows.append({"class": name, "metric": metric, "mean": values.mean(), "error": error, "n": len(values),
+                         "excluded": len(wide) - len(values)})  # fmt: skip
+        if overall:
+            values = wide.to_numpy()
+            draws = np.random.default_rng(seed).integers(len(values), size=(num_draws, len(values)))
+            means = np.array([_mean_of_means(values[draw]) for draw in draws])
+            rows.append({"class": "overall", "metric": metric, "mean": _mean_of_means(values),
+                         "error": 1.96 * np.nanstd(means, ddof=1), "n": len(values), "excluded": 0})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _mean_of_means(values: np.ndarray) -> float:
+    """Mean over columns of the column means, NaN left out; a column of NaN only does not count."""
+    counts = (~np.isnan(values)).sum(axis=0)
+    sums = np.nansum(values, axis=0)
+    return float((sums[counts > 0] / counts[counts > 0]).mean()) if counts.any() else np.nan
+
+
+def _pooled_roc(pool: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...]) -> pd.DataFrame:
+    probs, truth = (np.concatenate([pair[side] for pair in pool]) for side in (0, 1))
+    step = max(1, len(probs) // _ROC_PIXELS)
+    curves = [
+        roc.curve(probs[::step, column], truth[::step, column]).assign(**{"class": name})
+        for column, name in enumerate(classes)
+    ]
+    return pd.concat(curves)[["class", "fpr", "tpr", "threshold"]]
+
+
+def _example(result: segmenter.Segmentation, dice: float, size: int) -> dict[str, Any]:
+    """A slice with truth and prediction, brought to one size for the report."""
+    record, shape = result.record, (size, size)
+    truth = record.get("classes", record["lesion"])
+    return {
+        "image": labels.resize_image(record["image"], shape),
+        "truth": labels.resize_label(truth, shape),
+        "lesion_prob": segmenter.resize_probs(result.lesion_probs, shape),
+        "pred": labels.resize_label(result.pred, shape),
+        "slice_id": record["slice_id"],
+        "dice": np.float32(dice),
+    }
+
+
+def _readable(summary: pd.DataFrame) -> str:
+    text = summary.assign(value=summary.apply(lambda row: f"{row['mean']:.3f} +- {row['error']:.3f}", axis=1))
+    return text.pivot(index="class", columns="metric", values="value")[list(overlap.METRICS)].to_string()

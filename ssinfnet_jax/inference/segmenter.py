@@ -1,0 +1,111 @@
+"""Trained networks applied to slices: the single one alone, or both chained in one compiled program."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ssinfnet_jax import models
+from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.training import checkpoint, parallel, segment_step
+from ssinfnet_jax.training.inputs import Normalisation
+
+BATCH_SIZE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """One slice, segmented, in its own geometry.
+
+    Attributes:
+      record: the slice as read.
+      lesion_probs: float32[H,W] in [0, 1], of the single network.
+      class_probs: float32[H,W,3] summing to 1 over background, GGO, consolidation; None without a multi network.
+    """
+
+    record: dict[str, Any]
+    lesion_probs: np.ndarray
+    class_probs: np.ndarray | None
+
+    @property
+    def pred(self) -> np.ndarray:
+        """uint8[H,W] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network."""
+        if self.class_probs is None:
+            return (self.lesion_probs > 0.5).astype(np.uint8)
+        return self.class_probs.argmax(axis=-1).astype(np.uint8)
+
+
+class Segmenter:
+    """Both stages, from the folders that `checkpoint.save_model` wrote.
+
+    Args:
+      single_dir: of the single network.
+      multi_dir: of the multi network, or None for lesions only.
+    Raises: FileNotFoundError if there is no trained network; ValueError if the two do not fit together.
+    """
+
+    def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None):
+        single, description = checkpoint.load_model(single_dir)
+        self.image_size = int(description["image_size"])
+        predict_single = _make_predict(description)
+        variables = {"single": single}
+        predict_multi = None
+        if multi_dir is not None:
+            variables["multi"], other = checkpoint.load_model(multi_dir)
+            for name in ("image_size", "normalisation"):
+                if other[name] != description[name]:
+                    raise ValueError(
+                        f"{single_dir} and {multi_dir} differ in {name} ({description[name]} and {other[name]}): the "
+                        "two stages must be trained on the same input."
+                    )
+            predict_multi = _make_predict(other)
+
+        def predict(variables, batch):
+            lesion = predict_single(variables["single"], batch)
+            if predict_multi is None:
+                return (lesion,)
+            # In steps of 1/255, as the priors were that the multi network was trained with.
+            prior = (lesion * 255).round().astype("uint8")
+            return lesion, predict_multi(variables["multi"], {**batch, "prior": prior})
+
+        self._run = parallel.map_predict(predict)(variables)
+
+    def probabilities(self, records, positions: Sequence[int]) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
+        """(slice_id, (lesion float32[S,S][, classes float32[S,S,3]])) in network geometry, in order."""
+        transform = pipeline.Resize(self.image_size)
+        size = parallel.eval_batch_size(BATCH_SIZE)
+        batches = pipeline.eval_batches(records, positions, transform, batch_size=size)
+        for batch, probs in parallel.predict_all(self._run, batches):
+            for row, slice_id in enumerate(batch["slice_id"].tolist()):
+                yield slice_id, tuple(part[row] for part in probs)
+
+    def segment(self, records, positions: Sequence[int]) -> Iterator[Segmentation]:
+        """Segments records in order; probabilities are brought back to each slice's own size bilinearly."""
+        found = self.probabilities(records, positions)
+        for position, (_, probs) in zip(positions, found, strict=True):
+            record = records[int(position)]
+            shape = record["image"].shape
+            lesion = resize_probs(probs[0], shape)
+            classes = None
+            if len(probs) > 1:
+                classes = np.stack([resize_probs(probs[1][..., c], shape) for c in range(3)], axis=-1)
+            yield Segmentation(record, lesion, classes)
+
+
+def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear resizing of float32[H,W] to float32[size]."""
+    if probs.shape == tuple(size):
+        return probs
+    image = Image.fromarray(np.asarray(probs, np.float32), mode=None)
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def _make_predict(description: dict[str, Any]):
+    return segment_step.make_predict(
+        models.create(description["model"], **description["options"]),
+        num_inputs=models.num_inputs(description["model"]),
+        normalisation=Normalisation(**description["normalisation"]),
+    )

@@ -1,0 +1,104 @@
+"""Stages `predict_priors` and `segment_cohort`."""
+
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tqdm
+from PIL import Image
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.data import labels, prepare
+from ssinfnet_jax.inference import segmenter
+
+# Indices 0 background, 1 GGO, 2 consolidation; the colours tell the classes apart for every kind of colour vision.
+PALETTE = [0, 0, 0, 86, 180, 233, 230, 159, 0]
+
+
+def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
+    """Writes the multi network's priors, `priors.npz`: lesion probability uint8[N,S,S] and slice_id, of labeled slices.
+
+    With `config["multi"]["prior_source"]` "predicted" all priors are the single network's predictions, as in the paper;
+    with "ground_truth" those of training slices are their labels, as in the published code.
+    """
+    source = config["multi"]["prior_source"]
+    if source not in ("predicted", "ground_truth"):
+        raise ValueError(f"Unknown prior_source {source!r}; choose one of predicted, ground_truth.")
+    dataset, table = prepare.load(config, run_dir)
+    positions = np.flatnonzero(table["split"].isin(["train", "val", "test"]).to_numpy())
+    network = segmenter.Segmenter(run_dir.require("train_single") / "model")
+    from_labels = set(table.loc[(table["split"] == "train") & table["has_lesion"].astype(bool), "slice_id"])
+    slice_ids, priors = [], []
+    found = network.probabilities(dataset.records, positions)
+    for position, (slice_id, (lesion,)) in tqdm.tqdm(
+        zip(positions, found, strict=True), total=len(positions), desc="predict priors", unit="slice"
+    ):
+        if source == "ground_truth" and slice_id in from_labels:
+            label = labels.resize_label(dataset.records[int(position)]["lesion"], lesion.shape)
+            lesion = label.astype(np.float32)
+        slice_ids.append(slice_id)
+        priors.append(np.round(lesion * 255).astype(np.uint8))
+    path = run_dir.stage("predict_priors") / "priors.npz"
+    partial = path.with_suffix(".partial.npz")
+    np.savez_compressed(partial, slice_id=np.asarray(slice_ids), prior=np.stack(priors), prior_source=source)
+    partial.rename(path)
+
+
+def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+    """Segments every slice of the cohort: label maps as PNG (0 background, 1 GGO, 2 consolidation), `summary.csv`.
+
+    Slices whose label map is there already are not segmented again.
+
+    Returns: None, or the reason why there is nothing to segment.
+    """
+    dataset, table = prepare.load(config, run_dir)
+    cohort = np.flatnonzero((table["split"] == "cohort").to_numpy())
+    if not len(cohort):
+        return f"dataset {config['data']['name']} has no cohort: no patients with a clinical table"
+    directory = run_dir.stage("segment_cohort")
+    masks = directory / "masks"
+    masks.mkdir(exist_ok=True)
+    names = {int(position): mask_name(table["slice_id"][position]) for position in cohort}
+    if len(set(names.values())) < len(names):
+        raise ValueError("Slice ids of the cohort differ only in characters that a file name cannot hold; rename them.")
+    missing = [position for position, name in names.items() if not (masks / name).is_file()]
+    if missing:
+        network = segmenter.Segmenter(
+            run_dir.require("train_single") / "model", run_dir.require("train_multi") / "model"
+        )
+        found = network.segment(dataset.records, missing)
+        for position, result in tqdm.tqdm(
+            zip(missing, found, strict=True), total=len(missing), desc="segment cohort", unit="slice"
+        ):
+            write_mask(masks / names[position], result.pred)
+    rows = []
+    for position, name in names.items():
+        pred = read_mask(masks / name)
+        row = table.loc[position, ["slice_id", "patient_id"]].to_dict()
+        rows.append({**row, "mask": name, "ggo_px": int((pred == 1).sum()), "consolidation_px": int((pred == 2).sum()),
+                     "lesion_fraction": float((pred > 0).mean())})  # fmt: skip
+    rundir.write_text(directory / "summary.csv", pd.DataFrame(rows).to_csv(index=False))
+    return None
+
+
+def mask_name(slice_id: str) -> str:
+    """The file name of a slice's label map."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", slice_id) + ".png"
+
+
+def write_mask(path: pathlib.Path, pred: np.ndarray) -> None:
+    """Writes uint8[H,W] of {0, 1, 2} as a palette PNG, whole or not at all."""
+    image = Image.fromarray(pred).convert("P")
+    image.putpalette(PALETTE)
+    partial = path.with_suffix(".partial")
+    image.save(partial, format="PNG")
+    partial.rename(path)
+
+
+def read_mask(path: pathlib.Path) -> np.ndarray:
+    """Reads what `write_mask` wrote."""
+    with Image.open(path) as image:
+        return np.array(image)

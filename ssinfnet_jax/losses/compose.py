@@ -1,0 +1,54 @@
+"""Composes a training loss from a table of terms, which is how a config or a fork names its losses."""
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def resolve(term: Mapping[str, Any]) -> Loss:
+    """The loss function of one line of a loss table.
+
+    Args:
+      term: {"fn": "module:function", "weight": w, **hyper-parameters}; a module without a dot is one of
+        `ssinfnet_jax.losses`, any other is imported as it stands, which is how a fork adds its own.
+    Returns: function (logits, target) -> float[B], hyper-parameters bound, weight not applied.
+    Raises: ValueError if the module or the function is not there, or does not take a hyper-parameter.
+    """
+    module_name, _, function_name = str(term.get("fn", "")).partition(":")
+    if not module_name or not function_name:
+        raise ValueError(f"A loss is named 'module:function', found {term.get('fn')!r}.")
+    full_name = module_name if "." in module_name else f"ssinfnet_jax.losses.{module_name}"
+    try:
+        module = importlib.import_module(full_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"Unknown loss {term['fn']!r}: no module {full_name!r} can be imported.") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise ValueError(f"Unknown loss {term['fn']!r}; {full_name} has {', '.join(sorted(public))}.")
+    options = {name: value for name, value in term.items() if name not in ("fn", "weight")}
+    return functools.partial(function, **options)
+
+
+def make_loss(
+    terms: Mapping[str, Mapping[str, Any]],
+) -> Callable[[jax.Array, jax.Array], dict[str, jax.Array]]:
+    """A function (logits, target) -> {name: weighted float[B]} over all terms of a loss table.
+
+    Args:
+      terms: name -> line as for `resolve`; "weight" defaults to 1.
+    Raises: ValueError for an empty table or a term that cannot be resolved.
+    """
+    if not terms:
+        raise ValueError("A loss needs at least one term, found none.")
+    functions = {name: (resolve(term), float(term.get("weight", 1.0))) for name, term in terms.items()}
+
+    def loss(logits, target):
+        return {name: weight * function(logits, target) for name, (function, weight) in functions.items()}
+
+    return loss

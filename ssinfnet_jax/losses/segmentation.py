@@ -1,0 +1,115 @@
+"""Segmentation losses. Each takes logits and targets and gives one value per slice."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Binary cross-entropy, mean over pixels and classes.
+
+    Args:
+      logits: float[B, H, W, C], before any sigmoid.
+      target: float[B, H, W, C] in [0, 1].
+    Returns: float[B], nats per pixel and class.
+    Raises: ValueError for unequal shapes.
+    Source: the paper, eq. 6.
+    """
+    _check_shapes(logits, target)
+    return _bce_map(logits, target).mean(axis=(1, 2, 3))
+
+
+def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0) -> jax.Array:
+    """Mean over pixels and classes of -alpha_t (1 - p_t)^gamma log p_t, each class against the rest.
+
+    Args:
+      logits: float[B, H, W, C], before any sigmoid.
+      target: float[B, H, W, C] in [0, 1].
+      gamma: >= 0; 0 gives cross-entropy.
+      alpha: weight per class, scalar or [C].
+    Returns: float[B], nats per pixel and class.
+    Raises: ValueError for unequal shapes or gamma < 0.
+    Source: Lin et al. 2017, arXiv:1708.02002, eq. 5; the paper's eq. 7.
+    """
+    _check_shapes(logits, target)
+    if gamma < 0:
+        raise ValueError(f"focal: gamma must be >= 0, found {gamma}.")
+    cross_entropy = _bce_map(logits, target)
+    # log(1 - p_t) from logits, so that the power below is exp(gamma log(1 - p_t)): its gradient stays finite at
+    # saturation for gamma < 1 too, where that of x**gamma at 0 is not.
+    signed = logits * (2 * target - 1)
+    modulator = jnp.exp(gamma * jax.nn.log_sigmoid(-signed))
+    return (jnp.asarray(alpha, logits.dtype) * modulator * cross_entropy).mean(axis=(1, 2, 3))
+
+
+def weighted_iou_bce(
+    logits: jax.Array,
+    target: jax.Array,
+    *,
+    bce_weight: float = 1.0,
+    window: int = 31,
+    unweighted_bce: bool = False,
+) -> jax.Array:
+    """Weighted intersection over union plus weighted cross-entropy: pixels near a border count up to six times.
+
+    w = 1 + 5 |mean_31x31(target) - target|;  L = 1 - (sum w p t + 1) / (sum w (p + t - p t) + 1) + bce_weight *
+    sum(w bce) / sum(w).
+
+    Args:
+      logits: float[B, H, W, 1], before any sigmoid.
+      target: float[B, H, W, 1] in [0, 1].
+      bce_weight: lambda of the paper's eq. 4.
+      window: side of the mean, odd, zero padded, always divided by window^2.
+      unweighted_bce: the published code averages the cross-entropy before weighting it, so that w cancels.
+    Returns: float[B].
+    Raises: ValueError for unequal shapes.
+    Source: Fan et al. 2020, eqs. 5-6; Wei et al. 2020 (F3Net); the paper, eq. 4.
+    """
+    _check_shapes(logits, target)
+    weight = 1 + 5 * jnp.abs(_box_mean(target, window) - target)
+    cross_entropy = _bce_map(logits, target)
+    if unweighted_bce:
+        cross_entropy = cross_entropy.mean(axis=(1, 2, 3))
+    else:
+        cross_entropy = (weight * cross_entropy).sum(axis=(1, 2, 3)) / weight.sum(axis=(1, 2, 3))
+    probs = jax.nn.sigmoid(logits)
+    intersection = (weight * probs * target).sum(axis=(1, 2, 3))
+    total = (weight * (probs + target)).sum(axis=(1, 2, 3))
+    iou = 1 - (intersection + 1) / (total - intersection + 1)
+    return iou + bce_weight * cross_entropy
+
+
+def dice(logits: jax.Array, target: jax.Array, *, smooth: float = 1.0) -> jax.Array:
+    """1 - (2 sum p t + smooth) / (sum p + sum t + smooth), mean over classes.
+
+    Args:
+      logits: float[B, H, W, C], before any sigmoid.
+      target: float[B, H, W, C] in [0, 1].
+      smooth: > 0; makes an absent and unpredicted class cost nothing.
+    Returns: float[B] in [0, 1].
+    Raises: ValueError for unequal shapes.
+    Source: Milletari et al. 2016, arXiv:1606.04797 (without squares).
+    """
+    _check_shapes(logits, target)
+    probs = jax.nn.sigmoid(logits)
+    overlap = 2 * (probs * target).sum(axis=(1, 2)) + smooth
+    return (1 - overlap / (probs.sum(axis=(1, 2)) + target.sum(axis=(1, 2)) + smooth)).mean(axis=-1)
+
+
+def _check_shapes(logits: jax.Array, target: jax.Array) -> None:
+    if logits.shape != target.shape:
+        raise ValueError(f"Logits and target differ in shape: {logits.shape} and {target.shape}.")
+
+
+def _bce_map(logits: jax.Array, target: jax.Array) -> jax.Array:
+    return jax.nn.softplus(logits) - logits * target
+
+
+def _box_mean(x: jax.Array, window: int) -> jax.Array:
+    """Mean over window x window, zero padded, as two products with band matrices (45 times a pooling on a CPU)."""
+
+    def band(size):
+        distance = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :])
+        return jnp.asarray((distance <= window // 2) / window, x.dtype)
+
+    return jnp.einsum("oh,bhwc,pw->bopc", band(x.shape[1]), x, band(x.shape[2]))

@@ -1,0 +1,36 @@
+"""Overlap of a predicted with a true mask of one slice."""
+
+import math
+
+import numpy as np
+
+METRICS = ("dice", "iou", "recall", "precision", "auc")
+
+
+def overlap(pred: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Dice (F1), intersection over union, recall and precision of one class on one slice.
+
+    A ratio with nothing in its denominator is undefined and NaN: all four where the class is in neither mask,
+    recall where it is not in the truth, precision where it was not predicted (Dice and IoU are 0 there).
+
+    Args:
+      pred: bool[H, W].
+      truth: bool[H, W].
+    Returns: {"dice", "iou", "recall", "precision"}, each in [0, 1] or NaN.
+    Raises: ValueError for unequal shapes.
+    Source: the paper, eqs. 8-11.
+    """
+    if pred.shape != truth.shape:
+        raise ValueError(f"Prediction and truth differ in shape: {pred.shape} and {truth.shape}.")
+    num_both = int(np.count_nonzero(pred & truth))
+    num_pred, num_truth = int(np.count_nonzero(pred)), int(np.count_nonzero(truth))
+    return {
+        "dice": _ratio(2 * num_both, num_pred + num_truth),
+        "iou": _ratio(num_both, num_pred + num_truth - num_both),
+        "recall": _ratio(num_both, num_truth),
+        "precision": _ratio(num_both, num_pred),
+    }
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator else math.nan

@@ -1,0 +1,101 @@
+"""ResNet-18 and ResNet-50 (v1.5: the stride is in the 3x3 convolution) as feature extractors."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssinfnet_jax.models import blocks, ops
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 to four times `features`, with a residual connection (He et al. 2016, fig. 5 right)."""
+
+    features: int
+    stride: int = 1
+    project: bool = False
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """float[B,H,W,C] -> float[B,H/stride,W/stride,4*features]."""
+        conv = dict(dtype=self.dtype, axis_name=self.axis_name)
+        out = nn.relu(blocks.BasicConv(self.features, (1, 1), **conv, name="conv1")(x, train=train))
+        out = nn.relu(blocks.BasicConv(self.features, stride=self.stride, **conv, name="conv2")(out, train=train))
+        out = blocks.BasicConv(4 * self.features, (1, 1), **conv, name="conv3")(out, train=train)
+        if self.project:
+            shortcut = blocks.BasicConv(4 * self.features, (1, 1), self.stride, **conv, name="downsample")
+            x = shortcut(x, train=train)
+        return nn.relu(out + x)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a residual connection (He et al. 2016, fig. 5 left)."""
+
+    features: int
+    stride: int = 1
+    project: bool = False
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """float[B,H,W,C] -> float[B,H/stride,W/stride,features]."""
+        conv = dict(dtype=self.dtype, axis_name=self.axis_name)
+        out = nn.relu(blocks.BasicConv(self.features, stride=self.stride, **conv, name="conv1")(x, train=train))
+        out = blocks.BasicConv(self.features, **conv, name="conv2")(out, train=train)
+        if self.project:
+            shortcut = blocks.BasicConv(self.features, (1, 1), self.stride, **conv, name="downsample")
+            x = shortcut(x, train=train)
+        return nn.relu(out + x)
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 v1.5 without its classifier.
+
+    Source: He et al. 2016, arXiv:1512.03385; layout of torchvision's `resnet50`.
+    """
+
+    width: float = 1.0
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
+        """float[B,H,W,3] -> x1..x4 with 256, 512, 1024, 2048 (times width) channels at strides 4, 8, 16, 32."""
+        conv = dict(dtype=self.dtype, axis_name=self.axis_name)
+        stem = blocks.BasicConv(blocks.scaled(64, self.width), (7, 7), 2, **conv, name="stem")
+        x = ops.max_pool_3x3_stride_2(nn.relu(stem(x, train=train)))
+        levels = []
+        for stage, num_blocks in enumerate((3, 4, 6, 3)):
+            features = blocks.scaled(64 * 2**stage, self.width)
+            for index in range(num_blocks):
+                first = index == 0
+                stride = 2 if first and stage > 0 else 1
+                block = Bottleneck(features, stride, project=first, **conv, name=f"layer{stage + 1}_{index}")
+                x = block(x, train=train)
+            levels.append(x)
+        return tuple(levels)
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 without max-pool and classifier, so that the last level is at stride 16 (the coach's backbone)."""
+
+    width: float = 1.0
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """float[B,H,W,3] -> float[B,H/16,W/16,512*width]."""
+        conv = dict(dtype=self.dtype, axis_name=self.axis_name)
+        x = nn.relu(blocks.BasicConv(blocks.scaled(64, self.width), (7, 7), 2, **conv, name="stem")(x, train=train))
+        for stage in range(4):
+            features = blocks.scaled(64 * 2**stage, self.width)
+            for index in range(2):
+                first = index == 0 and stage > 0
+                block = BasicBlock(features, 2 if first else 1, first, **conv, name=f"layer{stage + 1}_{index}")
+                x = block(x, train=train)
+        return x

@@ -1,0 +1,77 @@
+"""Building blocks that several networks share. All of them take and give NHWC."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssinfnet_jax.models import ops
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels` times `width`, a multiple of 4 and at least 4, so that a narrow network keeps every layer."""
+    return channels if width == 1 else max(4, round(channels * width / 4) * 4)
+
+
+class Conv(nn.Module):
+    """A 2-D convolution padded by (kernel - 1) / 2 * dilation on each side, as in the published networks."""
+
+    features: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: int = 1
+    dilation: int = 1
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """float[B,H,W,C] -> float[B,H/stride,W/stride,features]."""
+        pads = [(k // 2 * self.dilation,) * 2 for k in self.kernel]
+        return nn.Conv(
+            self.features,
+            self.kernel,
+            strides=self.stride,
+            padding=pads,
+            kernel_dilation=self.dilation,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            conv_general_dilated=ops.conv_general_dilated,
+            name="conv",
+        )(x)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation, momentum 0.9, epsilon 1e-5; statistics are those of all devices if `axis_name` is given."""
+
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """float[...,C] -> float[...,C]."""
+        return nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            axis_name=self.axis_name if train else None,
+            name="norm",
+        )(x)
+
+
+class BasicConv(nn.Module):
+    """Convolution without bias and batch norm, **no activation** (Inf-Net's `BasicConv2d`)."""
+
+    features: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: int = 1
+    dilation: int = 1
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """float[B,H,W,C] -> float[B,H/stride,W/stride,features]."""
+        x = Conv(self.features, self.kernel, self.stride, self.dilation, dtype=self.dtype, name="conv")(x)
+        return BatchNorm(self.axis_name, self.dtype, name="bn")(x, train=train)

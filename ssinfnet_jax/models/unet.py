@@ -1,0 +1,110 @@
+"""U-Net and the two multi-class networks built on it, which divide a lesion into GGO and consolidation."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssinfnet_jax.models import blocks, ops
+
+
+class DoubleConv(nn.Module):
+    """Twice: 3x3 convolution with bias, batch norm, ReLU."""
+
+    features: int
+    mid_features: int | None = None
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """float[B,H,W,C] -> float[B,H,W,features]."""
+        for index, features in enumerate((self.mid_features or self.features, self.features), start=1):
+            x = blocks.Conv(features, use_bias=True, dtype=self.dtype, name=f"conv{index}")(x)
+            x = nn.relu(blocks.BatchNorm(self.axis_name, self.dtype, name=f"bn{index}")(x, train=train))
+        return x
+
+
+class UpPath(nn.Module):
+    """The expanding path: bilinear upsampling, concatenation with the skip, double convolution; four times."""
+
+    features: tuple[int, ...]
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, skips: list[jax.Array], *, train: bool) -> jax.Array:
+        """Bottleneck and skips (deepest first) -> float[B,H,W,features[-1]]."""
+        for index, (features, skip) in enumerate(zip(self.features, skips, strict=True), start=1):
+            x = ops.resize_bilinear(x, skip.shape[1:3], align_corners=True)
+            x = jnp.concatenate([skip, x], axis=-1)
+            conv = DoubleConv(features, x.shape[-1] // 2, dtype=self.dtype, axis_name=self.axis_name, name=f"up{index}")
+            x = conv(x, train=train)
+        return x
+
+
+class UNet(nn.Module):
+    """U-Net of widths 64-128-256-512-512 with a segmentation head and, optionally, an inpainting head.
+
+    Attributes:
+      num_classes: channels of the logits.
+      num_inpainted: channels of the inpainting; 0: no such head.
+      reinject_input: the raw input, resized by nearest neighbour, joins the third level and the bottleneck, and
+        the inpainting has an expanding path of its own ("improved" multi network of the paper).
+      width: factor on all channel counts; 1 is the published network.
+      dtype: of the arithmetic; parameters and outputs stay float32.
+      axis_name: the mapped axis over which batch norm is synchronised in training.
+    Source: Ronneberger et al. 2015; the paper's multi SInfNet and multi SSInfNet.
+    """
+
+    num_classes: int
+    num_inpainted: int = 0
+    reinject_input: bool = False
+    width: float = 1.0
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    def setup(self):
+        common = dict(dtype=self.dtype, axis_name=self.axis_name)
+        down = [blocks.scaled(channels, self.width) for channels in (64, 128, 256, 512, 512)]
+        up = tuple(blocks.scaled(channels, self.width) for channels in (256, 128, 64, 64))
+        self.down = [DoubleConv(features, **common) for features in down]
+        self.up = UpPath(up, **common)
+        self.head = blocks.Conv(self.num_classes, (1, 1), use_bias=True)
+        if self.num_inpainted:
+            self.head_inpainting = blocks.Conv(self.num_inpainted, (1, 1), use_bias=True)
+            if self.reinject_input:
+                self.up_inpainting = UpPath(up, **common)
+
+    def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+        """Segments: float[B,H,W,C] normalised, H and W multiples of 16 -> logits float32[B,H,W,num_classes]."""
+        bottom, skips = self._encode(inputs, train=train)
+        return self.head(self.up(bottom, skips, train=train)).astype(jnp.float32)
+
+    def inpaint(self, inputs: jax.Array, *, train: bool) -> jax.Array:
+        """Restores: erased float[B,H,W,C] -> float32[B,H,W,num_inpainted] in [-1, 1]."""
+        bottom, skips = self._encode(inputs, train=train)
+        up = self.up_inpainting if self.reinject_input else self.up
+        return jnp.tanh(self.head_inpainting(up(bottom, skips, train=train)).astype(jnp.float32))
+
+    def init_all(self, inputs: jax.Array) -> None:
+        """Touches the parameters of both forms; for `init` only."""
+        self(inputs, train=False)
+        if self.num_inpainted:
+            self.inpaint(inputs, train=False)
+
+    def _encode(self, inputs: jax.Array, *, train: bool) -> tuple[jax.Array, list[jax.Array]]:
+        height, width = inputs.shape[1:3]
+        if height % 16 or width % 16:
+            raise ValueError(
+                f"U-Net needs image sides that are multiples of 16, found {height}x{width}; resize the slices."
+            )
+        inputs = inputs.astype(self.dtype)
+        x, skips = inputs, []
+        for level, conv in enumerate(self.down):
+            x = conv(ops.max_pool_2x2(x) if level else x, train=train)
+            if self.reinject_input and level in (2, 4):
+                x = jnp.concatenate([x, ops.resize_nearest(inputs, x.shape[1:3])], axis=-1)
+            skips.append(x)
+        return skips.pop(), skips[::-1]

@@ -1,0 +1,381 @@
+"""Figures of the mediation analysis: forest plot, correlations, path plot (the paper's figures 4, 5, 6).
+
+Every function returns a new matplotlib Figure that belongs to nobody else: save it with `figure.savefig`,
+which needs no display.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.path import Path
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
+
+from ssinfnet_jax.analysis import mediation
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; shape and fill say the same once more.
+POSITIVE, NEGATIVE, NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
+_DPI = 200
+_CLASSES = {"firstorder": "first order", "glcm": "GLCM", "gldm": "GLDM", "ngtdm": "NGTDM", "shape2D": "shape"}
+_NORMAL_95 = 1.959964
+
+
+def forest(univariate: pd.DataFrame, *, max_rows: int = 40, page: int = 0) -> Figure:
+    """Standardised indirect effects with 95 % intervals, one panel per exposure, sorted by effect.
+
+    Args:
+      univariate: as mediation.univariate() returns it; flagged pairs are left out and counted.
+      max_rows: phenotypes per panel. With more, page 0 shows the largest effects (by size) of each exposure,
+        page 1 the next, and so on; the panel says how many there are. forest_pages() makes all pages.
+      page: see max_rows.
+    Returns: Figure; blue circles are significant positive, orange squares significant negative effects
+      (`is_mediator`), hollow grey ones are not significant. Intervals are est +- 1.96 se in units of standard
+      deviations.
+    Raises: ValueError for a page that does not exist, or a table without estimates.
+    """
+    pages = _num_pages(univariate, max_rows)
+    if not 0 <= page < pages:
+        raise ValueError(f"Page {page} of {pages} does not exist; pages count from 0.")
+    panels = {}
+    for exposure, rows in univariate.groupby("exposure", sort=False):
+        fitted = rows[rows["flag"] == ""]
+        ranked = fitted.reindex(fitted["indirect_std"].abs().sort_values(ascending=False, kind="stable").index)
+        shown = ranked.iloc[page * max_rows : (page + 1) * max_rows].sort_values("indirect_std")
+        panels[exposure] = (
+            shown,
+            _range_title(exposure, page * max_rows, len(shown), len(fitted), len(rows)),
+        )
+    labels = _labels(univariate["mediator"].unique())
+    num_rows = max(len(shown) for shown, _ in panels.values())
+    label_width = 0.075 * max(len(label) for label in labels.values())
+    figure = Figure(
+        figsize=((label_width + 2.6) * len(panels) + 0.2, 1.5 + 0.185 * num_rows),
+        dpi=_DPI,
+        layout="constrained",
+    )
+    for axes, (shown, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.values(), strict=True):
+        _forest_panel(axes, shown, labels, num_rows)
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_xlabel("standardised indirect effect (95 % interval)", fontsize=8)
+    region = _common_region(labels)
+    if region:
+        figure.suptitle(f"Phenotypes of {region}", fontsize=9, weight="bold", x=0.005, ha="left")
+    figure.legend(handles=_forest_legend(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def forest_pages(univariate: pd.DataFrame, *, max_rows: int = 40) -> list[Figure]:
+    """All pages of forest()."""
+    return [forest(univariate, max_rows=max_rows, page=page) for page in range(_num_pages(univariate, max_rows))]
+
+
+def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, threshold: float = 0.8) -> Figure:
+    """Correlations of phenotypes over patients, ordered by hierarchical clustering.
+
+    Args:
+      table: one row per patient.
+      mediators: at least two numeric columns; correlations use the patients that have both values.
+      threshold: pairs with |r| above it, which the correlation filter thins out, have a dot (a bold number if
+        r is written).
+    Returns: Figure; correlations are written into the cells of up to 15 mediators; cells without a
+      correlation are grey.
+    Raises: ValueError for fewer than two mediators.
+    """
+    mediators = list(mediators)
+    if len(mediators) < 2:
+        raise ValueError(f"A heat map needs at least two mediators, got {mediators}.")
+    r = table[mediators].astype(float).corr(min_periods=3)
+    far = 1 - r.abs().fillna(0).to_numpy()
+    np.fill_diagonal(far, 0)
+    links = hierarchy.linkage(distance.squareform(far, checks=False), "average", optimal_ordering=True)
+    order = hierarchy.leaves_list(links)
+    r = r.iloc[order, order]
+    labels = [_labels(mediators)[name] for name in r.index]
+
+    size, font = _heatmap_size(len(mediators))
+    side = 0.62 * font / 72 * max(len(label) for label in labels) + 0.15  # inches that the labels need
+    tree, bar = 0.7, 0.75
+    width, height = side + size + bar, side + size + tree
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    cells = figure.add_axes((side / width, side / height, size / width, size / height))
+    above = figure.add_axes((side / width, (side + size) / height, size / width, 0.9 * tree / height))
+    image = cells.imshow(np.ma.masked_invalid(r), cmap=_with_grey("RdBu_r"), vmin=-1, vmax=1, interpolation="nearest")
+    cells.set_xticks(range(len(labels)), labels, rotation=90, fontsize=font)
+    cells.set_yticks(range(len(labels)), labels, fontsize=font)
+    cells.tick_params(length=0)
+    _mark_cells(cells, r.to_numpy(), threshold, size / len(labels))
+    hierarchy.dendrogram(links, ax=above, no_labels=True, color_threshold=0, above_threshold_color="#444444")
+    above.set_xlim(0, 10 * len(labels))  # scipy draws leaf i at 10 i + 5
+    for lines in above.collections:
+        lines.set_linewidth(0.9)
+    above.axis("off")
+    legend = figure.add_axes(((side + size + 0.15) / width, side / height, 0.14 / width, min(size, 2.5) / height))
+    figure.colorbar(image, cax=legend).ax.tick_params(labelsize=7)
+    legend.set_title("r", fontsize=8)
+    return figure
+
+
+def path_plot(multiple: mediation.Multiple) -> Figure:
+    """The path model with its standardised estimates: exposures, mediators, outcome from left to right.
+
+    Arrows carry the standardised estimate and stars (* p < 0.05, ** p < 0.01, *** p < 0.001); grey dashed
+    ones are not significant. A dashed bow joins exposures with their correlation; the small number under a
+    name is the standardised residual variance. The line below gives the fit.
+    """
+    estimates = multiple.estimates
+    paths = estimates[estimates["op"] == "~"]
+    mediators = list(dict.fromkeys(paths.loc[paths["lhs"] != multiple.outcome, "lhs"]))
+    exposures = list(multiple.exposures)
+    labels = _labels(mediators) | {name: name.replace("_", " ") for name in (*exposures, multiple.outcome)}
+    half = {}
+    for column in (exposures, mediators, [multiple.outcome]):
+        half |= dict.fromkeys(column, max(0.75, 0.0625 * max(len(labels[name]) for name in column) + 0.15))
+    places = _places(exposures, mediators, multiple.outcome, half)
+    over = math.ceil(len(exposures) / 2)
+    top = max(y for _, y in places.values()) + 0.75 + 0.62 * over
+    bottom = min(y for _, y in places.values()) - 0.75 - 0.62 * (len(exposures) - over)
+    left = -half[exposures[0]] - 0.75 * _bow(len(exposures) - 1) - 0.5
+    right = places[multiple.outcome][0] + half[multiple.outcome] + 0.3
+
+    figure = Figure(figsize=((right - left) * 0.8, (top - bottom + 0.9) * 0.8), dpi=_DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(left, right), ylim=(bottom - 0.75, top + 0.15), aspect="equal")
+    axes.axis("off")
+    _draw_indirect(axes, paths, places, half, exposures, mediators, multiple.outcome)
+    _draw_direct(axes, paths, places, half, exposures, multiple.outcome, (bottom, top), over)
+    _draw_correlations(axes, estimates, places, half, exposures)
+    residuals = estimates[(estimates["op"] == "~~") & (estimates["lhs"] == estimates["rhs"])].set_index("lhs")["std"]
+    for name, (x, y) in places.items():
+        box = FancyBboxPatch(
+            (x - half[name], y - 0.3),
+            2 * half[name],
+            0.6,
+            boxstyle="round,pad=0,rounding_size=0.12",
+            fc="white",
+            ec="black",
+        )
+        axes.add_patch(box).set_zorder(4)
+        note = "" if name in exposures else f"{residuals[name]:.2f}"
+        axes.text(x, y + (0.08 if note else 0), labels[name], ha="center", va="center", fontsize=9, zorder=5)
+        axes.text(x, y - 0.17, note, ha="center", va="center", fontsize=6.5, color="#444444", zorder=5)
+    axes.text((left + right) / 2, bottom - 0.5, _fit_line(multiple.fit), ha="center", va="center", fontsize=8)
+    return figure
+
+
+def _num_pages(univariate: pd.DataFrame, max_rows: int) -> int:
+    if max_rows < 1:
+        raise ValueError(f"max_rows must be >= 1, got {max_rows}.")
+    fitted = univariate[univariate["flag"] == ""]
+    if fitted.empty:
+        raise ValueError("No pair in the table has estimates; see its column flag.")
+    return math.ceil(fitted.groupby("exposure").size().max() / max_rows)
+
+
+def _range_title(exposure: str, first: int, num_shown: int, num_fitted: int, num_rows: int) -> str:
+    title = exposure.replace("_", " ")
+    if num_shown < num_fitted:
+        title += f": {first + 1}-{first + num_shown} of {num_fitted}" if num_shown else ": no more"
+    return title + (f" ({num_rows - num_fitted} not fitted)" if num_rows > num_fitted else "")
+
+
+def _forest_panel(axes, shown: pd.DataFrame, labels: dict[str, str], num_rows: int) -> None:
+    effect = shown["indirect_std"].to_numpy()
+    scale = shown["direct_std"] / shown["direct_est"]  # sd(x) / sd(y)
+    reach = _NORMAL_95 * (shown["indirect_se"] * scale).to_numpy()
+    places = np.arange(len(shown)) + num_rows - len(shown)
+    significant = shown["is_mediator"].to_numpy()
+    for chosen, color, marker, fill in (
+        (significant & (effect > 0), POSITIVE, "o", POSITIVE),
+        (significant & (effect <= 0), NEGATIVE, "s", NEGATIVE),
+        (~significant, NEUTRAL, "o", "white"),
+    ):
+        axes.errorbar(
+            effect[chosen],
+            places[chosen],
+            xerr=reach[chosen],
+            fmt=marker,
+            color=color,
+            mfc=fill,
+            ms=4,
+            lw=1.1,
+            mew=1.1,
+        )
+    axes.axvline(0, color="black", lw=0.7, zorder=0)
+    axes.set_yticks(places, [labels[name] for name in shown["mediator"]], fontsize=7.5)
+    axes.set_ylim(-0.7, num_rows - 0.3)
+    axes.tick_params(axis="x", labelsize=7.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", lw=0.4, color="#DDDDDD")
+    axes.set_axisbelow(True)
+    axes.locator_params(axis="x", nbins=5)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _forest_legend() -> list[Line2D]:
+    return [
+        Line2D([], [], color=POSITIVE, marker="o", ms=4, label="significant, positive"),
+        Line2D([], [], color=NEGATIVE, marker="s", ms=4, label="significant, negative"),
+        Line2D([], [], color=NEUTRAL, marker="o", ms=4, mfc="white", label="not significant"),
+    ]
+
+
+def _common_region(names: Sequence[str]) -> str:
+    """The region that all phenotypes are of, which their labels then leave out; else ""."""
+    regions = {part[0] for part in map(_parts, names) if part}
+    return regions.pop() if len(regions) == 1 else ""
+
+
+def _parts(name: str) -> list[str]:
+    """(region, class, feature) of a phenotype's name; empty for other names."""
+    parts = name.split("_")
+    return parts if len(parts) == 3 and parts[1] in _CLASSES else []
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """`ggo_glcm_Imc1` -> `Imc1 (GLCM)`; the region in front if there are several."""
+    common = _common_region(names)
+    labels = {name: name.replace("_", " ") for name in names}
+    for name in names:
+        if part := _parts(name):
+            region, feature_class, feature = part
+            feature = "Area" if feature == "PixelSurface" else feature
+            labels[name] = f"{'' if common else region + ' '}{feature} ({_CLASSES[feature_class]})"
+    return labels
+
+
+def _heatmap_size(num: int) -> tuple[float, float]:
+    """Side of the cells' square in inches and font size of the labels in points."""
+    size = min(max(2.2, 0.42 * num), 11.0)
+    return size, float(np.clip(0.72 * 72 * size / num, 3.5, 8.0))
+
+
+def _with_grey(name: str):
+    return colormaps[name].with_extremes(bad="#CCCCCC")
+
+
+def _mark_cells(axes, r: np.ndarray, threshold: float, cell_inches: float) -> None:
+    above = (np.abs(r) > threshold) & ~np.eye(len(r), dtype=bool)
+    if len(r) > 15:
+        rows, cols = np.nonzero(above)
+        axes.scatter(cols, rows, s=(0.18 * 72 * cell_inches) ** 2, color="white", linewidths=0)
+        return
+    for row, col in np.argwhere(~np.isnan(r)):
+        color = "white" if abs(r[row, col]) > 0.6 else "black"
+        weight = "bold" if above[row, col] else "normal"
+        axes.text(col, row, _signed(r[row, col]), ha="center", va="center", color=color, weight=weight, fontsize=6.5)
+
+
+def _places(exposures, mediators, outcome: str, half: dict[str, float]) -> dict[str, tuple[float, float]]:
+    """Centres of the boxes: three columns around y = 0. Exposures stay close, or labels would meet."""
+    step = 1.25
+    apart = step if len(exposures) > 3 else min(2 * step, max(step, step * (len(mediators) - 1) / len(exposures)))
+    gap = max(3.4, 0.5 * len(mediators))  # many mediators need flatter arrows
+    places = {name: (0.0, apart * ((len(exposures) - 1) / 2 - i)) for i, name in enumerate(exposures)}
+    middle = half[exposures[0]] + gap + half[mediators[0]]
+    places |= {name: (middle, step * ((len(mediators) - 1) / 2 - i)) for i, name in enumerate(mediators)}
+    return places | {outcome: (middle + half[mediators[0]] + 0.85 * gap + half[outcome], 0.0)}
+
+
+def _draw_indirect(axes, paths, places, half, exposures, mediators, outcome) -> None:
+    ports = _ports(len(mediators), 0.5)
+    for row in paths.itertuples():
+        if row.lhs != outcome:
+            its = [x for x in exposures if ((paths["lhs"] == row.lhs) & (paths["rhs"] == x)).any()]
+            end = (
+                places[row.lhs][0] - half[row.lhs],
+                places[row.lhs][1] + _ports(len(its), 0.4)[its.index(row.rhs)],
+            )
+            start = (places[row.rhs][0] + half[row.rhs], places[row.rhs][1])
+            _arrow(axes, start, end, row, label_x=end[0] - 0.55)
+        elif row.rhs in mediators:
+            start = (places[row.rhs][0] + half[row.rhs], places[row.rhs][1])
+            end = (places[outcome][0] - half[outcome], places[outcome][1] + ports[mediators.index(row.rhs)])
+            _arrow(axes, start, end, row, label_x=start[0] + 0.6)
+
+
+def _ports(num: int, reach: float) -> np.ndarray:
+    """Places on a box where arrows end, from top to bottom."""
+    return np.linspace(reach / 2, -reach / 2, num) if num > 1 else np.zeros(1)
+
+
+def _arrow(axes, start, end, row, label_x: float) -> None:
+    color, style = _look(row)
+    where = (label_x - start[0]) / (end[0] - start[0])
+    axes.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, shrinkA=0, shrinkB=0, color=color, ls=style)
+    )
+    _number(axes, (label_x, start[1] + where * (end[1] - start[1])), row, color)
+
+
+def _draw_direct(axes, paths, places, half, exposures, outcome, limits, over) -> None:
+    """Direct paths bow over (upper half of the exposures) or under the mediators."""
+    for i, exposure in enumerate(exposures):
+        row = next(paths[(paths["lhs"] == outcome) & (paths["rhs"] == exposure)].itertuples())
+        up = i < over
+        level = limits[1] - 0.62 * i if up else limits[0] + 0.62 * (len(exposures) - 1 - i)
+        side = 1 if up else -1
+        start = (places[exposure][0] + 0.6 * half[exposure], places[exposure][1] + 0.3 * side)
+        end = (
+            places[outcome][0] - (0.25 - 0.25 * (i if up else len(exposures) - 1 - i)),
+            places[outcome][1] + 0.3 * side,
+        )
+        control = (8 * level - start[1] - end[1]) / 6  # so that the middle of the curve is at `level`
+        points = [start, (start[0] + 1.2, control), (end[0] - 1.2, control), end]
+        color, style = _look(row)
+        curve = Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+        axes.add_patch(FancyArrowPatch(path=curve, arrowstyle="-|>", mutation_scale=9, color=color, ls=style))
+        _number(axes, ((start[0] + end[0]) / 2, level), row, color)
+
+
+def _draw_correlations(axes, estimates, places, half, exposures) -> None:
+    covariances = estimates[(estimates["op"] == "~~") & (estimates["lhs"] != estimates["rhs"])]
+    for row in covariances.itertuples():
+        distance_apart = exposures.index(row.rhs) - exposures.index(row.lhs)
+        bow = _bow(distance_apart)
+        inward = 0.12 if distance_apart == 1 else -0.05  # bows of neighbours lie inside the others
+        x = places[row.lhs][0] - half[row.lhs]
+        top, bottom = places[row.lhs][1] - inward, places[row.rhs][1] + inward
+        points = [(x, top), (x - bow, top), (x - bow, bottom), (x, bottom)]
+        curve = Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+        axes.add_patch(PathPatch(curve, fill=False, ec=NEUTRAL, ls="--"))
+        _text(axes, (x - 0.75 * bow, (top + bottom) / 2), _signed(row.std), "#444444")
+
+
+def _bow(distance_apart: int) -> float:
+    """How far a correlation's control points stand out to the left; the bow itself reaches 3/4 of it."""
+    return 0.6 + 0.9 * (distance_apart - 1) if distance_apart > 0 else 0.0
+
+
+def _look(row) -> tuple[str, str]:
+    if not row.p < 0.05:
+        return NEUTRAL, "--"
+    return (POSITIVE if row.std > 0 else NEGATIVE), "-"
+
+
+def _number(axes, place, row, color) -> None:
+    stars = "*" * sum(row.p < level for level in (0.05, 0.01, 0.001))
+    _text(axes, place, f"{_signed(row.std)}{stars}", "#444444" if color == NEUTRAL else color)
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "\u2212")
+
+
+def _text(axes, place, text: str, color: str) -> None:
+    box = {"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none"}
+    axes.text(*place, text, ha="center", va="center", fontsize=8, color=color, bbox=box, zorder=3)
+
+
+def _fit_line(fit: dict[str, float]) -> str:
+    p = fit.get("pvalue")  # None or NaN for a saturated model
+    test = "" if p is None or math.isnan(p) else f", p = {p:.3f}" if p >= 0.001 else ", p < 0.001"
+    return (
+        f"n = {fit['ntotal']}, $\\chi^2$({fit['df']}) = {fit['chisq']:.1f}{test}, CFI = {fit['cfi']:.3f}, "
+        f"RMSEA = {fit['rmsea']:.3f}, SRMR = {fit['srmr']:.3f};  * p < 0.05, ** p < 0.01, *** p < 0.001"
+    )

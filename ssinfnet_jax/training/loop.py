@@ -1,0 +1,161 @@
+"""Drives a training: steps, metrics, checkpoints, interruption. What a step does is the caller's."""
+
+import contextlib
+import json
+import math
+import pathlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import tensorboardX
+import tqdm
+
+from ssinfnet_jax.training import checkpoint
+
+INTERRUPTED = 75  # exit code after a signal, once the state is saved: "try again", as sysexits.h names it
+
+
+class MetricsWriter:
+    """Metrics of a stage, as `metrics.jsonl` and as TensorBoard events; goes on where a resumed training does."""
+
+    def __init__(self, directory: pathlib.Path, resumed_step: int):
+        self._path = directory / "metrics.jsonl"
+        rows = _read_rows(self._path)
+        kept = [row for row in rows if row["step"] <= resumed_step] if resumed_step else []
+        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._board = tensorboardX.SummaryWriter(str(directory / "tensorboard"), purge_step=resumed_step + 1)
+
+    def write(self, step: int, phase: str, epoch: float, values: Mapping[str, float]) -> None:
+        """Appends one row."""
+        row = {"step": step, "phase": phase, "epoch": round(epoch, 4), **values}
+        with self._path.open("a") as file:
+            file.write(json.dumps({k: None if _is_nan(v) else v for k, v in row.items()}) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(f"{phase}/{name}", value, step)
+
+    def close(self) -> None:
+        """Writes what is buffered."""
+        self._board.close()
+
+
+def fit(
+    states: Any,
+    advance: Callable[[Any, int], tuple[Any, str, Mapping[str, jax.Array]]],
+    *,
+    num_steps: int,
+    steps_per_epoch: int,
+    directory: pathlib.Path,
+    to_host: Callable[[Any], Any],
+    to_devices: Callable[[Any], Any],
+    after: Callable[[Any, int], Mapping[str, float] | None] = lambda states, step: None,
+    log_every: int,
+    save_every_s: float,
+    title: str,
+) -> Any:
+    """Trains until `num_steps`, from the newest checkpoint if there is one.
+
+    Args:
+      states: tree of arrays on the devices, as at step 0.
+      advance: function (states, step) -> (states, phase, metrics on the device) of step number `step`.
+      num_steps: in all.
+      steps_per_epoch: for the epoch shown.
+      directory: of the stage; takes checkpoints, metrics and events.
+      to_host, to_devices: turn states into host arrays and back.
+      after: function (states, number of steps done) -> validation metrics, or None where there are none at this step.
+      log_every: steps between rows of metrics, each the mean since the last.
+      save_every_s: seconds between checkpoints.
+      title: of the progress bar.
+    Returns: states after the last step.
+    Raises:
+      FloatingPointError: the loss is not finite; the step and the terms are named and the last checkpoint stays.
+      SystemExit: with code `INTERRUPTED` after SIGTERM or SIGINT, the state being saved.
+    """
+    checkpoints = checkpoint.Checkpoints(directory / "checkpoints")
+    found = checkpoints.restore(to_host(states))
+    start = 0
+    if found is not None:
+        start, host_states = found
+        states = to_devices(host_states)
+    writer = MetricsWriter(directory, start)
+    pending: list[tuple[str, Mapping[str, jax.Array]]] = []
+    saved_at = time.monotonic()
+    with _Signals() as signals, contextlib.closing(checkpoints), contextlib.closing(writer):
+        bar = tqdm.tqdm(total=num_steps, initial=start, desc=title, unit="step", mininterval=2)
+        for step in range(start, num_steps):
+            states, phase, metrics = advance(states, step)
+            done = step + 1
+            if pending and pending[-1][0] != phase:
+                _flush(pending, writer, step, steps_per_epoch)
+            pending.append((phase, metrics))
+            if done % log_every == 0 or done == num_steps:
+                bar.set_postfix(_flush(pending, writer, done, steps_per_epoch), refresh=False)
+            validation = after(states, done)
+            if validation:
+                writer.write(done, "val", done / steps_per_epoch, validation)
+            bar.update()
+            if signals.received or (time.monotonic() - saved_at > save_every_s and done < num_steps):
+                # A state is saved only once its losses are known to be finite.
+                _flush(pending, writer, done, steps_per_epoch)
+                checkpoints.save(done, to_host(states))
+                saved_at = time.monotonic()
+            if signals.received:
+                bar.close()
+                print(f"{title}: {signals.received} at step {done}; state saved, the same command goes on from here.")
+                raise SystemExit(INTERRUPTED)
+        bar.close()
+    return states
+
+
+def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int) -> dict[str, str]:
+    """Writes the mean of the pending metrics; returns the loss for the progress bar."""
+    if not pending:
+        return {}
+    phase, rows = pending[0][0], jax.device_get([metrics for _, metrics in pending])
+    pending.clear()
+    for offset, row in enumerate(rows):
+        bad = {name: float(value) for name, value in row.items() if not np.isfinite(value)}
+        if bad:
+            at = step - len(rows) + offset + 1
+            raise FloatingPointError(
+                f"Step {at} ({phase}): not finite: {bad}. The last checkpoint is kept; lower the learning rate, clip the "
+                "gradient, or look at the data of this step."
+            )
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    writer.write(step, phase, step / steps_per_epoch, means)
+    return {"phase": phase, "loss": f"{means['loss']:.4f}"}
+
+
+def _read_rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Whole rows of a metrics file; a line cut short by a kill is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+class _Signals:
+    """Remembers SIGTERM or SIGINT while it is entered."""
+
+    def __enter__(self) -> "_Signals":
+        self.received = ""
+        self._old = {}
+        with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._old[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, _frame: Any) -> None:
+        self.received = signal.Signals(number).name

@@ -1,0 +1,100 @@
+"""What the two training stages of a network share: its config section, its data, its model."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pandas as pd
+
+from ssinfnet_jax import models, rundir
+from ssinfnet_jax.data import pipeline, prepare
+from ssinfnet_jax.training import parallel
+from ssinfnet_jax.training.inputs import Normalisation
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """One network of the run, "single" or "multi", with its data.
+
+    Attributes:
+      which: "single" | "multi".
+      section: config[which].
+      model: the module, batch norm synchronised over devices.
+      num_inputs: channels of its input.
+      records, table: the dataset's records and its slice table.
+      transform: record -> arrays.
+      normalisation: of the input.
+      seed: of everything random here.
+    """
+
+    which: str
+    section: Mapping[str, Any]
+    model: nn.Module
+    num_inputs: int
+    records: Any
+    table: pd.DataFrame
+    transform: pipeline.Resize
+    normalisation: Normalisation
+    seed: int
+
+    def positions(self, rows: pd.Series) -> np.ndarray:
+        """Record positions of the rows of `table` that are True."""
+        return np.flatnonzero(rows.to_numpy())
+
+    def train_batches(self, positions: np.ndarray, batch_size: int, *, seed: int) -> pipeline.TrainBatches:
+        """Endless training batches of this process; `batch_size` is global, cut down to the slices there are."""
+        usable = min(batch_size, len(positions) // jax.device_count() * jax.device_count() or batch_size)
+        return pipeline.TrainBatches(
+            self.records,
+            positions,
+            self.transform,
+            batch_size=parallel.local_batch_size(usable),
+            seed=seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def description(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What is stored with the trained network: how to apply it."""
+        return {
+            "model": self.section["model"]["name"],
+            "options": dict(self.section["model"]["options"]),
+            "image_size": config["data"]["image_size"],
+            "normalisation": self.normalisation._asdict(),
+            "dataset": f"{config['data']['name']}/{config['data']['config']}",
+        }
+
+
+def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, label: str | None = None) -> Setup:
+    """The network `which` ("single" | "multi") of a run; the multi network's data come with priors.
+
+    Args:
+      config: of the run.
+      run_dir: the run folder.
+      which: the network.
+      label: what the batches hold beside the slices: "lesion", "classes" or None.
+    Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option.
+    """
+    section, data = config[which], config["data"]
+    dataset, table = prepare.load(config, run_dir)
+    name, options = section["model"]["name"], dict(section["model"]["options"])
+    return Setup(
+        which=which,
+        section=section,
+        model=models.create(name, **options, axis_name=parallel.AXIS),
+        num_inputs=models.num_inputs(name),
+        records=dataset.records,
+        table=table,
+        transform=pipeline.Resize(data["image_size"], label, load_priors(run_dir) if which == "multi" else None),
+        normalisation=Normalisation(**data["normalisation"]),
+        seed=int(config["seed"]),
+    )
+
+
+def load_priors(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:
+    """Lesion probability uint8[S,S] (255 = 1) by slice_id, from the stage `predict_priors`."""
+    with np.load(run_dir.require("predict_priors") / "priors.npz") as file:
+        return dict(zip(file["slice_id"].tolist(), file["prior"], strict=True))

@@ -1,0 +1,106 @@
+"""Optimizers, schedules and the lookahead wrapper, from config tables."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Schedule = Callable[[Any], Any]
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": optax.sgd,
+    "adam": optax.adam,
+    "adamw": optax.adamw,
+}
+
+
+def make_schedule(table: Mapping[str, Any], *, steps_per_epoch: float, num_steps: int) -> Schedule:
+    """A learning rate per update.
+
+    Args:
+      table: {"learning_rate": peak, "schedule": "constant" | "cosine" | "steps", and for "steps" "epochs": [...] at
+        which the rate is multiplied by "factor" (0.1)}; "warmup_steps" (0) rises linearly from 0 first.
+      steps_per_epoch: updates per epoch.
+      num_steps: updates in all, the length of the cosine.
+    Raises: ValueError for an unknown schedule.
+    """
+    peak, name = float(table["learning_rate"]), table.get("schedule", "constant")
+    warmup = int(table.get("warmup_steps", 0))
+    if name == "constant":
+        schedule = optax.constant_schedule(peak)
+    elif name == "cosine":
+        schedule = optax.cosine_decay_schedule(peak, max(num_steps - warmup, 1))
+    elif name == "steps":
+        factor = float(table.get("factor", 0.1))
+        boundaries = {int(epoch * steps_per_epoch): factor for epoch in table["epochs"]}
+        schedule = optax.piecewise_constant_schedule(peak, boundaries)
+    else:
+        raise ValueError(f"Unknown schedule {name!r}; choose one of constant, cosine, steps.")
+    if warmup:
+        schedule = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
+    return schedule
+
+
+def restarting(table: Mapping[str, Any], *, steps_per_epoch: float, phase_steps: Sequence[int]) -> Schedule:
+    """`make_schedule` begun anew in every phase of `phase_steps` updates."""
+    schedules = [make_schedule(table, steps_per_epoch=steps_per_epoch, num_steps=steps) for steps in phase_steps]
+    if not schedules:
+        return optax.constant_schedule(float(table["learning_rate"]))
+    return optax.join_schedules(schedules, list(itertools.accumulate(phase_steps))[:-1])
+
+
+def make_optimizer(table: Mapping[str, Any], schedule: Schedule) -> optax.GradientTransformation:
+    """The optimizer of a config table.
+
+    clip (outermost) -> lookahead -> (weight decay -> SGD | Adam | AdamW).
+
+    Args:
+      table: {"name": a key of `OPTIMIZERS`, "momentum" (sgd), "weight_decay", "clip_value": element-wise bound of the
+        gradient, "clip_norm": bound of its global norm, "lookahead": {"k": 5, "alpha": 0.5} or None, "learning_rate",
+        "schedule", ...}.
+      schedule: learning rate per update.
+    Raises: ValueError for an unknown optimizer.
+    Source: Zhang et al. 2019, arXiv:1907.08610 (lookahead); the paper, "Experimental settings".
+    """
+    name = table["name"]
+    if name not in OPTIMIZERS:
+        raise ValueError(f"Unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}.")
+    options = {key: table[key] for key in ("momentum", "nesterov", "b1", "b2", "eps") if key in table}
+    decay = float(table.get("weight_decay", 0.0))
+    if name == "adamw":
+        options["weight_decay"] = decay
+    optimizer = OPTIMIZERS[name](schedule, **options)
+    if decay and name != "adamw":
+        optimizer = optax.chain(optax.add_decayed_weights(decay), optimizer)
+    if table.get("clip_value"):
+        optimizer = optax.chain(optax.clip(float(table["clip_value"])), optimizer)
+    if table.get("clip_norm"):
+        optimizer = optax.chain(optax.clip_by_global_norm(float(table["clip_norm"])), optimizer)
+    if uses_lookahead(table):
+        # The wrapper hands the fast parameters' gradients to what it wraps, so clipping inside it is clipping first.
+        lookahead = table["lookahead"]
+        optimizer = optax.lookahead(optimizer, int(lookahead["k"]), float(lookahead["alpha"]))
+    return optimizer
+
+
+def uses_lookahead(table: Mapping[str, Any]) -> bool:
+    """Whether the optimizer of a config table keeps slow and fast parameters."""
+    return bool(table.get("lookahead"))
+
+
+def synced(params: Any) -> optax.LookaheadParams:
+    """Slow and fast parameters that start equal; copies, because a donated buffer must not be shared."""
+    return optax.LookaheadParams(fast=params, slow=jax.tree.map(jnp.copy, params))
+
+
+def fast(params: Any) -> Any:
+    """The parameters that gradients are taken at."""
+    return params.fast if isinstance(params, optax.LookaheadParams) else params
+
+
+def slow(params: Any) -> Any:
+    """The parameters that are evaluated and saved."""
+    return params.slow if isinstance(params, optax.LookaheadParams) else params

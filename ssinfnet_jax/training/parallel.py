@@ -1,0 +1,99 @@
+"""Devices: the only file that knows of them. Steps are mapped by `jax.pmap` over the local devices of every process."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+
+AXIS = "devices"
+
+
+def num_local_devices() -> int:
+    """Devices of this process."""
+    return jax.local_device_count()
+
+
+def local_batch_size(global_batch_size: int) -> int:
+    """Slices per step of this process.
+
+    Raises: ValueError if the global batch cannot be divided over all devices.
+    """
+    num_devices = jax.device_count()
+    if global_batch_size % num_devices:
+        raise ValueError(
+            f"The batch size is global and must be a multiple of the {num_devices} devices, found {global_batch_size}."
+        )
+    return global_batch_size // jax.process_count()
+
+
+def eval_batch_size(global_batch_size: int) -> int:
+    """Slices per evaluation batch of this process: the next multiple of its devices."""
+    num_devices = num_local_devices()
+    return -(-global_batch_size // num_devices) * num_devices
+
+
+def replicate(tree: Any) -> Any:
+    """A copy of every array on every local device, along a new first axis."""
+    return flax.jax_utils.replicate(tree)
+
+
+def unreplicate(tree: Any) -> Any:
+    """The first device's arrays, on the host."""
+    return jax.tree.map(lambda x: np.asarray(x[0]), tree)
+
+
+def shard(batch: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Numeric arrays [B,...] -> [devices, B/devices, ...]; what is not numeric (slice ids) stays on the host."""
+    num_devices = num_local_devices()
+    numeric = {name: np.asarray(value) for name, value in batch.items() if np.asarray(value).dtype.kind in "biuf"}
+    return {name: value.reshape(num_devices, -1, *value.shape[1:]) for name, value in numeric.items()}
+
+
+def map_step(step: Callable) -> Callable:
+    """Maps `step(state, *other_states, batch, key)` over devices.
+
+    States are replicated, the batch is sharded, the key is the same everywhere; the step must have been made with
+    `axis_name=AXIS`. The first state is donated. Metrics come back once, from the first device.
+    """
+    mapped: dict[int, Callable] = {}
+
+    def run(state, *rest):
+        if len(rest) not in mapped:
+            in_axes = (0,) * len(rest) + (None,)
+            mapped[len(rest)] = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, donate_argnums=0)
+        state, metrics = mapped[len(rest)](state, *rest)
+        return state, jax.tree.map(lambda x: x[0], metrics)
+
+    return run
+
+
+def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]], Any]]:
+    """Maps `predict(variables, batch)` over devices: variables -> (host batch -> host arrays [B,...]).
+
+    The program is compiled once, for any variables.
+    """
+    mapped = jax.pmap(predict)
+
+    def with_variables(variables):
+        on_devices = replicate(variables)
+
+        def run(batch):
+            out = mapped(on_devices, shard(batch))
+            return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), out)
+
+        return run
+
+    return with_variables
+
+
+def predict_all(run: Callable, batches: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """(batch, result) without the padding, batch by batch."""
+    for batch in batches:
+        result = run(batch)
+        real = np.asarray(batch["valid"]) > 0
+        yield (
+            {name: value[real] for name, value in batch.items()},
+            jax.tree.map(lambda x, real=real: x[real], result),
+        )

@@ -1,0 +1,116 @@
+"""Training steps of the two segmentation networks, and their predictions."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssinfnet_jax.data import augment
+from ssinfnet_jax.losses import compose, segmentation
+from ssinfnet_jax.training import inputs, state, update
+from ssinfnet_jax.training.inputs import Batch, Normalisation
+from ssinfnet_jax.training.state import TrainState
+
+Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_single_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    losses: Mapping[str, Mapping[str, Any]],
+    augmentation: augment.Options,
+    normalisation: Normalisation,
+    edge_weight: float = 1.0,
+    axis_name: str | None = None,
+) -> Step:
+    """A step of InfNet: every loss term on the global map and maps 4, 3, 2; cross-entropy on the edge map.
+
+    Source: the paper, eq. 5.
+    """
+    loss = compose.make_loss(losses)
+
+    def step(current: TrainState, batch: Batch, key: jax.Array):
+        key = update.device_key(key, current.step, axis_name)
+        augment_key, key = jax.random.split(key)
+        batch = augment.augment(augment_key, inputs.to_unit(batch), augmentation)
+        lesion = batch["lesion"].astype(jnp.float32)[..., None]
+        contour = augment.edge(batch["lesion"]).astype(jnp.float32)[..., None]
+        image = inputs.image_input(batch, normalisation)
+
+        def objective(params, key):
+            maps, changed = model.apply(
+                state.train_variables(current, params), image, train=True, mutable=["batch_stats"]
+            )
+            terms = {"edge": edge_weight * segmentation.bce(maps["edge"], contour)}
+            for name in ("global_map", "map_4", "map_3", "map_2"):
+                for term, value in loss(maps[name], lesion).items():
+                    terms[f"{name}_{term}"] = value
+            return terms, {"train_dice": _dice(maps["map_2"] > 0, lesion > 0)}, changed["batch_stats"]
+
+        return update.update(current, objective, optimizer, batch["valid"], key, axis_name=axis_name)
+
+    return step
+
+
+def make_multi_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    losses: Mapping[str, Mapping[str, Any]],
+    augmentation: augment.Options,
+    normalisation: Normalisation,
+    axis_name: str | None = None,
+) -> Step:
+    """A step of the multi network: every loss term on the logits against one-hot classes (the paper, eqs. 6-7)."""
+    loss = compose.make_loss(losses)
+
+    def step(current: TrainState, batch: Batch, key: jax.Array):
+        key = update.device_key(key, current.step, axis_name)
+        augment_key, key = jax.random.split(key)
+        batch = augment.augment(augment_key, inputs.to_unit(batch), augmentation)
+        target = inputs.one_hot(batch["classes"])
+        both = inputs.image_and_prior_input(batch, normalisation)
+
+        def objective(params, key):
+            logits, changed = model.apply(
+                state.train_variables(current, params), both, train=True, mutable=["batch_stats"]
+            )
+            pred = jax.nn.one_hot(logits.argmax(axis=-1), 3, dtype=bool)
+            return loss(logits, target), {"train_dice": _dice(pred, target > 0)}, changed["batch_stats"]
+
+        return update.update(current, objective, optimizer, batch["valid"], key, axis_name=axis_name)
+
+    return step
+
+
+def make_predict(model: nn.Module, *, num_inputs: int, normalisation: Normalisation):
+    """A function (variables, batch) -> probabilities.
+
+    Args:
+      model: InfNet (3 inputs) or a multi network (6 inputs).
+      num_inputs: channels of its input.
+      normalisation: of its training.
+    Returns: function giving lesion probability float[B,H,W] for InfNet, and class probabilities float[B,H,W,3],
+      normalised to sum 1 over background, GGO, consolidation, for a multi network.
+    """
+
+    def predict(variables, batch: Batch) -> jax.Array:
+        data = inputs.INPUTS[num_inputs](inputs.to_unit(batch), normalisation)
+        out = model.apply(variables, data, train=False)
+        if num_inputs == 3:
+            return jax.nn.sigmoid(out["map_2"][..., 0])
+        # One-against-rest logits: their sigmoids rank the classes as argmax does, and are made to sum to 1.
+        probs = jax.nn.sigmoid(out)
+        return probs / jnp.maximum(probs.sum(axis=-1, keepdims=True), 1e-12)
+
+    return predict
+
+
+def _dice(pred: jax.Array, truth: jax.Array) -> jax.Array:
+    """Mean over classes of (2 |A and B| + 1) / (|A| + |B| + 1) per slice, for watching the training: float[B]."""
+    both = (pred & truth).sum(axis=(1, 2))
+    return ((2 * both + 1) / (pred.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)) + 1)).mean(axis=-1)

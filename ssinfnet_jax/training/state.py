@@ -1,0 +1,99 @@
+"""The train state: arrays only, so that it can be mapped, donated and saved."""
+
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssinfnet_jax import models
+from ssinfnet_jax.training import optim
+
+
+@flax.struct.dataclass
+class TrainState:
+    """One network in training.
+
+    Attributes:
+      step: int32[], number of updates done.
+      params: parameters, or `optax.LookaheadParams` of fast and slow ones.
+      batch_stats: running statistics of batch norm; they follow the fast parameters.
+      opt_state: of the optimizer.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+def create(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    num_channels: int,
+    lookahead: bool = False,
+    initial: dict[str, Any] | None = None,
+) -> TrainState:
+    """A state at step 0, on the host.
+
+    Args:
+      model: gives the shapes.
+      optimizer: as `optim.make_optimizer` gives.
+      seed: of the initialisation.
+      num_channels: of the network's input.
+      lookahead: whether the optimizer wants slow and fast parameters.
+      initial: variables {"params", "batch_stats"} to start from in place of fresh ones.
+    """
+    variables = initial or models.init(model, seed, num_channels)
+    params = jax.tree.map(jnp.asarray, variables["params"])
+    if lookahead:
+        params = optim.synced(params)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=jax.tree.map(jnp.asarray, variables["batch_stats"]),
+        opt_state=optimizer.init(params),
+    )
+
+
+def variables(state: TrainState) -> dict[str, Any]:
+    """What is evaluated and saved as the result: slow parameters and batch statistics."""
+    return {"params": optim.slow(state.params), "batch_stats": state.batch_stats}
+
+
+def train_variables(state: TrainState, params: Any) -> dict[str, Any]:
+    """The variables a training step applies: the given (fast) parameters and the batch statistics."""
+    return {"params": params, "batch_stats": state.batch_stats}
+
+
+def transfer(source: dict[str, Any], target: dict[str, Any], is_head) -> tuple[dict[str, Any], list[str]]:
+    """Takes over all variables but the last layers.
+
+    Args:
+      source: pretrained variables.
+      target: fresh variables of the same network.
+      is_head: function (path tuple) -> bool, True for what stays fresh.
+    Returns: the merged variables and the names of the layers that stayed fresh.
+    Raises: ValueError if the two trees differ in names or shapes.
+    """
+    old, new = flax.traverse_util.flatten_dict(source), flax.traverse_util.flatten_dict(target)
+    differing = sorted(
+        "/".join(path) for path in old.keys() | new.keys() if path not in old or path not in new
+        or old[path].shape != new[path].shape
+    )  # fmt: skip
+    if differing:
+        raise ValueError(
+            f"The pretrained network differs from this one in {', '.join(differing[:5])} ({len(differing)})."
+        )
+    fresh = sorted({"/".join(path[1:-2]) for path in new if is_head(path)})
+    merged = {path: new[path] if is_head(path) else old[path] for path in new}
+    return flax.traverse_util.unflatten_dict(merged), fresh
+
+
+def is_head(path: tuple[str, ...]) -> bool:
+    """Whether a variable belongs to a last layer: one named `head`, `edge_head`, or an inpainting twin."""
+    return any(part.endswith(("head", "head_inpainting")) for part in path)

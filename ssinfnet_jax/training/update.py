@@ -1,0 +1,68 @@
+"""One update of one train state: the part that all training steps share."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssinfnet_jax.training import optim
+from ssinfnet_jax.training.state import TrainState
+
+# (params, key) -> (terms to minimise {name: float[B]}, further metrics {name: float[B]}, new batch statistics)
+Objective = Callable[[Any, jax.Array], tuple[Mapping[str, jax.Array], Mapping[str, jax.Array], Any]]
+
+
+def device_key(key: jax.Array, step: jax.Array, axis_name: str | None) -> jax.Array:
+    """A key that differs between steps and between devices."""
+    key = jax.random.fold_in(key, step)
+    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+
+
+def update(
+    state: TrainState,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    valid: jax.Array,
+    key: jax.Array,
+    *,
+    axis_name: str | None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Minimises the sum of an objective's terms, averaged over the valid slices of all devices.
+
+    The loss is summed over the local slices and divided by the **global** number of valid ones; gradients are then
+    summed over devices. A mean of the devices' means would be wrong where they hold unequal numbers of valid slices.
+
+    Args:
+      state: to be updated.
+      objective: see `Objective`.
+      optimizer: as in `state.opt_state`.
+      valid: float[B], 1 for a slice, 0 for padding.
+      key: PRNG key, already folded with step and device.
+      axis_name: of the mapped axis, or None on one device.
+    Returns: the new state and scalar metrics: every term, their sum `loss`, the further metrics, `grad_norm`.
+    """
+
+    def total(value):
+        return value if axis_name is None else jax.lax.psum(value, axis_name)
+
+    num_valid = jnp.maximum(total(valid.sum()), 1.0)
+
+    def loss(params):
+        terms, extra, batch_stats = objective(params, key)
+        terms = {name: (value * valid).sum() / num_valid for name, value in terms.items()}
+        extra = {name: (value * valid).sum() / num_valid for name, value in extra.items()}
+        value = sum(terms.values())
+        return value, ({"loss": value, **terms, **extra}, batch_stats)
+
+    gradient, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(optim.fast(state.params))
+    gradient, metrics = total(gradient), total(metrics)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    new_state = TrainState(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+    return new_state, {**metrics, "grad_norm": optax.global_norm(gradient)}

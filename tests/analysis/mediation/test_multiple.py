@@ -1,0 +1,165 @@
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import optimize, stats
+
+from ssinfnet_jax.analysis import mediation
+
+MODEL = {
+    "age": ["ggo_Entropy", "ggo_Kurtosis", "ggo_Mean", "ggo_Area", "ggo_Imc1"],
+    "underlying": ["ggo_Entropy", "ggo_Kurtosis", "ggo_Skewness"],
+}
+FIT = ["chisq", "df", "pvalue", "cfi", "tli", "rmsea", "srmr", "aic", "bic", "logl", "npar", "ntotal"]
+
+
+def test_lavaan_estimates(golden):
+    expected = golden("lavaan_multiple.csv")
+    found = mediation.multiple(golden("cohort.csv"), MODEL).estimates
+    assert list(found) == ["lhs", "op", "rhs", "label", "est", "se", "z", "p", "std"]
+    shorter = {"ind_underlying": "ind_und", "tot_underlying": "tot_und"}
+    for name in ("lhs", "op", "label"):
+        ours = found[name].replace(shorter).replace("", None)
+        assert ours.tolist() == expected[name].where(expected[name].notna(), None).tolist()
+    for ours, theirs in {"est": "est", "z": "z", "std": "std.all"}.items():
+        np.testing.assert_allclose(found[ours], expected[theirs], rtol=1e-9)
+    np.testing.assert_allclose(found["se"], expected["se"], rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(found["p"], expected["pvalue"], rtol=1e-9, atol=1e-11)
+
+
+def test_lavaan_fit(golden):
+    expected = golden("lavaan_fit.csv").set_index("measure")["value"]
+    found = mediation.multiple(golden("cohort.csv"), MODEL).fit
+    assert list(found) == FIT
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_one_mediator_is_the_univariate_model(cohort):
+    one = mediation.multiple(cohort, {"age": ["ggo_A"]})
+    row = mediation.univariate(cohort, ["age"], ["ggo_A"]).iloc[0]
+    found = one.estimates.set_index("label")
+    for label, effect in {
+        "a11": "a",
+        "b1": "b",
+        "c1": "direct",
+        "i11": "indirect",
+        "tot_age": "total",
+    }.items():
+        for number in ("est", "se", "z", "p", "std"):
+            assert found.loc[label, number] == pytest.approx(row[f"{effect}_{number}"], rel=1e-9), (
+                label,
+                number,
+            )
+    assert (one.fit["chisq"], one.fit["df"], one.fit["cfi"], one.fit["tli"]) == (0, 0, 1, 1)
+    assert np.isnan(one.fit["pvalue"])
+    assert one.fit["srmr"] == pytest.approx(0, abs=1e-12)
+
+
+def negative_logl(parameters, data):
+    """Two exposures, two mediators: log density of m1, m2, y given x1, x2; residuals independent."""
+    x1, x2, m1, m2, y = data
+    a11, a21, a22, c1, c2, b1, b2, *log_sd = parameters
+    residuals = m1 - a11 * x1, m2 - a21 * x1 - a22 * x2, y - c1 * x1 - c2 * x2 - b1 * m1 - b2 * m2
+    return -sum(stats.norm.logpdf(r, scale=np.exp(s)).sum() for r, s in zip(residuals, log_sd, strict=True))
+
+
+def test_maximises_the_likelihood(cohort):
+    """Written down as a density and maximised numerically."""
+    found = mediation.multiple(cohort, {"age": ["ggo_A", "ggo_C"], "diseases": ["ggo_C"]})
+    data = cohort[["age", "diseases", "ggo_A", "ggo_C", "severity"]]
+    centred = (data - data.mean()).to_numpy().T
+    start = np.zeros(10)
+    best = optimize.minimize(negative_logl, start, args=(centred,), method="BFGS", options={"gtol": 1e-6})
+    paths = found.estimates[found.estimates["op"] == "~"]
+    np.testing.assert_allclose(paths["est"], best.x[:7], atol=1e-6)
+    assert found.fit["logl"] == pytest.approx(-best.fun, rel=1e-9)
+    assert found.fit["npar"] == 10
+    assert found.fit["aic"] == pytest.approx(2 * best.fun + 20, rel=1e-9)
+
+
+def test_sums_of_effects(cohort):
+    """Given one exposure, mediators with independent residuals have independent specific effects."""
+    found = mediation.multiple(cohort, {"age": ["ggo_A", "ggo_C"]}).estimates.set_index("label")
+    a1, a2, b1, b2 = (found.loc[label, "est"] for label in ("a11", "a21", "b1", "b2"))
+    assert found.loc["ind_age", "est"] == pytest.approx(a1 * b1 + a2 * b2)
+    assert found.loc["ind_age", "rhs"] == "a11*b1+a21*b2"
+    assert found.loc["tot_age", "est"] == pytest.approx(found.loc["c1", "est"] + a1 * b1 + a2 * b2)
+    assert found.loc["ind_age", "se"] == pytest.approx(np.hypot(found.loc["i11", "se"], found.loc["i21", "se"]))
+    assert found.loc["ind_age", "std"] == pytest.approx(found.loc[["i11", "i21"], "std"].sum())
+
+
+def test_total_effects_are_a_model_of_its_own(cohort):
+    found = mediation.multiple(cohort, {"age": ["ggo_A"], "diseases": ["ggo_C"]}).total_effects
+    expected = sm.OLS(cohort["severity"], sm.add_constant(cohort[["age", "diseases"]])).fit()
+    assert found["exposure"].tolist() == ["age", "diseases"]
+    np.testing.assert_allclose(found["est"], expected.params.iloc[1:])
+    np.testing.assert_allclose(found["p"], expected.pvalues.iloc[1:])
+    numbers = cohort.drop(columns="patient_id")
+    standard = (numbers - numbers.mean()) / numbers.std()
+    expected = sm.OLS(standard["severity"], standard[["age", "diseases"]]).fit()
+    np.testing.assert_allclose(found["std"], expected.params)
+
+
+def test_units_do_not_matter(cohort):
+    model = {"age": ["ggo_A", "ggo_C"], "diseases": ["ggo_C"]}
+    changed = cohort.assign(ggo_A=1000 * cohort["ggo_A"] + 5)
+    before, after = mediation.multiple(cohort, model), mediation.multiple(changed, model)
+    pd.testing.assert_frame_equal(
+        before.estimates[["label", "z", "p", "std"]], after.estimates[["label", "z", "p", "std"]], rtol=1e-8
+    )
+    for name in ("chisq", "cfi", "tli", "rmsea", "srmr"):
+        assert after.fit[name] == pytest.approx(before.fit[name], rel=1e-8)
+    assert after.fit["logl"] == pytest.approx(before.fit["logl"] - 200 * np.log(1000), rel=1e-10)
+
+
+def test_gaps_are_left_out_and_counted(cohort):
+    table = cohort.copy()
+    table.loc[:9, "ggo_C"] = np.nan
+    found = mediation.multiple(table, {"age": ["ggo_A", "ggo_C"]})
+    assert (found.fit["ntotal"], found.num_dropped) == (190, 10)
+    whole = mediation.multiple(cohort.iloc[10:], {"age": ["ggo_A", "ggo_C"]})
+    pd.testing.assert_frame_equal(found.estimates, whole.estimates)
+
+
+def test_an_exposure_without_mediators_is_a_covariate(cohort):
+    found = mediation.multiple(cohort, {"age": ["ggo_A"], "diseases": []}).estimates
+    assert found["label"].tolist() == [
+        "a11",
+        "c1",
+        "c2",
+        "b1",
+        *5 * [""],
+        "i11",
+        "ind_age",
+        "tot_age",
+        "tot_diseases",
+    ]
+
+
+def test_labels_stay_unique_with_many_mediators():
+    rng = np.random.default_rng(0)
+    names = [f"m{i}" for i in range(11)]
+    table = pd.DataFrame(rng.normal(size=(100, 13)), columns=["x", "severity", *names])
+    labels = mediation.multiple(table, {"x": names}).estimates["label"]
+    assert labels[labels != ""].is_unique
+    assert {"a1_1", "a11_1", "i11_1", "b11"} < set(labels)
+
+
+def test_errors(cohort):
+    with pytest.raises(ValueError, match="No exposure has a mediator"):
+        mediation.multiple(cohort, {"age": []})
+    with pytest.raises(ValueError, match=r"A mediator of 'age' is named twice: \['ggo_A', 'ggo_A'\]"):
+        mediation.multiple(cohort, {"age": ["ggo_A", "ggo_A"]})
+    with pytest.raises(ValueError, match=r"one role .* named twice: \['diseases'\]"):
+        mediation.multiple(cohort, {"age": ["diseases"], "diseases": ["ggo_A"]})
+    with pytest.raises(ValueError, match=r"Columns not in the table: \['ggo_X'\]"):
+        mediation.multiple(cohort, {"age": ["ggo_X"]})
+    with pytest.raises(ValueError, match=r"collinear; the closest pair is ggo_A and twin \(\|r\| = 1.000000\)"):
+        mediation.multiple(cohort.assign(twin=-2 * cohort["ggo_A"]), {"age": ["ggo_A", "twin"]})
+    with pytest.raises(ValueError, match=r"Constant in the complete rows: \['ggo_A'\]"):
+        mediation.multiple(cohort.assign(ggo_A=1.0), {"age": ["ggo_A"]})
+    with pytest.raises(ValueError, match=r"Infinite values in \['ggo_A'\]"):
+        mediation.multiple(cohort.replace({"ggo_A": {cohort.loc[0, "ggo_A"]: np.inf}}), {"age": ["ggo_A"]})
+    with pytest.raises(ValueError, match="3 complete rows for 3 variables; use fewer mediators"):
+        mediation.multiple(cohort.head(3), {"age": ["ggo_A"]})

@@ -1,0 +1,229 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import SimpleITK
+from radiomics import featureextractor, glcm, ngtdm
+from scipy import ndimage, stats
+
+from ssinfnet_jax.analysis import phenotypes
+
+
+@pytest.fixture(scope="module")
+def slice_():
+    """A smooth random image and 2 lesions: image uint8[64, 64], classes uint8[64, 64]."""
+    rng = np.random.default_rng(0)
+    image = ndimage.gaussian_filter(rng.normal(size=(64, 64)), 1)
+    image = ((image - image.min()) / np.ptp(image) * 255).astype(np.uint8)
+    height = ndimage.gaussian_filter(rng.normal(size=(64, 64)), 5)
+    classes = np.zeros((64, 64), np.uint8)
+    classes[height > np.quantile(height, 0.75)] = 1
+    classes[height > np.quantile(height, 0.92)] = 2
+    return image, classes
+
+
+def by_featureextractor(image, region, bin_width, spacing=(1.0, 1.0)):
+    """PyRadiomics' own way, from the whole image."""
+    extractor = featureextractor.RadiomicsFeatureExtractor(binWidth=bin_width, force2D=True, additionalInfo=False)
+    extractor.disableAllFeatures()
+    for name in ("firstorder", "glcm", "gldm", "ngtdm"):
+        extractor.enableFeatureClassByName(name)
+    extractor.enableFeaturesByName(shape2D=["PixelSurface"])
+    volumes = [SimpleITK.GetImageFromArray(v[None]) for v in (image.astype(float), region.astype(np.uint8))]
+    for volume in volumes:
+        volume.SetSpacing((spacing[1], spacing[0], 1.0))
+    found = extractor.execute(*volumes)
+    return {name.removeprefix("original_"): float(value) for name, value in found.items()}
+
+
+@pytest.mark.parametrize("bin_width", [2.0, 3.3, 25.0])
+def test_equals_featureextractor(slice_, bin_width):
+    image, classes = slice_
+    settings = dataclasses.replace(phenotypes.EIGHT_BIT, bin_width=bin_width)
+    found = phenotypes.extract(image, classes, settings=settings, spacing_mm=(0.8, 0.7))
+    for region, values in phenotypes.REGIONS.items():
+        expected = by_featureextractor(image, np.isin(classes, values), bin_width, (0.8, 0.7))
+        assert len(expected) == 62
+        for name, value in expected.items():
+            assert found[f"{region}_{name}"] == pytest.approx(value, rel=1e-8, abs=1e-12), name
+        assert found[f"{region}_reason"] == ""
+
+
+def test_names_count_the_classes_of_the_paper():
+    names = phenotypes.names(["ggo"])
+    count = {c: sum(f"ggo_{c}_" in name for name in names) for c in ("shape2D", "firstorder", "glcm", "gldm", "ngtdm")}
+    assert count == {"shape2D": 1, "firstorder": 18, "glcm": 24, "gldm": 14, "ngtdm": 5}
+    assert len(set(phenotypes.names())) == 186
+    with pytest.raises(ValueError, match=r"Unknown region \['lung'\]; choose from ggo, consolidation, lesion"):
+        phenotypes.names(["lung"])
+
+
+def test_first_order_and_area_by_direct_computation(slice_):
+    image, classes = slice_
+    found = phenotypes.extract(image, classes, spacing_mm=(0.5, 2.0))
+    for region, values in phenotypes.REGIONS.items():
+        x = image[np.isin(classes, values)].astype(float)
+        _, counts = np.unique(x // 2, return_counts=True)
+        p = counts / counts.sum()
+        expected = {
+            "shape2D_PixelSurface": len(x),
+            "firstorder_Mean": x.mean(),
+            "firstorder_Variance": x.var(),
+            "firstorder_Skewness": stats.skew(x),
+            "firstorder_Kurtosis": stats.kurtosis(x, fisher=False),
+            "firstorder_Entropy": -np.sum(p * np.log2(p)),
+            "firstorder_Energy": np.sum(x**2),
+            "firstorder_90Percentile": np.percentile(x, 90),
+            "num_bins": x.max() // 2 - x.min() // 2 + 1,
+        }
+        for name, value in expected.items():
+            assert found[f"{region}_{name}"] == pytest.approx(value, rel=1e-10), name
+
+
+def test_glcm_of_a_tiny_image_by_hand():
+    """All neighbour pairs of a 4x4 region counted one by one, per direction, then averaged."""
+    image = np.array([[0, 2, 4, 4], [2, 2, 0, 4], [4, 0, 2, 2], [4, 4, 0, 0]], np.uint8)
+    level = image // 2 + 1
+    contrasts, entropies = [], []
+    for step in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        glcm = np.zeros((3, 3))
+        for row, col in itertools.product(range(4), range(4)):
+            other = row + step[0], col + step[1]
+            if all(0 <= place < 4 for place in other):
+                i, j = level[row, col] - 1, level[other] - 1
+                glcm[i, j] += 1
+                glcm[j, i] += 1
+        glcm /= glcm.sum()
+        contrasts.append(sum(glcm[i, j] * (i - j) ** 2 for i in range(3) for j in range(3)))
+        entropies.append(-sum(q * np.log2(q) for q in glcm.ravel() if q))
+    found = phenotypes.extract(image, np.ones((4, 4), np.uint8))
+    assert found["ggo_glcm_Contrast"] == pytest.approx(np.mean(contrasts), rel=1e-12)
+    assert found["ggo_glcm_JointEntropy"] == pytest.approx(np.mean(entropies), rel=1e-12)
+
+
+def test_gldm_and_ngtdm_of_a_tiny_image_by_hand():
+    image = np.array([[0, 2, 4], [2, 2, 0], [4, 0, 2]], np.uint8)
+    level = image // 2 + 1
+    dependence, differences = [], {1: [], 2: [], 3: []}
+    for row, col in itertools.product(range(3), range(3)):
+        around = [
+            level[r, c]
+            for r in range(max(row - 1, 0), min(row + 2, 3))
+            for c in range(max(col - 1, 0), min(col + 2, 3))
+            if (r, c) != (row, col)
+        ]
+        dependence.append(1 + sum(other == level[row, col] for other in around))
+        differences[level[row, col]].append(abs(level[row, col] - np.mean(around)))
+    found = phenotypes.extract(image, np.ones((3, 3), np.uint8))
+    expected = np.mean(np.square(dependence))
+    assert found["ggo_gldm_LargeDependenceEmphasis"] == pytest.approx(expected, rel=1e-12)
+    weighted = sum(len(d) / 9 * sum(d) for d in differences.values())
+    assert found["ggo_ngtdm_Coarseness"] == pytest.approx(1 / weighted, rel=1e-12)
+
+
+def regions_of(pixels, image=None):
+    classes = np.zeros((12, 12), np.uint8)
+    classes[pixels] = 1
+    image = np.arange(144, dtype=np.uint8).reshape(12, 12) if image is None else image
+    return phenotypes.extract(image, classes)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "area", "reason"),
+    [
+        (np.s_[:0], 0, "empty"),
+        (np.s_[5, 5], 1, "too_small"),
+        (np.s_[5, 2:6], 4, "too_small"),
+        (np.s_[5, :], 12, "line"),
+    ],
+)
+def test_regions_without_texture_have_area_and_reason(pixels, area, reason):
+    found = regions_of(pixels)
+    assert found["ggo_reason"] == found["lesion_reason"] == reason
+    assert found["consolidation_reason"] == "empty"
+    assert found["ggo_shape2D_PixelSurface"] == area
+    assert all(np.isnan(found[name]) for name in phenotypes.names(["ggo"])[1:])
+
+
+def test_flat_region_has_no_texture():
+    found = regions_of(np.s_[2:8, 2:8], np.full((12, 12), 100, np.uint8))
+    assert found["ggo_reason"] == "flat"
+    assert found["ggo_num_bins"] == 1
+    assert np.isnan(found["ggo_ngtdm_Coarseness"])  # PyRadiomics would say 10^6
+
+
+def test_pixels_that_do_not_touch_have_no_texture():
+    assert regions_of(np.s_[::4, ::4])["ggo_reason"] == "scattered"
+
+
+def test_a_feature_that_fails_is_named_and_alone_nan(slice_, monkeypatch):
+    def fail(self):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(glcm.RadiomicsGLCM, "getIdmFeatureValue", fail)
+    found = phenotypes.extract(*slice_)
+    assert found["ggo_reason"] == "undefined: glcm_Idm"
+    assert [name for name in phenotypes.names(["ggo"]) if np.isnan(found[name])] == ["ggo_glcm_Idm"]
+
+
+def test_a_class_that_fails_costs_the_region_and_not_the_slice(slice_, monkeypatch):
+    def fail(self, coordinates):
+        if self.coefficients["Ng"] == num_bins:
+            raise MemoryError("no room for the matrix " + 100 * "x")
+
+    image, classes = slice_
+    num_bins = phenotypes.extract(image, classes)["consolidation_num_bins"]
+    monkeypatch.setattr(ngtdm.RadiomicsNGTDM, "_initCalculation", fail)
+    found = phenotypes.extract(image, np.where(classes == 1, 0, classes))
+    assert found["consolidation_reason"].startswith("MemoryError: no room for the matrix xx")
+    assert len(found["consolidation_reason"]) == 80
+    assert np.isnan(found["consolidation_firstorder_Mean"])
+    assert found["consolidation_shape2D_PixelSurface"] == np.sum(classes == 2)
+
+
+def test_8_bit_images_are_binned_without_overflow():
+    """PyRadiomics adds 2 bin widths to the maximum in the image's own type: 254 + 4 would wrap to 2."""
+    image = np.tile(np.arange(0, 255, 2, dtype=np.uint8), (12, 1))
+    found = phenotypes.extract(image, np.ones_like(image))
+    assert found["ggo_num_bins"] == 128
+    assert found["ggo_firstorder_Entropy"] == pytest.approx(7)
+
+
+def test_hounsfield_units_have_their_own_preset(slice_):
+    image, classes = slice_
+    ct_hu = image.astype(np.int16) * 4 - 900
+    found = phenotypes.extract(ct_hu, classes, settings=phenotypes.HU)
+    x = ct_hu[classes == 1].astype(float)
+    assert found["ggo_firstorder_Mean"] == pytest.approx(x.mean())
+    assert found["ggo_firstorder_Energy"] == pytest.approx(np.sum((x + 1024) ** 2))
+    with pytest.raises(ValueError, match=r"Settings 'eight_bit' want values in \[0, 255\], the image spans \[-900"):
+        phenotypes.extract(ct_hu, classes)
+
+
+def test_says_nothing(slice_, capfd, caplog):
+    phenotypes.extract(*slice_)
+    regions_of(np.s_[::5, ::5])
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_input_errors(slice_):
+    image, classes = slice_
+    with pytest.raises(ValueError, match=r"must be \[H, W\] of one shape, got \(64, 64\) and \(64, 63\)"):
+        phenotypes.extract(image, classes[:, 1:])
+    with pytest.raises(ValueError, match=r"must be 0 \(background\), 1 \(GGO\) or 2 .*found \[3, 255\]"):
+        phenotypes.extract(image, np.where(classes == 0, 3, np.where(classes == 1, 255, 0)))
+    with pytest.raises(ValueError, match=r"spacing_mm must be two positive lengths"):
+        phenotypes.extract(image, classes, spacing_mm=(0.7, 0.0))
+    with pytest.raises(ValueError, match=r"the image spans \[nan, nan\]"):
+        phenotypes.extract(np.where(classes == 0, np.nan, image), classes)
+
+
+def test_settings_errors():
+    with pytest.raises(ValueError, match="bin_width must be > 0, got 0"):
+        dataclasses.replace(phenotypes.EIGHT_BIT, bin_width=0)
+    with pytest.raises(ValueError, match="min_pixels must be >= 2, got 1"):
+        dataclasses.replace(phenotypes.EIGHT_BIT, min_pixels=1)
+    with pytest.raises(ValueError, match="value_range must be"):
+        dataclasses.replace(phenotypes.EIGHT_BIT, value_range=(1, 0))

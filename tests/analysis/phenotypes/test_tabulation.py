@@ -1,0 +1,183 @@
+import dataclasses
+import functools
+import importlib
+import json
+import os
+import pathlib
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.analysis import phenotypes
+
+
+@pytest.fixture
+def loaders(monkeypatch):
+    """The loaders' module under a name that worker processes can import, too."""
+    folder = str(pathlib.Path(__file__).parent)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([folder, *sys.path]))
+    return importlib.import_module("loaders")
+
+
+def table(items, **options):
+    return phenotypes.table(items, num_workers=options.pop("num_workers", 0), progress=False, **options)
+
+
+def test_rows_are_the_extracted_slices(loaders):
+    items = [(f"s{i}", f"p{i // 2}", loaders.arrays(i)) for i in range(3)]
+    found = table(iter(items))
+    assert found["slice_id"].tolist() == ["s0", "s1", "s2"]
+    assert found["patient_id"].tolist() == ["p0", "p0", "p1"]
+    assert (found["error"] == "").all()
+    expected = phenotypes.extract(*loaders.arrays(1))
+    assert found.loc[1, list(expected)].to_dict() == expected
+
+
+def test_a_bad_slice_is_a_row_with_its_error(loaders):
+    image, classes = loaders.arrays(0)
+    items = [
+        ("good", "p", (image, classes, (0.5, 0.5))),
+        ("unreadable", "p", functools.partial(loaders.broken, "x.png")),
+        ("misfit", "p", (image, classes[1:])),
+    ]
+    found = table(items).set_index("slice_id")
+    assert found.loc["unreadable", "error"] == "OSError: cannot read x.png"
+    assert found.loc["misfit", "error"].startswith("ValueError: image and classes must be [H, W] of one shape")
+    assert found.loc["good", "ggo_shape2D_PixelSurface"] == 120 * 0.25
+    assert found.loc[["unreadable", "misfit"], phenotypes.names()].isna().all(axis=None)
+
+
+def test_a_second_run_computes_only_what_is_missing(loaders, tmp_path):
+    calls, parts = tmp_path / "calls", tmp_path / "parts"
+    calls.mkdir()
+
+    def items(seeds):
+        return [(f"s{i}", "p", functools.partial(loaders.counted, i, str(calls))) for i in seeds]
+
+    def called():
+        return sorted(int(path.name.split("-")[0]) for path in calls.iterdir())
+
+    first = table([*items([0, 1]), ("bad", "p", functools.partial(loaders.broken, "x"))], parts_dir=parts)
+    assert called() == [0, 1]
+    second = table(
+        [*items([2, 1, 0]), ("bad", "p", functools.partial(loaders.counted, 9, str(calls)))], parts_dir=parts
+    )
+    assert called() == [0, 1, 2, 9]  # the failed slice is tried again
+    assert second["slice_id"].tolist() == ["s2", "s1", "s0", "bad"]
+    pd.testing.assert_series_equal(second.iloc[2], first.iloc[0], check_names=False)
+    pd.testing.assert_frame_equal(second, table(items([2, 1, 0]) + items([9])).assign(slice_id=second["slice_id"]))
+    stored = json.loads((parts / "settings.json").read_text())
+    assert stored["settings"]["bin_width"] == 2
+    assert stored["versions"]["pyradiomics"] == "3.0.1"
+
+
+def test_an_interrupted_run_keeps_what_it_has(loaders, tmp_path):
+    def stopping():
+        yield "s0", "p", loaders.arrays(0)
+        yield "s1", "p", loaders.arrays(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        table(stopping(), parts_dir=tmp_path)
+    stored = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("part-*.parquet"))
+    assert stored["slice_id"].tolist() == ["s0", "s1"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_other_settings_do_not_mix(loaders, tmp_path):
+    items = [("s0", "p", loaders.arrays(0))]
+    table(items, parts_dir=tmp_path, provenance={"checkpoint": "a"})
+    wider = dataclasses.replace(phenotypes.EIGHT_BIT, bin_width=4.0)
+    with pytest.raises(
+        ValueError, match=r"made differently \(settings.bin_width: 2.0 there, 4.0 now\); choose another"
+    ):
+        table(items, parts_dir=tmp_path, provenance={"checkpoint": "a"}, settings=wider)
+    with pytest.raises(ValueError, match=r"provenance.checkpoint: 'a' there, 'b' now"):
+        table(items, parts_dir=tmp_path, provenance={"checkpoint": "b"})
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(ValueError, match=r"holds parts but no settings.json"):
+        table(items, parts_dir=tmp_path)
+
+
+def test_repeated_slice_ids_are_an_error(loaders):
+    with pytest.raises(ValueError, match="slice_id 's0' occurs twice"):
+        table([("s0", "p", loaders.arrays(0)), ("s0", "q", loaders.arrays(1))])
+    with pytest.raises(ValueError, match="num_workers must be >= 0, got -1"):
+        table([], num_workers=-1)
+
+
+def test_processes_give_the_same_and_survive_a_crash(loaders, tmp_path):
+    items = [(f"s{i}", "p", functools.partial(loaders.arrays, i)) for i in range(10)]
+    items.insert(4, ("crash", "p", loaders.deadly))
+    found = table(items, num_workers=1, parts_dir=tmp_path).set_index("slice_id")
+    assert found.loc["crash", "error"] == "the worker process died (killed, or crashed in native code)"
+    here = table(items[:4] + items[5:]).set_index("slice_id")
+    pd.testing.assert_frame_equal(found.drop(index="crash"), here)
+
+
+def test_items_that_cannot_be_sent_are_named(loaders):
+    with pytest.raises(TypeError, match=r"items s0 cannot be sent to a worker process .*use num_workers=0"):
+        table([("s0", "p", lambda: loaders.arrays(0))], num_workers=1)
+
+
+def test_grey_level_bins_out_of_range_are_counted_once(loaders):
+    image, classes = loaders.arrays(0)
+    items = [("fine", "p", (image, classes)), ("dull", "p", (image // 10, classes))]
+    with pytest.warns(UserWarning, match=r"bins outside 16-200 \(ggo: 1 below and 0 above, of 2;") as caught:
+        found = table(items)
+    assert len(caught) == 1
+    assert found.attrs["num_bins_outside"]["lesion"] == {"below": 1, "above": 0, "regions": 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table(items[:1])
+
+
+def test_empty_cohort():
+    found = table([])
+    assert len(found) == 0
+    assert set(phenotypes.names()) < set(found.columns)
+
+
+def slices():
+    """Two patients; GGO means and areas chosen by hand."""
+    found = pd.DataFrame(np.nan, index=range(5), columns=phenotypes.names())
+    found.insert(0, "patient_id", ["b", "b", "b", "a", "a"])
+    found.insert(1, "error", ["", "", "", "", "OSError: gone"])
+    found["ggo_firstorder_Mean"] = [10.0, 40.0, np.nan, np.nan, np.nan]
+    found["ggo_shape2D_PixelSurface"] = [30.0, 10.0, 0.0, 0.0, np.nan]
+    return found
+
+
+def test_by_patient_means_know_missing_slices():
+    found = phenotypes.by_patient(slices()).set_index("patient_id")
+    assert list(found.index) == ["a", "b"]
+    assert found.loc["b", "ggo_firstorder_Mean"] == 25
+    assert found.loc["b", "ggo_shape2D_PixelSurface"] == pytest.approx(40 / 3)
+    assert found["num_slices"].tolist() == [2, 3]
+    assert found["num_failed"].tolist() == [1, 0]
+    assert found["ggo_num_slices"].tolist() == [0, 2]
+    assert np.isnan(found.loc["a", "ggo_firstorder_Mean"])
+    assert found.loc["a", "ggo_shape2D_PixelSurface"] == 0
+
+
+def test_by_patient_weighted_by_area_and_without_empty_slices():
+    found = phenotypes.by_patient(slices(), "area_weighted", empty_area="missing").set_index("patient_id")
+    assert found.loc["b", "ggo_firstorder_Mean"] == pytest.approx((10 * 30 + 40 * 10) / 40)
+    assert found.loc["b", "ggo_shape2D_PixelSurface"] == 20
+    assert np.isnan(found.loc["a", "ggo_firstorder_Mean"])
+    assert np.isnan(found.loc["a", "ggo_shape2D_PixelSurface"])
+
+
+def test_by_patient_errors():
+    with pytest.raises(ValueError, match="Unknown how 'median'; choose one of slice_mean, area_weighted"):
+        phenotypes.by_patient(slices(), "median")
+    with pytest.raises(ValueError, match="Unknown empty_area 'nan'; choose one of zero, missing"):
+        phenotypes.by_patient(slices(), empty_area="nan")
+    with pytest.raises(ValueError, match="Every slice needs a patient_id"):
+        phenotypes.by_patient(slices().drop(columns="patient_id"))
+    with pytest.raises(ValueError, match="No phenotypes in the table"):
+        phenotypes.by_patient(slices()[["patient_id"]])

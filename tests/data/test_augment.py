@@ -1,0 +1,98 @@
+import jax
+import numpy as np
+import pytest
+
+from ssinfnet_jax.data import augment
+
+ALL = augment.make_options(
+    {"flip": True, "quarter_turns": True, "scale": (0.7, 1.2), "cutout_probability": 0.5, "brightness": 0.1,
+     "contrast": 0.1, "gamma": 0.2, "noise": 0.05}
+)  # fmt: skip
+
+
+def _batch(size=32, count=6):
+    rng = np.random.default_rng(0)
+    lesion = np.zeros((count, size, size), np.int32)
+    lesion[:, 5:14, 8:20] = 1
+    image = rng.random((count, size, size)).astype(np.float32)
+    return {"image": image, "lesion": lesion, "classes": 2 * lesion, "prior": lesion.astype(np.float32),
+            "valid": np.ones(count, np.float32)}  # fmt: skip
+
+
+def test_no_options_change_nothing():
+    batch = _batch()
+    out = augment.augment(jax.random.key(0), batch, augment.Options())
+    for name, value in batch.items():
+        np.testing.assert_allclose(out[name], value, atol=1e-6)
+
+
+def test_shapes_dtypes_and_ranges():
+    batch = _batch()
+    out = jax.jit(augment.augment, static_argnums=2)(jax.random.key(1), batch, ALL)
+    for name, value in batch.items():
+        assert (out[name].shape, out[name].dtype) == (value.shape, value.dtype)
+    assert set(np.unique(out["classes"])) <= {0, 2}
+    assert out["image"].min() >= 0
+    assert out["image"].max() <= 1
+
+
+def test_labels_and_prior_move_with_the_slice():
+    batch = _batch()
+    batch["image"] = batch["lesion"].astype(np.float32)
+    options = ALL._replace(brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0)
+    for seed in range(5):
+        out = augment.augment(jax.random.key(seed), batch, options)
+        np.testing.assert_array_equal(out["classes"], 2 * out["lesion"])
+        np.testing.assert_allclose(out["image"], out["prior"], atol=1e-6)
+        # Interpolated and nearest agree but for the border pixels.
+        assert ((out["image"] > 0.5) != (out["lesion"] > 0)).mean() < 0.02
+
+
+def test_flips_and_turns_are_the_eight_symmetries():
+    image = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16) / 256
+    symmetries = {np.rot90(side, k).tobytes() for side in (image[0], image[0].T) for k in range(4)}
+    options = augment.Options(flip=True, quarter_turns=True)
+    batch = {"image": np.repeat(image, 200, axis=0)}
+    out = np.asarray(augment.augment(jax.random.key(0), batch, options)["image"])
+    assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == symmetries
+
+
+def test_turns_alone_are_rotations():
+    image = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16) / 256
+    rotations = {np.rot90(image[0], k).tobytes() for k in range(4)}
+    batch = {"image": np.repeat(image, 100, axis=0)}
+    out = np.asarray(augment.augment(jax.random.key(0), batch, augment.Options(quarter_turns=True))["image"])
+    assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == rotations
+
+
+def test_cutout_blackens_image_and_labels_together():
+    batch = _batch(count=40)
+    batch["image"][:], batch["lesion"][:] = 1, 1
+    options = augment.Options(cutout_probability=0.5, cutout_size=0.5)
+    out = augment.augment(jax.random.key(0), batch, options)
+    np.testing.assert_array_equal(out["image"] > 0, out["lesion"] > 0)
+    untouched = (np.asarray(out["image"]) > 0).all(axis=(1, 2)).mean()
+    assert 0.3 < untouched < 0.75
+
+
+def test_same_key_same_result():
+    first, second = (augment.augment(jax.random.key(3), _batch(), ALL) for _ in range(2))
+    np.testing.assert_array_equal(first["image"], second["image"])
+
+
+def test_edge_of_a_rectangle():
+    lesion = np.zeros((1, 8, 8), np.uint8)
+    lesion[0, 2:6, 2:6] = 1
+    edge = np.asarray(augment.edge(lesion))[0]
+    assert edge[3, 3] == 0
+    assert edge[2, 2] == 1  # the lesion's own border
+    assert edge[1, 3] == 1  # and the pixel beside it
+    assert edge[0, 0] == 0
+    assert edge.sum() == 12 + 16
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="Unknown augmentation flop; choose from flip, quarter_turns"):
+        augment.make_options({"flop": True})
+    with pytest.raises(ValueError, match="0 < low <= high, found"):
+        augment.make_options({"scale": (1.0, 0.5)})

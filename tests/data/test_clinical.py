@@ -1,0 +1,128 @@
+import math
+
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.data import clinical
+
+HEADER = "Patient,Age (years),Sex,Underlying diseases,Morbidity outcome\n"
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("diabetes", 1),
+        ("Diabetes, hypertension", 2),
+        ("diabetes and hypertension; COPD", 3),
+        ("hypertension/Hypertension", 1),
+        ("gland and node disease", 2),
+        ("None", 0),
+        ("No underlying disease.", 0),
+        ("-", 0),
+        ("3", 3),
+        ("3.0", 3),
+    ],
+)
+def test_count_diseases(text, count):
+    assert clinical.count_diseases(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "N/A", "unknown", "/", " "])
+def test_count_diseases_missing(text):
+    assert math.isnan(clinical.count_diseases(text))
+
+
+@pytest.mark.parametrize(("text", "age"), [("63", 63), ("63 years", 63), (" 0.5 ", 0.5), ("120", 120)])
+def test_parse_age(text, age):
+    assert clinical.parse_age(text) == age
+
+
+@pytest.mark.parametrize("text", ["-1", "121", "old", "6 months"])
+def test_parse_age_refuses(text):
+    with pytest.raises(ValueError, match=f"age '{text}' is not a number of years from 0 to 120"):
+        clinical.parse_age(text)
+
+
+def test_parse_gender():
+    assert [clinical.parse_gender(text) for text in ("F", "female", " Male", "m")] == [0, 0, 1, 1]
+    assert math.isnan(clinical.parse_gender(""))
+    with pytest.raises(ValueError, match="gender '1' is unknown; use one of female"):
+        clinical.parse_gender("1")
+
+
+def test_parse_severity_tolerates_case_spaces_and_hyphens():
+    for level in clinical.SEVERITY_LEVELS:
+        assert clinical.parse_severity(level) == level
+        assert clinical.parse_severity(f"  {level.upper().replace(' ', '  ').replace('-', ' ')}") == level
+    assert clinical.parse_severity("") == ""
+    with pytest.raises(ValueError, match=r"severity 'Moderate' is unknown; use one of Control \(Healthy\), "):
+        clinical.parse_severity("Moderate")
+
+
+@pytest.mark.parametrize("name", ["Patient 12", "patient_012", "12", "12.0", "P-12", " P12 "])
+def test_patient_key(name):
+    assert clinical.patient_key(name) == "12"
+    assert clinical.patient_key("Smith  A") == "smith a"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_read_clinical(tmp_path, suffix):
+    rows = pd.DataFrame(
+        {
+            "PATIENT": ["Patient 1", "Patient 2"],
+            "Hospital": ["Union", "Liyuan"],
+            "Age": [63, None],
+            "Gender": ["Male", "Female"],
+            "Underlying diseases": ["Hypertension, diabetes", None],
+            "Morbidity outcome": ["Severe", "control (healthy)"],
+        }
+    )
+    path = tmp_path / f"clinical{suffix}"
+    if suffix == ".csv":
+        rows.to_csv(path, index=False)
+    else:
+        rows.to_excel(path, index=False)
+    table = clinical.read_clinical(path)
+    assert table.index.tolist() == ["1", "2"]
+    assert table.loc["1"].tolist() == [63, 1, 2, "Severe"]
+    assert math.isnan(table.loc["2", "age"])
+    assert math.isnan(table.loc["2", "underlying"])
+    assert table.loc["2", "severity_level"] == "Control (Healthy)"
+
+
+def test_read_clinical_lists_all_problems_with_their_rows(tmp_path):
+    path = write(tmp_path / "c.csv", HEADER + "1,150,Male,,Mild\n2,50,x,,Mild\n3,50,F,,Odd\n1,5,F,,Mild\n,5,F,,Mild\n")
+    with pytest.raises(ValueError, match=r"c\.csv has 5 problems; correct them") as error:
+        clinical.read_clinical(path)
+    for problem in (
+        "row 2 (patient 1): age '150' is not",
+        "row 3 (patient 2): gender 'x' is unknown",
+        "row 4 (patient 3): severity 'Odd' is unknown",
+        "row 6: no patient",
+        "patient 1 occurs in row 2 and row 5",
+    ):
+        assert problem in str(error.value)
+
+
+def test_read_clinical_lists_the_columns_found(tmp_path):
+    path = write(tmp_path / "c.csv", "Patient,Alter,Sex,Gender,Comorbidities,Severity\n")
+    message = (
+        r"age, found none of age, age years, age in years; gender, found 'Sex' and 'Gender' of gender, sex\. "
+        r"It has the columns 'Patient', 'Alter', 'Sex', 'Gender', 'Comorbidities', 'Severity'; rename them"
+    )
+    with pytest.raises(ValueError, match=message):
+        clinical.read_clinical(path)
+
+
+def test_read_clinical_names_missing_empty_and_unreadable_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv does not exist"):
+        clinical.read_clinical(tmp_path / "gone.csv")
+    with pytest.raises(ValueError, match=r"bad\.xlsx cannot be read .*save it as CSV"):
+        clinical.read_clinical(write(tmp_path / "bad.xlsx", "text"))
+    with pytest.raises(ValueError, match=r"empty\.csv has no rows"):
+        clinical.read_clinical(write(tmp_path / "empty.csv", HEADER))

@@ -1,0 +1,132 @@
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssinfnet_jax.data import ct
+
+
+def test_window_hu_by_hand():
+    hu = np.array([-2000, -1150, -800, -450, 250, 3000], np.float32)
+    # 350 HU above the lower end of a width of 1400 is a quarter of 255.
+    np.testing.assert_array_equal(ct.window_hu(hu), [0, 0, 64, 128, 255, 255])
+    np.testing.assert_array_equal(ct.window_hu(np.array([0, 50, 100]), low=0, high=100), [0, 128, 255])
+    assert ct.window_hu(hu).dtype == np.uint8
+
+
+def test_window_hu_refuses():
+    with pytest.raises(ValueError, match="low < high; got low=5, high=5"):
+        ct.window_hu(np.zeros(3), low=5, high=5)
+    with pytest.raises(ValueError, match="must be finite"):
+        ct.window_hu(np.array([0, np.nan]))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_read_image_takes_grey_in_any_dress(tmp_path, mode):
+    grey = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+    Image.fromarray(grey).convert(mode).save(tmp_path / "i.png")
+    image = ct.read_image(tmp_path / "i.png")
+    np.testing.assert_array_equal(image, grey)
+    assert image.dtype == np.uint8
+
+
+def test_read_image_takes_grey_jpg_stored_as_colour(tmp_path):
+    ramp = np.repeat(np.linspace(0, 255, 32, dtype=np.uint8)[None], 16, axis=0)
+    Image.fromarray(ramp).convert("RGB").save(tmp_path / "i.jpg", quality=95)
+    np.testing.assert_allclose(ct.read_image(tmp_path / "i.jpg").astype(int), ramp, atol=4)
+
+
+def test_read_image_refuses_colour(tmp_path):
+    colour = np.full((8, 8, 3), 90, np.uint8)
+    colour[3, 3] = (255, 0, 0)
+    Image.fromarray(colour).save(tmp_path / "arrow.png")
+    with pytest.raises(ValueError, match=r"arrow\.png is in colour: channels differ by up to 255"):
+        ct.read_image(tmp_path / "arrow.png")
+
+
+def test_read_image_refuses_sixteen_bit(tmp_path):
+    Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png has Pillow mode 'I;16'; .*window_hu"):
+        ct.read_image(tmp_path / "deep.png")
+
+
+def test_read_image_names_missing_unreadable_and_truncated_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.png does not exist"):
+        ct.read_image(tmp_path / "gone.png")
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"text\.png is not an image that can be read"):
+        ct.read_image(tmp_path / "text.png")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    for name in ("cut.png", "cut.jpg"):
+        Image.fromarray(noise).save(tmp_path / name)
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        with pytest.raises(ValueError, match=rf"{name} is truncated or damaged .*download it again"):
+            ct.read_image(tmp_path / name)
+
+
+def stored(volume_lps, axes):
+    """The same anatomy as NIfTI along other axes; volume_lps: [to left, to posterior, to superior]."""
+    from_lps = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("LPS"), nib.orientations.axcodes2ornt(axes)
+    )
+    voxels = nib.orientations.apply_orientation(volume_lps, from_lps)
+    affine = np.zeros((4, 4))
+    for axis, code in enumerate(axes):
+        world, sign = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}[code]
+        affine[world, axis] = sign
+    affine[3, 3] = 1
+    return nib.Nifti1Image(voxels, affine)
+
+
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "LAS", "SPL", "PIR"])
+def test_read_nifti_gives_the_radiologists_view_however_stored(tmp_path, axes):
+    volume = np.random.default_rng(0).integers(-1000, 400, (5, 4, 3)).astype(np.float32)
+    path = tmp_path / "v.nii.gz"
+    nib.save(stored(volume, axes), path)
+    slices = ct.read_nifti(path)
+    # Row = anterior to posterior, column = right to left of the patient, slice = inferior to superior.
+    np.testing.assert_array_equal(slices, volume.transpose(2, 1, 0))
+    assert slices.dtype == np.float32
+    assert ct.nifti_layout(path) == ((3, 4, 5), axes)
+
+
+def test_read_nifti_applies_scaling_and_takes_single_slices(tmp_path):
+    hu = np.array([[[-1000, -600]], [[0, 200]]], np.float32)
+    image = stored(hu, "LPS")
+    image.set_data_dtype(np.int16)  # nibabel then chooses slope and intercept
+    nib.save(image, tmp_path / "s.nii")
+    assert nib.load(tmp_path / "s.nii").dataobj.get_unscaled().max() > 10_000
+    np.testing.assert_allclose(ct.read_nifti(tmp_path / "s.nii"), hu.transpose(2, 1, 0), atol=0.1)
+    nib.save(nib.Nifti1Image(np.ones((4, 5), np.float32), np.diag([-1, -1, 1, 1])), tmp_path / "flat.nii")
+    assert ct.read_nifti(tmp_path / "flat.nii").shape == (1, 5, 4)
+
+
+def test_read_nifti_refuses(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.nii\.gz does not exist"):
+        ct.read_nifti(tmp_path / "gone.nii.gz")
+    (tmp_path / "text.nii.gz").write_text("no volume")
+    with pytest.raises(ValueError, match=r"text\.nii\.gz cannot be read as NIfTI"):
+        ct.read_nifti(tmp_path / "text.nii.gz")
+    noise = np.random.default_rng(0).standard_normal((16, 16, 16)).astype(np.float32)
+    nib.save(nib.Nifti1Image(noise, np.eye(4)), tmp_path / "cut.nii.gz")
+    data = (tmp_path / "cut.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"cut\.nii\.gz is truncated or damaged"):
+        ct.read_nifti(tmp_path / "cut.nii.gz")
+    with gzip.open(tmp_path / "series.nii.gz", "wb") as file:
+        file.write(nib.Nifti1Image(np.zeros((2, 2, 2, 3), np.float32), np.eye(4)).to_bytes())
+    with pytest.raises(ValueError, match=r"series\.nii\.gz has shape \(2, 2, 2, 3\); expected one 3-D volume"):
+        ct.read_nifti(tmp_path / "series.nii.gz")
+
+
+def test_to_grey_recognises_by_range():
+    grey, rule = ct.to_grey(np.array([-1000.0, 250.0]), "v")
+    np.testing.assert_array_equal(grey, [27, 255])
+    assert rule == "HU, windowed to [-1150, 250]"
+    assert ct.to_grey(np.array([0.0, 254.6]), "v")[0].tolist() == [0, 255]
+    assert ct.to_grey(np.array([0.0, 1.0]), "v") == (pytest.approx([0, 255]), "windowed already, 0..1")
+    with pytest.raises(ValueError, match=r"v\.nii holds values from 0 to 2000: neither HU .*rescale slope"):
+        ct.to_grey(np.array([0.0, 2000.0]), "v.nii")

@@ -1,0 +1,153 @@
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from ssinfnet_jax.data import clinical
+from ssinfnet_jax.data.datasets import ct_phantom
+from ssinfnet_jax.data.datasets.ct_phantom import anatomy, cohort, generator
+
+PATIENTS = [cohort.sample_patient(0, number) for number in range(12)]
+
+
+def render(patient, index=1, size=64, seed=0):
+    return generator.render_slice(seed, patient, index, num_slices=3, size=size)
+
+
+def table(num: int, seed: int) -> pd.DataFrame:
+    rows = []
+    for number in range(num):
+        patient = cohort.sample_patient(seed, number)
+        rows.append(
+            {name: getattr(patient, name) for name in ("age", "gender", "underlying")}
+            | {"severity": cohort.binary_severity(patient.severity_level)}
+            | dict(patient.properties)
+        )
+    return pd.DataFrame(rows)
+
+
+def fit(y, *columns):
+    x = np.column_stack([stats.zscore(column) for column in columns])
+    return sm.OLS(np.asarray(y, float), sm.add_constant(x)).fit()
+
+
+def indirect_p(rows, exposure, mediator) -> float:
+    """Two-sided p of the product of coefficients, standard error by the delta method."""
+    rows = rows[["severity", exposure, mediator]].dropna()
+    a = fit(stats.zscore(rows[mediator]), rows[exposure])
+    b = fit(rows["severity"], rows[exposure], rows[mediator])
+    product = a.params[1] * b.params[2]
+    se = math.hypot(a.params[1] * b.bse[2], b.params[2] * a.bse[1])
+    return 2 * stats.norm.sf(abs(product) / se)
+
+
+def test_slices_follow_from_seed_patient_and_index_alone():
+    patient = PATIENTS[3]
+    first, again = render(patient), render(cohort.sample_patient(0, 3))
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.classes, again.classes)
+    for other in (render(patient, index=2), render(patient, seed=1), render(PATIENTS[4])):
+        assert (other.image != first.image).mean() > 0.3
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_slices_look_like_a_chest_in_the_lung_window(size):
+    for patient in PATIENTS[:3]:
+        rendered = render(patient, size=size)
+        assert rendered.image.shape == rendered.classes.shape == rendered.lesion.shape == (size, size)
+        assert rendered.image.dtype == rendered.classes.dtype == rendered.lesion.dtype == np.uint8
+        lung = (rendered.image > 25) & (rendered.image < 90)
+        assert 0.1 < lung.mean() < 0.6
+        assert 0.15 < (rendered.image > 190).mean() < 0.6  # soft tissue and bone
+        assert rendered.image[0].mean() < 50  # air in front of the chest
+        np.testing.assert_array_equal(rendered.lesion, rendered.classes > 0)
+
+
+def test_healthy_patients_have_no_lesion_and_the_others_have():
+    healthy = [patient for patient in PATIENTS if not patient.properties]
+    assert healthy
+    for patient in PATIENTS:
+        assert render(patient).lesion.any() == bool(patient.properties)
+        assert bool(patient.properties) == (patient.severity_level not in clinical.SEVERITY_LEVELS[:2])
+
+
+def test_area_mean_and_spread_of_ggo_are_met_in_every_slice():
+    grey_per_hu = 255 / 1400
+    ill = [patient for patient in PATIENTS if patient.properties]
+    for patient in ill:
+        wanted = patient.properties
+        for index in range(3):
+            rendered = render(patient, index, size=128)
+            grey = rendered.image[rendered.classes == 1]
+            assert grey.size == pytest.approx(wanted["ggo_extent"] / 1000 * 128**2, abs=1)
+            # The rest is noise, which adds to the spread in squares, and rounding.
+            assert grey.mean() == pytest.approx((wanted["ggo_density_hu"] + 1150) * grey_per_hu, abs=1.5)
+            assert grey.std() == pytest.approx(wanted["ggo_heterogeneity_hu"] * grey_per_hu, rel=0.2)
+
+
+def test_consolidation_is_denser_than_ggo_and_lung():
+    ill = [patient for patient in PATIENTS if patient.properties.get("consolidation_extent", 0) > 5]
+    rendered = [render(patient, index, size=128) for patient in ill[:3] for index in range(3)]
+    mean = [np.concatenate([r.image[r.classes == c] for r in rendered]).mean() for c in (1, 2)]
+    assert mean[1] > mean[0] + 50
+    assert mean[0] > 85
+
+
+def test_anatomy_layers_are_shares():
+    rng = np.random.default_rng(0)
+    layers = anatomy.draw(anatomy.Build.sample(rng, gender=1), 0.5, 64, rng)
+    for name in ("lung", "vessel", "airway"):
+        values = getattr(layers, name)
+        assert 0 <= values.min() < 0.01, name
+        assert 0.5 < values.max() <= 1, name
+    assert layers.tissue_hu.min() >= anatomy.AIR_HU
+    assert all(getattr(layers, f.name).dtype == np.float32 for f in dataclasses.fields(layers))
+
+
+def test_population_is_as_the_tables_say():
+    rows = table(4000, seed=1)
+    ill = rows.dropna()
+    assert len(ill) / len(rows) == pytest.approx(1 - cohort.HEALTHY_FRACTION, abs=0.02)
+    assert rows["severity"].mean() == pytest.approx(0.5, abs=0.03)
+    assert ill["severity"].mean() < 0.65  # patients with lesions are in both classes
+    correlation = ill.corr()
+    for name, item in cohort.PROPERTIES.items():
+        for exposure in cohort.DIRECT:
+            # Values are clipped, which takes a little.
+            assert correlation.loc[name, exposure] == pytest.approx(item.causes.get(exposure, 0), abs=0.06), name
+    exposures = correlation.loc[list(cohort.DIRECT), list(cohort.DIRECT)].to_numpy()
+    np.testing.assert_allclose(exposures, np.eye(3), atol=0.05)
+
+
+def test_truth_holds_in_the_population():
+    """Product-of-coefficients tests of all pairs, over cohorts of the demo's size."""
+    by_pair = {(entry["exposure"], entry["property"]): [] for entry in ct_phantom.TRUTH}
+    for seed in range(12):
+        rows = table(180, seed)
+        for exposure, name in by_pair:
+            by_pair[exposure, name].append(indirect_p(rows, exposure, name))
+    for entry in ct_phantom.TRUTH:
+        p = np.array(by_pair[entry["exposure"], entry["property"]])
+        if entry["mediates"]:
+            assert np.median(p) < 1e-5, entry
+        else:
+            assert np.median(p) > 0.2, entry
+            assert (p < 0.01).sum() <= 1, entry
+
+
+def test_true_mediators_explain_most_of_the_total_effect():
+    rows = table(180, seed=0).dropna()
+    for exposure, name in (("age", "ggo_extent"), ("underlying", "ggo_heterogeneity_hu")):
+        total = fit(rows["severity"], rows[exposure]).params[1]
+        direct = fit(rows["severity"], rows[exposure], rows[name]).params[1]
+        assert abs(total) > 2 * abs(direct)
+
+
+def test_truth_names_one_true_mediator_for_age_and_diseases_each():
+    true = [(entry["exposure"], entry["phenotype"]) for entry in ct_phantom.TRUTH if entry["mediates"]]
+    assert true == [("age", "ggo_shape2D_PixelSurface"), ("underlying", "ggo_firstorder_Variance")]
+    assert {entry["exposure"] for entry in ct_phantom.TRUTH} == {"age", "gender", "underlying"}

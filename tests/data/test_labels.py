@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssinfnet_jax.data import labels
+
+
+def save(path, values, palette=None):
+    image = Image.fromarray(np.asarray(values, np.uint8))
+    if palette is not None:
+        image = image.convert("P") if image.mode != "L" else image
+        image.putpalette(palette)
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected", "rule"),
+    [
+        ([[0, 255]], [[0, 1]], "binary 0/255"),
+        ([[0, 0]], [[0, 0]], "binary 0/255"),
+        ([[255, 255]], [[1, 1]], "binary 0/255"),
+        ([[0, 1]], [[0, 1]], "binary 0/1"),
+        ([[0, 1], [2, 0]], [[0, 1], [1, 0]], "classes 0/1/2, any lesion"),
+    ],
+)
+def test_read_lesion_recognises(tmp_path, stored, expected, rule):
+    lesion, found = labels.read_lesion(save(tmp_path / "l.png", stored))
+    np.testing.assert_array_equal(lesion, expected)
+    assert lesion.dtype == np.uint8
+    assert found == rule
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected", "rule"),
+    [
+        ([[0, 1], [2, 1]], [[0, 1], [2, 1]], "classes 0/1/2"),
+        ([[0, 2]], [[0, 2]], "classes 0/1/2"),
+        ([[0, 1], [2, 3]], [[0, 1], [2, 0]], "medseg 0/1/2/3, 3 = pleural effusion is background"),
+    ],
+)
+def test_read_classes_recognises(tmp_path, stored, expected, rule):
+    classes, found = labels.read_classes(save(tmp_path / "c.png", stored))
+    np.testing.assert_array_equal(classes, expected)
+    assert found == rule
+
+
+def test_palette_indices_are_the_classes_whatever_the_colours(tmp_path):
+    path = save(tmp_path / "c.png", [[0, 1], [2, 2]], palette=[0, 0, 0, 128, 0, 0, 0, 128, 0])
+    assert Image.open(path).mode == "P"
+    np.testing.assert_array_equal(labels.read_classes(path)[0], [[0, 1], [2, 2]])
+
+
+def test_bilevel_png_is_a_lesion(tmp_path):
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(labels.read_lesion(tmp_path / "b.png")[0], [[0, 1]])
+
+
+def test_unknown_values_name_file_values_rules_and_remedy(tmp_path):
+    path = save(tmp_path / "odd.png", [[0, 7], [254, 255]])
+    message = (
+        r"odd\.png holds the values \{0, 7, 254, 255\}, which no rule knows: binary 0/255 = "
+        r".*Save labels as PNG"
+    )
+    with pytest.raises(ValueError, match=message):
+        labels.read_lesion(path)
+
+
+def test_a_binary_map_is_no_class_map(tmp_path):
+    with pytest.raises(ValueError, match=r"holds the values \{0, 255\}, which no rule knows: classes 0/1/2"):
+        labels.read_classes(save(tmp_path / "c.png", [[0, 255]]))
+
+
+def test_jpeg_labels_are_refused(tmp_path):
+    blurred = np.kron(np.array([[0, 255], [255, 0]]), np.ones((9, 9)))
+    path = save(tmp_path / "l.jpg", blurred)
+    with pytest.raises(ValueError, match=r"l\.jpg holds the values .*without interpolation or JPEG compression"):
+        labels.read_lesion(path)
+
+
+def test_colour_labels_are_refused(tmp_path):
+    colour = np.zeros((2, 2, 3), np.uint8)
+    colour[0, 0, 0] = 128
+    Image.fromarray(colour).save(tmp_path / "c.png")
+    with pytest.raises(ValueError, match=r"c\.png is in colour .*palette PNG with 0 background, 1 GGO"):
+        labels.read_classes(tmp_path / "c.png")
+
+
+def test_recognise_takes_float_volumes_of_whole_numbers_only():
+    classes, _ = labels.recognise(np.array([0.0, 1.0, 3.0], np.float32), labels.CLASS_RULES, "v.nii")
+    np.testing.assert_array_equal(classes, [0, 1, 0])
+    with pytest.raises(ValueError, match=r"v\.nii holds the values \{0, 0\.5\}"):
+        labels.recognise(np.array([0.0, 0.5]), labels.CLASS_RULES, "v.nii")
+    with pytest.raises(ValueError, match=r"values \{-1, 0\}"):
+        labels.recognise(np.array([0, -1]), labels.CLASS_RULES, "v.nii")
+
+
+def test_check_same_size_names_both_files():
+    labels.check_same_size(np.zeros((4, 6)), np.zeros((4, 6)), "i.png", "l.png")
+    with pytest.raises(ValueError, match=r"Label l\.png is 6x4 but its image i\.png is 4x6 \(rows x columns\)"):
+        labels.check_same_size(np.zeros((4, 6)), np.zeros((6, 4)), "i.png", "l.png")
+
+
+def test_resize_label_invents_no_class():
+    label = np.zeros((12, 12), np.uint8)
+    label[3:9, 3:9] = 2
+    for size in ((7, 5), (24, 31)):
+        resized = labels.resize_label(label, size)
+        assert resized.shape == size
+        assert set(np.unique(resized)) == {0, 2}
+    np.testing.assert_array_equal(labels.resize_label(label, (24, 24)), np.kron(label, np.ones((2, 2), np.uint8)))
+    assert labels.resize_label(label, (12, 12)) is label
+
+
+def test_resize_image_averages_when_it_shrinks():
+    checkers = np.indices((8, 8)).sum(axis=0).astype(np.uint8) % 2 * 200
+    shrunk = labels.resize_image(checkers, (2, 2))
+    assert shrunk.dtype == np.uint8
+    np.testing.assert_allclose(shrunk, 100, atol=12)  # nearest neighbour would give 0 or 200
+    np.testing.assert_array_equal(labels.resize_image(np.full((4, 4), 9, np.uint8), (3, 7)), 9)
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 2), np.float32), np.zeros((2, 2, 1), np.uint8)])
+def test_resize_refuses_other_arrays(values):
+    with pytest.raises(ValueError, match=r"Expected uint8\[H, W\]; got"):
+        labels.resize_image(values, (4, 4))

@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.special
+
+from configs.losses import LOSSES
+from ssinfnet_jax.losses import compose, segmentation
+
+
+def _random(shape=(3, 40, 36, 1), seed=0):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=shape).astype(np.float32)
+    target = (rng.random(shape) < 0.3).astype(np.float32)
+    return logits, target
+
+
+def test_bce_by_hand():
+    logits, target = _random()
+    probs = scipy.special.expit(logits.astype(np.float64))
+    expected = -(target * np.log(probs) + (1 - target) * np.log(1 - probs)).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(jax.jit(segmentation.bce)(logits, target), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_by_hand(gamma):
+    logits, target = _random((2, 8, 8, 3))
+    alpha = np.array([0.2, 1.0, 3.0])
+    probs = scipy.special.expit(logits.astype(np.float64))
+    p_t = np.where(target > 0, probs, 1 - probs)
+    expected = (-alpha * (1 - p_t) ** gamma * np.log(p_t)).mean(axis=(1, 2, 3))
+    found = segmentation.focal(logits, target, gamma=gamma, alpha=alpha[None, None, None])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_focal_without_focus_is_bce():
+    logits, target = _random((2, 8, 8, 3))
+    np.testing.assert_allclose(
+        segmentation.focal(logits, target, gamma=0.0), segmentation.bce(logits, target), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("unweighted_bce", [False, True])
+def test_weighted_iou_bce_by_hand(unweighted_bce):
+    logits, target = _random()
+    expected = []
+    for one_logits, one in zip(logits[..., 0].astype(np.float64), target[..., 0].astype(np.float64), strict=True):
+        box = scipy.ndimage.uniform_filter(one, 31, mode="constant")
+        weight = 1 + 5 * np.abs(box - one)
+        probs = scipy.special.expit(one_logits)
+        cross_entropy = -(one * np.log(probs) + (1 - one) * np.log(1 - probs))
+        mean = cross_entropy.mean() if unweighted_bce else (weight * cross_entropy).sum() / weight.sum()
+        intersection = (weight * probs * one).sum()
+        union = (weight * (probs + one)).sum()
+        expected.append(1 - (intersection + 1) / (union - intersection + 1) + mean)
+    found = segmentation.weighted_iou_bce(logits, target, unweighted_bce=unweighted_bce)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_dice_of_an_absent_class_costs_nothing():
+    nothing = np.full((1, 4, 4, 1), -30.0, np.float32)
+    assert segmentation.dice(nothing, np.zeros_like(nothing)) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_is_finite_at_saturation(name):
+    loss = compose.resolve(LOSSES[name])
+    logits = jnp.array([-1e4, -100.0, 0.0, 100.0, 1e4], jnp.float32).reshape(1, 5, 1, 1)
+    for value in (0.0, 1.0):
+        gradient = jax.grad(lambda x, v=value: loss(x, jnp.full_like(x, v)).sum())(logits)
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 2.0, 5.0])
+def test_focal_gradient_is_finite_for_every_gamma(gamma):
+    logits = jnp.array([-200.0, -20.0, 20.0, 200.0]).reshape(1, 4, 1, 1)
+    for value in (0.0, 1.0):
+        gradient = jax.grad(lambda x, v=value: segmentation.focal(x, jnp.full_like(x, v), gamma=gamma).sum())(logits)
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_padding_a_batch_changes_no_other_slice(name):
+    loss = compose.resolve(LOSSES[name])
+    logits, target = _random()
+    padded = loss(np.concatenate([logits, 9 * logits[:1]]), np.concatenate([target, target[:1]]))
+    np.testing.assert_allclose(padded[:3], loss(logits, target), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_unequal_shapes_are_an_error(name):
+    logits, target = _random()
+    with pytest.raises(ValueError, match=r"differ in shape: \(3, 40, 36, 1\) and \(3, 40, 35, 1\)"):
+        compose.resolve(LOSSES[name])(logits, target[:, :, :-1])
+
+
+def test_negative_gamma_is_an_error():
+    logits, target = _random()
+    with pytest.raises(ValueError, match="gamma must be >= 0, found -1"):
+        segmentation.focal(logits, target, gamma=-1.0)
