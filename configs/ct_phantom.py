@@ -38,13 +38,13 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
         section.model.options.width = width
         section.pretrain.coach.width = width
         section.pretrain.phases = size[f"{which}_phases"]
-        section.pretrain.augmentation = {"flip": True, "scale": (0.7, 1.0)}
+        section.pretrain.augmentation = {"flip_left_right": True, "scale": (0.7, 1.0)}
         # Differs from the paper: Adam, because the SGD schedule of the paper needs hundreds of epochs.
         section.pretrain.inpainter_optimizer = {"name": "adam", "learning_rate": 2e-3, "schedule": "cosine"}
         section.pretrain.coach_optimizer = {"name": "adam", "learning_rate": 1e-3}
         section.train.epochs = size[f"{which}_epochs"]
         section.train.validate_every_epochs = 4
-        section.train.augmentation = {"flip": True, "scale": (0.8, 1.0), "brightness": 0.05, "contrast": 0.1}
+        section.train.augmentation = {"flip_left_right": True, "scale": (0.8, 1.0), "brightness": 0.05, "contrast": 0.1}
         for part in (section.pretrain, section.train):
             part.batch_size, part.log_every = size["batch_size"], size["log_every"]
     config.single.train.optimizer.learning_rate = 2e-3

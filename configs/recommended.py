@@ -23,14 +23,20 @@ def get_config() -> ml_collections.ConfigDict:
             "schedule": "steps", "epochs": [40, 80, 90], "factor": 0.1,
         },
         "coach_optimizer": {"name": "adam", "learning_rate": 1e-5},
-        "augmentation": {"flip": True, "quarter_turns": True, "scale": (0.36, 1.0)},
+        "augmentation": {"flip_left_right": True, "flip_up_down": True, "quarter_turns": True, "scale": (0.36, 1.0)},
         "num_examples": 4,
         "log_every": 20,
     }  # fmt: skip
     train = {
         "epochs": 500,
         "batch_size": 16,
-        "augmentation": {"flip": True, "quarter_turns": True, "scale": (0.8, 1.0), **LIGHT},
+        "augmentation": {
+            "flip_left_right": True,
+            "flip_up_down": True,
+            "quarter_turns": True,
+            "scale": (0.8, 1.0),
+            **LIGHT,
+        },
         "validate_every_epochs": 10,
         "log_every": 20,
     }
@@ -53,6 +59,8 @@ def get_config() -> ml_collections.ConfigDict:
                 "train": {
                     **train,
                     "losses": losses("weighted_iou_bce"),
+                    # Log-odds of a pixel being lesion, and contour: about 1 in 8, and 1 in 20.
+                    "head_biases": {"decoder/head/conv/bias": -2.0, "edge_head/bn/norm/bias": -3.0},
                     # Differs from the paper: the rate falls to 0 along a cosine, where the paper keeps it constant.
                     "optimizer": {"name": "adam", "learning_rate": 1e-4, "schedule": "cosine", "clip_value": 0.5},
                 },
@@ -64,6 +72,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "train": {
                     **train,
                     "losses": losses("focal"),
+                    "head_biases": {"head/conv/bias": (2.0, -2.5, -3.0)},
                     "optimizer": {
                         "name": "sgd", "learning_rate": 0.01, "momentum": 0.7, "schedule": "cosine",
                         "lookahead": {"k": 5, "alpha": 0.5},

@@ -55,7 +55,7 @@ class RunDir:
         """
         if not self.is_done(name):
             raise FileNotFoundError(
-                f"Stage {name!r} has not finished in {self.path}: run it first (python -m launch.pipeline --stages={name})."
+                f"Stage {name!r} has not finished in {self.path}: run it first (launch.pipeline --stages={name})."
             )
         return self.path / name
 

@@ -1,5 +1,6 @@
 """Stages `phenotypes` and `mediate` of a run: from the cohort's label maps to the mediation tables."""
 
+import hashlib
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,7 +29,9 @@ def phenotypes(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     position_of = dict(zip(table["slice_id"], range(len(table)), strict=True))
     directory = run_dir.stage("phenotypes")
     items = _Items(summary, dataset.records, position_of, segmented / "masks")
-    slices = radiomics.table(items, parts_dir=directory / "parts", provenance={"masks": "segment_cohort"})
+    # Other masks have other pixel counts: their phenotypes are not to be mixed with these.
+    provenance = {"masks_sha256": hashlib.sha256((segmented / "summary.csv").read_bytes()).hexdigest()}
+    slices = radiomics.table(items, parts_dir=directory / "parts", provenance=provenance)
     failed = slices[slices["error"] != ""]
     if len(failed):
         logging.warning("%d slices have no phenotypes; the first: %s", len(failed), failed["error"].iloc[0])

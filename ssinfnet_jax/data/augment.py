@@ -18,7 +18,7 @@ class Options(NamedTuple):
     """What may happen to a slice; the defaults change nothing.
 
     Attributes:
-      flip: left-right and up-down, each with probability 1/2.
+      flip_left_right, flip_up_down: each with probability 1/2.
       quarter_turns: rotation by a random multiple of 90 degrees.
       scale: (low, high), side of the region that is cut out and enlarged, as a fraction of the slice, drawn per axis
         with at most 10 % between the axes; above 1 the slice shrinks and is padded with its border.
@@ -29,7 +29,8 @@ class Options(NamedTuple):
       noise: largest standard deviation of added normal noise.
     """
 
-    flip: bool = False
+    flip_left_right: bool = False
+    flip_up_down: bool = False
     quarter_turns: bool = False
     scale: tuple[float, float] = (1.0, 1.0)
     cutout_probability: float = 0.0
@@ -118,11 +119,14 @@ def _augment_one(maps: dict[str, jax.Array], drawn: dict[str, jax.Array], option
 def _coordinates(drawn, height, width, options):
     """Source coordinate of every row and column, and whether the two axes are swapped first."""
     flip_rows, flip_columns, swap = (drawn[name] < 0.5 for name in ("flip_rows", "flip_columns", "swap"))
-    if not options.quarter_turns:
-        swap = jnp.asarray(False)
-    if not options.flip:  # a turn by 0, 90, 180 or 270 degrees: one flip follows from the other and the swap
-        flip_columns = flip_columns & options.quarter_turns
+    swap &= options.quarter_turns
+    # A turn by 0, 90, 180 or 270 degrees is a swap and flips: one flip is free, the other follows from it and the swap.
+    # A mirror image is one more flip, of either axis: with turns, up-down or left-right come to the same.
+    if options.quarter_turns and not (options.flip_left_right or options.flip_up_down):
         flip_rows = flip_columns ^ swap
+    if not options.quarter_turns:
+        flip_rows &= options.flip_up_down
+        flip_columns &= options.flip_left_right
     low, high = options.scale
     size = low + (high - low) * drawn["size"]
     spread = 0.1 if high > low else 0.0

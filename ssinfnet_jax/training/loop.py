@@ -121,8 +121,8 @@ def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int
         if bad:
             at = step - len(rows) + offset + 1
             raise FloatingPointError(
-                f"Step {at} ({phase}): not finite: {bad}. The last checkpoint is kept; lower the learning rate, clip the "
-                "gradient, or look at the data of this step."
+                f"Step {at} ({phase}): not finite: {bad}. The last checkpoint is kept; lower the learning rate, clip "
+                "the gradient, or look at the data of this step."
             )
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     writer.write(step, phase, step / steps_per_epoch, means)

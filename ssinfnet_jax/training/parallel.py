@@ -35,13 +35,17 @@ def eval_batch_size(global_batch_size: int) -> int:
 
 
 def replicate(tree: Any) -> Any:
-    """A copy of every array on every local device, along a new first axis."""
-    return flax.jax_utils.replicate(tree)
+    """A copy of every array on every local device, along a new first axis.
+
+    The axis has the name that `jax.pmap` gives its results: with another one the first step would be compiled for what
+    comes in here, and the second one again for what came out of the first.
+    """
+    return flax.jax_utils.replicate(jax.tree.map(np.asarray, tree), axis_name=AXIS)
 
 
 def unreplicate(tree: Any) -> Any:
     """The first device's arrays, on the host."""
-    return jax.tree.map(lambda x: np.asarray(x[0]), tree)
+    return jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], tree)
 
 
 def shard(batch: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -64,7 +68,7 @@ def map_step(step: Callable) -> Callable:
             in_axes = (0,) * len(rest) + (None,)
             mapped[len(rest)] = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, donate_argnums=0)
         state, metrics = mapped[len(rest)](state, *rest)
-        return state, jax.tree.map(lambda x: x[0], metrics)
+        return state, jax.tree.map(lambda x: x.addressable_data(0)[0], metrics)
 
     return run
 
@@ -74,7 +78,7 @@ def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]],
 
     The program is compiled once, for any variables.
     """
-    mapped = jax.pmap(predict)
+    mapped = jax.pmap(predict, axis_name=AXIS)
 
     def with_variables(variables):
         on_devices = replicate(variables)

@@ -1,11 +1,13 @@
 """The train state: arrays only, so that it can be mapped, donated and saved."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ssinfnet_jax import models
@@ -92,6 +94,31 @@ def transfer(source: dict[str, Any], target: dict[str, Any], is_head) -> tuple[d
     fresh = sorted({"/".join(path[1:-2]) for path in new if is_head(path)})
     merged = {path: new[path] if is_head(path) else old[path] for path in new}
     return flax.traverse_util.unflatten_dict(merged), fresh
+
+
+def with_biases(variables: dict[str, Any], biases: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables with some biases set.
+
+    A lesion covers a small part of a slice. Last layers that start at the log-odds of that part, in place of 0, spend
+    no steps on learning it (Lin et al. 2017, section 3.3).
+
+    Args:
+      variables: {"params", "batch_stats"}.
+      biases: path below "params", as "decoder/head/conv/bias", -> value, or one per channel.
+    Raises: ValueError for a path that is not there, or a wrong number of values.
+    """
+    flat = flax.traverse_util.flatten_dict(variables)
+    for name, value in biases.items():
+        path = ("params", *name.split("/"))
+        known = [
+            "/".join(other[1:]) for other in flat if other[0] == "params" and is_head(other) and other[-1] == "bias"
+        ]
+        if path not in flat:
+            raise ValueError(f"Unknown bias {name!r}; the last layers have {', '.join(known)}.")
+        if np.ndim(value) and np.shape(value) != flat[path].shape:
+            raise ValueError(f"Bias {name!r} has {flat[path].size} channels, found {np.size(value)} values.")
+        flat[path] = np.broadcast_to(np.float32(value), flat[path].shape).copy()
+    return flax.traverse_util.unflatten_dict(flat)
 
 
 def is_head(path: tuple[str, ...]) -> bool:

@@ -47,7 +47,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> None:
         seed=setup.seed,
         num_channels=setup.num_inputs,
         lookahead=optim.uses_lookahead(table),
-        initial=_start(setup, run_dir),
+        initial=states.with_biases(_start(setup, run_dir), section["head_biases"]),
     )
     key = jax.random.key(setup.seed + 2)
     reader = pipeline.ReadAhead(batches)

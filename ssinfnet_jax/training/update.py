@@ -65,4 +65,4 @@ def update(
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return new_state, {**metrics, "grad_norm": optax.global_norm(gradient)}
+    return new_state, {**metrics, "grad_norm": optax.tree.norm(gradient)}

@@ -5,7 +5,7 @@ import pytest
 from ssinfnet_jax.data import augment
 
 ALL = augment.make_options(
-    {"flip": True, "quarter_turns": True, "scale": (0.7, 1.2), "cutout_probability": 0.5, "brightness": 0.1,
+    {"flip_left_right": True, "quarter_turns": True, "scale": (0.7, 1.2), "cutout_probability": 0.5, "brightness": 0.1,
      "contrast": 0.1, "gamma": 0.2, "noise": 0.05}
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_labels_and_prior_move_with_the_slice():
 def test_flips_and_turns_are_the_eight_symmetries():
     image = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16) / 256
     symmetries = {np.rot90(side, k).tobytes() for side in (image[0], image[0].T) for k in range(4)}
-    options = augment.Options(flip=True, quarter_turns=True)
+    options = augment.Options(flip_left_right=True, quarter_turns=True)
     batch = {"image": np.repeat(image, 200, axis=0)}
     out = np.asarray(augment.augment(jax.random.key(0), batch, options)["image"])
     assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == symmetries
@@ -63,6 +63,15 @@ def test_turns_alone_are_rotations():
     batch = {"image": np.repeat(image, 100, axis=0)}
     out = np.asarray(augment.augment(jax.random.key(0), batch, augment.Options(quarter_turns=True))["image"])
     assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == rotations
+
+
+@pytest.mark.parametrize(("name", "axis"), [("flip_left_right", 1), ("flip_up_down", 0)])
+def test_single_flips(name, axis):
+    image = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16) / 256
+    batch = {"image": np.repeat(image, 40, axis=0)}
+    out = np.asarray(augment.augment(jax.random.key(0), batch, augment.Options(**{name: True}))["image"])
+    expected = {image[0].tobytes(), np.flip(image[0], axis).tobytes()}
+    assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == expected
 
 
 def test_cutout_blackens_image_and_labels_together():
@@ -92,7 +101,7 @@ def test_edge_of_a_rectangle():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="Unknown augmentation flop; choose from flip, quarter_turns"):
+    with pytest.raises(ValueError, match="Unknown augmentation flop; choose from flip_left_right, flip_up_down"):
         augment.make_options({"flop": True})
     with pytest.raises(ValueError, match="0 < low <= high, found"):
         augment.make_options({"scale": (1.0, 0.5)})

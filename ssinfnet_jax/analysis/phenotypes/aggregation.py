@@ -49,6 +49,7 @@ def by_patient(slices: pd.DataFrame, how: str = "slice_mean", *, empty_area: str
         used = features[f"{region}_firstorder_Mean"].notna()
         counts[f"{region}_num_slices"] = used.groupby(patients).sum()
         mean = _weighted_mean(features, area, patients) if how == "area_weighted" else features.groupby(patients).mean()
+        # Differs from the paper, where a slice without the region does not count (empty_area="missing").
         mean[area.name] = (area if empty_area == "zero" else area.where(area > 0)).groupby(patients).mean()
         means.append(mean)
     return pd.concat([counts, *means], axis=1).sort_index().reset_index()

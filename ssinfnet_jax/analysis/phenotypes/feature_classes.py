@@ -124,6 +124,7 @@ def _sums_by(index: np.ndarray, probs: np.ndarray, length: int) -> np.ndarray:
 
 CLASSES = {"firstorder": FirstOrder, "glcm": Glcm, "gldm": Gldm, "ngtdm": Ngtdm}
 # `<class>_<feature>` of every feature that PyRadiomics does not call deprecated.
+# Differs from the paper: it counts 68 per region with an unpublished list; these are 61, and the area.
 FEATURES = tuple(
     f"{name}_{feature}"
     for name, feature_class in CLASSES.items()

@@ -17,7 +17,7 @@ _FIRST_OF_COHORT = 100_000
 
 @dataclasses.dataclass(kw_only=True)
 class PhantomConfig(tfds.core.BuilderConfig):
-    """size: pixels a side; num_labeled, num_cohort: patients of the two parts."""
+    """size: pixels a side of the frame; num_labeled, num_cohort: patients of the two parts."""
 
     size: int
     num_labeled: int
@@ -32,19 +32,18 @@ class Builder(slice_builder.SliceBuilder):
     VERSION = tfds.core.Version("1.0.0")
     NEEDS_SOURCE = False
     TRUTH = cohort.TRUTH
-    TRUTH = cohort.TRUTH
     BUILDER_CONFIGS = [  # noqa: RUF012
         PhantomConfig(
             name="demo",
-            description="220 patients, 128x128.",
-            size=128,
-            num_labeled=40,
+            description="244 patients, cut from frames of 160x160.",
+            size=160,
+            num_labeled=64,
             num_cohort=180,
             slices_per_patient=3,
         ),
         PhantomConfig(
             name="tiny",
-            description="16 patients, 64x64, for tests.",
+            description="16 patients, cut from frames of 64x64, for tests.",
             size=64,
             num_labeled=6,
             num_cohort=10,

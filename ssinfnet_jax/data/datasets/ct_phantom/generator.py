@@ -8,10 +8,12 @@ from scipy import ndimage
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.ct_phantom import anatomy, cohort, lesions
 
+_MARGIN = 0.04  # of the frame, on each side of the lungs
+
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """A generated slice: image uint8[size, size], lesion uint8 {0, 1}, classes uint8 {0, 1, 2}."""
+    """A generated slice, cut down to the lungs: image uint8[H, W], lesion uint8 {0, 1}, classes uint8 {0, 1, 2}."""
 
     image: np.ndarray
     lesion: np.ndarray
@@ -26,7 +28,7 @@ def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int
       patient: whose chest it is.
       index: of the slice, in [0, num_slices), apex to base.
       num_slices: of the patient.
-      size: pixels a side.
+      size: pixels a side of the whole frame; the slice that is returned is the part of it that holds the lungs.
     """
     of_patient = np.random.default_rng([seed, patient.number, 1])
     build = anatomy.Build.sample(of_patient, patient.gender)
@@ -37,4 +39,16 @@ def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int
     hu, classes = lesions.render(healthy, foci, level, dict(patient.properties), rng)
     grain = ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), 0.6)
     hu += build.noise_hu * grain / grain.std()
-    return Rendered(image=ct.window_hu(hu), lesion=(classes > 0).astype(np.uint8), classes=classes)
+    view = _field_of_view(healthy.lung)
+    classes = classes[view]
+    return Rendered(image=ct.window_hu(hu[view]), lesion=(classes > 0).astype(np.uint8), classes=classes)
+
+
+def _field_of_view(lung: np.ndarray) -> tuple[slice, slice]:
+    """The box around both lungs with a small margin, as the slices of the public collections are cut."""
+    margin = round(_MARGIN * len(lung))
+    box = []
+    for axis in (1, 0):
+        inside = np.flatnonzero((lung > 0.5).any(axis=axis))
+        box.append(slice(max(inside[0] - margin, 0), min(inside[-1] + 1 + margin, len(lung))))
+    return box[0], box[1]

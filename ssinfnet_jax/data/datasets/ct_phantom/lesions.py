@@ -75,7 +75,7 @@ def render(
     budget = int(0.7 * allowed.sum())
 
     solid_score = score + sum(
-        w * anatomy.smooth_noise(rng, size, cells) for w, cells in ((0.5, 9), (0.45, 18), (0.1, 40))
+        w * anatomy.smooth_noise(rng, size, cells) for w, cells in ((0.5, 7), (0.3, 14), (0.08, 40))
     )
     num_solid = min(_pixels(properties["consolidation_extent"], size), budget // 3)
     solid = np.zeros(classes.shape, np.float32)
@@ -119,7 +119,7 @@ def _score(healthy, foci, level, rng) -> np.ndarray:
         dx, dy = healthy.x - float(foci.x[k]), healthy.y - float(foci.y[k])
         squared = (cos * dx + sin * dy) ** 2 / stretch + (cos * dy - sin * dx) ** 2 * stretch
         blobs = np.maximum(blobs, float(strength[k]) * np.exp(-squared / float(foci.radius[k] ** 2)))
-    rough = sum(w * anatomy.smooth_noise(rng, size, cells) for w, cells in ((0.24, 6), (0.22, 13), (0.09, 28)))
+    rough = sum(w * anatomy.smooth_noise(rng, size, cells) for w, cells in ((0.24, 6), (0.12, 13), (0.04, 28)))
     periphery = 0.35 * np.exp(-np.maximum(healthy.depth, 0) / 0.12)
     return 1.2 * blobs + rough + periphery + 0.25 * np.clip(healthy.y, -0.3, 0.5)
 

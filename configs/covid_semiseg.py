@@ -1,0 +1,69 @@
+"""Public COVID-SemiSeg slices: `--config=configs/covid_semiseg.py:cpu --data_dir=FOLDER`.
+
+The folder's layout is in the dataset's README. `cpu`: half the width at 192x192, about an hour on two cores;
+`cpu_scratch`: the same without pretraining; `full`: the networks of the paper at 352x352, for a GPU or TPU. A fifth of
+the labeled slices is held out, unless the public test folder is there. Results: docs/results.md.
+"""
+
+import ml_collections
+
+from configs import recommended
+
+VARIANTS = {
+    "cpu": {"small": True, "pretrained": True},
+    "cpu_scratch": {"small": True, "pretrained": False},
+    "full": {"small": False, "pretrained": True},
+    "full_scratch": {"small": False, "pretrained": False},
+}
+
+LIGHT = {"brightness": 0.1, "contrast": 0.3, "gamma": 0.4}  # the slices come from many windows
+
+
+def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
+    """The config of a variant."""
+    name, options = recommended.choose(VARIANTS, variant, "configs/covid_semiseg.py")
+    config = recommended.get_config()
+    config.name = f"covid_semiseg:{name}"
+    config.data.name, config.data.config = "covid_semiseg", "default"
+    config.data.normalisation = {"mean": 0.5, "std": 0.28}
+    config.data.splits = {"seed": 0, "num_folds": 5, "test_fold": 0}
+    for which in ("single", "multi"):
+        config[which].train.augmentation.update(LIGHT)
+    if options["small"]:
+        _shrink(config)
+    if not options["pretrained"]:
+        config.single.pretrain = config.multi.pretrain = None
+    return config
+
+
+def _shrink(config: ml_collections.ConfigDict) -> None:
+    config.data.image_size = 192
+    config.save_every_s = 120.0
+    for which, width in (("single", 0.5), ("multi", 0.25)):
+        section = config[which]
+        section.model.options.width = width
+        section.pretrain.coach.width = 0.25
+        section.pretrain.batch_size = section.train.batch_size = 8
+        # Differs from the paper: Adam, because the paper's SGD schedule needs hundreds of epochs.
+        section.pretrain.inpainter_optimizer = {"name": "adam", "learning_rate": 1e-3, "schedule": "cosine"}
+        section.pretrain.coach_optimizer = {"name": "adam", "learning_rate": 1e-3}
+        section.pretrain.augmentation = {
+            "flip_left_right": True,
+            "flip_up_down": True,
+            "quarter_turns": True,
+            "scale": (0.6, 1.0),
+            **LIGHT,
+        }
+        section.train.augmentation.scale = (0.6, 1.0)
+    config.single.pretrain.phases = [
+        ["inpaint_random", 1.0], ["coach", 0.25], ["inpaint_coach", 0.5], ["coach", 0.25], ["inpaint_coach", 0.5],
+    ]  # fmt: skip
+    config.multi.pretrain.phases = [["inpaint_random", 20], ["coach", 4], ["inpaint_coach", 10]]
+    config.single.train.epochs, config.multi.train.epochs = 120, 100
+    config.single.train.batch_size = 4
+    config.single.train.optimizer.learning_rate = 2e-3
+    # The loss looks at a window of 31 pixels of 352; here that is 17 of 192.
+    config.single.train.losses.weighted_iou_bce.window = 17
+    config.multi.train.optimizer = {
+        "name": "adam", "learning_rate": 1e-3, "schedule": "cosine", "lookahead": {"k": 5, "alpha": 0.5},
+    }  # fmt: skip

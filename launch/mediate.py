@@ -1,0 +1,6 @@
+"""Mediation analysis of the cohort: one stage of `launch.pipeline`, with the same flags."""
+
+from launch import stages
+
+if __name__ == "__main__":
+    stages.main("mediate")

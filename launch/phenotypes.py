@@ -1,0 +1,6 @@
+"""Radiomic phenotypes of the segmented cohort: one stage of `launch.pipeline`, with the same flags."""
+
+from launch import stages
+
+if __name__ == "__main__":
+    stages.main("phenotypes")

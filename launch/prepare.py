@@ -1,0 +1,6 @@
+"""Brings the dataset into records and splits it by patient: one stage of `launch.pipeline`, with the same flags."""
+
+from launch import stages
+
+if __name__ == "__main__":
+    stages.main("prepare")

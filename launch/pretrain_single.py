@@ -1,0 +1,6 @@
+"""Adversarial inpainting with the single network: one stage of `launch.pipeline`, with the same flags."""
+
+from launch import stages
+
+if __name__ == "__main__":
+    stages.main("pretrain_single")

@@ -1,0 +1,6 @@
+"""Writes the report page of a run: one stage of `launch.pipeline`, with the same flags."""
+
+from launch import stages
+
+if __name__ == "__main__":
+    stages.main("report")

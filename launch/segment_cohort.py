@@ -1,0 +1,6 @@
+"""Segments the cohort with clinical data: one stage of `launch.pipeline`, with the same flags."""
+
+from launch import stages
+
+if __name__ == "__main__":
+    stages.main("segment_cohort")

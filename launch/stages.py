@@ -1,0 +1,51 @@
+"""The stages of the pipeline, in order; every program in this folder runs one of them, `launch.pipeline` all."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from launch import flags
+from ssinfnet_jax import rundir
+from ssinfnet_jax.analysis import stages as analysis
+from ssinfnet_jax.data import prepare
+from ssinfnet_jax.evaluation import evaluate
+from ssinfnet_jax.inference import stages as inference
+from ssinfnet_jax.report import page
+from ssinfnet_jax.training import pretrain, train
+
+STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
+    "prepare": lambda config, run: prepare.run(config, run, flags.data_dir()),
+    "pretrain_single": lambda config, run: pretrain.run(config, run, "single"),
+    "train_single": lambda config, run: train.run(config, run, "single"),
+    "predict_priors": inference.predict_priors,
+    "pretrain_multi": lambda config, run: pretrain.run(config, run, "multi"),
+    "train_multi": lambda config, run: train.run(config, run, "multi"),
+    "evaluate": evaluate.run,
+    "segment_cohort": inference.segment_cohort,
+    "phenotypes": analysis.phenotypes,
+    "mediate": analysis.mediate,
+}
+REPORT = "report"  # not in the table: it is written anew each time
+
+
+def run(config: dict[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | None = None) -> None:
+    """Runs stages of a run in the order of the pipeline; finished ones are not repeated.
+
+    Args:
+      config: of the run.
+      run_dir: the run folder.
+      names: stages to run; all and the report if None.
+    Raises: ValueError for an unknown stage, with the choices.
+    """
+    unknown = sorted(set(names or ()) - {*STAGES, REPORT})
+    if unknown:
+        raise ValueError(f"Unknown stage {', '.join(unknown)}; choose from {', '.join((*STAGES, REPORT))}.")
+    for name, function in STAGES.items():
+        if names is None or name in names:
+            rundir.run_stage(run_dir, name, lambda function=function: function(config, run_dir))
+    if names is None or REPORT in names:
+        print(f"Report: {page.write(run_dir.path)}")
+
+
+def main(*names: str) -> None:
+    """Parses the flags and runs the stages `names`."""
+    flags.run(lambda config, run_dir: run(config, run_dir, names))

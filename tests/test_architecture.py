@@ -1,0 +1,65 @@
+"""Imports point down the way of the data."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "ssinfnet_jax"
+BASE = {"rundir"}
+ALLOWED = {  # folder: what it may import of the package, beside itself and the base
+    "rundir": set(),
+    "data": set(),
+    "models": set(),
+    "losses": set(),
+    "metrics": set(),
+    "interop": {"models"},
+    "training": {"data", "models", "losses", "metrics"},
+    "inference": {"data", "models", "training"},
+    "evaluation": {"data", "metrics", "inference"},
+    "analysis": {"data"},
+    "report": {"analysis"},
+}
+
+
+def _imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "ssinfnet_jax" and len(parts) > 1:
+                yield parts[1]
+
+
+def test_every_folder_has_its_place():
+    found = {path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    assert found == set(ALLOWED)
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_point_down(room):
+    files = [PACKAGE / f"{room}.py"] if room in BASE else sorted((PACKAGE / room).rglob("*.py"))
+    known = {path.stem for path in PACKAGE.iterdir()}
+    for path in files:
+        wrong = set(_imported(path)) & known - ALLOWED[room] - BASE - {room}
+        assert not wrong, f"{path.relative_to(PACKAGE.parent)} imports {sorted(wrong)}"
+
+
+def test_the_library_knows_no_program():
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text()
+        assert "import launch" not in source, path
+        assert "from launch" not in source, path
+        assert "from configs" not in source, path
+
+
+def test_only_one_file_maps_over_devices():
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "parallel.py":
+            source = path.read_text()
+            assert "jax.pmap" not in source, path
+            assert "shard_map" not in source, path

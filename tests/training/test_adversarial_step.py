@@ -1,0 +1,90 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ssinfnet_jax.data import augment
+from ssinfnet_jax.training import adversarial_step, parallel, state
+from ssinfnet_jax.training.inputs import Normalisation
+from tests.training import toy
+
+FLIP = augment.make_options({"flip_left_right": True})
+
+
+def _game(which="single", axis_name=None):
+    single = which == "single"
+    model = toy.Toy(1 if single else 3, 3 if single else 6, as_maps=single, axis_name=axis_name)
+    coach = toy.ToyCoach(axis_name=axis_name)
+    game = adversarial_step.Game(model, coach, 3 if single else 6, Normalisation())
+    optimizer = optax.adam(0.01)
+    inpainter = state.create(model, optimizer, seed=0, num_channels=game.num_inputs)
+    return game, optimizer, inpainter, state.create(coach, optimizer, seed=0, num_channels=3)
+
+
+def _batch(by_coach, **options):
+    data = toy.batch(size=64, **options)
+    return {**data, "coach_masks": np.full(len(data["valid"]), by_coach, np.float32)}
+
+
+@pytest.mark.parametrize("which", ["single", "multi"])
+def test_inpainting_gets_better_and_a_quarter_is_erased(which):
+    game, optimizer, inpainter, coach = _game(which)
+    step = jax.jit(adversarial_step.make_inpaint_step(game, optimizer, augmentation=FLIP))
+    losses = []
+    for number in range(40):
+        inpainter, metrics = step(inpainter, coach, _batch(number % 2), jax.random.key(0))
+        losses.append(float(metrics["loss"]))
+        # 16 regions, of which the 12th largest score and all below it are erased: 5 of 16.
+        assert float(metrics["erased_fraction"]) == pytest.approx(5 / 16)
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_the_coach_makes_it_harder_for_a_frozen_inpainter():
+    game, optimizer, inpainter, coach = _game()
+    frozen = jax.tree.map(np.asarray, inpainter)
+    step = jax.jit(adversarial_step.make_coach_step(game, optimizer, augmentation=FLIP))
+    reconstruction = []
+    for _ in range(30):
+        coach, metrics = step(coach, inpainter, _batch(1), jax.random.key(0))
+        reconstruction.append(float(metrics["reconstruction"]))
+    assert np.mean(reconstruction[-5:]) > np.mean(reconstruction[:5])
+    for a, b in zip(jax.tree.leaves(inpainter), jax.tree.leaves(frozen), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(coach.step) == 30
+
+
+def test_the_gradient_reaches_the_coach_through_the_inpainters_input():
+    game, optimizer, inpainter, coach = _game()
+    step = jax.jit(adversarial_step.make_coach_step(game, optimizer, augmentation=FLIP))
+    # An inpainter that ignores its input leaves only the gradient through the weights of the error.
+    deaf = jax.tree.map(jnp.copy, inpainter)
+    deaf.params["head_inpainting"]["conv"]["kernel"] *= 0
+    norms = [float(step(coach, who, _batch(1), jax.random.key(0))[1]["grad_norm"]) for who in (inpainter, deaf)]
+    assert norms[0] > 0
+    assert norms[0] != pytest.approx(norms[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("who", ["inpainter", "coach"])
+def test_two_devices_learn_as_one_learner(who):
+    """Devices draw their own augmentation and masks; what must hold is that their states stay equal."""
+    game, optimizer, inpainter, coach = _game(axis_name=parallel.AXIS)
+    make = adversarial_step.make_inpaint_step if who == "inpainter" else adversarial_step.make_coach_step
+    run = parallel.map_step(make(game, optimizer, augmentation=FLIP, axis_name=parallel.AXIS))
+    players = [parallel.replicate(one) for one in ((inpainter, coach) if who == "inpainter" else (coach, inpainter))]
+    current, metrics = run(players[0], players[1], parallel.shard(_batch(1)), jax.random.key(0))
+    for leaf in jax.tree.leaves(current):
+        np.testing.assert_array_equal(leaf[0], leaf[1])
+    assert np.isfinite(float(metrics["loss"]))
+
+
+def test_evaluation_shows_both_kinds_of_masks():
+    game, _, inpainter, coach = _game()
+    evaluate = jax.jit(adversarial_step.make_inpaint_eval(game))
+    out = evaluate(state.variables(inpainter), state.variables(coach), toy.batch(size=64), jax.random.key(0))
+    for how in ("random", "coach"):
+        assert out[f"inpainting_{how}"].shape == (4, 64, 64)
+        assert set(np.unique(out[f"keep_{how}"])) == {0, 1}
+        assert out[f"reconstruction_{how}"].shape == (4,)
+    assert 0 <= float(out["inpainting_random"].min()) <= float(out["inpainting_random"].max()) <= 1
+    assert (out["keep_random"] != out["keep_coach"]).any()

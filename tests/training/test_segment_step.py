@@ -1,0 +1,116 @@
+import jax
+import numpy as np
+import pytest
+
+from configs import losses
+from ssinfnet_jax.data import augment
+from ssinfnet_jax.training import optim, parallel, segment_step, state
+from ssinfnet_jax.training.inputs import Normalisation
+from tests.training import toy
+
+SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.7}
+LOOKAHEAD = {**SGD, "lookahead": {"k": 5, "alpha": 0.5}}
+
+
+def _make(which, table, axis_name=None, augmentation=None):
+    single = which == "single"
+    model = toy.Toy(1 if single else 3, 3 if single else 6, as_maps=single, axis_name=axis_name)
+    optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
+    make = segment_step.make_single_step if single else segment_step.make_multi_step
+    step = make(
+        model,
+        optimizer,
+        losses=losses.losses("weighted_iou_bce" if single else "focal"),
+        augmentation=augment.make_options(augmentation or {}),
+        normalisation=Normalisation(),
+        axis_name=axis_name,
+    )
+    lookahead = optim.uses_lookahead(table)
+    return step, state.create(model, optimizer, seed=0, num_channels=3 if single else 6, lookahead=lookahead)
+
+
+@pytest.mark.parametrize("which", ["single", "multi"])
+def test_two_devices_equal_one(which):
+    key = jax.random.key(0)
+    step, one = _make(which, SGD)
+    mapped, initial = _make(which, SGD, parallel.AXIS)
+    run, two = parallel.map_step(mapped), parallel.replicate(initial)
+    for seed in range(3):
+        data = toy.batch(seed=seed)
+        data["valid"] = np.array([1, 1, 1, 0], np.float32)  # unequal numbers of valid slices on the two devices
+        one, expected = jax.jit(step)(one, data, key)
+        two, found = run(two, parallel.shard(data), key)
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, err_msg=name)
+    flat = zip(jax.tree.leaves(parallel.unreplicate(two)), jax.tree.leaves(one), strict=True)
+    for found, expected in flat:
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)
+
+
+def test_a_padded_slice_has_no_gradient():
+    step, start = _make("single", SGD)
+    data = toy.batch(seed=0)
+    data["valid"] = np.array([1, 1, 1, 0], np.float32)
+    other = dict(data)
+    other["lesion"] = data["lesion"].at[3].set(1 - data["lesion"][3])
+    first, second = (jax.jit(step)(start, one, jax.random.key(0))[0] for one in (data, other))
+    for a, b in zip(jax.tree.leaves(first.params), jax.tree.leaves(second.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("which", ["single", "multi"])
+def test_training_lowers_the_loss(which):
+    step, current = _make(which, {"name": "adam", "learning_rate": 0.02}, augmentation={"flip_left_right": True})
+    step, data = jax.jit(step), toy.batch()
+    rows = []
+    for _ in range(30):
+        current, metrics = step(current, data, jax.random.key(0))
+        rows.append(float(metrics["loss"]))
+    assert np.mean(rows[-5:]) < 0.95 * np.mean(rows[:5])
+    assert int(current.step) == 30
+
+
+def test_terms_are_logged_and_add_up():
+    step, start = _make("single", SGD)
+    _, metrics = jax.jit(step)(start, toy.batch(), jax.random.key(0))
+    names = [f"{name}_weighted_iou_bce" for name in ("global_map", "map_4", "map_3", "map_2")]
+    assert float(metrics["loss"]) == pytest.approx(sum(float(metrics[name]) for name in [*names, "edge"]), rel=1e-5)
+
+
+def test_lookahead_moves_slow_weights_every_fifth_step():
+    step, current = _make("multi", LOOKAHEAD)
+    step, data = jax.jit(step), toy.batch()
+    start = current.params.slow
+    for done in range(1, 6):
+        before = current
+        current, _ = step(current, data, jax.random.key(0))
+        slow, fast = (jax.tree.leaves(tree) for tree in (current.params.slow, current.params.fast))
+        if done < 5:
+            for a, b in zip(slow, jax.tree.leaves(start), strict=True):
+                np.testing.assert_array_equal(a, b)
+    # The fifth: slow + 0.5 (fast - slow), where fast is what plain SGD would have reached.
+    plain, reached = _make("multi", SGD)
+    plain = jax.jit(plain)
+    for _ in range(5):
+        reached, _ = plain(reached, data, jax.random.key(0))
+    for a, b, c in zip(slow, jax.tree.leaves(start), jax.tree.leaves(reached.params), strict=True):
+        np.testing.assert_allclose(a, 0.5 * np.asarray(b) + 0.5 * np.asarray(c), rtol=1e-4, atol=1e-6)
+    for a, b in zip(slow, fast, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert state.variables(current)["params"] is current.params.slow
+    assert int(before.step) == 4
+
+
+def test_predictions_are_probabilities():
+    normalisation = Normalisation()
+    for which, channels in (("single", 3), ("multi", 6)):
+        single = which == "single"
+        model = toy.Toy(1 if single else 3, as_maps=single)
+        variables = state.variables(_make(which, SGD)[1])
+        predict = segment_step.make_predict(model, num_inputs=channels, normalisation=normalisation)
+        probs = np.asarray(predict(variables, toy.batch()))
+        assert probs.min() >= 0
+        assert probs.max() <= 1
+        assert probs.shape == ((4, 32, 32) if single else (4, 32, 32, 3))
+        if not single:
+            np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-5)
