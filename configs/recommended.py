@@ -3,6 +3,9 @@
 REFERENCE numbers of the paper, where it states them, are in the comments; where we differ, the reason is there too.
 """
 
+import copy
+import functools
+
 import ml_collections
 
 from configs.losses import losses
@@ -40,6 +43,8 @@ def get_config() -> ml_collections.ConfigDict:
         "validate_every_epochs": 10,
         "log_every": 20,
     }
+    # Copies: a ConfigDict keeps a dict that stands in two places as one, and a change of one would be one of both.
+    pretrain, train = (functools.partial(copy.deepcopy, table) for table in (pretrain, train))
     return ml_collections.ConfigDict(
         {
             "name": "recommended",
@@ -55,9 +60,9 @@ def get_config() -> ml_collections.ConfigDict:
             },
             "single": {
                 "model": {"name": "infnet", "options": {"backbone": "resnet50", "width": 1.0}},
-                "pretrain": pretrain,
+                "pretrain": pretrain(),
                 "train": {
-                    **train,
+                    **train(),
                     "losses": losses("weighted_iou_bce"),
                     # Log-odds of a pixel being lesion, and contour: about 1 in 8, and 1 in 20.
                     "head_biases": {"decoder/head/conv/bias": -2.0, "edge_head/bn/norm/bias": -3.0},
@@ -68,9 +73,9 @@ def get_config() -> ml_collections.ConfigDict:
             "multi": {
                 "model": {"name": "multi_ssinfnet", "options": {"width": 1.0}},
                 "prior_source": "predicted",
-                "pretrain": pretrain,
+                "pretrain": pretrain(),
                 "train": {
-                    **train,
+                    **train(),
                     "losses": losses("focal"),
                     "head_biases": {"head/conv/bias": (2.0, -2.5, -3.0)},
                     "optimizer": {

@@ -48,3 +48,16 @@ def test_the_schedule_of_the_paper_has_2000_epochs():
     assert [tuple(phase) for phase in phases[:4]] == [
         ("inpaint_random", 200), ("coach", 200), ("inpaint_coach", 100), ("coach", 100)
     ]  # fmt: skip
+
+
+def test_the_two_networks_share_no_table():
+    config = recommended.get_config()
+    config.single.pretrain.phases = []
+    config.single.train.augmentation.gamma = 9.0
+    assert config.multi.pretrain.phases
+    assert config.multi.train.augmentation.gamma != 9.0
+
+
+def test_the_schedule_for_two_cores_is_short():
+    single = covid_semiseg.get_config("cpu").single.pretrain.phases
+    assert sum(epochs for _, epochs in single) == 2.5

@@ -43,7 +43,7 @@ PROPERTIES: dict[str, Property] = {
     # Area of GGO in a slice, thousandths of the image.
     "ggo_extent": Property(36, 13, 6, 80, {"age": 0.65}, 0.62, "ggo_shape2D_PixelSurface"),
     # Standard deviation of HU within GGO.
-    "ggo_heterogeneity_hu": Property(140, 26, 95, 210, {"underlying": 0.65}, 0.62, "ggo_firstorder_Variance"),
+    "ggo_heterogeneity_hu": Property(150, 36, 80, 250, {"underlying": 0.7}, 0.66, "ggo_firstorder_Variance"),
     # Mean HU of GGO: caused by diseases, but without a say in severity.
     "ggo_density_hu": Property(-540, 55, -700, -380, {"underlying": 0.5}, 0.0, "ggo_firstorder_Mean"),
     # Area of consolidation in a slice, thousandths of the image; and its mean HU. Neither caused nor acting.

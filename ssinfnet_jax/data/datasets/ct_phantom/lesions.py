@@ -1,9 +1,10 @@
 """Ground glass and consolidation in a healthy slice.
 
 The properties that the causal table speaks of are met exactly, slice by slice, before noise: the area by
-taking as many pixels as asked for, the mean and the standard deviation of HU within the GGO mask by solving
-for the offset and the gain of its texture. So area, density and texture cannot confound each other, however
-many vessels and borders a mask holds.
+taking as many pixels as asked for, the mean and the standard deviation of HU within the GGO by solving for the
+offset and the gain of its texture. So area, density and texture cannot confound each other, however many
+borders a lesion has. All this is said of the lesion without the vessels in it; the labels hold those too, as a
+reader outlines a lesion and not the gaps in it.
 """
 
 import dataclasses
@@ -102,7 +103,7 @@ def render(
         properties["ggo_density_hu"],
         properties["ggo_heterogeneity_hu"],
     )
-    return base + offset * offset_map + gain * gain_map, classes
+    return base + offset * offset_map + gain * gain_map, _outlined(classes, score, healthy.lung > 0.5)
 
 
 def _pixels(permille: float, size: int) -> int:
@@ -129,6 +130,13 @@ def _highest(score: np.ndarray, allowed: np.ndarray, number: int) -> tuple[np.nd
     flat = np.flatnonzero(allowed)
     chosen = flat[np.argpartition(-score.ravel()[flat], min(number, len(flat)) - 1)[:number]]
     return np.unravel_index(chosen, score.shape)
+
+
+def _outlined(classes: np.ndarray, score: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """As a reader outlines lesions: with the vessels that run through them, which belong to the nearer class."""
+    inside = lung & (classes == 0) & (score >= score[classes == 1].min())
+    nearest = ndimage.distance_transform_edt(classes == 0, return_distances=False, return_indices=True)
+    return np.where(inside, classes[tuple(nearest)], classes).astype(np.uint8)
 
 
 def _soften(score: np.ndarray, region: np.ndarray, allowed: np.ndarray, width: float) -> np.ndarray:
