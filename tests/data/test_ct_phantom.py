@@ -51,19 +51,20 @@ def test_slices_follow_from_seed_patient_and_index_alone():
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.classes, again.classes)
     for other in (render(patient, index=2), render(patient, seed=1), render(PATIENTS[4])):
-        assert (other.image != first.image).mean() > 0.3
+        assert other.image.shape != first.image.shape or (other.image != first.image).mean() > 0.3
 
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_slices_look_like_a_chest_in_the_lung_window(size):
     for patient in PATIENTS[:3]:
         rendered = render(patient, size=size)
-        assert rendered.image.shape == rendered.classes.shape == rendered.lesion.shape == (size, size)
+        height, width = rendered.image.shape
+        assert rendered.image.shape == rendered.classes.shape == rendered.lesion.shape
+        assert 0.35 * size < height < width < size  # cut to the lungs
         assert rendered.image.dtype == rendered.classes.dtype == rendered.lesion.dtype == np.uint8
         lung = (rendered.image > 25) & (rendered.image < 90)
         assert 0.1 < lung.mean() < 0.6
         assert 0.15 < (rendered.image > 190).mean() < 0.6  # soft tissue and bone
-        assert rendered.image[0].mean() < 50  # air in front of the chest
         np.testing.assert_array_equal(rendered.lesion, rendered.classes > 0)
 
 
@@ -75,18 +76,24 @@ def test_healthy_patients_have_no_lesion_and_the_others_have():
         assert bool(patient.properties) == (patient.severity_level not in clinical.SEVERITY_LEVELS[:2])
 
 
-def test_area_mean_and_spread_of_ggo_are_met_in_every_slice():
-    grey_per_hu = 255 / 1400
-    ill = [patient for patient in PATIENTS if patient.properties]
-    for patient in ill:
-        wanted = patient.properties
-        for index in range(3):
+def test_area_mean_and_spread_of_ggo_follow_the_patients_properties():
+    rows = []
+    for patient in (cohort.sample_patient(0, number) for number in range(40)):
+        for index in range(3 if patient.properties else 0):
             rendered = render(patient, index, size=128)
             grey = rendered.image[rendered.classes == 1]
-            assert grey.size == pytest.approx(wanted["ggo_extent"] / 1000 * 128**2, abs=1)
-            # The rest is noise, which adds to the spread in squares, and rounding.
-            assert grey.mean() == pytest.approx((wanted["ggo_density_hu"] + 1150) * grey_per_hu, abs=1.5)
-            assert grey.std() == pytest.approx(wanted["ggo_heterogeneity_hu"] * grey_per_hu, rel=0.2)
+            rows.append((*(patient.properties[name] for name in list(cohort.PROPERTIES)[:3]),
+                         grey.size / 128**2 * 1000, grey.std(), grey.mean()))  # fmt: skip
+    extent, heterogeneity, density, area, spread, mean = np.array(rows).T
+    # The lesion without its vessels has exactly the area asked for; the label holds the vessels too.
+    assert (area >= extent - 0.1).all()
+    assert np.median(area / extent) < 1.3
+    assert stats.pearsonr(extent, area).statistic > 0.95
+    assert stats.pearsonr(heterogeneity, spread).statistic > 0.8
+    assert stats.pearsonr(density, mean).statistic > 0.8
+    # And they do not stand in for each other.
+    assert abs(stats.pearsonr(extent, spread).statistic) < 0.3
+    assert abs(stats.pearsonr(heterogeneity, area).statistic) < 0.3
 
 
 def test_consolidation_is_denser_than_ggo_and_lung():

@@ -1,0 +1,44 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.evaluation import evaluate
+from ssinfnet_jax.metrics import overlap
+
+
+def _slices(dice):
+    """Rows of both classes from {class: [dice per slice]}; the other measures are equal to it."""
+    return pd.DataFrame(
+        {"slice_id": f"s{index}", "class": name, **dict.fromkeys(overlap.METRICS, value)}
+        for name, values in dice.items()
+        for index, value in enumerate(values)
+    )
+
+
+def test_mean_and_error_by_hand():
+    summary = evaluate.summarize(_slices({"lesion": [0.2, 0.4, 0.9]}), overall=False, seed=0)
+    row = summary[summary["metric"] == "dice"].iloc[0]
+    assert row["mean"] == pytest.approx(0.5)
+    assert row["error"] == pytest.approx(1.96 * np.std([0.2, 0.4, 0.9], ddof=1) / np.sqrt(3))
+    assert (row["n"], row["excluded"]) == (3, 0)
+
+
+def test_undefined_values_are_excluded_and_counted():
+    summary = evaluate.summarize(_slices({"ggo": [0.5, np.nan, 0.7]}), overall=False, seed=0)
+    assert summary.iloc[0][["mean", "n", "excluded"]].tolist() == [pytest.approx(0.6), 2, 1]
+
+
+def test_overall_is_the_mean_of_the_classes_means():
+    dice = {"background": [1.0, 0.9], "ggo": [0.5, np.nan], "consolidation": [np.nan, np.nan]}
+    summary = evaluate.summarize(_slices(dice), overall=True, seed=0).set_index(["class", "metric"])
+    assert summary.loc[("overall", "dice"), "mean"] == pytest.approx((0.95 + 0.5) / 2)
+    assert summary.loc[("consolidation", "dice"), "n"] == 0
+
+
+def test_error_of_overall_is_that_of_resampled_slices():
+    rng = np.random.default_rng(0)
+    values = rng.random((60, 3))
+    dice = dict(zip(("background", "ggo", "consolidation"), values.T, strict=True))
+    summary = evaluate.summarize(_slices(dice), overall=True, seed=0).set_index(["class", "metric"])
+    expected = 1.96 * values.mean(axis=1).std(ddof=1) / np.sqrt(60)
+    assert summary.loc[("overall", "dice"), "error"] == pytest.approx(expected, rel=0.08)

@@ -1,0 +1,122 @@
+"""The whole pipeline at its smallest, as a user runs it: killed in the middle, then run again to the end."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from launch import stages
+
+ROOT = pathlib.Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "launch.pipeline", "--config=configs/ct_phantom.py:tiny"]
+
+
+def _environment(tmp_path_factory):
+    cache = tmp_path_factory.getbasetemp() / "xla"
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)}
+
+
+def _wait_for(path, process, timeout_s=600):
+    deadline = time.monotonic() + timeout_s
+    while not path.exists():
+        assert process.poll() is None, "the pipeline ended before it was killed"
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(run folder, output of the second call): killed while it was training, then run to the end."""
+    workdir = tmp_path_factory.mktemp("run")
+    environment = _environment(tmp_path_factory)
+    command = [*COMMAND, f"--workdir={workdir}", f"--compilation_cache_dir={tmp_path_factory.getbasetemp() / 'xla'}"]
+    with (workdir / "killed.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait_for(workdir / "train_single" / "metrics.jsonl", process)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    assert not (workdir / "train_single" / "done.json").exists()
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return workdir, result.stdout + result.stderr
+
+
+def test_killed_run_goes_on_and_finished_stages_are_not_repeated(finished):
+    workdir, output = finished
+    assert "pretrain_single: finished before, not run again." in output
+    assert "train_single: starting." in output
+    for stage in stages.STAGES:
+        assert json.loads((workdir / stage / "done.json").read_text())["skipped"] is None
+
+
+def test_report(finished):
+    workdir, output = finished
+    page = (workdir / "report.html").read_text()
+    assert f"Report: {workdir / 'report.html'}" in output
+    for word in ("Inpainting", "Dice", "ROC", "Mediation"):
+        assert word.lower() in page.lower()
+    assert "data:image/png;base64," in page
+
+
+def test_pretraining_went_through_its_phases(finished):
+    rows = [json.loads(line) for line in (finished[0] / "pretrain_single" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows if row["phase"] != "val"][:1] == ["inpaint_random"]
+    assert {row["phase"] for row in rows} == {"inpaint_random", "coach", "inpaint_coach", "val"}
+    examples = np.load(finished[0] / "pretrain_single" / "examples.npz")
+    assert examples["image"].shape == examples["inpainting"].shape
+    assert set(np.unique(examples["keep"])) == {0, 1}
+
+
+def test_tables(finished):
+    workdir, _ = finished
+    splits = pd.read_csv(workdir / "prepare" / "slices.csv")
+    tested = pd.read_csv(workdir / "evaluate" / "multi_slices.csv")
+    assert set(tested["slice_id"]) == set(splits.loc[splits["split"] == "test", "slice_id"])
+    assert set(tested["class"]) == {"background", "ggo", "consolidation"}
+    summary = pd.read_csv(workdir / "evaluate" / "multi_summary.csv")
+    assert set(summary["class"]) == {"background", "ggo", "consolidation", "overall"}
+    cohort = pd.read_csv(workdir / "segment_cohort" / "summary.csv")
+    assert len(cohort) == (splits["split"] == "cohort").sum()
+    assert len(list((workdir / "segment_cohort" / "masks").glob("*.png"))) == len(cohort)
+    patients = pd.read_csv(workdir / "phenotypes" / "patients.csv")
+    assert set(patients["patient_id"]) == set(cohort["patient_id"])
+    univariate = pd.read_csv(workdir / "mediate" / "univariate.csv")
+    assert {"exposure", "mediator", "indirect_p_adj"} <= set(univariate.columns)
+    truth = pd.read_csv(workdir / "mediate" / "truth.csv", keep_default_na=False)
+    assert set(truth["expected"]) == {"mediator", "null"}
+
+
+def test_another_config_in_the_same_folder_is_refused(finished):
+    workdir, _ = finished
+    command = [*COMMAND, f"--workdir={workdir}", "--config.seed=1"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "holds a run of another config" in result.stderr
+    assert "seed: 0 -> 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/ct_phantom.py:huge"], "Unknown variant 'huge' of configs/ct_phantom.py; choose one of"),
+        (["--config=configs/ct_phantom.py:tiny", "--stages=trian"], "Unknown stage trian; choose from prepare"),
+        (["--config=configs/ct_phantom.py:tiny", "--stagse=train"], "Unknown command line flag 'stagse'"),
+        (["--config=configs/covid_semiseg.py:cpu"], "covid_semiseg"),
+        (["--config=configs/covid_semiseg.py:cpu", "--data_dir=/nowhere"], "/nowhere"),
+    ],
+)
+def test_mistakes_end_with_one_clear_line(arguments, message, tmp_path):
+    command = [sys.executable, "-m", "launch.pipeline", f"--workdir={tmp_path / 'run'}", *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert not (tmp_path / "run" / "prepare" / "done.json").exists()
