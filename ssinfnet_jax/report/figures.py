@@ -234,7 +234,9 @@ def contact_sheet(
 
 @matplotlib.rc_context(_STYLE)
 def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) -> mpl_figure.Figure:
-    """Image, erased image, inpainting and |image - inpainting|, row by row, from every phase of pretraining.
+    """Image, erased image, restored image, the network's own output and its error, row by row, from every phase.
+
+    The restored image is the kept part of the slice with the erased part filled in from the output.
 
     Args:
       examples: `image`, `inpainting` float[N, H, W] in [0, 1], `keep` float[N, H, W] (1 kept, 0 erased),
@@ -243,11 +245,11 @@ def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) 
     """
     chosen = spread(examples["phase"], max_rows)
     height, width = examples["image"].shape[1:]
-    figure, grid = _image_grid(len(chosen), 4, height / width, header=0.36, caption=0.3, right=0.75)
+    figure, grid = _image_grid(len(chosen), 5, height / width, header=0.36, caption=0.3, right=0.75)
     difference = np.abs(examples["image"] - examples["inpainting"])
     # Clipped a little below the largest value: one bright pixel would leave the rest black.
     top = max(float(np.quantile(difference[chosen], 0.998)), 1e-3)
-    names = ("Image", "Erased image", "Inpainting", "|Image \N{MINUS SIGN} inpainting|")
+    names = ("Image", "Erased image", "Restored image", "Network output", "|Image \N{MINUS SIGN} output|")
     for axes, name in zip(grid[0], names, strict=True):
         _above(axes, name, inches=0.32, weight="bold")
     for row, index in zip(grid, chosen, strict=True):
@@ -259,10 +261,12 @@ def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) 
         _draw(row[0], image)
         rgb = keep[..., None] * _unit(image)[..., None] + (1 - keep[..., None]) * np.asarray(colors.to_rgb(ERASED))
         _draw(row[1], rgb)
-        _draw(row[2], np.clip(examples["inpainting"][index], 0, 1))
-        row[3].imshow(difference[index], cmap="magma", vmin=0, vmax=top)
-        row[3].set_axis_off()
-    box = grid[0][3].get_position()
+        output = np.clip(examples["inpainting"][index], 0, 1)
+        _draw(row[2], keep * image + (1 - keep) * output)
+        _draw(row[3], output)
+        row[4].imshow(difference[index], cmap="magma", vmin=0, vmax=top)
+        row[4].set_axis_off()
+    box = grid[0][4].get_position()
     bar = figure.add_axes((box.x1 + 0.012, box.y0, 0.014, box.height))
     scale = cm.ScalarMappable(colors.Normalize(0, top), cmap="magma")
     figure.colorbar(scale, cax=bar, extend="max", extendfrac=0.04).outline.set_visible(False)

@@ -146,13 +146,13 @@ class _Watch:
         valid = self._batch["valid"] > 0
         by_chance, by_coach = (float(out[f"reconstruction_{how}"][valid].mean()) for how in ("random", "coach"))
         masks = "random" if kind == "inpaint_random" else "coach"
-        shown = slice(0, self._num_examples)
+        shown = np.linspace(0, valid.sum() - 1, min(self._num_examples, int(valid.sum()))).astype(int)
         np.savez_compressed(
             self._directory / f"examples_{index:03d}.npz",
             image=out["image"][valid][shown],
             keep=out[f"keep_{masks}"][valid][shown],
             inpainting=out[f"inpainting_{masks}"][valid][shown],
-            phase=np.asarray([f"{index + 1} {kind}"] * int(valid[shown].sum())),
+            phase=np.asarray([f"{index + 1} {kind}"] * len(shown)),
         )
         return {
             "reconstruction_random_masks": by_chance,

@@ -238,7 +238,7 @@ def test_source_folder_must_be_given_exist_and_be_of_the_layout(tmp_path, name):
     def attempt(source):
         datasets.prepare(name, "default", source_dir=source, prepared_dir=tmp_path / "prepared")
 
-    with pytest.raises(ValueError, match=f"Dataset '{name}' is read from a local folder: give its source_dir"):
+    with pytest.raises(ValueError, match=rf"Dataset '{name}' is read from a local folder: give it \(--data_dir\)"):
         attempt(None)
     with pytest.raises(FileNotFoundError, match=r"source folder .*gone of dataset .* does not exist"):
         attempt(tmp_path / "gone")

@@ -110,8 +110,8 @@ def test_another_config_in_the_same_folder_is_refused(finished):
         (["--config=configs/ct_phantom.py:huge"], "Unknown variant 'huge' of configs/ct_phantom.py; choose one of"),
         (["--config=configs/ct_phantom.py:tiny", "--stages=trian"], "Unknown stage trian; choose from prepare"),
         (["--config=configs/ct_phantom.py:tiny", "--stagse=train"], "Unknown command line flag 'stagse'"),
-        (["--config=configs/covid_semiseg.py:cpu"], "covid_semiseg"),
-        (["--config=configs/covid_semiseg.py:cpu", "--data_dir=/nowhere"], "/nowhere"),
+        (["--config=configs/covid_semiseg.py:cpu"], "read from a local folder: give it (--data_dir)"),
+        (["--config=configs/covid_semiseg.py:cpu", "--data_dir=/nowhere"], "The source folder /nowhere of dataset"),
     ],
 )
 def test_mistakes_end_with_one_clear_line(arguments, message, tmp_path):

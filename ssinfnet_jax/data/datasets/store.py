@@ -110,7 +110,7 @@ def prepare(name: str, config: str, *, source_dir: str | os.PathLike | None, pre
         source = _check_source(name, source_dir)
     elif builder.NEEDS_SOURCE and not folder.exists():
         raise ValueError(
-            f"Dataset {name!r} is read from a local folder: give its source_dir. The README of the dataset "
+            f"Dataset {name!r} is read from a local folder: give it (--data_dir). The README of the dataset "
             "says where to get it and how the folder looks."
         )
     with _locked(folder.parent):
@@ -194,7 +194,7 @@ def _read_slices(path: Path) -> pd.DataFrame:
 def _check_source(name: str, source_dir: str | os.PathLike) -> Path:
     folder = Path(source_dir).expanduser().resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(f"The source folder {source_dir} of dataset {name!r} does not exist; check source_dir.")
+        raise FileNotFoundError(f"The source folder {source_dir} of dataset {name!r} does not exist; check --data_dir.")
     if not any(folder.iterdir()):
         raise ValueError(f"The source folder {source_dir} of dataset {name!r} is empty; its README shows the layout.")
     return folder
