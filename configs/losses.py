@@ -3,6 +3,8 @@
 LOSSES = {  # name: {"fn": "module:function", hyper-parameters, "weight": 1.0}
     "bce": {"fn": "segmentation:bce"},
     "focal": {"fn": "segmentation:focal", "gamma": 2.0, "alpha": 1.0},
+    # Background, GGO, consolidation: the rarest class counts four times.
+    "focal_balanced": {"fn": "segmentation:focal", "gamma": 2.0, "alpha": (1.0, 1.0, 4.0)},
     "dice": {"fn": "segmentation:dice"},
     "weighted_iou_bce": {"fn": "segmentation:weighted_iou_bce"},
     "weighted_iou_bce_published": {"fn": "segmentation:weighted_iou_bce", "unweighted_bce": True},

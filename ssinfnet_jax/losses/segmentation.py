@@ -39,7 +39,8 @@ def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0
     # saturation for gamma < 1 too, where that of x**gamma at 0 is not.
     signed = logits * (2 * target - 1)
     modulator = jnp.exp(gamma * jax.nn.log_sigmoid(-signed))
-    return (jnp.asarray(alpha, logits.dtype) * modulator * cross_entropy).mean(axis=(1, 2, 3))
+    weight = jnp.asarray(alpha, logits.dtype).reshape(1, 1, 1, -1)
+    return (weight * modulator * cross_entropy).mean(axis=(1, 2, 3))
 
 
 def weighted_iou_bce(

@@ -30,7 +30,7 @@ def test_focal_by_hand(gamma):
     probs = scipy.special.expit(logits.astype(np.float64))
     p_t = np.where(target > 0, probs, 1 - probs)
     expected = (-alpha * (1 - p_t) ** gamma * np.log(p_t)).mean(axis=(1, 2, 3))
-    found = segmentation.focal(logits, target, gamma=gamma, alpha=alpha[None, None, None])
+    found = segmentation.focal(logits, target, gamma=gamma, alpha=alpha)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_dice_of_an_absent_class_costs_nothing():
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradient_is_finite_at_saturation(name):
     loss = compose.resolve(LOSSES[name])
-    logits = jnp.array([-1e4, -100.0, 0.0, 100.0, 1e4], jnp.float32).reshape(1, 5, 1, 1)
+    logits = jnp.array([-1e4, -100.0, 0.0, 100.0, 1e4], jnp.float32).reshape(1, 5, 1, 1).repeat(3, axis=-1)
     for value in (0.0, 1.0):
         gradient = jax.grad(lambda x, v=value: loss(x, jnp.full_like(x, v)).sum())(logits)
         assert np.isfinite(gradient).all()
@@ -83,7 +83,7 @@ def test_focal_gradient_is_finite_for_every_gamma(gamma):
 @pytest.mark.parametrize("name", LOSSES)
 def test_padding_a_batch_changes_no_other_slice(name):
     loss = compose.resolve(LOSSES[name])
-    logits, target = _random()
+    logits, target = _random((3, 40, 36, 3))
     padded = loss(np.concatenate([logits, 9 * logits[:1]]), np.concatenate([target, target[:1]]))
     np.testing.assert_allclose(padded[:3], loss(logits, target), rtol=1e-6)
 

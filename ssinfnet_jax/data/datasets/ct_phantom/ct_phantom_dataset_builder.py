@@ -35,9 +35,9 @@ class Builder(slice_builder.SliceBuilder):
     BUILDER_CONFIGS = [  # noqa: RUF012
         PhantomConfig(
             name="demo",
-            description="244 patients, cut from frames of 160x160.",
+            description="276 patients, cut from frames of 160x160.",
             size=160,
-            num_labeled=64,
+            num_labeled=96,
             num_cohort=180,
             slices_per_patient=3,
         ),
