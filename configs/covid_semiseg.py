@@ -24,7 +24,7 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     name, options = recommended.choose(VARIANTS, variant, "configs/covid_semiseg.py")
     config = recommended.get_config()
     config.name = f"covid_semiseg:{name}"
-    config.data.name, config.data.config = "covid_semiseg", "default"
+    config.data.datasets = (("covid_semiseg", "default"),)
     config.data.normalisation = {"mean": 0.5, "std": 0.28}
     config.data.splits = {"seed": 0, "num_folds": 5, "test_fold": 0}
     for which in ("single", "multi"):

@@ -33,7 +33,7 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     config = recommended.get_config()
     config.name = f"ct_phantom:{name}"
     config.save_every_s = 30.0
-    config.data.name, config.data.config, config.data.image_size = "ct_phantom", name, size["image_size"]
+    config.data.datasets, config.data.image_size = (("ct_phantom", name),), size["image_size"]
     config.data.splits, config.data.pretrain_holdout = size["splits"], size["holdout"]
     for which, width in (("single", size["width"]), ("multi", size["multi_width"])):
         section = config[which]

@@ -51,8 +51,7 @@ def get_config() -> ml_collections.ConfigDict:
             "seed": 0,
             "save_every_s": 600.0,
             "data": {
-                "name": "",
-                "config": "",
+                "datasets": (),  # (name, config) of each
                 "image_size": 352,
                 "normalisation": {"mean": 0.45, "std": 0.27},
                 "splits": {"seed": 0, "fractions": {"train": 0.7, "val": 0.1, "test": 0.2}},

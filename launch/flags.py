@@ -16,15 +16,29 @@ from ssinfnet_jax import rundir
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and variant, e.g. configs/ct_phantom.py:demo.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; the same command goes on where it was stopped.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the dataset's source files, for datasets that need one.")
+_DATA_DIR = flags.DEFINE_multi_string(
+    "data_dir", [], "Folder of the dataset's source files; with several datasets NAME=FOLDER, once for each."
+)
 _CACHE_DIR = flags.DEFINE_string(
     "compilation_cache_dir", "~/.cache/ssinfnet_jax/xla", "Where compiled programs are kept; empty: nowhere."
 )
 
 
-def data_dir() -> str | None:
-    """The value of --data_dir."""
-    return _DATA_DIR.value
+def source_dirs(config: dict[str, Any]) -> dict[str, str]:
+    """Source folder by dataset, from --data_dir.
+
+    Raises: ValueError if a folder is given without a name and the config has several datasets.
+    """
+    names = [name for name, _ in config["data"]["datasets"]]
+    folders = {}
+    for value in _DATA_DIR.value:
+        name, equals, folder = value.partition("=")
+        if not equals:
+            if len(names) != 1:
+                raise ValueError(f"--data_dir={value}: say whose folder it is: --data_dir=NAME=FOLDER for {names}.")
+            name, folder = names[0], value
+        folders[name] = folder
+    return folders
 
 
 def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:

@@ -13,7 +13,7 @@ from ssinfnet_jax.report import page
 from ssinfnet_jax.training import pretrain, train
 
 STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
-    "prepare": lambda config, run: prepare.run(config, run, flags.data_dir()),
+    "prepare": lambda config, run: prepare.run(config, run, flags.source_dirs(config)),
     "pretrain_single": lambda config, run: pretrain.run(config, run, "single"),
     "train_single": lambda config, run: train.run(config, run, "single"),
     "predict_priors": inference.predict_priors,

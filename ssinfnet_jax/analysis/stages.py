@@ -24,11 +24,11 @@ def phenotypes(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     segmented = run_dir.require("segment_cohort")
     if run_dir.was_skipped("segment_cohort"):
         return "no cohort was segmented"
-    dataset, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config, run_dir)
     summary = pd.read_csv(segmented / "summary.csv", dtype={"slice_id": str, "patient_id": str})
     position_of = dict(zip(table["slice_id"], range(len(table)), strict=True))
     directory = run_dir.stage("phenotypes")
-    items = _Items(summary, dataset.records, position_of, segmented / "masks")
+    items = _Items(summary, records, position_of, segmented / "masks")
     # Other masks have other pixel counts: their phenotypes are not to be mixed with these.
     provenance = {"masks_sha256": hashlib.sha256((segmented / "summary.csv").read_bytes()).hexdigest()}
     slices = radiomics.table(items, parts_dir=directory / "parts", provenance=provenance)
@@ -64,7 +64,7 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)
     analysis.write(directory)
-    truth = datasets.truth(config["data"]["name"])
+    truth = [pair for name, _ in config["data"]["datasets"] for pair in datasets.truth(name)]
     if truth:
         found = compare_with_truth(analysis.univariate, truth)
         found.to_csv(directory / "truth.csv", index=False)

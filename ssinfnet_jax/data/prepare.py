@@ -1,7 +1,7 @@
-"""Stage `prepare`: the dataset is brought into records, and every slice is given its role."""
+"""Stage `prepare`: the datasets are brought into records, and every slice is given its role."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,23 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.data import datasets, splits
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dir: str | None) -> None:
-    """Prepares the dataset of a config below the run folder and writes `prepare/slices.csv`.
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dirs: Mapping[str, str]) -> None:
+    """Prepares the datasets of a config below the run folder and writes `prepare/slices.csv`.
 
     Args:
-      config: `data` is read: {"name", "config", "splits": see `assign_splits`, "pretrain_holdout": fraction}.
+      config: `data` is read: {"datasets": [(name, config), ...], "splits": see `assign_splits`, "pretrain_holdout":
+        fraction}. With several datasets the paper's design is one of labels (medseg) and one of patients (ictcf).
       run_dir: the run folder.
-      source_dir: folder of the source files, for datasets that need one.
+      source_dirs: folder of the source files by dataset, for datasets that need one.
     """
     data = config["data"]
-    folder = run_dir.path / "data"
-    datasets.prepare(data["name"], data["config"], source_dir=source_dir, prepared_dir=folder)
-    dataset = datasets.load(data["name"], data["config"], prepared_dir=folder)
-    table = assign_splits(dataset.slices, data["splits"], data["pretrain_holdout"])
+    unknown = sorted(set(source_dirs) - {name for name, _ in data["datasets"]})
+    if unknown:
+        raise ValueError(f"A source folder was given for {', '.join(unknown)}, which this config does not use.")
+    for name, variant in data["datasets"]:
+        datasets.prepare(name, variant, source_dir=source_dirs.get(name), prepared_dir=run_dir.path / "data")
+    _, slices = _load(config, run_dir)
+    table = assign_splits(slices, data["splits"], data["pretrain_holdout"])
     counts = table.groupby("split", sort=False).agg(slices=("slice_id", "size"), patients=("patient_id", "nunique"))
     logging.info("Slices and patients per split:\n%s", counts.to_string())
     path = run_dir.stage("prepare") / "slices.csv"
@@ -33,16 +37,41 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dir: str | Non
     partial.rename(path)
 
 
-def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[datasets.Dataset, pd.DataFrame]:
-    """The prepared dataset and its slice table with the columns `split` and `pretrain`.
+def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
+    """All records, and their table with the columns `split` and `pretrain`, in the same order.
 
     Raises: FileNotFoundError if the stage has not finished.
     """
     path: pathlib.Path = run_dir.require("prepare") / "slices.csv"
-    data = config["data"]
-    dataset = datasets.load(data["name"], data["config"], prepared_dir=run_dir.path / "data")
+    records, _ = _load(config, run_dir)
     table = pd.read_csv(path, dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""])
-    return dataset, table
+    return records, table
+
+
+class Records:
+    """The records of several datasets, one after the other: `len(records)`, `records[i]`."""
+
+    def __init__(self, parts: Sequence[Any]):
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        return self._parts[part][index - (int(self._ends[part - 1]) if part else 0)]
+
+
+def _load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[Records, pd.DataFrame]:
+    found = [
+        datasets.load(name, variant, prepared_dir=run_dir.path / "data") for name, variant in config["data"]["datasets"]
+    ]
+    slices = pd.concat([dataset.slices for dataset in found], ignore_index=True)
+    twice = slices.loc[slices["slice_id"].duplicated(), "slice_id"]
+    if len(twice):
+        raise ValueError(f"{len(twice)} slice ids are in more than one dataset, the first: {twice.iloc[0]!r}.")
+    return Records([dataset.records for dataset in found]), slices
 
 
 def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_holdout: float) -> pd.DataFrame:

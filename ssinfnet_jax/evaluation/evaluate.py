@@ -22,7 +22,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
 
     Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`.
     """
-    dataset, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config, run_dir)
     test = np.flatnonzero(((table["split"] == "test") & table["has_lesion"].astype(bool)).to_numpy())
     if not len(test):
         raise ValueError("No labeled slices in the test split; check config.data.splits.")
@@ -30,7 +30,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
     rows = {"single": [], "multi": []}
     pools = {"single": [], "multi": []}
     examples = []
-    results = tqdm.tqdm(network.segment(dataset.records, test), total=len(test), desc="evaluate", unit="slice")
+    results = tqdm.tqdm(network.segment(records, test), total=len(test), desc="evaluate", unit="slice")
     for result in results:
         record = result.record
         ids = {"slice_id": record["slice_id"], "patient_id": record["patient_id"]}

@@ -27,17 +27,17 @@ def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
     source = config["multi"]["prior_source"]
     if source not in ("predicted", "ground_truth"):
         raise ValueError(f"Unknown prior_source {source!r}; choose one of predicted, ground_truth.")
-    dataset, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config, run_dir)
     positions = np.flatnonzero(table["split"].isin(["train", "val", "test"]).to_numpy())
     network = segmenter.Segmenter(run_dir.require("train_single") / "model")
     from_labels = set(table.loc[(table["split"] == "train") & table["has_lesion"].astype(bool), "slice_id"])
     slice_ids, priors = [], []
-    found = network.probabilities(dataset.records, positions)
+    found = network.probabilities(records, positions)
     for position, (slice_id, (lesion,)) in tqdm.tqdm(
         zip(positions, found, strict=True), total=len(positions), desc="predict priors", unit="slice"
     ):
         if source == "ground_truth" and slice_id in from_labels:
-            label = labels.resize_label(dataset.records[int(position)]["lesion"], lesion.shape)
+            label = labels.resize_label(records[int(position)]["lesion"], lesion.shape)
             lesion = label.astype(np.float32)
         slice_ids.append(slice_id)
         priors.append(np.round(lesion * 255).astype(np.uint8))
@@ -54,10 +54,10 @@ def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
 
     Returns: None, or the reason why there is nothing to segment.
     """
-    dataset, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config, run_dir)
     cohort = np.flatnonzero((table["split"] == "cohort").to_numpy())
     if not len(cohort):
-        return f"dataset {config['data']['name']} has no cohort: no patients with a clinical table"
+        return "the data have no cohort: no patients with a clinical table"
     directory = run_dir.stage("segment_cohort")
     masks = directory / "masks"
     masks.mkdir(exist_ok=True)
@@ -69,7 +69,7 @@ def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
         network = segmenter.Segmenter(
             run_dir.require("train_single") / "model", run_dir.require("train_multi") / "model"
         )
-        found = network.segment(dataset.records, missing)
+        found = network.segment(records, missing)
         for position, result in tqdm.tqdm(
             zip(missing, found, strict=True), total=len(missing), desc="segment cohort", unit="slice"
         ):

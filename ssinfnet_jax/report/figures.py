@@ -8,6 +8,7 @@ lesion are defined here once (Okabe & Ito: told apart with the common forms of c
 import collections
 import itertools
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -342,7 +343,8 @@ def training_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
     Raises: ValueError where no number was logged.
     """
     names = _numbers(metrics, leave_out=_NOT_LOSS)
-    scores = [n for n in names if any(word in n.lower() for word in _METRICS) and "loss" not in n.lower()]
+    # "dice_lesion", "val_dice", "train_auc_ggo"; a loss term is never named so: "map_2_dice", "weighted_iou_bce".
+    scores = [n for n in names if re.match(rf"(train_|val_)?({'|'.join(_METRICS)})(_|$)", n) and "loss" not in n]
     rates = [n for n in names if n.startswith("learning_rate")]
     losses = [n for n in names if n not in scores and n not in rates]
     losses = sorted(losses, key=lambda name: name.removeprefix("val_") != "loss")

@@ -189,8 +189,8 @@ def _read_run(workdir: pathlib.Path) -> Run:
 
 
 def _dataset(run: Run) -> str:
-    data = run.config.get("data") or {}
-    return str(data.get("name", "unknown dataset")) + (f" / {data['config']}" if data.get("config") else "")
+    pairs = (run.config.get("data") or {}).get("datasets") or []
+    return " + ".join(" / ".join(map(str, pair)) for pair in pairs) or "unknown dataset"
 
 
 def _headline(run: Run) -> list[dict[str, str]]:
@@ -628,7 +628,7 @@ def _limits(run: Run) -> Section:
         "The linear model of a binary severity is an approximation; many pairs are tested, and only the "
         "family named in the configuration is adjusted for.",
     ]
-    if str((run.config.get("data") or {}).get("name", "")) == "ct_phantom":
+    if "ct_phantom" in _dataset(run):
         items.insert(0, "ct_phantom is generated: its numbers show that the pipeline works, nothing of patients.")
     section.add("list", items)
     return section

@@ -300,7 +300,7 @@ def clinical(slices: pd.DataFrame) -> Table | None:
     Args:
       slices: prepare/slices.csv; all columns that are not of the schema count as clinical.
     """
-    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "path", "index"}
+    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "pretrain"}
     names = [name for name in slices if name not in schema and slices[name].notna().any()]
     patients = slices.drop_duplicates("patient_id")
     rows = []

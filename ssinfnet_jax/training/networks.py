@@ -64,7 +64,7 @@ class Setup:
             "options": dict(self.section["model"]["options"]),
             "image_size": config["data"]["image_size"],
             "normalisation": self.normalisation._asdict(),
-            "dataset": f"{config['data']['name']}/{config['data']['config']}",
+            "datasets": ["/".join(pair) for pair in config["data"]["datasets"]],
         }
 
 
@@ -79,14 +79,14 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option.
     """
     section, data = config[which], config["data"]
-    dataset, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config, run_dir)
     name, options = section["model"]["name"], dict(section["model"]["options"])
     return Setup(
         which=which,
         section=section,
         model=models.create(name, **options, axis_name=parallel.AXIS),
         num_inputs=models.num_inputs(name),
-        records=dataset.records,
+        records=records,
         table=table,
         transform=pipeline.Resize(data["image_size"], label, load_priors(run_dir) if which == "multi" else None),
         normalisation=Normalisation(**data["normalisation"]),

@@ -2,14 +2,14 @@
 
 import pytest
 
-from configs import covid_semiseg, ct_phantom, recommended
+from configs import covid_semiseg, ct_phantom, medseg_ictcf, recommended
 from ssinfnet_jax import models
 from ssinfnet_jax.data import augment, datasets
 from ssinfnet_jax.losses import compose
 from ssinfnet_jax.training import adversarial_step, optim, pretrain
 from ssinfnet_jax.training.inputs import Normalisation
 
-FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom}
+FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
 VARIANTS = [(name, variant) for name, module in FILES.items() for variant in module.VARIANTS]
 
 
@@ -17,7 +17,8 @@ VARIANTS = [(name, variant) for name, module in FILES.items() for variant in mod
 def test_names_resolve(name, variant):
     config = FILES[name].get_config(variant).to_dict()
     assert config["name"] == f"{name}:{variant}"
-    assert config["data"]["config"] in datasets.config_names(config["data"]["name"])
+    for dataset, kind in config["data"]["datasets"]:
+        assert kind in datasets.config_names(dataset)
     Normalisation(**config["data"]["normalisation"])
     for which in ("single", "multi"):
         section = config[which]

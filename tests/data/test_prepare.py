@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from ssinfnet_jax import rundir
 from ssinfnet_jax.data import prepare
 
 FRACTIONS = {"seed": 0, "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
@@ -45,6 +46,18 @@ def test_an_official_test_part_is_the_test_split():
 def test_folds_are_equal_in_size():
     table = prepare.assign_splits(_slices(labeled=50), {"seed": 0, "num_folds": 5, "test_fold": (0, 1)}, 0.2)
     assert table.groupby("split")["patient_id"].nunique().to_dict() == {"test": 20, "train": 30}
+
+
+def test_records_of_several_datasets_stand_one_after_the_other():
+    records = prepare.Records([["a", "b"], ["c"], ["d", "e", "f"]])
+    assert len(records) == 6
+    assert [records[index] for index in range(6)] == list("abcdef")
+
+
+def test_source_folder_of_a_dataset_that_is_not_used(tmp_path):
+    config = {"data": {"datasets": [("ct_phantom", "tiny")], "splits": FRACTIONS, "pretrain_holdout": 0.2}}
+    with pytest.raises(ValueError, match="source folder was given for medseg, which this config does not use"):
+        prepare.run(config, rundir.RunDir(tmp_path), {"medseg": "somewhere"})
 
 
 def test_errors():

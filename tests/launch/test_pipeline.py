@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,11 +19,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "launch.pipeline", "--config=configs/ct_phantom.py:tiny"]
 
 
-def _environment(tmp_path_factory):
-    cache = tmp_path_factory.getbasetemp() / "xla"
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)}
-
-
 def _wait_for(path, process, timeout_s=600):
     deadline = time.monotonic() + timeout_s
     while not path.exists():
@@ -31,20 +27,33 @@ def _wait_for(path, process, timeout_s=600):
         time.sleep(0.1)
 
 
+# What appears when a stage is under way, and the run is killed at that moment; each in a call of its own.
+KILLED_AT = (
+    "data",
+    "pretrain_single/metrics.jsonl",
+    "train_single/metrics.jsonl",
+    "predict_priors",
+    "pretrain_multi/metrics.jsonl",
+    "segment_cohort/masks",
+    "phenotypes",
+)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """(run folder, output of the second call): killed while it was training, then run to the end."""
+    """(run folder, output of the last call): killed in stage after stage, then run to the end."""
     workdir = tmp_path_factory.mktemp("run")
-    environment = _environment(tmp_path_factory)
-    command = [*COMMAND, f"--workdir={workdir}", f"--compilation_cache_dir={tmp_path_factory.getbasetemp() / 'xla'}"]
-    with (workdir / "killed.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            _wait_for(workdir / "train_single" / "metrics.jsonl", process)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    assert not (workdir / "train_single" / "done.json").exists()
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    command = [*COMMAND, f"--workdir={workdir}", f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}"]
+    for sign in KILLED_AT:
+        with (workdir / "killed.log").open("w") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                _wait_for(workdir / sign, process)
+            finally:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        assert not (workdir / sign.split("/")[0] / "done.json").exists()
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     return workdir, result.stdout + result.stderr
@@ -52,8 +61,8 @@ def finished(tmp_path_factory):
 
 def test_killed_run_goes_on_and_finished_stages_are_not_repeated(finished):
     workdir, output = finished
-    assert "pretrain_single: finished before, not run again." in output
-    assert "train_single: starting." in output
+    assert "segment_cohort: finished before, not run again." in output
+    assert "phenotypes: starting." in output
     for stage in stages.STAGES:
         assert json.loads((workdir / stage / "done.json").read_text())["skipped"] is None
 

@@ -54,7 +54,7 @@ def write_rows(path, rows):
 def fill(workdir, image, truth):
     """A run folder with every file of every stage."""
     random = np.random.default_rng(0)
-    config = {"name": "demo", "seed": 1, "data": {"name": "ct_phantom", "config": "small", "note": "<b>&"}}
+    config = {"name": "demo", "seed": 1, "data": {"datasets": [["ct_phantom", "small"]], "note": "<b>&"}}
     (workdir / "config.json").write_text(json.dumps(config))
     for stage in page.STAGES:
         write_done(workdir, stage)
@@ -272,7 +272,7 @@ def test_mediation_without_path_model_says_why(tmp_path):
 
 
 def test_only_config_says_what_was_not_run(tmp_path):
-    (tmp_path / "config.json").write_text('{"name": "bare", "data": {"name": "medseg"}}')
+    (tmp_path / "config.json").write_text('{"name": "bare", "data": {"datasets": [["medseg", "default"]]}}')
     text = visible(page.write(tmp_path))
     for stage, title in page.STAGES.items():
         assert f"{title}: not run (the run folder has no {stage}/)." in text

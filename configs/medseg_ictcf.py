@@ -1,0 +1,26 @@
+"""The paper's own design: labels of MedSeg, patients of ICTCF.
+
+python -m launch.pipeline --config=configs/medseg_ictcf.py --workdir=DIR \\
+    --data_dir=medseg=FOLDER --data_dir=ictcf=FOLDER
+
+Pretraining uses the slices of both, training and evaluation MedSeg's labels (6:1:1, as the paper), phenotypes and
+mediation the patients of ICTCF. `full` wants a GPU or TPU; `full_scratch`: without pretraining.
+"""
+
+import ml_collections
+
+from configs import recommended
+
+VARIANTS = {"full": {"pretrained": True}, "full_scratch": {"pretrained": False}}
+
+
+def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
+    """The config of a variant."""
+    name, options = recommended.choose(VARIANTS, variant, "configs/medseg_ictcf.py")
+    config = recommended.get_config()
+    config.name = f"medseg_ictcf:{name}"
+    config.data.datasets = (("medseg", "default"), ("ictcf", "default"))
+    config.data.splits = {"seed": 0, "fractions": {"train": 0.75, "val": 0.125, "test": 0.125}}
+    if not options["pretrained"]:
+        config.single.pretrain = config.multi.pretrain = None
+    return config
