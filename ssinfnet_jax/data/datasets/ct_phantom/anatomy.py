@@ -346,12 +346,12 @@ def _vessels(level, size, width, depth, rng):
 def _draw_tree(pens, side, hilum, thickness, width, depth, scale, rng):
     """Branches as bent lines, thick to thin; beside the thick ones runs a bronchus (second pen)."""
     normal, uniform = (iter(values.tolist()) for values in (rng.standard_normal(3000), rng.random(3000)))
-    num_trunks = int(rng.integers(5, 8))
+    num_trunks = int(rng.integers(4, 7))
     branches = []
     for k in range(num_trunks):
         heading = -1.25 + 2.6 * (k + 0.15 + 0.7 * next(uniform)) / num_trunks
         direction = math.atan2(math.sin(heading), side * math.cos(heading))
-        trunk = thickness * (0.032 if k % 3 == 1 else 0.019) * (0.7 + 0.5 * next(uniform))
+        trunk = thickness * (0.026 if k % 3 == 1 else 0.016) * (0.7 + 0.5 * next(uniform))
         branches.append((*hilum, direction, trunk, 0.17 + 0.08 * next(uniform), 1.0))
     while branches:
         x, y, direction, wide, length, shade = branches.pop()
@@ -375,13 +375,13 @@ def _draw_tree(pens, side, hilum, thickness, width, depth, scale, rng):
         if next(uniform) < 0.92:
             dim = shade if next(uniform) < 0.7 else 0.7 * shade
             branches.append((x, y, direction - 0.4 * turn, wide * (0.66 + 0.16 * next(uniform)), length * 0.8, dim))
-        if next(uniform) < 0.75:
+        if next(uniform) < 0.6:
             dim = shade * (0.6 + 0.4 * next(uniform))
             branches.append((x, y, direction + turn, wide * (0.45 + 0.2 * next(uniform)), length * 0.7, dim))
 
 
 def _draw_cross_sections(pen, side, hilum, width, depth, scale, rng):
-    num = 34
+    num = 22
     reach = np.sqrt(rng.random(num))
     heading = rng.uniform(-np.pi / 2, np.pi / 2, num)
     x = side * (0.14 + (width - 0.14) * reach * np.cos(heading))
