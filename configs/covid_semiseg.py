@@ -59,9 +59,9 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
         ["inpaint_random", 1.0], ["coach", 0.25], ["inpaint_coach", 0.5], ["coach", 0.25], ["inpaint_coach", 0.5],
     ]  # fmt: skip
     config.multi.pretrain.phases = [["inpaint_random", 20], ["coach", 4], ["inpaint_coach", 10]]
-    config.single.train.epochs, config.multi.train.epochs = 120, 100
+    config.single.train.epochs, config.multi.train.epochs = 160, 100
     config.single.train.batch_size = 4
-    config.single.train.optimizer.learning_rate = 2e-3
+    config.single.train.optimizer.learning_rate = 5e-3
     # The loss looks at a window of 31 pixels of 352; here that is 17 of 192.
     config.single.train.losses.weighted_iou_bce.window = 17
     config.multi.train.optimizer = {

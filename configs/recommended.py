@@ -86,7 +86,7 @@ def get_config() -> ml_collections.ConfigDict:
             "phenotypes": {"by_patient": "slice_mean"},
             "mediation": {
                 "exposures": ["age", "gender", "underlying"],
-                "mediators": "^(ggo|consolidation|lesion)_",
+                "mediators": "^(ggo|consolidation|lesion)_(firstorder|glcm|gldm|ngtdm|shape2D)_",
                 "alpha": 0.05,
                 "max_correlation": 0.8,
                 "prefer": ["PixelSurface", "Entropy", "Imc1"],
