@@ -27,17 +27,18 @@ _CACHE_DIR = flags.DEFINE_string(
 def source_dirs(config: dict[str, Any]) -> dict[str, str]:
     """Source folder by dataset, from --data_dir.
 
-    Raises: ValueError if a folder is given without a name and the config has several datasets.
+    Raises: ValueError if the config has several datasets and a folder is given without the name of one.
     """
     names = [name for name, _ in config["data"]["datasets"]]
     folders = {}
     for value in _DATA_DIR.value:
-        name, equals, folder = value.partition("=")
-        if not equals:
-            if len(names) != 1:
-                raise ValueError(f"--data_dir={value}: say whose folder it is: --data_dir=NAME=FOLDER for {names}.")
-            name, folder = names[0], value
-        folders[name] = folder
+        name, _, folder = value.partition("=")
+        if name in names:
+            folders[name] = folder
+        elif len(names) == 1:
+            folders[names[0]] = value
+        else:
+            raise ValueError(f"--data_dir={value}: say whose folder it is, NAME=FOLDER with a name of {names}.")
     return folders
 
 
@@ -52,8 +53,9 @@ def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
         logging.set_verbosity(logging.INFO)
         # Libraries log their inner life at INFO; ours is what a user wants to read.
+        ours = str(pathlib.Path(rundir.__file__).parent)
         logging.get_absl_handler().addFilter(
-            lambda record: record.levelno >= logging.converter.STANDARD_WARNING or "ssinfnet_jax" in record.pathname
+            lambda record: record.levelno >= logging.converter.STANDARD_WARNING or record.pathname.startswith(ours)
         )
         config = _CONFIG.value.to_dict()
         try:

@@ -22,9 +22,6 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dirs: Mapping[
       source_dirs: folder of the source files by dataset, for datasets that need one.
     """
     data = config["data"]
-    unknown = sorted(set(source_dirs) - {name for name, _ in data["datasets"]})
-    if unknown:
-        raise ValueError(f"A source folder was given for {', '.join(unknown)}, which this config does not use.")
     for name, variant in data["datasets"]:
         datasets.prepare(name, variant, source_dir=source_dirs.get(name), prepared_dir=run_dir.path / "data")
     _, slices = _load(config, run_dir)

@@ -45,13 +45,12 @@ class Setup:
         return np.flatnonzero(rows.to_numpy())
 
     def train_batches(self, positions: np.ndarray, batch_size: int, *, seed: int) -> pipeline.TrainBatches:
-        """Endless training batches of this process; `batch_size` is global, cut down to the slices there are."""
-        usable = min(batch_size, len(positions) // jax.device_count() * jax.device_count() or batch_size)
+        """Endless training batches of this process; `batch_size` is global."""
         return pipeline.TrainBatches(
             self.records,
             positions,
             self.transform,
-            batch_size=parallel.local_batch_size(usable),
+            batch_size=parallel.local_batch_size(batch_size),
             seed=seed,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

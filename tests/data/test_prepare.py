@@ -1,7 +1,6 @@
 import pandas as pd
 import pytest
 
-from ssinfnet_jax import rundir
 from ssinfnet_jax.data import prepare
 
 FRACTIONS = {"seed": 0, "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
@@ -52,12 +51,6 @@ def test_records_of_several_datasets_stand_one_after_the_other():
     records = prepare.Records([["a", "b"], ["c"], ["d", "e", "f"]])
     assert len(records) == 6
     assert [records[index] for index in range(6)] == list("abcdef")
-
-
-def test_source_folder_of_a_dataset_that_is_not_used(tmp_path):
-    config = {"data": {"datasets": [("ct_phantom", "tiny")], "splits": FRACTIONS, "pretrain_holdout": 0.2}}
-    with pytest.raises(ValueError, match="source folder was given for medseg, which this config does not use"):
-        prepare.run(config, rundir.RunDir(tmp_path), {"medseg": "somewhere"})
 
 
 def test_errors():

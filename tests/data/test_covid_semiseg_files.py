@@ -1,0 +1,41 @@
+"""The public slices themselves, where they are at hand."""
+
+import numpy as np
+import pytest
+
+from ssinfnet_jax.data import datasets, prepare
+
+
+@pytest.fixture(scope="module")
+def dataset(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    datasets.prepare("covid_semiseg", "default", source_dir=shared / "data" / "covid-semiseg", prepared_dir=folder)
+    return datasets.load("covid_semiseg", "default", prepared_dir=folder)
+
+
+def test_all_slices_are_there(dataset):
+    assert dataset.slices["part"].value_counts().to_dict() == {"unlabeled": 1600, "labeled": 50}
+    unlabeled = dataset.slices[dataset.slices["part"] == "unlabeled"]
+    assert unlabeled["patient_id"].nunique() == 18
+    labeled = dataset.slices[dataset.slices["part"] == "labeled"]
+    assert labeled["has_lesion"].all()
+    assert labeled["has_classes"].all()
+
+
+def test_labels_agree_and_consolidation_is_denser(dataset):
+    grey = {1: [], 2: []}
+    for index in np.flatnonzero(dataset.slices["part"] == "labeled"):
+        record = dataset.records[int(index)]
+        np.testing.assert_array_equal(record["lesion"], record["classes"] > 0)
+        assert record["image"].shape == record["lesion"].shape
+        for value, found in grey.items():
+            found.append(record["image"][record["classes"] == value])
+    ggo, consolidation = (np.concatenate(found) for found in grey.values())
+    assert (len(ggo), len(consolidation)) == (560121, 326093)
+    assert consolidation.mean() > ggo.mean() + 40
+
+
+def test_a_fifth_is_held_out_and_pretraining_does_not_see_it(dataset):
+    table = prepare.assign_splits(dataset.slices, {"seed": 0, "num_folds": 5, "test_fold": 0}, 0.1)
+    assert table["split"].value_counts().to_dict() == {"unlabeled": 1600, "train": 40, "test": 10}
+    assert (table.loc[table["split"] == "test", "pretrain"] == "").all()
