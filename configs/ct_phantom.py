@@ -12,8 +12,8 @@ VARIANTS = {
     "demo": {
         "image_size": 128, "width": 0.25, "multi_width": 0.125, "batch_size": 4,
         "single_phases": [["inpaint_random", 0.5], ["coach", 0.15], ["inpaint_coach", 0.5]],
-        "multi_phases": [["inpaint_random", 3.0], ["coach", 1.0], ["inpaint_coach", 2.0]],
-        "single_epochs": 20, "multi_epochs": 14, "log_every": 10,
+        "multi_phases": [["inpaint_random", 1.5], ["coach", 0.5], ["inpaint_coach", 1.0]],
+        "single_epochs": 18, "multi_epochs": 10, "log_every": 10,
         # This seed deals the few healthy patients in proportion.
         "splits": {"seed": 4, "num_folds": 8, "test_fold": (0, 1), "val_fold": 2}, "holdout": 0.1,
     },
