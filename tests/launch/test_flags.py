@@ -1,4 +1,5 @@
 import pytest
+from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from launch import flags
@@ -17,11 +18,13 @@ TWO = {"data": {"datasets": [("medseg", "default"), ("ictcf", "default")]}}
     ],
 )
 def test_source_folders(config, given, expected):
+    absl_flags.FLAGS.mark_as_parsed()
     with flagsaver.as_parsed((flags._DATA_DIR, given)):
         assert flags.source_dirs(config) == expected
 
 
 def test_a_folder_without_a_name():
+    absl_flags.FLAGS.mark_as_parsed()
     with (
         flagsaver.as_parsed((flags._DATA_DIR, ["/m"])),
         pytest.raises(

@@ -32,7 +32,6 @@ KILLED_AT = (
     "data",
     "pretrain_single/metrics.jsonl",
     "train_single/metrics.jsonl",
-    "predict_priors",
     "pretrain_multi/metrics.jsonl",
     "segment_cohort/masks",
     "phenotypes",

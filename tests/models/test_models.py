@@ -83,7 +83,7 @@ def test_initial_values_depend_on_seed_and_name_alone():
     kernels = [tree["params"]["mu"]["conv"]["kernel"] for tree in (first, again, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert (kernels[0] != kernels[2]).any()
-    kernel = first["params"]["encoder"]["layer4_1"]["conv2"]["conv"]["kernel"]
+    kernel = first["params"]["encoder"]["layer4_1"]["conv2"]["conv"]["conv"]["kernel"]
     assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * kernel.shape[-1])), rel=0.02)
 
 
