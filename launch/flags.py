@@ -32,8 +32,8 @@ def source_dirs(config: dict[str, Any]) -> dict[str, str]:
     names = [name for name, _ in config["data"]["datasets"]]
     folders = {}
     for value in _DATA_DIR.value:
-        name, _, folder = value.partition("=")
-        if name in names:
+        name, equals, folder = value.partition("=")
+        if equals and name in names:
             folders[name] = folder
         elif len(names) == 1:
             folders[names[0]] = value

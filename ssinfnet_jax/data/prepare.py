@@ -96,6 +96,8 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
         assignment = dict.fromkeys(patients, "train")
     elif "num_folds" in options:
         num_folds = int(options["num_folds"])
+        if set(_folds(options, "val_fold", num_folds)) & set(_folds(options, "test_fold", num_folds)):
+            raise ValueError(f"val_fold {options['val_fold']} and test_fold {options['test_fold']} share a fold.")
         role = {fold: name for name in ("val", "test") for fold in _folds(options, f"{name}_fold", num_folds)}
         folds = splits.folds(patients, num_folds, int(options["seed"]))
         assignment = {patient: role.get(fold, "train") for patient, fold in folds.items()}

@@ -6,7 +6,7 @@ import math
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ import numpy as np
 import tensorboardX
 import tqdm
 
+from ssinfnet_jax import rundir
 from ssinfnet_jax.training import checkpoint
 
 INTERRUPTED = 75  # exit code after a signal, once the state is saved: "try again", as sysexits.h names it
@@ -26,7 +27,7 @@ class MetricsWriter:
         self._path = directory / "metrics.jsonl"
         rows = _read_rows(self._path)
         kept = [row for row in rows if row["step"] <= resumed_step] if resumed_step else []
-        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        rundir.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._board = tensorboardX.SummaryWriter(str(directory / "tensorboard"), purge_step=resumed_step + 1)
 
     def write(self, step: int, phase: str, epoch: float, values: Mapping[str, float]) -> None:
@@ -121,15 +122,15 @@ def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int
         if bad:
             at = step - len(rows) + offset + 1
             raise FloatingPointError(
-                f"Step {at} ({phase}): not finite: {bad}. The last checkpoint is kept; lower the learning rate, clip "
-                "the gradient, or look at the data of this step."
+                f"Step {at} ({phase}): not finite: {bad}. The last checkpoint is kept; lower the learning rate or "
+                "clip the gradient (in a new --workdir), or look at the data of this step."
             )
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     writer.write(step, phase, step / steps_per_epoch, means)
     return {"phase": phase, "loss": f"{means['loss']:.4f}"}
 
 
-def _read_rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     """Whole rows of a metrics file; a line cut short by a kill is left out."""
     rows = []
     for line in path.read_text().splitlines() if path.is_file() else []:

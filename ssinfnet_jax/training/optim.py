@@ -55,7 +55,7 @@ def restarting(table: Mapping[str, Any], *, steps_per_epoch: float, phase_steps:
 def make_optimizer(table: Mapping[str, Any], schedule: Schedule) -> optax.GradientTransformation:
     """The optimizer of a config table.
 
-    clip (outermost) -> lookahead -> (weight decay -> SGD | Adam | AdamW).
+    lookahead(clip -> weight decay -> SGD | Adam | AdamW).
 
     Args:
       table: {"name": a key of `OPTIMIZERS`, "momentum" (sgd), "weight_decay", "clip_value": element-wise bound of the

@@ -58,6 +58,8 @@ def test_errors():
         prepare.assign_splits(_slices(cohort=5), FRACTIONS, 0.2)
     with pytest.raises(ValueError, match=r"test_fold must be in 0\.\.4, found 5"):
         prepare.assign_splits(_slices(labeled=10), {"seed": 0, "num_folds": 5, "test_fold": 5}, 0.2)
+    with pytest.raises(ValueError, match=r"val_fold 1 and test_fold \(0, 1\) share a fold"):
+        prepare.assign_splits(_slices(labeled=10), {"seed": 0, "num_folds": 5, "test_fold": (0, 1), "val_fold": 1}, 0.2)
     twice = _slices(labeled=10, unlabeled=10)
     twice.loc[twice["patient_id"] == "unlabeled_3", "patient_id"] = "labeled_3"
     with pytest.raises(ValueError, match="1 patients are in more than one split: labeled_3"):

@@ -14,6 +14,7 @@ TWO = {"data": {"datasets": [("medseg", "default"), ("ictcf", "default")]}}
         (ONE, [], {}),
         (ONE, ["/data/x"], {"covid_semiseg": "/data/x"}),
         (ONE, ["/data/run=3"], {"covid_semiseg": "/data/run=3"}),
+        (ONE, ["covid_semiseg"], {"covid_semiseg": "covid_semiseg"}),
         (TWO, ["medseg=/m", "ictcf=/i=2"], {"medseg": "/m", "ictcf": "/i=2"}),
     ],
 )
