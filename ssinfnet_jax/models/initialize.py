@@ -22,8 +22,15 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.normal(0.0, math.sqrt(2 / fan_out), shape)
 
 
+def small_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform in +-1 / sqrt(fan_in) for a kernel [kh, kw, in, out] that no norm follows (as torch starts)."""
+    bound = 1 / math.sqrt(math.prod(shape[:-1]))
+    return rng.uniform(-bound, bound, shape)
+
+
 INITIALIZERS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
     "kernel": he_normal,
+    "kernel with bias": small_uniform,
     "bias": lambda rng, shape: np.zeros(shape),
     "scale": lambda rng, shape: np.ones(shape),
     "mean": lambda rng, shape: np.zeros(shape),
@@ -43,12 +50,15 @@ def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
     sample = jax.ShapeDtypeStruct((1, 32, 32, num_channels), jnp.float32)
     shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method="init_all"), sample)
     values = {}
-    for path, leaf in flax.traverse_util.flatten_dict(shapes).items():
-        if path[-1] not in INITIALIZERS:
+    leaves = flax.traverse_util.flatten_dict(shapes)
+    for path, leaf in leaves.items():
+        # A convolution with a bias has no batch norm behind it, but for the U-Nets', where it does no harm.
+        name = "kernel with bias" if path[-1] == "kernel" and (*path[:-1], "bias") in leaves else path[-1]
+        if name not in INITIALIZERS:
             raise ValueError(
-                f"No initialisation is known for {'/'.join(path)}; add a line {path[-1]!r} to "
+                f"No initialisation is known for {'/'.join(path)}; add a line {name!r} to "
                 "ssinfnet_jax.models.initialize.INITIALIZERS."
             )
         rng = np.random.default_rng([seed, zlib.crc32("/".join(path).encode())])
-        values[path] = INITIALIZERS[path[-1]](rng, leaf.shape).astype(np.float32)
+        values[path] = INITIALIZERS[name](rng, leaf.shape).astype(np.float32)
     return flax.traverse_util.unflatten_dict(values)

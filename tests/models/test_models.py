@@ -87,6 +87,20 @@ def test_initial_values_depend_on_seed_and_name_alone():
     assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * kernel.shape[-1])), rel=0.02)
 
 
+def test_a_fresh_coach_is_undecided_so_that_its_soft_mask_passes_a_gradient():
+    model = models.create("coach", width=0.25)
+    variables = models.init(model, 0, 3)
+    x = jax.random.normal(jax.random.key(0), (2, 128, 128, 3))
+    eps = jax.random.normal(jax.random.key(1), model.eps_shape(x.shape))
+    scores, _ = jax.jit(lambda v, x, eps: model.apply(v, x, eps, train=True, mutable=["batch_stats"]))(
+        variables, x, eps
+    )
+    assert 0.1 < float(scores.score.std()) < 3
+    assert float(jnp.abs(scores.logvar).max()) < 5
+    keep = coach.keep_mask(scores.score, alpha=1.0)
+    assert float(((keep > 0.05) & (keep < 0.95)).mean()) > 0.9
+
+
 def test_a_narrow_network_keeps_every_layer():
     assert [blocks.scaled(channels, 0.125) for channels in (1, 32, 64, 512)] == [4, 4, 8, 64]
     assert blocks.scaled(100, 1.0) == 100

@@ -66,7 +66,7 @@ def test_training_lowers_the_loss(which):
     for _ in range(30):
         current, metrics = step(current, data, jax.random.key(0))
         rows.append(float(metrics["loss"]))
-    assert np.mean(rows[-5:]) < 0.95 * np.mean(rows[:5])
+    assert np.mean(rows[-5:]) < 0.8 * np.mean(rows[:5])
     assert int(current.step) == 30
 
 

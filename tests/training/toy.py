@@ -52,10 +52,13 @@ class ToyCoach(nn.Module):
 
 
 def batch(count=4, size=32, seed=0):
+    """Slices of regions of different brightness, with noise; lesions are what is bright."""
     keys = jax.random.split(jax.random.key(seed), 2)
-    lesion = jax.random.bernoulli(keys[1], 0.3, (count, size, size)).astype(jnp.uint8)
+    regions = jax.random.uniform(keys[0], (count, size // STRIDE, size // STRIDE)).repeat(STRIDE, 1).repeat(STRIDE, 2)
+    image = jnp.clip(regions + 0.1 * jax.random.normal(keys[1], regions.shape), 0, 1)
+    lesion = (image > 0.6).astype(jnp.uint8)
     return {
-        "image": jax.random.randint(keys[0], (count, size, size), 0, 256).astype(jnp.uint8),
+        "image": (255 * image).astype(jnp.uint8),
         "lesion": lesion,
         "classes": lesion * 2,
         "prior": lesion * 255,
