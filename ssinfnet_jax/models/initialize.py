@@ -52,7 +52,7 @@ def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
     values = {}
     leaves = flax.traverse_util.flatten_dict(shapes)
     for path, leaf in leaves.items():
-        # A convolution with a bias has no batch norm behind it, but for the U-Nets', where it does no harm.
+        # A convolution with a bias has no batch norm behind it, but for the U-Nets', whose norm takes out the scale.
         name = "kernel with bias" if path[-1] == "kernel" and (*path[:-1], "bias") in leaves else path[-1]
         if name not in INITIALIZERS:
             raise ValueError(

@@ -24,7 +24,6 @@ def make_single_step(
     losses: Mapping[str, Mapping[str, Any]],
     augmentation: augment.Options,
     normalisation: Normalisation,
-    edge_weight: float = 1.0,
     axis_name: str | None = None,
 ) -> Step:
     """A step of InfNet: every loss term on the global map and maps 4, 3, 2; cross-entropy on the edge map.
@@ -45,7 +44,7 @@ def make_single_step(
             maps, changed = model.apply(
                 state.train_variables(current, params), image, train=True, mutable=["batch_stats"]
             )
-            terms = {"edge": edge_weight * segmentation.bce(maps["edge"], contour)}
+            terms = {"edge": segmentation.bce(maps["edge"], contour)}
             for name in ("global_map", "map_4", "map_3", "map_2"):
                 for term, value in loss(maps[name], lesion).items():
                     terms[f"{name}_{term}"] = value

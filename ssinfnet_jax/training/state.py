@@ -110,10 +110,9 @@ def with_biases(variables: dict[str, Any], biases: Mapping[str, Any]) -> dict[st
     flat = flax.traverse_util.flatten_dict(variables)
     for name, value in biases.items():
         path = ("params", *name.split("/"))
-        known = [
-            "/".join(other[1:]) for other in flat if other[0] == "params" and is_head(other) and other[-1] == "bias"
-        ]
         if path not in flat:
+            heads = [other for other in flat if other[0] == "params" and is_head(other) and other[-1] == "bias"]
+            known = ["/".join(other[1:]) for other in heads]
             raise ValueError(f"Unknown bias {name!r}; the last layers have {', '.join(known)}.")
         if np.ndim(value) and np.shape(value) != flat[path].shape:
             raise ValueError(f"Bias {name!r} has {flat[path].size} channels, found {np.size(value)} values.")
