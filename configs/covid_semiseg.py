@@ -1,8 +1,8 @@
 """Public COVID-SemiSeg slices: `--config=configs/covid_semiseg.py:cpu --data_dir=FOLDER`.
 
 The folder's layout is in the dataset's README. `cpu`: half (single) and a quarter (multi) of the width at 192x192, for
-two cores; `cpu_scratch`: the same without pretraining; `full`: the networks of the paper at 352x352, for a GPU or TPU. A
-fifth of the labeled slices is held out, unless the public test folder is there. Results: docs/results.md.
+two cores; `cpu_scratch`: the same without pretraining; `full`: the networks of the paper at 352x352, for a GPU or TPU.
+A fifth of the labeled slices is held out, unless the public test folder is there. Results: docs/results.md.
 """
 
 import ml_collections
