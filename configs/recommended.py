@@ -22,10 +22,13 @@ def get_config() -> ml_collections.ConfigDict:
         "coach": {"width": 1.0},
         "options": {"keep_ratio": 0.75, "reconstruction_weight": 0.99, "context_weight": 0.01, "kl_weight": 1e-6},
         "inpainter_optimizer": {
+            # Differs from the paper: clipped, because a rate of 0.1 from fresh weights can diverge.
             "name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "clip_value": 0.5,
             "schedule": "steps", "epochs": [40, 80, 90], "factor": 0.1,
         },
         "coach_optimizer": {"name": "adam", "learning_rate": 1e-5},
+        # Differs from the paper: regions of 36 to 100 % of a side, enlarged to the input size, in place of crops of 128
+        # pixels, so that the pretrained network has seen lungs at the scale of segmentation too.
         "augmentation": {"flip_left_right": True, "flip_up_down": True, "quarter_turns": True, "scale": (0.36, 1.0)},
         "num_examples": 4,
         "log_every": 20,
@@ -33,6 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     train = {
         "epochs": 500,
         "batch_size": 16,
+        # Differs from the paper: quarter turns and changes of light in place of cutout and multi-scale training.
         "augmentation": {
             "flip_left_right": True,
             "flip_up_down": True,
@@ -77,6 +81,7 @@ def get_config() -> ml_collections.ConfigDict:
                     **train(),
                     "losses": losses("focal"),
                     "head_biases": {"head/conv/bias": (2.0, -2.5, -3.0)},
+                    # Differs from the paper: the cosine, as above.
                     "optimizer": {
                         "name": "sgd", "learning_rate": 0.01, "momentum": 0.7, "schedule": "cosine",
                         "lookahead": {"k": 5, "alpha": 0.5},

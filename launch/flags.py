@@ -42,8 +42,11 @@ def source_dirs(config: dict[str, Any]) -> dict[str, str]:
     return folders
 
 
-def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:
-    """Parses the flags and calls `main(config, run folder)`; a user's mistake ends with one clear line."""
+def run(main: Callable[[dict[str, Any], rundir.RunDir], None], check: Callable[[dict[str, Any]], None]) -> None:
+    """Parses the flags and calls `check(config)`, then `main(config, run folder)`.
+
+    A user's mistake ends with one clear line.
+    """
 
     def with_run(argv: Sequence[str]) -> None:
         if len(argv) > 1:
@@ -59,6 +62,7 @@ def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:
         )
         config = _CONFIG.value.to_dict()
         try:
+            check(config)
             main(config, rundir.open_run(_WORKDIR.value, config))
         except (ValueError, OSError, FloatingPointError) as error:
             # One line for the user; the whole story where a developer finds it.

@@ -11,4 +11,4 @@ from launch import stages
 _STAGES = flags.DEFINE_list("stages", None, "Stages to run, in the order of the pipeline; all if not given.")
 
 if __name__ == "__main__":
-    common.run(lambda config, run_dir: stages.run(config, run_dir, _STAGES.value))
+    common.run(lambda config, run_dir: stages.run(config, run_dir, _STAGES.value), stages.check)

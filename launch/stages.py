@@ -1,5 +1,6 @@
 """The stages of the pipeline, in order; every program in this folder runs one of them, `launch.pipeline` all."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,21 +11,28 @@ from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
 from ssinfnet_jax.report import page
-from ssinfnet_jax.training import pretrain, train
+from ssinfnet_jax.training import networks, pretrain, train
 
 STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
     "prepare": lambda config, run: prepare.run(config, run, flags.source_dirs(config)),
-    "pretrain_single": lambda config, run: pretrain.run(config, run, "single"),
-    "train_single": lambda config, run: train.run(config, run, "single"),
+    "pretrain_single": functools.partial(pretrain.run, which="single"),
+    "train_single": functools.partial(train.run, which="single"),
     "predict_priors": inference.predict_priors,
-    "pretrain_multi": lambda config, run: pretrain.run(config, run, "multi"),
-    "train_multi": lambda config, run: train.run(config, run, "multi"),
+    "pretrain_multi": functools.partial(pretrain.run, which="multi"),
+    "train_multi": functools.partial(train.run, which="multi"),
     "evaluate": evaluate.run,
     "segment_cohort": inference.segment_cohort,
     "phenotypes": analysis.phenotypes,
     "mediate": analysis.mediate,
 }
 REPORT = "report"  # not in the table: it is written anew each time
+
+
+def check(config: dict[str, Any]) -> None:
+    """Raises ValueError for what is wrong in a config, before any stage has begun."""
+    prepare.check(config)
+    networks.check(config)
+    analysis.check(config)
 
 
 def run(config: dict[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | None = None) -> None:
@@ -41,11 +49,11 @@ def run(config: dict[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | N
         raise ValueError(f"Unknown stage {', '.join(unknown)}; choose from {', '.join((*STAGES, REPORT))}.")
     for name, function in STAGES.items():
         if names is None or name in names:
-            rundir.run_stage(run_dir, name, lambda function=function: function(config, run_dir))
+            rundir.run_stage(run_dir, name, functools.partial(function, config))
     if names is None or REPORT in names:
         print(f"Report: {page.write(run_dir.path)}")
 
 
 def main(*names: str) -> None:
     """Parses the flags and runs the stages `names`."""
-    flags.run(lambda config, run_dir: run(config, run_dir, names))
+    flags.run(lambda config, run_dir: run(config, run_dir, names), check)

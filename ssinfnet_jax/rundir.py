@@ -1,17 +1,23 @@
 """The run folder: its config, one folder per stage, and which stages are finished.
 
 A stage is finished when its `done.json` is there, written last and by renaming; a stage that was stopped has none and
-goes on from its own checkpoints when the same command runs again.
+goes on from its own checkpoints when the same command runs again. `made_from.json` says which runs of earlier stages a
+stage has read, so that a stage is not taken for current after one that it was made from has been made anew.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
+import os
 import pathlib
+import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TextIO
 
 from absl import logging
 
@@ -30,9 +36,17 @@ PACKAGES = (
 
 @dataclasses.dataclass(frozen=True)
 class RunDir:
-    """Paths of one run."""
+    """Paths of one run.
+
+    Attributes:
+      path: the folder.
+      current: the stage that is running; what it `require`s is noted in its `made_from.json`.
+      lock: held open while this process works in the folder.
+    """
 
     path: pathlib.Path
+    current: str | None = None
+    lock: TextIO | None = None
 
     def stage(self, name: str) -> pathlib.Path:
         """The folder of a stage, made if need be."""
@@ -46,59 +60,93 @@ class RunDir:
 
     def was_skipped(self, name: str) -> bool:
         """Whether a stage was skipped."""
-        return self.is_done(name) and bool(json.loads((self.path / name / "done.json").read_text())["skipped"])
+        return self.is_done(name) and bool(self._done(name)["skipped"])
 
     def require(self, name: str) -> pathlib.Path:
         """The folder of a finished stage.
 
-        Raises: FileNotFoundError if the stage has not finished, naming the remedy.
+        Raises: FileNotFoundError if the stage has not finished, ValueError if the current stage was begun with an
+          earlier run of it; both name the remedy.
         """
         if not self.is_done(name):
             raise FileNotFoundError(
                 f"Stage {name!r} has not finished in {self.path}: run it first (launch.pipeline --stages={name})."
             )
+        if self.current is not None:
+            self.check_current(self.current)
+            made_from = {**self._made_from(self.current), name: self._done(name)["id"]}
+            write_text(self.stage(self.current) / "made_from.json", json.dumps(made_from, indent=2) + "\n")
         return self.path / name
+
+    def check_current(self, name: str) -> None:
+        """Raises ValueError if a stage that `name` was made from has been made anew since."""
+        for earlier, identity in self._made_from(name).items():
+            if self.is_done(earlier) and self._done(earlier)["id"] != identity:
+                stale = " ".join(str(self.path / stage) for stage in self._made_after(earlier))
+                raise ValueError(
+                    f"Stage {name!r} was made from an earlier run of {earlier!r}, which has been made anew since. "
+                    f"Delete what was made from it, and run again: rm -r {stale}"
+                )
+
+    def _done(self, name: str) -> dict[str, Any]:
+        return json.loads((self.path / name / "done.json").read_text())
+
+    def _made_from(self, name: str) -> dict[str, str]:
+        path = self.path / name / "made_from.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def _made_after(self, earlier: str) -> list[str]:
+        """The stages that were made from a stage, directly or by way of others."""
+        stages = [path.parent.name for path in self.path.glob("*/made_from.json")]
+        found, new = [], [earlier]
+        while new:
+            new = [name for name in stages if name not in found and {*self._made_from(name)} & {*new}]
+            found += new
+        return sorted(found)
 
 
 def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
-    """The run folder for a config, made if need be.
+    """The run folder for a config, made if need be and held for this process until the result is gone.
 
-    Raises: ValueError if the folder belongs to a run of another config, with the differences.
+    Raises: ValueError if the folder belongs to a run of another config, with the differences, or if another process
+      works in it.
     """
-    run = RunDir(pathlib.Path(workdir))
+    run = RunDir(pathlib.Path(workdir), lock=_hold(pathlib.Path(workdir)))
     path = run.path / "config.json"
     wanted = json.loads(json.dumps(config))
-    if path.is_file():
-        found = json.loads(path.read_text())
-        differences = _differences(found, wanted)
-        if differences:
-            raise ValueError(
-                f"{run.path} holds a run of another config; take a new --workdir, or go on with the old config. "
-                "Differences (there -> now):\n  " + "\n  ".join(differences)
-            )
-    else:
-        run.path.mkdir(parents=True, exist_ok=True)
+    found = json.loads(path.read_text()) if path.is_file() else wanted
+    differences = _differences(found, wanted)
+    if differences and any(child.is_dir() for child in run.path.iterdir()):
+        raise ValueError(
+            f"{run.path} holds a run of another config; take a new --workdir, or go on with the old config. "
+            "Differences (there -> now):\n  " + "\n  ".join(differences)
+        )
+    if differences or not path.is_file():
         write_text(path, json.dumps(wanted, indent=2) + "\n")
     return run
 
 
-def run_stage(run: RunDir, name: str, function: Callable[[], str | None]) -> None:
+def run_stage(run: RunDir, name: str, function: Callable[[RunDir], str | None]) -> None:
     """Runs a stage unless it has finished, and notes that it has.
 
     Args:
       run: the run folder.
       name: of the stage.
-      function: does the work; may return the reason why there was nothing to do, which counts as finished.
+      function: does the work, given the run folder; may return the reason why there was nothing to do, which counts as
+        finished.
+    Raises: ValueError if a stage that this one was made from has been made anew since.
     """
+    run.check_current(name)
     if run.is_done(name):
         logging.info("%s: finished before, not run again.", name)
         return
     logging.info("%s: starting.", name)
     started = time.time()
-    skipped = function()
+    skipped = function(dataclasses.replace(run, current=name))
     seconds = time.time() - started
     note = {
         "stage": name,
+        "id": uuid.uuid4().hex,
         "seconds": round(seconds, 1),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "skipped": skipped,
@@ -109,11 +157,35 @@ def run_stage(run: RunDir, name: str, function: Callable[[], str | None]) -> Non
     logging.info("%s: %s after %.0f s.", name, f"skipped ({skipped})" if skipped else "finished", seconds)
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file by renaming, so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where to write a file that is to be there whole or not at all; it is renamed to `path` at the end."""
+    partial = path.with_name(f".partial-{path.name}")
+    yield partial
     partial.rename(path)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with writing(path) as partial:
+        partial.write_text(text)
+
+
+def _hold(folder: pathlib.Path) -> TextIO:
+    """Takes the lock of a run folder; the system gives it back however the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / ".lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise ValueError(
+            f"Another process works in {folder} ({file.read().strip()}); wait for it, stop it, or take a new --workdir."
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file
 
 
 def _differences(found: Any, wanted: Any, name: str = "") -> list[str]:

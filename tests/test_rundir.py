@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 
 import pytest
 
@@ -10,7 +12,7 @@ CONFIG = {"name": "test", "train": {"epochs": 2, "scale": (0.8, 1.0)}}
 def test_a_finished_stage_is_not_run_again(tmp_path):
     run, calls = rundir.open_run(tmp_path / "run", CONFIG), []
     for _ in range(2):
-        rundir.run_stage(run, "prepare", lambda: calls.append(1))
+        rundir.run_stage(run, "prepare", lambda run: calls.append(1))
     assert calls == [1]
     note = json.loads((tmp_path / "run" / "prepare" / "done.json").read_text())
     assert note["stage"] == "prepare"
@@ -23,7 +25,7 @@ def test_a_finished_stage_is_not_run_again(tmp_path):
 def test_a_stage_that_failed_is_not_finished(tmp_path):
     run = rundir.open_run(tmp_path, CONFIG)
 
-    def fails():
+    def fails(run):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -33,7 +35,7 @@ def test_a_stage_that_failed_is_not_finished(tmp_path):
 
 def test_a_skipped_stage_says_why(tmp_path):
     run = rundir.open_run(tmp_path, CONFIG)
-    rundir.run_stage(run, "mediate", lambda: "no cohort")
+    rundir.run_stage(run, "mediate", lambda run: "no cohort")
     assert run.was_skipped("mediate")
     assert json.loads((tmp_path / "mediate" / "done.json").read_text())["skipped"] == "no cohort"
 
@@ -44,7 +46,7 @@ def test_the_same_config_opens_the_same_run(tmp_path):
 
 
 def test_another_config_is_refused_with_the_differences(tmp_path):
-    rundir.open_run(tmp_path, CONFIG)
+    rundir.open_run(tmp_path, CONFIG).stage("prepare")
     with pytest.raises(ValueError, match=r"another config; take a new --workdir.*\n  train.epochs: 2 -> 3"):
         rundir.open_run(tmp_path, {**CONFIG, "train": {"epochs": 3, "scale": (0.8, 1.0)}})
 
@@ -53,3 +55,52 @@ def test_a_stage_that_is_needed_first(tmp_path):
     run = rundir.open_run(tmp_path, CONFIG)
     with pytest.raises(FileNotFoundError, match=r"Stage 'prepare' has not finished in .*--stages=prepare"):
         run.require("prepare")
+
+
+def test_a_config_that_nothing_was_made_with_is_replaced(tmp_path):
+    rundir.open_run(tmp_path, CONFIG)
+    rundir.open_run(tmp_path, {**CONFIG, "name": "other"})
+    assert json.loads((tmp_path / "config.json").read_text())["name"] == "other"
+
+
+def test_two_processes_in_one_folder_are_refused(tmp_path):
+    run = rundir.open_run(tmp_path, CONFIG)
+    with pytest.raises(ValueError, match=rf"Another process works in {tmp_path} \(process {os.getpid()} on "):
+        rundir.open_run(tmp_path, CONFIG)
+    run.lock.close()
+    rundir.open_run(tmp_path, CONFIG)
+
+
+def test_what_was_made_from_an_earlier_run_of_a_stage_is_not_taken_for_current(tmp_path):
+    run = rundir.open_run(tmp_path, CONFIG)
+    chain = {"prepare": None, "train": "prepare", "evaluate": "train"}
+
+    def run_all(*names):
+        for name in names:
+            rundir.run_stage(run, name, lambda run, name=name: chain[name] and run.require(chain[name]) and None)
+
+    run_all(*chain)
+    run_all(*chain)
+    shutil.rmtree(tmp_path / "prepare")
+    run_all("prepare")
+    with pytest.raises(
+        ValueError, match=r"'train' was made from an earlier run of 'prepare'.*rm -r \S+/evaluate \S+/train$"
+    ):
+        run_all("train")
+    (tmp_path / "train" / "done.json").unlink()  # as if it had been stopped midway
+    with pytest.raises(ValueError, match="'train' was made from an earlier run of 'prepare'"):
+        run_all("train")
+    for name in ("train", "evaluate"):
+        shutil.rmtree(tmp_path / name)
+    run_all(*chain)
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    def stopped():
+        with rundir.writing(tmp_path / "table.csv") as path:
+            path.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert not (tmp_path / "table.csv").exists()

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,19 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import mediation, severity
 from ssinfnet_jax.analysis import phenotypes as radiomics
 from ssinfnet_jax.data import datasets, prepare
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for what is wrong in the analysis' sections of a config, before anything is computed."""
+    how = config["phenotypes"]["by_patient"]
+    if how not in radiomics.HOW:
+        raise ValueError(f"Unknown config.phenotypes.by_patient {how!r}; choose one of {', '.join(radiomics.HOW)}.")
+    try:
+        re.compile(config["mediation"]["mediators"])
+    except re.error as error:
+        raise ValueError(
+            f"config.mediation.mediators is not a regular expression: {config['mediation']['mediators']!r} ({error})."
+        ) from error
 
 
 def phenotypes(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
@@ -33,11 +47,13 @@ def phenotypes(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     provenance = {"masks_sha256": hashlib.sha256((segmented / "summary.csv").read_bytes()).hexdigest()}
     slices = radiomics.table(items, parts_dir=directory / "parts", provenance=provenance)
     failed = slices[slices["error"] != ""]
+    if len(failed) == len(slices):
+        raise ValueError(f"No slice has phenotypes; all {len(slices)} failed, the first: {failed['error'].iloc[0]}")
     if len(failed):
         logging.warning("%d slices have no phenotypes; the first: %s", len(failed), failed["error"].iloc[0])
-    slices.to_csv(directory / "slices.csv", index=False)
     patients = radiomics.by_patient(slices, config["phenotypes"]["by_patient"])
-    patients.to_csv(directory / "patients.csv", index=False)
+    for name, table in (("slices", slices), ("patients", patients)):
+        rundir.write_text(directory / f"{name}.csv", table.to_csv(index=False))
     return None
 
 

@@ -10,6 +10,7 @@ from absl import logging
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import datasets, splits
+from ssinfnet_jax.data.datasets import registry
 
 
 def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dirs: Mapping[str, str]) -> None:
@@ -28,20 +29,43 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dirs: Mapping[
     table = assign_splits(slices, data["splits"], data["pretrain_holdout"])
     counts = table.groupby("split", sort=False).agg(slices=("slice_id", "size"), patients=("patient_id", "nunique"))
     logging.info("Slices and patients per split:\n%s", counts.to_string())
-    path = run_dir.stage("prepare") / "slices.csv"
-    partial = path.with_suffix(".partial")
-    table.to_csv(partial, index=False)
-    partial.rename(path)
+    with rundir.writing(run_dir.stage("prepare") / "slices.csv") as path:
+        table.to_csv(path, index=False)
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for unknown datasets or variants, and for splits or image options that cannot be."""
+    data = config["data"]
+    if not data["datasets"]:
+        raise ValueError("config.data.datasets is empty; give (name, config) of each dataset.")
+    for name, variant in data["datasets"]:
+        registry.check_config(name, variant)
+    options = data["splits"]
+    allowed = {"seed", "num_folds", "test_fold", "val_fold"} if "num_folds" in options else {"seed", "fractions"}
+    if set(options) - allowed or set(options.get("fractions", {})) - {"train", "val", "test"}:
+        raise ValueError(
+            f"config.data.splits has either fractions of train, val and test, or num_folds, test_fold and val_fold "
+            f"(and a seed); found {dict(options)}."
+        )
+    if not 0 <= data["pretrain_holdout"] < 1:
+        raise ValueError(f"config.data.pretrain_holdout must be in [0, 1), found {data['pretrain_holdout']}.")
 
 
 def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
     """All records, and their table with the columns `split` and `pretrain`, in the same order.
 
-    Raises: FileNotFoundError if the stage has not finished.
+    Raises: FileNotFoundError if the stage has not finished, or what it prepared is gone.
     """
-    path: pathlib.Path = run_dir.require("prepare") / "slices.csv"
-    records, _ = _load(config, run_dir)
-    table = pd.read_csv(path, dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""])
+    folder: pathlib.Path = run_dir.require("prepare")
+    try:
+        records, _ = _load(config, run_dir)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"What stage 'prepare' wrote below {run_dir.path / 'data'} is gone; delete {folder} and run again."
+        ) from error
+    table = pd.read_csv(
+        folder / "slices.csv", dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""]
+    )
     return records, table
 
 
@@ -67,7 +91,10 @@ def _load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[Records, p
     slices = pd.concat([dataset.slices for dataset in found], ignore_index=True)
     twice = slices.loc[slices["slice_id"].duplicated(), "slice_id"]
     if len(twice):
-        raise ValueError(f"{len(twice)} slice ids are in more than one dataset, the first: {twice.iloc[0]!r}.")
+        raise ValueError(
+            f"{len(twice)} slice ids are in more than one dataset, the first: {twice.iloc[0]!r}; rename the files of "
+            "one of them, or train on one dataset."
+        )
     return Records([dataset.records for dataset in found]), slices
 
 
@@ -114,6 +141,7 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
             table.loc[free, "patient_id"],
             {"val": pretrain_holdout, "train": 1 - pretrain_holdout},
             int(options["seed"]),
+            allow_empty=True,
         )
         table.loc[free, "pretrain"] = table.loc[free, "patient_id"].map(roles)
     return table

@@ -5,7 +5,9 @@ import math
 from collections.abc import Iterable, Mapping
 
 
-def by_patient(patient_ids: Iterable[str], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
+def by_patient(
+    patient_ids: Iterable[str], fractions: Mapping[str, float], seed: int, *, allow_empty: bool = False
+) -> dict[str, str]:
     """Assigns every patient to a split by the hash u(seed, patient) in [0, 1).
 
     A patient's split depends on nothing but seed, patient and fractions: adding patients moves nobody. The
@@ -16,6 +18,7 @@ def by_patient(patient_ids: Iterable[str], fractions: Mapping[str, float], seed:
       patient_ids: one id per patient or per slice; repeats are merged.
       fractions: split name -> share of the patients; in [0, 1], sum 1.
       seed: another seed gives another split.
+      allow_empty: whether a split may be left without patients.
 
     Returns: patient id -> split name, in the order of first appearance.
     Raises: ValueError for no patients, fractions that are negative or do not sum to 1, or a split left empty.
@@ -25,7 +28,7 @@ def by_patient(patient_ids: Iterable[str], fractions: Mapping[str, float], seed:
     assignment = {patient: _pick(_hash(seed, patient) / 2**64, fractions) for patient in patients}
     counts = {name: sum(split == name for split in assignment.values()) for name in fractions}
     empty = [name for name, fraction in fractions.items() if fraction > 0 and not counts[name]]
-    if empty:
+    if empty and not allow_empty:
         raise ValueError(
             f"Splits {empty} got none of the {len(patients)} patients with fractions {dict(fractions)} and "
             f"seed {seed}; "

@@ -14,19 +14,26 @@ from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.metrics import overlap, roc
 
 CLASSES = ("background", "ggo", "consolidation")
-_ROC_PIXELS = 400_000  # pixels pooled into a ROC curve, an even sample of all
+_ROC_PIXELS = 400_000  # about as many pixels are pooled into a ROC curve, an even sample of all
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     """Evaluates both networks, chained, in the geometry of the labels, and writes tables and examples.
 
-    Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`.
+    Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`; of
+    the single network only, where there is no multi one.
+
+    Returns: None, or the reason why there is nothing to evaluate.
     """
     records, table = prepare.load(config, run_dir)
     test = np.flatnonzero(((table["split"] == "test") & table["has_lesion"].astype(bool)).to_numpy())
     if not len(test):
-        raise ValueError("No labeled slices in the test split; check config.data.splits.")
-    network = segmenter.Segmenter(run_dir.require("train_single") / "model", run_dir.require("train_multi") / "model")
+        return "the test split has no labeled slices"
+    multi = run_dir.require("train_multi")
+    network = segmenter.Segmenter(
+        run_dir.require("train_single") / "model", None if run_dir.was_skipped("train_multi") else multi / "model"
+    )
+    pixel_step = None
     rows = {"single": [], "multi": []}
     pools = {"single": [], "multi": []}
     examples = []
@@ -38,30 +45,30 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
         pred = result.lesion_probs > 0.5
         score = overlap.overlap(pred, lesion)
         rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(result.lesion_probs, lesion)})
-        pools["single"].append((result.lesion_probs.ravel()[:, None], lesion.ravel()[:, None]))
-        if "classes" in record:
+        pixel_step = pixel_step or max(1, len(test) * lesion.size // _ROC_PIXELS)
+        pools["single"].append((result.lesion_probs.reshape(-1, 1)[::pixel_step], lesion.reshape(-1, 1)[::pixel_step]))
+        if "classes" in record and result.class_probs is not None:
             truth = record["classes"]
             for value, name in enumerate(CLASSES):
                 score = overlap.overlap(result.pred == value, truth == value)
                 auc = roc.auc(result.class_probs[..., value], truth == value)
                 rows["multi"].append({**ids, "class": name, **score, "auc": auc})
-            one_hot = truth.ravel()[:, None] == np.arange(3)
-            pools["multi"].append((result.class_probs.reshape(-1, 3), one_hot))
+            one_hot = truth.reshape(-1, 1)[::pixel_step] == np.arange(3)
+            pools["multi"].append((result.class_probs.reshape(-1, 3)[::pixel_step], one_hot))
         examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
     directory = run_dir.stage("evaluate")
     for which, classes in (("single", ("lesion",)), ("multi", CLASSES)):
         if not rows[which]:
             continue
         slices = pd.DataFrame(rows[which])
-        slices.to_csv(directory / f"{which}_slices.csv", index=False)
         summary = summarize(slices, overall=which == "multi", seed=int(config["seed"]))
-        summary.to_csv(directory / f"{which}_summary.csv", index=False)
-        _pooled_roc(pools[which], classes).to_csv(directory / f"{which}_roc.csv", index=False)
-        logging.info("%s network on %d test slices:\n%s", which, len(test), _readable(summary))
-    np.savez_compressed(
-        directory / "examples.npz",
-        **{name: np.stack([example[name] for example in examples]) for name in examples[0]},
-    )
+        curves = _pooled_roc(pools[which], classes)
+        for name, part in (("slices", slices), ("summary", summary), ("roc", curves)):
+            rundir.write_text(directory / f"{which}_{name}.csv", part.to_csv(index=False))
+        logging.info("%s network on %d test slices:\n%s", which, slices["slice_id"].nunique(), _readable(summary))
+    with rundir.writing(directory / "examples.npz") as path:
+        np.savez_compressed(path, **{name: np.stack([example[name] for example in examples]) for name in examples[0]})
+    return None
 
 
 def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int = 2000) -> pd.DataFrame:
@@ -104,10 +111,8 @@ def _mean_of_means(values: np.ndarray) -> float:
 
 def _pooled_roc(pool: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...]) -> pd.DataFrame:
     probs, truth = (np.concatenate([pair[side] for pair in pool]) for side in (0, 1))
-    step = max(1, len(probs) // _ROC_PIXELS)
     curves = [
-        roc.curve(probs[::step, column], truth[::step, column]).assign(**{"class": name})
-        for column, name in enumerate(classes)
+        roc.curve(probs[:, column], truth[:, column]).assign(**{"class": name}) for column, name in enumerate(classes)
     ]
     return pd.concat(curves)[["class", "fpr", "tpr", "threshold"]]
 

@@ -1,6 +1,7 @@
 """Trained networks applied to slices: the single one alone, or both chained in one compiled program."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,7 +31,7 @@ class Segmentation:
     lesion_probs: np.ndarray
     class_probs: np.ndarray | None
 
-    @property
+    @functools.cached_property
     def pred(self) -> np.ndarray:
         """uint8[H,W] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network."""
         if self.class_probs is None:

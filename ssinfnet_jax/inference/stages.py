@@ -13,20 +13,25 @@ from PIL import Image
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import labels, prepare
 from ssinfnet_jax.inference import segmenter
+from ssinfnet_jax.training import networks
 
 # Indices 0 background, 1 GGO, 2 consolidation; the colours tell the classes apart for every kind of colour vision.
 PALETTE = [0, 0, 0, 86, 180, 233, 230, 159, 0]
 
 
-def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
+def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     """Writes the multi network's priors, `priors.npz`: lesion probability uint8[N,S,S] and slice_id, of labeled slices.
 
     With `config["multi"]["prior_source"]` "predicted" all priors are the single network's predictions, as in the paper;
-    with "ground_truth" those of training slices are their labels, as in the published code.
+    with "ground_truth" those of training slices are their labels, as in the published code. Predictions of training
+    slices come from a network that was trained on them, and are better than those of new slices will be.
+
+    Returns: None, or the reason why the data leave this stage out.
     """
+    skipped = networks.reason_to_skip(config, run_dir, "multi")
+    if skipped:
+        return skipped
     source = config["multi"]["prior_source"]
-    if source not in ("predicted", "ground_truth"):
-        raise ValueError(f"Unknown prior_source {source!r}; choose one of predicted, ground_truth.")
     records, table = prepare.load(config, run_dir)
     positions = np.flatnonzero(table["split"].isin(["train", "val", "test"]).to_numpy())
     network = segmenter.Segmenter(run_dir.require("train_single") / "model")
@@ -41,10 +46,9 @@ def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> None:
             lesion = label.astype(np.float32)
         slice_ids.append(slice_id)
         priors.append(np.round(lesion * 255).astype(np.uint8))
-    path = run_dir.stage("predict_priors") / "priors.npz"
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(partial, slice_id=np.asarray(slice_ids), prior=np.stack(priors), prior_source=source)
-    partial.rename(path)
+    with rundir.writing(run_dir.stage("predict_priors") / "priors.npz") as path:
+        np.savez_compressed(path, slice_id=np.asarray(slice_ids), prior=np.stack(priors), prior_source=source)
+    return None
 
 
 def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
@@ -58,6 +62,9 @@ def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
     cohort = np.flatnonzero((table["split"] == "cohort").to_numpy())
     if not len(cohort):
         return "the data have no cohort: no patients with a clinical table"
+    run_dir.require("train_multi")
+    if run_dir.was_skipped("train_multi"):
+        return "there is no multi network, which divides lesions into GGO and consolidation"
     directory = run_dir.stage("segment_cohort")
     masks = directory / "masks"
     masks.mkdir(exist_ok=True)
@@ -93,9 +100,8 @@ def write_mask(path: pathlib.Path, pred: np.ndarray) -> None:
     """Writes uint8[H,W] of {0, 1, 2} as a palette PNG, whole or not at all."""
     image = Image.fromarray(pred).convert("P")
     image.putpalette(PALETTE)
-    partial = path.with_suffix(".partial")
-    image.save(partial, format="PNG")
-    partial.rename(path)
+    with rundir.writing(path) as partial:
+        image.save(partial, format="PNG")
 
 
 def read_mask(path: pathlib.Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,6 +33,10 @@ def resolve(term: Mapping[str, Any]) -> Loss:
         public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise ValueError(f"Unknown loss {term['fn']!r}; {full_name} has {', '.join(sorted(public))}.")
     options = {name: value for name, value in term.items() if name not in ("fn", "weight")}
+    known = [name for name in inspect.signature(function).parameters][2:]
+    if not set(options) <= set(known):
+        unknown = ", ".join(sorted(set(options) - set(known)))
+        raise ValueError(f"Unknown hyper-parameter {unknown} of loss {term['fn']!r}; it has {', '.join(known)}.")
     return functools.partial(function, **options)
 
 

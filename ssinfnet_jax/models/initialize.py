@@ -38,6 +38,12 @@ INITIALIZERS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndar
 }
 
 
+def shapes(model: nn.Module, num_channels: int, *, size: int = 32, method: str = "init_all", **kwargs: Any):
+    """Shapes of the variables that a method of a network touches on square images; nothing is computed."""
+    sample = jax.ShapeDtypeStruct((1, size, size, num_channels), jnp.float32)
+    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method=method, **kwargs), sample)
+
+
 def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
     """Variables {"params", "batch_stats"} of both forms of a network; float32 arrays on the host.
 
@@ -47,10 +53,8 @@ def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
       num_channels: of the input.
     Raises: ValueError for a leaf whose name has no line in `INITIALIZERS`.
     """
-    sample = jax.ShapeDtypeStruct((1, 32, 32, num_channels), jnp.float32)
-    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method="init_all"), sample)
     values = {}
-    leaves = flax.traverse_util.flatten_dict(shapes)
+    leaves = flax.traverse_util.flatten_dict(shapes(model, num_channels))
     for path, leaf in leaves.items():
         # A convolution with a bias has no batch norm behind it, but for the U-Nets', whose norm takes out the scale.
         name = "kernel with bias" if path[-1] == "kernel" and (*path[:-1], "bias") in leaves else path[-1]

@@ -127,8 +127,8 @@ def blend(
     grey = _unit(image)
     rgb = np.repeat(grey[..., None], 3, axis=-1)
     for number, colour in colours.items():
-        inside = classes == number
-        rgb[inside] = (1 - alpha) * rgb[inside] + alpha * np.asarray(colors.to_rgb(colour))
+        region = classes == number
+        rgb[region] = (1 - alpha) * rgb[region] + alpha * np.asarray(colors.to_rgb(colour))
     return np.round(255 * rgb).astype(np.uint8)
 
 
@@ -256,8 +256,8 @@ def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) 
     for row, index in zip(grid, chosen, strict=True):
         image, keep = examples["image"][index], examples["keep"][index]
         erased, phase = keep < 0.5, shorten(examples["phase"][index], 40)
-        inside, outside = _mean(difference[index], erased), _mean(difference[index], ~erased)
-        error = f"mean error: erased {inside}, kept {outside}"
+        erased_error, kept_error = (_mean(difference[index], region) for region in (erased, ~erased))
+        error = f"mean error: erased {erased_error}, kept {kept_error}"
         _above(row[0], f"Phase {phase}   erased {erased.mean():.1%}   {error}", inches=0.06)
         _draw(row[0], image)
         rgb = keep[..., None] * _unit(image)[..., None] + (1 - keep[..., None]) * np.asarray(colors.to_rgb(ERASED))
@@ -534,14 +534,14 @@ def _draw(
     axes.set_axis_off()
 
 
-def _contour(axes: mpl_axes.Axes, inside: np.ndarray, colour: str, line: float) -> None:
-    if line and inside.any():
+def _contour(axes: mpl_axes.Axes, region: np.ndarray, colour: str, line: float) -> None:
+    if line and region.any():
         # One pixel of frame: a region that touches the border is closed there.
-        level = np.pad(inside.astype(float), 1)
-        places = [np.arange(-1, size + 1) for size in (inside.shape[1], inside.shape[0])]
+        level = np.pad(region.astype(float), 1)
+        places = [np.arange(-1, size + 1) for size in (region.shape[1], region.shape[0])]
         axes.contour(*places, level, levels=[0.5], colors=[colour], linewidths=line)
-        axes.set_xlim(-0.5, inside.shape[1] - 0.5)
-        axes.set_ylim(inside.shape[0] - 0.5, -0.5)
+        axes.set_xlim(-0.5, region.shape[1] - 0.5)
+        axes.set_ylim(region.shape[0] - 0.5, -0.5)
 
 
 def _numbers(metrics: pd.DataFrame, leave_out: Sequence[str]) -> list[str]:

@@ -284,9 +284,20 @@ def _data(run: Run) -> Section:
         listed = ", ".join(shared[:10]) + (" …" if len(shared) > 10 else "")
         section.add("warning", f"{_count(len(shared), 'patient')} in more than one of train, val, test: {listed}.")
     else:
-        section.add("text", "No patient is in more than one of train, val and test.")
+        section.add("text", _separation(slices))
     section.add("table", tables.clinical(slices))
     return section
+
+
+def _separation(slices: pd.DataFrame) -> str:
+    """What the split by patient guarantees: no more than the source says of patients."""
+    labeled = slices[slices["split"].isin(["train", "val", "test"])]
+    if labeled["patient_id"].is_unique:
+        return (
+            "Every labeled slice has a patient id of its own. If the source does not tell patients apart, slices of "
+            "one person may be on both sides of the split."
+        )
+    return "No patient id is in more than one of train, val and test."
 
 
 def _pretraining(run: Run) -> Section:
@@ -336,7 +347,7 @@ def _training(run: Run) -> Section:
             steps = tables.number(metrics["step"].max())
             caption = (
                 f"Training of the {network} network over {steps} steps{epochs}, n = {len(metrics)} logged "
-                f"rows. Dashed: on the validation split. {_best(metrics)}Pale: as logged; strong: running "
+                f"rows. Dashed: on the validation split. {_validation(metrics)}Pale: as logged; strong: running "
                 "mean (long runs only)."
             )
             section.add("figure", run.figure(f"training_curves_{network}", figures.training_curves(metrics), caption))
@@ -653,14 +664,16 @@ def _arrays(path: pathlib.Path, required: Sequence[str]) -> dict[str, np.ndarray
     return arrays
 
 
-def _best(metrics: pd.DataFrame) -> str:
-    """`Best val Dice 0.71 at step 300. `, or nothing."""
+def _validation(metrics: pd.DataFrame) -> str:
+    """`Validation Dice of the last weights, which are used: 0.70; the highest was 0.71 at step 300. `, or nothing."""
     name = next((name for name in metrics if str(name).startswith("val_dice")), None)
     if name is None or metrics[name].dropna().empty:
         return ""
-    row = metrics.loc[metrics[name].idxmax()]
-    best, step = tables.number(row[name]), tables.number(row["step"])
-    return f"Best validation {figures.title(name)}: {best} at step {step}. "
+    last = metrics.loc[metrics[name].last_valid_index()]
+    best = metrics.loc[metrics[name].idxmax()]
+    text = f"Validation {figures.title(name)} of the last weights, which are used: {tables.number(last[name])}"
+    at = f"; the highest was {tables.number(best[name])} at step {tables.number(best['step'])}"
+    return f"{text}{'' if best['step'] == last['step'] else at}. "
 
 
 def _by_severity(run: Run, burden: pd.Series) -> tuple[dict[str, np.ndarray], str]:

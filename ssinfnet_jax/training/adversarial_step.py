@@ -64,7 +64,7 @@ def make_inpaint_step(
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """`inpaint_step(inpainter, coach, batch, key) -> (inpainter, metrics)`.
 
-    `batch["coach_masks"]`, float[B], says whether the coach chooses the regions (1) or chance does (0); it must be
+    `batch["erased_by_coach"]`, float[B], says whether the coach chooses the regions (1) or chance does (0); it must be
     the same for the whole batch. Masks are binary.
     """
 
@@ -73,7 +73,7 @@ def make_inpaint_step(
         augment_key, mask_key, key = jax.random.split(key, 3)
         batch = augment.augment(augment_key, inputs.to_unit(batch), augmentation)
         data = inputs.INPUTS[game.num_inputs](batch, game.normalisation)
-        keep = binary_keep(game, state.variables(coach_state), data, batch["coach_masks"][0] > 0, mask_key)
+        keep = binary_keep(game, state.variables(coach_state), data, batch["erased_by_coach"][0] > 0, mask_key)
 
         def objective(params, key):
             restored, changed = game.inpainter.apply(

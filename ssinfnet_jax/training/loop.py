@@ -34,7 +34,7 @@ class MetricsWriter:
         """Appends one row."""
         row = {"step": step, "phase": phase, "epoch": round(epoch, 4), **values}
         with self._path.open("a") as file:
-            file.write(json.dumps({k: None if _is_nan(v) else v for k, v in row.items()}) + "\n")
+            file.write(json.dumps({k: v if _is_finite(v) else None for k, v in row.items()}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(f"{phase}/{name}", value, step)
 
@@ -53,6 +53,7 @@ def fit(
     to_host: Callable[[Any], Any],
     to_devices: Callable[[Any], Any],
     after: Callable[[Any, int], Mapping[str, float] | None] = lambda states, step: None,
+    after_phase: str = "val",
     log_every: int,
     save_every_s: float,
     title: str,
@@ -67,6 +68,7 @@ def fit(
       directory: of the stage; takes checkpoints, metrics and events.
       to_host, to_devices: turn states into host arrays and back.
       after: function (states, number of steps done) -> validation metrics, or None where there are none at this step.
+      after_phase: the phase under which these are logged.
       log_every: steps between rows of metrics, each the mean since the last.
       save_every_s: seconds between checkpoints.
       title: of the progress bar.
@@ -96,7 +98,7 @@ def fit(
                 bar.set_postfix(_flush(pending, writer, done, steps_per_epoch), refresh=False)
             validation = after(states, done)
             if validation:
-                writer.write(done, "val", done / steps_per_epoch, validation)
+                writer.write(done, after_phase, done / steps_per_epoch, validation)
             bar.update()
             if signals.received or (time.monotonic() - saved_at > save_every_s and done < num_steps):
                 # A state is saved only once its losses are known to be finite.
@@ -139,8 +141,8 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 class _Signals:

@@ -10,9 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.data import pipeline, prepare
-from ssinfnet_jax.training import parallel
+from ssinfnet_jax.data import augment, pipeline, prepare
+from ssinfnet_jax.losses import compose
+from ssinfnet_jax.training import adversarial_step, optim, parallel, phases
+from ssinfnet_jax.training import state as states
 from ssinfnet_jax.training.inputs import Normalisation
+
+PRIOR_SOURCES = ("predicted", "ground_truth")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +48,14 @@ class Setup:
         """Record positions of the rows of `table` that are True."""
         return np.flatnonzero(rows.to_numpy())
 
-    def train_batches(self, positions: np.ndarray, batch_size: int, *, seed: int) -> pipeline.TrainBatches:
-        """Endless training batches of this process; `batch_size` is global."""
+    def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
+        """Endless training batches of this process, of the config's (global) batch size for "pretrain" or "train"."""
+        batch_size = self.section[stage]["batch_size"]
         return pipeline.TrainBatches(
             self.records,
             positions,
             self.transform,
-            batch_size=parallel.local_batch_size(batch_size),
+            batch_size=parallel.local_batch_size(batch_size, f"config.{self.which}.{stage}.batch_size"),
             seed=seed,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
@@ -91,6 +96,50 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
         normalisation=Normalisation(**data["normalisation"]),
         seed=int(config["seed"]),
     )
+
+
+def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | None:
+    """Why the data leave out the stages of a network: the multi network needs slices that tell the classes."""
+    _, table = prepare.load(config, run_dir)
+    train = table["split"] == "train"
+    if which == "multi" and not (train & table["has_classes"].astype(bool)).any():
+        return "no training slice has labels of GGO and consolidation"
+    return None
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for what is wrong in the two networks' sections of a config, before anything is computed."""
+    size = config["data"]["image_size"]
+    _known_fields("config.data.normalisation", config["data"]["normalisation"], Normalisation)
+    if config["multi"]["prior_source"] not in PRIOR_SOURCES:
+        raise ValueError(
+            f"Unknown config.multi.prior_source {config['multi']['prior_source']!r}; choose one of "
+            f"{', '.join(PRIOR_SOURCES)}."
+        )
+    for which in ("single", "multi"):
+        section = config[which]
+        name, options = section["model"]["name"], section["model"]["options"]
+        shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=size)
+        train, pretrain = section["train"], section["pretrain"]
+        states.with_biases(shapes, train["head_biases"])
+        compose.make_loss(train["losses"])
+        optimizers = [train["optimizer"]]
+        if pretrain:
+            models.create("coach", **pretrain["coach"])
+            _known_fields(f"config.{which}.pretrain.options", pretrain["options"], adversarial_step.Options)
+            phases.steps(pretrain["phases"], 1)
+            optimizers += [pretrain["inpainter_optimizer"], pretrain["coach_optimizer"]]
+        for table in optimizers:
+            optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=1))
+        for stage in ("train", "pretrain") if pretrain else ("train",):
+            augment.make_options(section[stage]["augmentation"])
+            parallel.local_batch_size(section[stage]["batch_size"], f"config.{which}.{stage}.batch_size")
+
+
+def _known_fields(name: str, table: Mapping[str, Any], kind: type) -> None:
+    unknown = sorted(set(table) - set(kind._fields))
+    if unknown:
+        raise ValueError(f"Unknown {name}.{', '.join(unknown)}; choose from {', '.join(kind._fields)}.")
 
 
 def load_priors(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Optimizers, schedules and the lookahead wrapper, from config tables."""
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,11 @@ import optax
 
 Schedule = Callable[[Any], Any]
 
+# Keys of an optimizer's table that are not handed to optax's function as they stand.
+KEYS = (
+    "name", "learning_rate", "schedule", "warmup_steps", "epochs", "factor", "weight_decay", "clip_value", "clip_norm",
+    "lookahead",
+)  # fmt: skip
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": optax.sgd,
     "adam": optax.adam,
@@ -52,7 +58,9 @@ def restarting(table: Mapping[str, Any], *, steps_per_epoch: float, phase_steps:
     return optax.join_schedules(schedules, list(itertools.accumulate(phase_steps))[:-1])
 
 
-def make_optimizer(table: Mapping[str, Any], schedule: Schedule) -> optax.GradientTransformation:
+def make_optimizer(
+    table: Mapping[str, Any], schedule: Schedule, *, decayed: Any = None
+) -> optax.GradientTransformation:
     """The optimizer of a config table.
 
     lookahead(clip -> weight decay -> SGD | Adam | AdamW).
@@ -62,19 +70,24 @@ def make_optimizer(table: Mapping[str, Any], schedule: Schedule) -> optax.Gradie
         gradient, "clip_norm": bound of its global norm, "lookahead": {"k": 5, "alpha": 0.5} or None, "learning_rate",
         "schedule", ...}.
       schedule: learning rate per update.
-    Raises: ValueError for an unknown optimizer.
+      decayed: tree of bool, which parameters the weight decay acts on; all if None.
+    Raises: ValueError for an unknown optimizer or key.
     Source: Zhang et al. 2019, arXiv:1907.08610 (lookahead); the paper, "Experimental settings".
     """
     name = table["name"]
     if name not in OPTIMIZERS:
         raise ValueError(f"Unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}.")
-    options = {key: table[key] for key in ("momentum", "nesterov", "b1", "b2", "eps") if key in table}
+    options = {key: value for key, value in table.items() if key not in KEYS}
+    known = [*inspect.signature(OPTIMIZERS[name]).parameters][1:]
+    if not set(options) <= set(known):
+        unknown = ", ".join(sorted(set(options) - set(known)))
+        raise ValueError(f"Unknown key {unknown} of optimizer {name!r}; it has {', '.join((*KEYS, *known))}.")
     decay = float(table.get("weight_decay", 0.0))
     if name == "adamw":
-        options["weight_decay"] = decay
+        options.update(weight_decay=decay, mask=decayed)
     optimizer = OPTIMIZERS[name](schedule, **options)
     if decay and name != "adamw":
-        optimizer = optax.chain(optax.add_decayed_weights(decay), optimizer)
+        optimizer = optax.chain(optax.add_decayed_weights(decay, decayed), optimizer)
     if table.get("clip_value"):
         optimizer = optax.chain(optax.clip(float(table["clip_value"])), optimizer)
     if table.get("clip_norm"):
@@ -84,6 +97,15 @@ def make_optimizer(table: Mapping[str, Any], schedule: Schedule) -> optax.Gradie
         lookahead = table["lookahead"]
         optimizer = optax.lookahead(optimizer, int(lookahead["k"]), float(lookahead["alpha"]))
     return optimizer
+
+
+def check_length(table: Mapping[str, Any], num_steps: int, name: str) -> None:
+    """Raises ValueError for a training so short that lookahead's slow weights, its result, would never move."""
+    if uses_lookahead(table) and num_steps < int(table["lookahead"]["k"]):
+        raise ValueError(
+            f"{name} has {num_steps} updates, and lookahead moves its slow weights at every "
+            f"{table['lookahead']['k']}th; train longer or take a smaller lookahead.k."
+        )
 
 
 def uses_lookahead(table: Mapping[str, Any]) -> bool:

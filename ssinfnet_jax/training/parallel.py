@@ -15,15 +15,17 @@ def num_local_devices() -> int:
     return jax.local_device_count()
 
 
-def local_batch_size(global_batch_size: int) -> int:
+def local_batch_size(global_batch_size: int, name: str) -> int:
     """Slices per step of this process.
 
-    Raises: ValueError if the global batch cannot be divided over all devices.
+    Raises: ValueError if the global batch cannot be divided over all devices, calling it by its `name` in the config.
     """
     num_devices = jax.device_count()
-    if global_batch_size % num_devices:
+    if global_batch_size < 1 or global_batch_size % num_devices:
+        nearest = max(round(global_batch_size / num_devices), 1) * num_devices
         raise ValueError(
-            f"The batch size is global and must be a multiple of the {num_devices} devices, found {global_batch_size}."
+            f"{name} is {global_batch_size}, for all devices together, and must be a multiple of their number, "
+            f"{num_devices}; the nearest is --{name}={nearest}."
         )
     return global_batch_size // jax.process_count()
 

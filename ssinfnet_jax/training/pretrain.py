@@ -3,18 +3,17 @@
 import bisect
 import itertools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import augment, pipeline
-from ssinfnet_jax.training import adversarial_step, checkpoint, loop, networks, optim, parallel
+from ssinfnet_jax.training import adversarial_step, checkpoint, loop, networks, optim, parallel, phases
 from ssinfnet_jax.training import state as states
-
-PHASES = {"inpaint_random": "inpainter", "inpaint_coach": "inpainter", "coach": "coach"}  # kind -> who learns
 
 
 def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | None:
@@ -23,13 +22,16 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     Writes `model/` (the inpainter's variables), `coach/`, `examples.npz` (pictures at the end of each phase) and
     metrics into the stage's folder.
 
-    Returns: None, or the reason why the config leaves this stage out.
+    Returns: None, or the reason why the config or the data leave this stage out.
     Raises: ValueError for an unknown phase.
     """
-    setup = networks.setup(config, run_dir, which)
-    section = setup.section["pretrain"]
+    section = config[which]["pretrain"]
     if not section:
         return "the config trains this network without pretraining"
+    skipped = networks.reason_to_skip(config, run_dir, which)
+    if skipped:
+        return skipped
+    setup = networks.setup(config, run_dir, which)
     directory = run_dir.stage(f"pretrain_{which}")
     coach = models.create("coach", **section["coach"], axis_name=parallel.AXIS)
     game = adversarial_step.Game(
@@ -44,20 +46,23 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     column = "pretrain" if which == "single" else "split"
     train = setup.positions(setup.table[column] == "train")
     watched = setup.positions(setup.table[column] == "val")
-    if not len(watched):
+    held_out = len(watched) > 0
+    if not held_out:
+        logging.warning("pretrain_%s: no slices are held out; the inpainting is watched on training slices.", which)
         watched = train
-    batches = setup.train_batches(train, section["batch_size"], seed=setup.seed + 1)
-    phases = phase_steps(section["phases"], batches.steps_per_epoch)
-    ends = list(itertools.accumulate(steps for _, steps in phases))
+    batches = setup.train_batches(train, "pretrain", seed=setup.seed + 1)
+    schedule = phases.steps(section["phases"], batches.steps_per_epoch)
+    ends = list(itertools.accumulate(steps for _, steps in schedule))
 
-    optimizers, tables = (
-        {},
-        {"inpainter": section["inpainter_optimizer"], "coach": section["coach_optimizer"]},
-    )
+    optimizers, tables = {}, {"inpainter": section["inpainter_optimizer"], "coach": section["coach_optimizer"]}
+    # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.
+    decayed = {"inpainter": states.touched(setup.model, setup.num_inputs, "inpaint"), "coach": None}
     for who, table in tables.items():
-        own = [steps for kind, steps in phases if PHASES[kind] == who]
-        schedule = optim.restarting(table, steps_per_epoch=batches.steps_per_epoch, phase_steps=own)
-        optimizers[who] = optim.make_optimizer(table, schedule)
+        own = [steps for kind, steps in schedule if phases.LEARNER[kind] == who]
+        if own:
+            optim.check_length(table, sum(own), f"config.{which}.pretrain, {who}")
+        rate = optim.restarting(table, steps_per_epoch=batches.steps_per_epoch, phase_steps=own)
+        optimizers[who] = optim.make_optimizer(table, rate, decayed=decayed[who])
     augmentation = augment.make_options(section["augmentation"])
     make = {"augmentation": augmentation, "axis_name": parallel.AXIS}
     inpaint_step = parallel.map_step(adversarial_step.make_inpaint_step(game, optimizers["inpainter"], **make))
@@ -76,19 +81,19 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     reader = pipeline.ReadAhead(batches)
 
     def advance(players, step):
-        kind = phases[bisect.bisect_right(ends, step)][0]
+        kind = schedule[bisect.bisect_right(ends, step)][0]
         batch = parallel.shard(reader[step])
         if kind == "coach":
             player, metrics = coach_step(players["coach"], players["inpainter"], batch, key)
             return {**players, "coach": player}, kind, metrics
-        batch["coach_masks"] = np.full_like(batch["valid"], kind == "inpaint_coach")
+        batch["erased_by_coach"] = np.full_like(batch["valid"], kind == "inpaint_coach")
         player, metrics = inpaint_step(players["inpainter"], players["coach"], batch, key)
         return {**players, "inpainter": player}, kind, metrics
 
     watch = _Watch(setup, game, watched, section["num_examples"], directory)
 
     def after(players, done):
-        return watch(players, phases, ends.index(done), key) if done in ends else None
+        return watch(players, schedule, ends.index(done), key) if done in ends else None
 
     players = loop.fit(
         parallel.replicate(initial),
@@ -99,6 +104,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         to_host=parallel.unreplicate,
         to_devices=parallel.replicate,
         after=after,
+        after_phase="val" if held_out else "watch",
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
         title=f"pretrain {which}",
@@ -112,21 +118,6 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     return None
 
 
-def phase_steps(phases: Sequence[Sequence[Any]], steps_per_epoch: int) -> list[tuple[str, int]]:
-    """The schedule in updates.
-
-    Args:
-      phases: [kind, epochs] each, kind a key of `PHASES`.
-      steps_per_epoch: updates per epoch.
-    Returns: (kind, number of updates, at least 1) per phase.
-    Raises: ValueError for an unknown kind or no phases.
-    """
-    unknown = sorted({kind for kind, _ in phases} - set(PHASES))
-    if unknown or not phases:
-        raise ValueError(f"Unknown pretraining phases {unknown}; a schedule has at least one of {', '.join(PHASES)}.")
-    return [(kind, max(1, round(epochs * steps_per_epoch))) for kind, epochs in phases]
-
-
 class _Watch:
     """Looks at the inpainting of held-out slices at the end of every phase: errors, and pictures to keep."""
 
@@ -137,9 +128,9 @@ class _Watch:
         self._evaluate = jax.jit(adversarial_step.make_inpaint_eval(game))
         self._num_examples, self._directory = num_examples, directory
 
-    def __call__(self, players: Mapping[str, Any], phases, index: int, key: jax.Array) -> dict[str, float]:
+    def __call__(self, players: Mapping[str, Any], schedule, index: int, key: jax.Array) -> dict[str, float]:
         """Metrics of phase number `index`; writes its pictures."""
-        kind = phases[index][0]
+        kind = schedule[index][0]
         inpainter, coach = (states.variables(parallel.unreplicate(players[who])) for who in ("inpainter", "coach"))
         numeric = {name: value for name, value in self._batch.items() if value.dtype.kind in "biuf"}
         out = jax.device_get(self._evaluate(inpainter, coach, numeric, jax.random.fold_in(key, index)))
@@ -147,13 +138,14 @@ class _Watch:
         by_chance, by_coach = (float(out[f"reconstruction_{how}"][valid].mean()) for how in ("random", "coach"))
         masks = "random" if kind == "inpaint_random" else "coach"
         shown = np.linspace(0, valid.sum() - 1, min(self._num_examples, int(valid.sum()))).astype(int)
-        np.savez_compressed(
-            self._directory / f"examples_{index:03d}.npz",
-            image=out["image"][valid][shown],
-            keep=out[f"keep_{masks}"][valid][shown],
-            inpainting=out[f"inpainting_{masks}"][valid][shown],
-            phase=np.asarray([f"{index + 1} {kind}"] * len(shown)),
-        )
+        with rundir.writing(self._directory / f"examples_{index:03d}.npz") as path:
+            np.savez_compressed(
+                path,
+                image=out["image"][valid][shown],
+                keep=out[f"keep_{masks}"][valid][shown],
+                inpainting=out[f"inpainting_{masks}"][valid][shown],
+                phase=np.asarray([f"{index + 1} {kind}"] * len(shown)),
+            )
         return {
             "reconstruction_random_masks": by_chance,
             "reconstruction_coach_masks": by_coach,
@@ -163,7 +155,5 @@ class _Watch:
     def combine(self) -> None:
         """Joins the phases' pictures into `examples.npz`."""
         parts = [dict(np.load(path)) for path in sorted(self._directory.glob("examples_*.npz"))]
-        np.savez_compressed(
-            self._directory / "examples.npz",
-            **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
-        )
+        with rundir.writing(self._directory / "examples.npz") as path:
+            np.savez_compressed(path, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

@@ -96,6 +96,14 @@ def transfer(source: dict[str, Any], target: dict[str, Any], is_head) -> tuple[d
     return flax.traverse_util.unflatten_dict(merged), fresh
 
 
+def touched(model: nn.Module, num_channels: int, method: str) -> Any:
+    """Tree of bool: which parameters of a network a method ("__call__" | "inpaint") touches."""
+    everything = flax.traverse_util.flatten_dict(models.shapes(model, num_channels)["params"])
+    used = models.shapes(model, num_channels, method=method, train=False)["params"]
+    used = flax.traverse_util.flatten_dict(used)
+    return flax.traverse_util.unflatten_dict({path: path in used for path in everything})
+
+
 def with_biases(variables: dict[str, Any], biases: Mapping[str, Any]) -> dict[str, Any]:
     """Variables with some biases set.
 

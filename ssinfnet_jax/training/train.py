@@ -14,22 +14,27 @@ from ssinfnet_jax.training import checkpoint, loop, networks, optim, parallel, s
 from ssinfnet_jax.training import state as states
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> None:
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | None:
     """Trains the network `which` ("single" | "multi") and writes `model/` and metrics into the stage's folder.
 
+    Returns: None, or the reason why the data leave this stage out.
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown loss or optimizer.
     """
+    skipped = networks.reason_to_skip(config, run_dir, which)
+    if skipped:
+        return skipped
     label = "lesion" if which == "single" else "classes"
     setup = networks.setup(config, run_dir, which, label=label)
     section = setup.section["train"]
     directory = run_dir.stage(f"train_{which}")
     labeled = setup.table[f"has_{label}"].astype(bool)
     train = setup.positions(labeled & (setup.table["split"] == "train"))
-    batches = setup.train_batches(train, section["batch_size"], seed=setup.seed + 2)
+    batches = setup.train_batches(train, "train", seed=setup.seed + 2)
     num_steps = max(1, round(section["epochs"] * batches.steps_per_epoch))
     table = section["optimizer"]
     schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
     optimizer = optim.make_optimizer(table, schedule)
+    optim.check_length(table, num_steps, f"config.{which}.train")
     make = segment_step.make_single_step if which == "single" else segment_step.make_multi_step
     step = parallel.map_step(
         make(
@@ -79,6 +84,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> None:
     )
     result = states.variables(parallel.unreplicate(state))
     checkpoint.save_model(directory / "model", result, setup.description(config))
+    return None
 
 
 def _start(setup: networks.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:

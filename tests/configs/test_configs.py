@@ -3,38 +3,17 @@
 import pytest
 
 from configs import covid_semiseg, ct_phantom, medseg_ictcf, recommended
-from ssinfnet_jax import models
-from ssinfnet_jax.data import augment, datasets
-from ssinfnet_jax.losses import compose
-from ssinfnet_jax.training import adversarial_step, optim, pretrain
-from ssinfnet_jax.training.inputs import Normalisation
+from launch import stages
 
 FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
 VARIANTS = [(name, variant) for name, module in FILES.items() for variant in module.VARIANTS]
 
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
-def test_names_resolve(name, variant):
+def test_everything_resolves(name, variant):
     config = FILES[name].get_config(variant).to_dict()
     assert config["name"] == f"{name}:{variant}"
-    for dataset, kind in config["data"]["datasets"]:
-        assert kind in datasets.config_names(dataset)
-    Normalisation(**config["data"]["normalisation"])
-    for which in ("single", "multi"):
-        section = config[which]
-        models.create(section["model"]["name"], **section["model"]["options"])
-        tables = [section["train"]["optimizer"]]
-        augment.make_options(section["train"]["augmentation"])
-        compose.make_loss(section["train"]["losses"])
-        if section["pretrain"]:
-            models.create("coach", **section["pretrain"]["coach"])
-            augment.make_options(section["pretrain"]["augmentation"])
-            adversarial_step.Options(**section["pretrain"]["options"])
-            assert pretrain.phase_steps(section["pretrain"]["phases"], 10)
-            tables += [section["pretrain"]["inpainter_optimizer"], section["pretrain"]["coach_optimizer"]]
-        for table in tables:
-            optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=10, num_steps=100))
-        assert config["data"]["image_size"] % 32 == 0
+    stages.check(config)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -62,3 +41,35 @@ def test_the_two_networks_share_no_table():
 def test_the_schedule_for_two_cores_is_short():
     single = covid_semiseg.get_config("cpu").single.pretrain.phases
     assert sum(epochs for _, epochs in single) == 2.5
+
+
+MISTAKES = {
+    "data.datasets": ((("covid", "default"),), "Unknown dataset 'covid'"),
+    "data.splits.fractions": ({"train": 0.8, "tset": 0.2}, "fractions of train, val and test, or num_folds"),
+    "data.pretrain_holdout": (1.5, r"pretrain_holdout must be in \[0, 1\), found 1.5"),
+    "data.normalisation": ({"mean": 0.5, "sd": 0.2}, "Unknown config.data.normalisation.sd; choose from mean, std"),
+    "data.image_size": (40, "multiples of 32, found 40x40"),
+    "single.model.options.backbone": ("resnet51", "Unknown backbone 'resnet51'"),
+    "single.train.losses": ({"focal": {"fn": "segmentation:focal", "gama": 1}}, "Unknown hyper-parameter gama of loss"),
+    "single.train.head_biases": ({"head": 1.0}, "Unknown bias 'head'; the last layers have"),
+    "single.train.optimizer": ({"name": "adam", "learning_rate": 1.0, "momentum": 0.9}, "Unknown key momentum of opt"),
+    "single.train.augmentation": ({"flip": True}, "Unknown augmentation flip"),
+    "single.train.batch_size": (3, r"config.single.train.batch_size is 3.* --config.single.train.batch_size=4"),
+    "single.pretrain.phases": ([["inpaint", 1]], r"Unknown pretraining phases \['inpaint'\]"),
+    "multi.prior_source": ("oracle", "Unknown config.multi.prior_source 'oracle'"),
+    "multi.pretrain.options": ({"keep": 0.5}, "Unknown config.multi.pretrain.options.keep; choose from keep_ratio"),
+    "phenotypes.by_patient": ("median", "Unknown config.phenotypes.by_patient 'median'; choose one of slice_mean"),
+    "mediation.mediators": ("^(ggo", "config.mediation.mediators is not a regular expression"),
+}
+
+
+@pytest.mark.parametrize("path", MISTAKES)
+def test_a_mistake_is_found_before_any_stage(path):
+    config = ct_phantom.get_config("tiny").to_dict()
+    *folders, last = path.split(".")
+    section = config
+    for name in folders:
+        section = section[name]
+    section[last], message = MISTAKES[path]
+    with pytest.raises(ValueError, match=message):
+        stages.check(config)

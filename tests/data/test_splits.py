@@ -54,6 +54,10 @@ def test_by_patient_refuses(ids, fractions, message):
         splits.by_patient(ids, fractions, seed=0)
 
 
+def test_a_split_may_be_empty_where_that_is_allowed():
+    assert set(splits.by_patient(["a"], {"train": 0.5, "val": 0.5}, 0, allow_empty=True)) == {"a"}
+
+
 def test_folds_are_even_and_complete():
     fold_of = splits.folds(patients(23) + patients(23), 5, seed=0)
     sizes = [list(fold_of.values()).count(fold) for fold in range(5)]

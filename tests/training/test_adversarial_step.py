@@ -24,7 +24,7 @@ def _game(which="single", axis_name=None):
 
 def _batch(by_coach, **options):
     data = toy.batch(size=64, **options)
-    return {**data, "coach_masks": np.full(len(data["valid"]), by_coach, np.float32)}
+    return {**data, "erased_by_coach": np.full(len(data["valid"]), by_coach, np.float32)}
 
 
 @pytest.mark.parametrize("which", ["single", "multi"])

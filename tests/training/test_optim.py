@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from ssinfnet_jax.training import optim, pretrain
+from ssinfnet_jax.training import optim
 
 STEPS = {"learning_rate": 0.1, "schedule": "steps", "epochs": [40, 80, 90], "factor": 0.1}
 
@@ -23,15 +24,29 @@ def test_cosine_with_warmup():
     assert [float(schedule(step)) for step in (0, 5, 10, 60, 110)] == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-6)
 
 
-def test_phases_in_updates():
-    phases = [["inpaint_random", 2], ["coach", 0.5], ["inpaint_coach", 0.01]]
-    assert pretrain.phase_steps(phases, 10) == [("inpaint_random", 20), ("coach", 5), ("inpaint_coach", 1)]
-
-
 def test_errors():
     with pytest.raises(ValueError, match="Unknown schedule 'linear'; choose one of constant, cosine, steps"):
         optim.make_schedule({"learning_rate": 1, "schedule": "linear"}, steps_per_epoch=1, num_steps=1)
     with pytest.raises(ValueError, match="Unknown optimizer 'adma'; choose one of sgd, adam, adamw"):
         optim.make_optimizer({"name": "adma"}, lambda step: 0.1)
-    with pytest.raises(ValueError, match=r"Unknown pretraining phases \['coch'\]"):
-        pretrain.phase_steps([["coch", 1]], 10)
+    with pytest.raises(ValueError, match="Unknown key momentum of optimizer 'adam'; it has name, learning_rate"):
+        optim.make_optimizer({"name": "adam", "momentum": 0.9}, lambda step: 0.1)
+
+
+def test_a_training_shorter_than_lookahead_would_return_its_initial_weights():
+    table = {"lookahead": {"k": 5, "alpha": 0.5}}
+    optim.check_length(table, 5, "config.multi.train")
+    optim.check_length({}, 1, "config.multi.train")
+    with pytest.raises(ValueError, match=r"config\.multi\.train has 4 updates, and lookahead moves its slow weights"):
+        optim.check_length(table, 4, "config.multi.train")
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_weight_decay_leaves_alone_what_is_not_decayed(name):
+    params = {"used": np.ones(2, np.float32), "unused": np.ones(2, np.float32)}
+    table = {"name": name, "weight_decay": 0.1}
+    optimizer = optim.make_optimizer(table, lambda step: 0.1, decayed={"used": True, "unused": False})
+    zero = {key: np.zeros(2, np.float32) for key in params}
+    updates, _ = optimizer.update(zero, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["used"], -0.01, rtol=1e-5)
+    np.testing.assert_array_equal(updates["unused"], 0)

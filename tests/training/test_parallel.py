@@ -32,7 +32,9 @@ def test_predictions_come_back_in_order_without_padding():
 
 def test_batch_sizes():
     assert parallel.num_local_devices() == 2
-    assert parallel.local_batch_size(8) == 8
+    assert parallel.local_batch_size(8, "batch_size") == 8
     assert parallel.eval_batch_size(5) == 6
-    with pytest.raises(ValueError, match="multiple of the 2 devices, found 7"):
-        parallel.local_batch_size(7)
+    with pytest.raises(
+        ValueError, match=r"config\.single\.train\.batch_size is 7, .* a multiple of their number, 2; the nearest is "
+    ):
+        parallel.local_batch_size(7, "config.single.train.batch_size")

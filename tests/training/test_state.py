@@ -1,4 +1,5 @@
 import flax
+import jax
 import numpy as np
 import pytest
 
@@ -24,3 +25,9 @@ def test_another_network_is_refused():
     new = models.init(models.create("infnet", width=0.25), 0, 3)
     with pytest.raises(ValueError, match="pretrained network differs from this one in "):
         state.transfer(old, new, state.is_head)
+
+
+def test_inpainting_touches_neither_the_segmentation_heads_nor_its_way_up():
+    touched = state.touched(models.create("multi_ssinfnet", width=0.125), 6, "inpaint")
+    assert {name for name, used in touched.items() if not any(jax.tree.leaves(used))} == {"head", "up"}
+    assert all(jax.tree.leaves({name: used for name, used in touched.items() if name not in ("head", "up")}))

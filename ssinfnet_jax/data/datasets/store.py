@@ -135,8 +135,8 @@ def load(name: str, config: str, *, prepared_dir: str | os.PathLike) -> Dataset:
     folder = _folder(name, config, prepared_dir)
     if not (folder / slice_builder.SLICES_FILE).exists():
         raise FileNotFoundError(
-            f"Dataset {name!r} with config {config!r} is not prepared ({folder} is missing); run "
-            "`python -m launch.prepare` with this dataset and folder first."
+            f"Dataset {name!r} with config {config!r} is not prepared ({folder} is missing); prepare it "
+            "first (the stage `prepare`)."
         )
     records = Records(folder)
     slices = _read_slices(folder / slice_builder.SLICES_FILE)
