@@ -6,6 +6,7 @@ LOSSES = {  # name: {"fn": "module:function", hyper-parameters, "weight": 1.0}
     # Background, GGO, consolidation: the rarest class counts four times.
     "focal_balanced": {"fn": "segmentation:focal", "gamma": 2.0, "alpha": (1.0, 1.0, 4.0)},
     "dice": {"fn": "segmentation:dice"},
+    "tversky": {"fn": "segmentation:tversky", "alpha": 0.3, "beta": 0.7},
     "weighted_iou_bce": {"fn": "segmentation:weighted_iou_bce"},
     "weighted_iou_bce_published": {"fn": "segmentation:weighted_iou_bce", "unweighted_bce": True},
 }

@@ -44,7 +44,13 @@ def get_config() -> ml_collections.ConfigDict:
             "scale": (0.8, 1.0),
             **LIGHT,
         },
+        "scales": (1.0,),  # side of the slices in a step, drawn from these; each compiles a program of its own
+        "label_smoothing": 0.0,
+        "averaging": 0.0,  # decay of averaged weights, which are then the result; 0: none
+        "oversample": False,  # repeats slices of rarer classes
         "validate_every_epochs": 10,
+        "patience_epochs": None,  # stops when the validation has not become better for so long
+        "keep": "last",  # or "best" on the validation split
         "log_every": 20,
     }
     # Copies: a ConfigDict keeps a dict that stands in two places as one, and a change of one would be one of both.

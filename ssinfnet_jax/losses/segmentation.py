@@ -97,6 +97,29 @@ def dice(logits: jax.Array, target: jax.Array, *, smooth: float = 1.0) -> jax.Ar
     return (1 - overlap / (probs.sum(axis=(1, 2)) + target.sum(axis=(1, 2)) + smooth)).mean(axis=-1)
 
 
+def tversky(
+    logits: jax.Array, target: jax.Array, *, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0
+) -> jax.Array:
+    """1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth), mean over classes; alpha = beta = 1/2 is Dice.
+
+    Args:
+      logits: float[B, H, W, C], before any sigmoid.
+      target: float[B, H, W, C] in [0, 1].
+      alpha, beta: >= 0, weights of false positives and of false negatives: beta > alpha seeks small lesions.
+      smooth: > 0; makes an absent and unpredicted class cost nothing.
+    Returns: float[B] in [0, 1].
+    Raises: ValueError for unequal shapes or a negative weight.
+    Source: Salehi et al. 2017, arXiv:1706.05721, eq. 3.
+    """
+    _check_shapes(logits, target)
+    if alpha < 0 or beta < 0:
+        raise ValueError(f"tversky: alpha and beta must be >= 0, found {alpha} and {beta}.")
+    probs = jax.nn.sigmoid(logits)
+    hit = (probs * target).sum(axis=(1, 2)) + smooth
+    false_positive, false_negative = (probs * (1 - target)).sum(axis=(1, 2)), ((1 - probs) * target).sum(axis=(1, 2))
+    return (1 - hit / (hit + alpha * false_positive + beta * false_negative)).mean(axis=-1)
+
+
 def _check_shapes(logits: jax.Array, target: jax.Array) -> None:
     if logits.shape != target.shape:
         raise ValueError(f"Logits and target differ in shape: {logits.shape} and {target.shape}.")

@@ -1,44 +1,138 @@
 """Checkpoints by Orbax: of a training in progress, and of its result with all that is needed to apply it."""
 
 import json
+import math
 import pathlib
 import shutil
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from orbax.checkpoint import v1 as ocp
 
-from ssinfnet_jax import models
+from ssinfnet_jax import models, rundir
 
 KEEP = 2  # checkpoints of a running training
 
 
 class Checkpoints:
-    """The checkpoints of one training, newest last; each is complete or not there (Orbax renames when done)."""
+    """The checkpoints of one training, newest last; each is complete or not there (Orbax renames when done).
+
+    They are written while the training goes on; at most one write is under way.
+    """
 
     def __init__(self, directory: pathlib.Path):
         directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._writing: tuple[int, Any] | None = None
+        self._open()
+
+    def _open(self) -> None:
         policy = ocp.training.preservation_policies.LatestN(KEEP)
         self._checkpointer = ocp.training.Checkpointer(
-            directory.absolute(), preservation_policy=policy, cleanup_tmp_directories=True
+            self._directory.absolute(), preservation_policy=policy, cleanup_tmp_directories=True
         )
 
     def save(self, step: int, state: Any) -> None:
-        """Saves a tree of arrays under a step."""
-        self._checkpointer.save(step, jax.tree.map(np.asarray, state), force=True, overwrite=True)
+        """Begins to save a tree of host arrays under a step, once the write before it has ended.
+
+        Raises: OSError if that one failed; the checkpoints before it are kept.
+        """
+        self.wait()
+        arrays = jax.tree.map(np.asarray, state)
+        self._writing = (step, self._checkpointer.save_async(step, arrays, force=True, overwrite=True))
+
+    def wait(self) -> None:
+        """Waits for the write under way; raises OSError if it failed."""
+        if self._writing is None:
+            return
+        (step, response), self._writing = self._writing, None
+        try:
+            response.result()
+        except Exception as error:  # Orbax and its storage raise whatever the file system gave them
+            raise OSError(
+                f"The checkpoint of step {step} could not be written to {self._directory} (disk full?): {error}. "
+                "The one before is kept; make room, and run the same command again."
+            ) from error
 
     def restore(self, like: Any) -> tuple[int, Any] | None:
-        """The newest checkpoint as (step, tree), or None; anything missing or extra against `like` is an error."""
-        latest = self._checkpointer.latest
-        if latest is None:
-            return None
-        restored = self._checkpointer.load(latest.step, jax.tree.map(np.asarray, like))
-        return latest.step, _checked(restored, like, f"checkpoint of step {latest.step}")
+        """The newest readable checkpoint as (step, tree), or None if there is none.
+
+        One that cannot be read is reported, moved aside to `unreadable_<step>`, and the one before it is tried.
+
+        Raises: ValueError if it is of another network, or if none of several can be read.
+        """
+        like = jax.tree.map(np.asarray, like)
+        unreadable = []
+        while (latest := self._checkpointer.latest) is not None:
+            step = latest.step
+            try:
+                restored = self._checkpointer.load(step, like)
+            except Exception as error:  # as above
+                unreadable.append(f"step {step} ({type(error).__name__}: {str(error).splitlines()[0]})")
+                logging.error("Checkpoint of %s in %s cannot be read; the one before is taken.", unreadable[-1],
+                              self._directory)  # fmt: skip
+                self._move_aside(step)
+                continue
+            return step, _checked(restored, like, f"checkpoint of step {step}")
+        if unreadable:
+            raise ValueError(
+                f"No checkpoint in {self._directory} can be read: {'; '.join(unreadable)}. Was it made by another "
+                f"config or version? To begin this stage anew, delete {self._directory.parent}."
+            )
+        return None
+
+    def _move_aside(self, step: int) -> None:
+        self._checkpointer.close()
+        (self._directory / str(step)).rename(self._directory.parent / f"unreadable_{step}")
+        self._open()
 
     def close(self) -> None:
-        """Waits for writes under way."""
-        self._checkpointer.close()
+        """Waits for the write under way."""
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
+
+
+def latest_step(directory: pathlib.Path) -> int:
+    """The step of the newest checkpoint in a folder; 0 if there is none."""
+    return max((int(path.name) for path in directory.glob("*") if path.name.isdigit()), default=0)
+
+
+class Best:
+    """The best result of a training so far: variables, the value they were chosen by, and their step.
+
+    Args:
+      directory: where it is kept.
+      resumed_step: a result of a later step belongs to updates that are about to be repeated, and is forgotten.
+    """
+
+    def __init__(self, directory: pathlib.Path, resumed_step: int):
+        self._directory = directory
+        self.value, self.step = -math.inf, 0
+        path = directory / "best.json"
+        if path.is_file():
+            held = json.loads(path.read_text())
+            if held["step"] <= resumed_step:
+                self.value, self.step = held["value"], held["step"]
+
+    def offer(self, value: float, step: int, variables: Any) -> None:
+        """Keeps the variables if their value (higher is better) is above all before."""
+        if not value > self.value:
+            return
+        self.value, self.step = value, step
+        folder = self._directory / f"step_{step}"
+        ocp.save(folder.absolute(), jax.tree.map(np.asarray, variables), overwrite=True)
+        before = [path for path in self._directory.glob("step_*") if path != folder]
+        rundir.write_text(self._directory / "best.json", json.dumps({"value": value, "step": step}) + "\n")
+        for path in before:
+            shutil.rmtree(path)
+
+    def variables(self, like: Any) -> Any:
+        """The kept variables."""
+        return ocp.load((self._directory / f"step_{self.step}").absolute(), jax.tree.map(np.asarray, like))
 
 
 def save_model(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:
@@ -51,7 +145,7 @@ def save_model(directory: pathlib.Path, variables: Any, description: dict[str, A
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    ocp.save_pytree((directory / "variables").absolute(), jax.tree.map(np.asarray, variables))
+    ocp.save((directory / "variables").absolute(), jax.tree.map(np.asarray, variables))
     # Written last: a folder without it is not a model.
     (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
 
@@ -70,7 +164,7 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
         0,
         models.num_inputs(description["model"]),
     )
-    variables = ocp.load_pytree((directory / "variables").absolute(), like)
+    variables = ocp.load((directory / "variables").absolute(), like)
     return _checked(variables, like, str(directory)), description
 
 

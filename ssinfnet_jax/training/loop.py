@@ -6,13 +6,14 @@ import math
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import tensorboardX
 import tqdm
+from absl import logging
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.training import checkpoint
@@ -54,6 +55,8 @@ def fit(
     to_devices: Callable[[Any], Any],
     after: Callable[[Any, int], Mapping[str, float] | None] = lambda states, step: None,
     after_phase: str = "val",
+    is_enough: Callable[[int], bool] = lambda step: False,
+    slice_ids: Callable[[int], Sequence[str]] = lambda step: (),
     log_every: int,
     save_every_s: float,
     title: str,
@@ -69,6 +72,8 @@ def fit(
       to_host, to_devices: turn states into host arrays and back.
       after: function (states, number of steps done) -> validation metrics, or None where there are none at this step.
       after_phase: the phase under which these are logged.
+      is_enough: function (number of steps done) -> whether to stop early.
+      slice_ids: function (step) -> the slices of that step, for an error to name.
       log_every: steps between rows of metrics, each the mean since the last.
       save_every_s: seconds between checkpoints.
       title: of the progress bar.
@@ -86,34 +91,43 @@ def fit(
     writer = MetricsWriter(directory, start)
     pending: list[tuple[str, Mapping[str, jax.Array]]] = []
     saved_at = time.monotonic()
+
+    def flush(step):
+        return _flush(pending, writer, step, steps_per_epoch, slice_ids)
+
     with _Signals() as signals, contextlib.closing(checkpoints), contextlib.closing(writer):
         bar = tqdm.tqdm(total=num_steps, initial=start, desc=title, unit="step", mininterval=2)
         for step in range(start, num_steps):
             states, phase, metrics = advance(states, step)
             done = step + 1
             if pending and pending[-1][0] != phase:
-                _flush(pending, writer, step, steps_per_epoch)
+                flush(step)
             pending.append((phase, metrics))
             if done % log_every == 0 or done == num_steps:
-                bar.set_postfix(_flush(pending, writer, done, steps_per_epoch), refresh=False)
+                bar.set_postfix(flush(done), refresh=False)
             validation = after(states, done)
             if validation:
                 writer.write(done, after_phase, done / steps_per_epoch, validation)
             bar.update()
+            if is_enough(done):
+                flush(done)
+                logging.info("%s: stops early, at step %d of %d.", title, done, num_steps)
+                break
             if signals.received or (time.monotonic() - saved_at > save_every_s and done < num_steps):
                 # A state is saved only once its losses are known to be finite.
-                _flush(pending, writer, done, steps_per_epoch)
+                flush(done)
                 checkpoints.save(done, to_host(states))
                 saved_at = time.monotonic()
             if signals.received:
                 bar.close()
+                checkpoints.wait()
                 print(f"{title}: {signals.received} at step {done}; state saved, the same command goes on from here.")
                 raise SystemExit(INTERRUPTED)
         bar.close()
     return states
 
 
-def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int) -> dict[str, str]:
+def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int, slice_ids) -> dict[str, str]:
     """Writes the mean of the pending metrics; returns the loss for the progress bar."""
     if not pending:
         return {}
@@ -124,8 +138,9 @@ def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int
         if bad:
             at = step - len(rows) + offset + 1
             raise FloatingPointError(
-                f"Step {at} ({phase}): not finite: {bad}. The last checkpoint is kept; lower the learning rate or "
-                "clip the gradient (in a new --workdir), or look at the data of this step."
+                f"Step {at} ({phase}): not finite: {bad}. Its slices: {', '.join(slice_ids(at - 1))}. The last "
+                "checkpoint is kept; lower the learning rate or clip the gradient (in a new --workdir), or look at "
+                "these slices."
             )
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     writer.write(step, phase, step / steps_per_epoch, means)

@@ -68,7 +68,8 @@ def make_optimizer(
     Args:
       table: {"name": a key of `OPTIMIZERS`, "momentum" (sgd), "weight_decay", "clip_value": element-wise bound of the
         gradient, "clip_norm": bound of its global norm, "lookahead": {"k": 5, "alpha": 0.5} or None, "learning_rate",
-        "schedule", ...}.
+        "schedule", ...}. With lookahead's "sync_first" the slow weights move at updates 1, k + 1, 2k + 1, ... as in the
+        published code, in place of k, 2k, ...
       schedule: learning rate per update.
       decayed: tree of bool, which parameters the weight decay acts on; all if None.
     Raises: ValueError for an unknown optimizer or key.
@@ -96,12 +97,25 @@ def make_optimizer(
         # The wrapper hands the fast parameters' gradients to what it wraps, so clipping inside it is clipping first.
         lookahead = table["lookahead"]
         optimizer = optax.lookahead(optimizer, int(lookahead["k"]), float(lookahead["alpha"]))
+        if lookahead.get("sync_first"):
+            optimizer = _synchronised_first(optimizer, int(lookahead["k"]))
     return optimizer
+
+
+def _synchronised_first(optimizer: optax.GradientTransformation, k: int) -> optax.GradientTransformation:
+    """A lookahead that begins as if k - 1 updates were done."""
+
+    def init(params):
+        state = optimizer.init(params)
+        return state._replace(steps_since_sync=jnp.full_like(state.steps_since_sync, k - 1))
+
+    return optax.GradientTransformation(init, optimizer.update)
 
 
 def check_length(table: Mapping[str, Any], num_steps: int, name: str) -> None:
     """Raises ValueError for a training so short that lookahead's slow weights, its result, would never move."""
-    if uses_lookahead(table) and num_steps < int(table["lookahead"]["k"]):
+    lookahead = table.get("lookahead") or {}
+    if lookahead and not lookahead.get("sync_first") and num_steps < int(lookahead["k"]):
         raise ValueError(
             f"{name} has {num_steps} updates, and lookahead moves its slow weights at every "
             f"{table['lookahead']['k']}th; train longer or take a smaller lookahead.k."

@@ -1,7 +1,7 @@
 """Training steps of the two segmentation networks, and their predictions."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,6 +10,7 @@ import optax
 
 from ssinfnet_jax.data import augment
 from ssinfnet_jax.losses import compose, segmentation
+from ssinfnet_jax.models import ops
 from ssinfnet_jax.training import inputs, state, update
 from ssinfnet_jax.training.inputs import Batch, Normalisation
 from ssinfnet_jax.training.state import TrainState
@@ -17,13 +18,30 @@ from ssinfnet_jax.training.state import TrainState
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 
 
+class Options(NamedTuple):
+    """How a step sees its batch, and what it keeps.
+
+    Attributes:
+      augmentation: see `augment.Options`.
+      normalisation: of the input.
+      scale: side of the slices in this step, relative to the batch's and rounded to a multiple of 32 pixels.
+      label_smoothing: s in [0, 1); targets t become t (1 - s) + s / 2.
+      averaging: decay of the averaged weights, where the state has them.
+    """
+
+    augmentation: augment.Options
+    normalisation: Normalisation
+    scale: float = 1.0
+    label_smoothing: float = 0.0
+    averaging: float = 0.0
+
+
 def make_single_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     *,
     losses: Mapping[str, Mapping[str, Any]],
-    augmentation: augment.Options,
-    normalisation: Normalisation,
+    options: Options,
     axis_name: str | None = None,
 ) -> Step:
     """A step of InfNet: every loss term on the global map and maps 4, 3, 2; cross-entropy on the edge map.
@@ -33,12 +51,10 @@ def make_single_step(
     loss = compose.make_loss(losses)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
-        key = update.device_key(key, current.step, axis_name)
-        augment_key, key = jax.random.split(key)
-        batch = augment.augment(augment_key, inputs.to_unit(batch), augmentation)
+        batch, key = _prepare(batch, key, current.step, options, axis_name)
         lesion = batch["lesion"].astype(jnp.float32)[..., None]
         contour = augment.edge(batch["lesion"]).astype(jnp.float32)[..., None]
-        image = inputs.image_input(batch, normalisation)
+        image = inputs.image_input(batch, options.normalisation)
 
         def objective(params, key):
             maps, changed = model.apply(
@@ -46,11 +62,13 @@ def make_single_step(
             )
             terms = {"edge": segmentation.bce(maps["edge"], contour)}
             for name in ("global_map", "map_4", "map_3", "map_2"):
-                for term, value in loss(maps[name], lesion).items():
+                for term, value in loss(maps[name], _smooth(lesion, options)).items():
                     terms[f"{name}_{term}"] = value
             return terms, {"train_dice": _dice(maps["map_2"] > 0, lesion > 0)}, changed["batch_stats"]
 
-        return update.update(current, objective, optimizer, batch["valid"], key, axis_name=axis_name)
+        return update.update(
+            current, objective, optimizer, batch["valid"], key, axis_name=axis_name, averaging=options.averaging
+        )
 
     return step
 
@@ -60,28 +78,31 @@ def make_multi_step(
     optimizer: optax.GradientTransformation,
     *,
     losses: Mapping[str, Mapping[str, Any]],
-    augmentation: augment.Options,
-    normalisation: Normalisation,
+    options: Options,
     axis_name: str | None = None,
 ) -> Step:
     """A step of the multi network: every loss term on the logits against one-hot classes (the paper, eqs. 6-7)."""
     loss = compose.make_loss(losses)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
-        key = update.device_key(key, current.step, axis_name)
-        augment_key, key = jax.random.split(key)
-        batch = augment.augment(augment_key, inputs.to_unit(batch), augmentation)
+        batch, key = _prepare(batch, key, current.step, options, axis_name)
         target = inputs.one_hot(batch["classes"])
-        both = inputs.image_and_prior_input(batch, normalisation)
+        both = inputs.image_and_prior_input(batch, options.normalisation)
 
         def objective(params, key):
             logits, changed = model.apply(
                 state.train_variables(current, params), both, train=True, mutable=["batch_stats"]
             )
             pred = jax.nn.one_hot(logits.argmax(axis=-1), 3, dtype=bool)
-            return loss(logits, target), {"train_dice": _dice(pred, target > 0)}, changed["batch_stats"]
+            return (
+                loss(logits, _smooth(target, options)),
+                {"train_dice": _dice(pred, target > 0)},
+                changed["batch_stats"],
+            )
 
-        return update.update(current, objective, optimizer, batch["valid"], key, axis_name=axis_name)
+        return update.update(
+            current, objective, optimizer, batch["valid"], key, axis_name=axis_name, averaging=options.averaging
+        )
 
     return step
 
@@ -107,6 +128,26 @@ def make_predict(model: nn.Module, *, num_inputs: int, normalisation: Normalisat
         return probs / jnp.maximum(probs.sum(axis=-1, keepdims=True), 1e-12)
 
     return predict
+
+
+def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options, axis_name: str | None):
+    """The augmented batch at the step's scale, and the key that is left."""
+    augment_key, key = jax.random.split(update.device_key(key, step, axis_name))
+    batch = augment.augment(augment_key, inputs.to_unit(batch), options.augmentation)
+    size = max(round(batch["image"].shape[1] * options.scale / 32), 1) * 32
+    if options.scale != 1.0:
+        batch = {name: _resize(name, value, size) if value.ndim == 3 else value for name, value in batch.items()}
+    return batch, key
+
+
+def _resize(name: str, value: jax.Array, size: int) -> jax.Array:
+    """[B,H,W] -> [B,size,size]: slices and priors bilinear, labels nearest."""
+    resize = ops.resize_bilinear if name in augment.INTERPOLATED else ops.resize_nearest
+    return resize(value[..., None], (size, size))[..., 0]
+
+
+def _smooth(target: jax.Array, options: Options) -> jax.Array:
+    return target * (1 - options.label_smoothing) + options.label_smoothing / 2
 
 
 def _dice(pred: jax.Array, truth: jax.Array) -> jax.Array:

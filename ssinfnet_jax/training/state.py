@@ -23,12 +23,14 @@ class TrainState:
       params: parameters, or `optax.LookaheadParams` of fast and slow ones.
       batch_stats: running statistics of batch norm; they follow the fast parameters.
       opt_state: of the optimizer.
+      average: {"params", "batch_stats"} averaged over the updates so far, or None without averaging.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    average: Any = None
 
 
 def create(
@@ -38,6 +40,7 @@ def create(
     seed: int,
     num_channels: int,
     lookahead: bool = False,
+    averaging: bool = False,
     initial: dict[str, Any] | None = None,
 ) -> TrainState:
     """A state at step 0, on the host.
@@ -48,6 +51,7 @@ def create(
       seed: of the initialisation.
       num_channels: of the network's input.
       lookahead: whether the optimizer wants slow and fast parameters.
+      averaging: whether the weights are averaged over the updates.
       initial: variables {"params", "batch_stats"} to start from in place of fresh ones.
     """
     variables = initial or models.init(model, seed, num_channels)
@@ -59,11 +63,15 @@ def create(
         params=params,
         batch_stats=jax.tree.map(jnp.asarray, variables["batch_stats"]),
         opt_state=optimizer.init(params),
+        # Copies, because a donated buffer must not be shared.
+        average=jax.tree.map(lambda x: jnp.array(x, copy=True), dict(variables)) if averaging else None,
     )
 
 
 def variables(state: TrainState) -> dict[str, Any]:
-    """What is evaluated and saved as the result: slow parameters and batch statistics."""
+    """What is evaluated and saved as the result: averaged weights, or slow parameters and batch statistics."""
+    if state.average is not None:
+        return state.average
     return {"params": optim.slow(state.params), "batch_stats": state.batch_stats}
 
 

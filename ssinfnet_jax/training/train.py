@@ -1,6 +1,8 @@
 """Stages `train_single` and `train_multi`: supervised segmentation, from the pretrained weights if there are any."""
 
-from collections.abc import Mapping
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +31,8 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     directory = run_dir.stage(f"train_{which}")
     labeled = setup.table[f"has_{label}"].astype(bool)
     train = setup.positions(labeled & (setup.table["split"] == "train"))
+    if section["oversample"]:
+        train = _oversampled(setup, label, train)
     batches = setup.train_batches(train, "train", seed=setup.seed + 2)
     num_steps = max(1, round(section["epochs"] * batches.steps_per_epoch))
     table = section["optimizer"]
@@ -36,38 +40,50 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     optimizer = optim.make_optimizer(table, schedule)
     optim.check_length(table, num_steps, f"config.{which}.train")
     make = segment_step.make_single_step if which == "single" else segment_step.make_multi_step
-    step = parallel.map_step(
-        make(
-            setup.model,
-            optimizer,
-            losses=section["losses"],
-            augmentation=augment.make_options(section["augmentation"]),
-            normalisation=setup.normalisation,
-            axis_name=parallel.AXIS,
-        )
+    options = segment_step.Options(
+        augment.make_options(section["augmentation"]),
+        setup.normalisation,
+        label_smoothing=section["label_smoothing"],
+        averaging=section["averaging"],
     )
+    steps = [
+        parallel.map_step(
+            make(
+                setup.model,
+                optimizer,
+                losses=section["losses"],
+                options=options._replace(scale=scale),
+                axis_name=parallel.AXIS,
+            )
+        )
+        for scale in section["scales"]
+    ]
     initial = states.create(
         setup.model,
         optimizer,
         seed=setup.seed,
         num_channels=setup.num_inputs,
         lookahead=optim.uses_lookahead(table),
+        averaging=section["averaging"] > 0,
         initial=states.with_biases(_start(setup, run_dir), section["head_biases"]),
     )
     key = jax.random.key(setup.seed + 2)
     reader = pipeline.ReadAhead(batches)
 
     def advance(state, number):
-        state, metrics = step(state, parallel.shard(reader[number]), key)
+        # The scale of a step depends on its number alone, so that a resumed training goes on the same way.
+        scale = np.random.default_rng([setup.seed, number]).integers(len(steps))
+        state, metrics = steps[scale](state, parallel.shard(reader[number]), key)
         return state, "train", metrics
 
-    validate = _make_validate(setup, label, setup.positions(labeled & (setup.table["split"] == "val")))
+    validation = _Validation(setup, label, setup.positions(labeled & (setup.table["split"] == "val")), directory)
     every = max(1, round(section["validate_every_epochs"] * batches.steps_per_epoch))
+    patience = (section["patience_epochs"] or math.inf) * batches.steps_per_epoch
 
     def after(state, done):
-        return (
-            validate(states.variables(parallel.unreplicate(state))) if done % every == 0 or done == num_steps else None
-        )
+        if done % every and done != num_steps:
+            return None
+        return validation(states.variables(parallel.unreplicate(state)), done)
 
     state = loop.fit(
         parallel.replicate(initial),
@@ -77,13 +93,19 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         directory=directory,
         to_host=parallel.unreplicate,
         to_devices=parallel.replicate,
-        after=after if validate else lambda state, done: None,
+        after=after,
+        is_enough=lambda done: validation.best.step > 0 and done - validation.best.step >= patience,
+        slice_ids=lambda step: batches[step]["slice_id"].tolist(),
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
         title=f"train {which}",
     )
     result = states.variables(parallel.unreplicate(state))
-    checkpoint.save_model(directory / "model", result, setup.description(config))
+    if section["keep"] == "best" and validation.best.step > 0:
+        result = validation.best.variables(result)
+        logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
+                     validation.best.step)  # fmt: skip
+    checkpoint.save_model(directory / "model", result, {**setup.description(config), "weights": section["keep"]})
     return None
 
 
@@ -100,25 +122,50 @@ def _start(setup: networks.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
     return merged
 
 
-def _make_validate(setup: networks.Setup, label: str, positions: np.ndarray):
-    """A function (variables) -> {"dice_...": mean over slices} on the validation split, or None if that is empty."""
-    if not len(positions):
-        return None
-    size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
-    predict = segment_step.make_predict(setup.model, num_inputs=setup.num_inputs, normalisation=setup.normalisation)
-    batches = list(pipeline.eval_batches(setup.records, positions, setup.transform, batch_size=size))
-    mapped = parallel.map_predict(predict)
-    names = {1: "lesion"} if label == "lesion" else {1: "ggo", 2: "consolidation"}
+def _oversampled(setup: networks.Setup, label: str, positions: np.ndarray) -> np.ndarray:
+    """Positions with the slices of rarer kinds repeated; a slice's kind is the highest class it holds."""
+    kinds = np.array([setup.records[int(position)][label].max() for position in positions])
+    names, counts = np.unique(kinds, return_counts=True)
+    logging.info(
+        "Slices by highest class before oversampling: %s.", dict(zip(names.tolist(), counts.tolist(), strict=True))
+    )
+    repeats = {kind: round(counts.max() / count) for kind, count in zip(names, counts, strict=True)}
+    return np.repeat(positions, [repeats[kind] for kind in kinds])
 
-    def validate(variables):
+
+class _Validation:
+    """Measures variables on the validation split, and keeps the best of them.
+
+    Attributes: best: by the mean over the classes of Dice; nothing without a validation split.
+    """
+
+    def __init__(self, setup: networks.Setup, label: str, positions: np.ndarray, directory: pathlib.Path):
+        self.best = checkpoint.Best(directory / "best", checkpoint.latest_step(directory / "checkpoints"))
+        self._label, self._batches = label, []
+        if not len(positions):
+            return
+        size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
+        predict = segment_step.make_predict(setup.model, num_inputs=setup.num_inputs, normalisation=setup.normalisation)
+        self._batches = list(pipeline.eval_batches(setup.records, positions, setup.transform, batch_size=size))
+        self._predict = parallel.map_predict(predict)
+
+    def __call__(self, variables: Any, step: int) -> dict[str, float] | None:
+        """{"dice_...": mean over slices}, or None without a validation split."""
+        if not self._batches:
+            return None
+        names = {1: "lesion"} if self._label == "lesion" else {1: "ggo", 2: "consolidation"}
         scores = {name: [] for name in names.values()}
-        for batch, probs in parallel.predict_all(mapped(variables), batches):
-            pred = (probs > 0.5).astype(int) if label == "lesion" else probs.argmax(axis=-1)
-            for one, truth in zip(pred, batch[label], strict=True):
+        for batch, probs in parallel.predict_all(self._predict(variables), self._batches):
+            pred = (probs > 0.5).astype(int) if self._label == "lesion" else probs.argmax(axis=-1)
+            for one, truth in zip(pred, batch[self._label], strict=True):
                 for value, name in names.items():
                     scores[name].append(overlap.overlap(one == value, truth == value)["dice"])
-        return {
-            f"dice_{name}": float(np.nanmean(values)) if values else float("nan") for name, values in scores.items()
-        }
+        means = {f"dice_{name}": _mean(values) for name, values in scores.items()}
+        self.best.offer(_mean(list(means.values())), step, variables)
+        return means
 
-    return validate
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of what is not NaN; NaN if all are."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

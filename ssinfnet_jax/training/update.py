@@ -28,6 +28,7 @@ def update(
     key: jax.Array,
     *,
     axis_name: str | None,
+    averaging: float = 0.0,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Minimises the sum of an objective's terms, averaged over the valid slices of all devices.
 
@@ -41,6 +42,8 @@ def update(
       valid: float[B], 1 for a slice, 0 for padding.
       key: PRNG key, already folded with step and device.
       axis_name: of the mapped axis, or None on one device.
+      averaging: decay of the state's averaged weights, in [0, 1); after n updates at most (1 + n) / (10 + n), so that
+        the fresh weights are soon forgotten.
     Returns: the new state and scalar metrics: every term, their sum `loss`, the further metrics, `grad_norm`.
     """
 
@@ -59,10 +62,11 @@ def update(
     gradient, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(optim.fast(state.params))
     gradient, metrics = total(gradient), total(metrics)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    new_state = TrainState(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-    )
+    params = optax.apply_updates(state.params, updates)
+    average = state.average
+    if average is not None:
+        decay = jnp.minimum(averaging, (1 + state.step) / (10 + state.step))
+        current = {"params": optim.slow(params), "batch_stats": batch_stats}
+        average = optax.incremental_update(current, average, 1 - decay)
+    new_state = TrainState(state.step + 1, params, batch_stats, opt_state, average)
     return new_state, {**metrics, "grad_norm": optax.tree.norm(gradient)}

@@ -58,6 +58,19 @@ def test_weighted_iou_bce_by_hand(unweighted_bce):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_tversky_by_hand():
+    logits, target = _random((2, 8, 8, 3))
+    probs = scipy.special.expit(logits.astype(np.float64))
+    hit = (probs * target).sum(axis=(1, 2))
+    missed, extra = ((1 - probs) * target).sum(axis=(1, 2)), (probs * (1 - target)).sum(axis=(1, 2))
+    expected = (1 - (hit + 1) / (hit + 0.3 * extra + 0.7 * missed + 1)).mean(axis=-1)
+    np.testing.assert_allclose(segmentation.tversky(logits, target), expected, rtol=1e-5)
+    half = segmentation.tversky(logits, target, alpha=0.5, beta=0.5, smooth=0.5)
+    np.testing.assert_allclose(half, segmentation.dice(logits, target, smooth=1.0), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"tversky: alpha and beta must be >= 0, found -1 and 0\.7"):
+        segmentation.tversky(logits, target, alpha=-1)
+
+
 def test_dice_of_an_absent_class_costs_nothing():
     nothing = np.full((1, 4, 4, 1), -30.0, np.float32)
     assert segmentation.dice(nothing, np.zeros_like(nothing)) == pytest.approx(0.0, abs=1e-6)

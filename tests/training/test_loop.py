@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -81,8 +83,84 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_terms(tmp_path):
         state, phase, metrics = _advance(state, step)
         return state, phase, {**metrics, "edge": jnp.asarray(np.nan if step == 5 else 1.0)}
 
-    with pytest.raises(FloatingPointError, match=r"Step 6 \(train\): not finite: {'edge': nan}"):
-        _fit(tmp_path, advance=breaks_at_6)
+    with pytest.raises(FloatingPointError, match=r"Step 6 \(train\): not finite: {'edge': nan}. Its slices: slice_5"):
+        _fit(tmp_path, advance=breaks_at_6, slice_ids=lambda step: [f"slice_{step}"])
+
+
+def test_stops_when_it_is_enough(tmp_path):
+    assert float(_fit(tmp_path, is_enough=lambda done: done == 5)["total"]) == sum(range(5))
+    assert _rows(tmp_path)[-1]["step"] == 5
+
+
+def _with_checkpoints(directory, *steps):
+    saved = checkpoint.Checkpoints(directory / "checkpoints")
+    for step in steps:
+        saved.save(step, {"total": np.float32(sum(range(step))), "step": np.int32(step)})
+    saved.close()
+
+
+def test_a_corrupt_newest_checkpoint_is_reported_and_the_one_before_is_used(tmp_path, caplog):
+    _with_checkpoints(tmp_path, 3, 6)
+    for path in (tmp_path / "checkpoints" / "6").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    seen = []
+
+    def watched(state, step):
+        seen.append(step)
+        return _advance(state, step)
+
+    assert float(_fit(tmp_path, advance=watched)["total"]) == sum(range(10))
+    assert seen[0] == 3
+    assert "cannot be read; the one before is taken" in caplog.text
+    assert (tmp_path / "unreadable_6").is_dir()
+
+
+def test_no_readable_checkpoint_is_an_error(tmp_path):
+    _with_checkpoints(tmp_path, 3)
+    for path in (tmp_path / "checkpoints" / "3").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"No checkpoint in \S+ can be read: step 3 .* To begin this stage anew, delete"
+    ):
+        _fit(tmp_path)
+
+
+FULL_DISK = """
+import pathlib, resource, signal, sys
+import numpy as np
+from ssinfnet_jax.training import checkpoint
+saved = checkpoint.Checkpoints(pathlib.Path(sys.argv[1]))
+saved.save(1, {"x": np.zeros(10, np.float32)})
+saved.wait()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file can grow further, as on a full disk
+try:
+    saved.save(2, {"x": np.random.default_rng(0).normal(size=1_000_000).astype(np.float32)})
+    saved.wait()
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
+    result = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=False)
+    assert "The checkpoint of step 2 could not be written" in result.stdout, result.stderr[-2000:]
+    step, state = checkpoint.Checkpoints(tmp_path).restore({"x": np.ones(10, np.float32)})
+    assert step == 1
+    np.testing.assert_array_equal(state["x"], 0)
+
+
+def test_the_best_is_kept_and_forgotten_with_the_steps_that_led_to_it(tmp_path):
+    best = checkpoint.Best(tmp_path, 0)
+    for step, value in ((10, 0.5), (20, 0.7), (30, float("nan")), (40, 0.6)):
+        best.offer(value, step, {"x": np.float32(step)})
+    assert (best.step, best.value) == (20, 0.7)
+    assert best.variables({"x": np.float32(0)})["x"] == 20
+    again = checkpoint.Best(tmp_path, 25)
+    assert (again.step, again.value) == (20, 0.7)
+    assert checkpoint.Best(tmp_path, 15).step == 0
 
 
 def test_validation_rows(tmp_path):

@@ -12,7 +12,7 @@ SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.7}
 LOOKAHEAD = {**SGD, "lookahead": {"k": 5, "alpha": 0.5}}
 
 
-def _make(which, table, axis_name=None, augmentation=None):
+def _make(which, table, axis_name=None, augmentation=None, **options):
     single = which == "single"
     model = toy.Toy(1 if single else 3, 3 if single else 6, as_maps=single, axis_name=axis_name)
     optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
@@ -21,12 +21,13 @@ def _make(which, table, axis_name=None, augmentation=None):
         model,
         optimizer,
         losses=losses.losses("weighted_iou_bce" if single else "focal"),
-        augmentation=augment.make_options(augmentation or {}),
-        normalisation=Normalisation(),
+        options=segment_step.Options(augment.make_options(augmentation or {}), Normalisation(), **options),
         axis_name=axis_name,
     )
     lookahead = optim.uses_lookahead(table)
-    return step, state.create(model, optimizer, seed=0, num_channels=3 if single else 6, lookahead=lookahead)
+    averaging = "averaging" in options
+    channels = 3 if single else 6
+    return step, state.create(model, optimizer, seed=0, num_channels=channels, lookahead=lookahead, averaging=averaging)
 
 
 @pytest.mark.parametrize("which", ["single", "multi"])
@@ -114,3 +115,45 @@ def test_predictions_are_probabilities():
         assert probs.shape == ((4, 32, 32) if single else (4, 32, 32, 3))
         if not single:
             np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_published_lookahead_moves_at_updates_1_6_11():
+    step, current = _make("multi", {**SGD, "lookahead": {"k": 5, "alpha": 0.5, "sync_first": True}})
+    step, data, moved = jax.jit(step), toy.batch(), []
+    for done in range(1, 12):
+        before = jax.tree.leaves(current.params.slow)
+        current, _ = step(current, data, jax.random.key(0))
+        if any((a != b).any() for a, b in zip(before, jax.tree.leaves(current.params.slow), strict=True)):
+            moved.append(done)
+    assert moved == [1, 6, 11]
+
+
+def test_averaged_weights_are_the_result():
+    step, current = _make("single", SGD, averaging=0.9)
+    step, data = jax.jit(step), toy.batch()
+    expected = np.asarray(current.params["head"]["conv"]["bias"])
+    for done in range(3):
+        current, _ = step(current, data, jax.random.key(0))
+        decay = min(0.9, (1 + done) / (10 + done))
+        expected = decay * expected + (1 - decay) * np.asarray(current.params["head"]["conv"]["bias"])
+    result = state.variables(current)
+    np.testing.assert_allclose(result["params"]["head"]["conv"]["bias"], expected, rtol=1e-5)
+    assert jax.tree.structure(result["batch_stats"]) == jax.tree.structure(current.batch_stats)
+
+
+def test_another_scale_sees_the_same_slices_in_another_size():
+    data = toy.batch(size=64)
+    for scale, size in ((0.5, 32), (1.5, 96), (0.1, 32)):
+        options = segment_step.Options(augment.make_options({}), Normalisation(), scale=scale)
+        resized, _ = segment_step._prepare(data, jax.random.key(0), 0, options, None)
+        assert resized["image"].shape == resized["lesion"].shape == resized["prior"].shape == (4, size, size)
+        assert set(np.unique(resized["classes"])) <= {0, 2}
+        assert abs(float(resized["image"].mean() - data["image"].mean() / 255)) < 0.02
+    step, start = _make("single", SGD, scale=0.5)
+    _, metrics = jax.jit(step)(start, data, jax.random.key(0))
+    assert np.isfinite(metrics["loss"])
+
+
+def test_label_smoothing_is_in_the_target():
+    smooth = segment_step._smooth(np.array([0.0, 1.0]), segment_step.Options(None, None, label_smoothing=0.2))
+    np.testing.assert_allclose(smooth, [0.1, 0.9])
