@@ -1,19 +1,25 @@
 """Public COVID-SemiSeg slices: `--config=configs/covid_semiseg.py:cpu --data_dir=FOLDER`.
 
 The folder's layout is in the dataset's README. `cpu`: half (single) and a quarter (multi) of the width at 192x192, for
-two cores; `cpu_scratch`: the same without pretraining; `full`: the networks of the paper at 352x352, for a GPU or TPU.
-A fifth of the labeled slices is held out, unless the public test folder is there. Results: docs/results.md.
+two cores; `cpu_scratch`: the same without pretraining; `full`: the networks of the paper at 352x352, for a GPU or TPU;
+`full_paper`, `full_published_code`: the same in the other presets (configs/presets.py).
+
+A fifth of the labeled slices is held out (`--config.data.splits.test_fold='(0,)'`), unless the public test folder is
+there. Options are to be chosen with another fold as validation (`--config.data.splits.val_fold='(1,)'`), not on the one
+held out. Results: docs/results.md.
 """
 
 import ml_collections
 
-from configs import recommended
+from configs import presets, recommended
 
 VARIANTS = {
     "cpu": {"small": True, "pretrained": True},
     "cpu_scratch": {"small": True, "pretrained": False},
     "full": {"small": False, "pretrained": True},
     "full_scratch": {"small": False, "pretrained": False},
+    "full_paper": {"small": False, "pretrained": True, "preset": "paper"},
+    "full_published_code": {"small": False, "pretrained": True, "preset": "published_code"},
 }
 
 LIGHT = {"brightness": 0.1, "contrast": 0.3, "gamma": 0.4}  # the slices come from many windows
@@ -26,9 +32,10 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     config.name = f"covid_semiseg:{name}"
     config.data.datasets = (("covid_semiseg", "default"),)
     config.data.normalisation = {"mean": 0.5, "std": 0.28}
-    config.data.splits = {"seed": 0, "num_folds": 5, "test_fold": 0}
+    config.data.splits = {"seed": 0, "num_folds": 5, "test_fold": (0,), "val_fold": ()}
     for which in ("single", "multi"):
         config[which].train.augmentation.update(LIGHT)
+    presets.PRESETS[options.get("preset", "recommended")](config)
     if options["small"]:
         _shrink(config)
     if not options["pretrained"]:

@@ -66,6 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "normalisation": {"mean": 0.45, "std": 0.27},
                 "splits": {"seed": 0, "fractions": {"train": 0.7, "val": 0.1, "test": 0.2}},
                 "pretrain_holdout": 0.1,
+                "interpolate_labels": False,
             },
             "single": {
                 "model": {"name": "infnet", "options": {"backbone": "resnet50", "width": 1.0}},

@@ -20,18 +20,21 @@ class Resize:
       image_size: side of the square result in pixels.
       label: "lesion", "classes", or None for what needs no label.
       priors: lesion probability uint8[S,S] by slice_id (255 = 1), or None.
+      interpolate_labels: labels as the published code resizes them, see `labels.interpolate_label`.
     """
 
     image_size: int
     label: str | None = None
     priors: Mapping[str, np.ndarray] | None = None
+    interpolate_labels: bool = False
 
     def __call__(self, record: Mapping[str, Any]) -> Batch:
         """Record -> {"image", the label, "prior": uint8[S,S], "slice_id": str, "valid": 1}."""
         size = (self.image_size, self.image_size)
         out = {"image": labels.resize_image(record["image"], size)}
         if self.label is not None:
-            out[self.label] = labels.resize_label(record[self.label], size)
+            resize_label = labels.interpolate_label if self.interpolate_labels else labels.resize_label
+            out[self.label] = resize_label(record[self.label], size)
         if self.priors is not None:
             out["prior"] = labels.resize_image(self.priors[record["slice_id"]], size)
         return {**out, "slice_id": np.asarray(record["slice_id"]), "valid": np.float32(1)}

@@ -28,6 +28,8 @@ class Options(NamedTuple):
       reconstruction_weight, context_weight: of the errors on erased and on kept pixels.
       kl_weight: of the coach's divergence.
       soft_alpha: steepness of the coach's mask while it learns.
+      cut_input_gradient: the coach learns from where the error is counted alone, and not through what the inpainter
+        sees, as in the published code of the multi network.
     """
 
     keep_ratio: float = 0.75
@@ -35,6 +37,7 @@ class Options(NamedTuple):
     context_weight: float = 0.01
     kl_weight: float = 1e-6
     soft_alpha: float = 1.0
+    cut_input_gradient: bool = False
 
 
 class Game(NamedTuple):
@@ -126,8 +129,9 @@ def make_coach_step(
             )
             keep = coaching.keep_mask(scores.score, alpha=game.options.soft_alpha, keep_ratio=game.options.keep_ratio)
             # The gradient reaches the coach through the inpainter's input, too.
+            seen = jax.lax.stop_gradient(keep) if game.options.cut_input_gradient else keep
             restored = game.inpainter.apply(
-                state.variables(inpainter_state), data * keep, train=False, method="inpaint"
+                state.variables(inpainter_state), data * seen, train=False, method="inpaint"
             )
             reconstruction, _ = _errors(restored, data, keep)
             loss, kl = inpainting.coach(reconstruction, scores.mu, scores.logvar, kl_weight=game.options.kl_weight)

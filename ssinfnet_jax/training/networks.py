@@ -92,7 +92,12 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
         num_inputs=models.num_inputs(name),
         records=records,
         table=table,
-        transform=pipeline.Resize(data["image_size"], label, load_priors(run_dir) if which == "multi" else None),
+        transform=pipeline.Resize(
+            data["image_size"],
+            label,
+            load_priors(run_dir) if which == "multi" else None,
+            interpolate_labels=data["interpolate_labels"],
+        ),
         normalisation=Normalisation(**data["normalisation"]),
         seed=int(config["seed"]),
     )
@@ -127,8 +132,10 @@ def check(config: Mapping[str, Any]) -> None:
         if pretrain:
             models.create("coach", **pretrain["coach"])
             _known_fields(f"config.{which}.pretrain.options", pretrain["options"], adversarial_step.Options)
-            phases.steps(pretrain["phases"], 1)
-            optimizers += [pretrain["inpainter_optimizer"], pretrain["coach_optimizer"]]
+            planned = phases.schedule(pretrain["phases"], 1)
+            for who in ("inpainter", "coach"):
+                table = pretrain[f"{who}_optimizer"]
+                optimizers += [table, *(changed for changed, _ in phases.of(planned, who, table))]
         for table in optimizers:
             optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=1))
         for stage in ("train", "pretrain") if pretrain else ("train",):

@@ -50,12 +50,10 @@ def make_schedule(table: Mapping[str, Any], *, steps_per_epoch: float, num_steps
     return schedule
 
 
-def restarting(table: Mapping[str, Any], *, steps_per_epoch: float, phase_steps: Sequence[int]) -> Schedule:
-    """`make_schedule` begun anew in every phase of `phase_steps` updates."""
-    schedules = [make_schedule(table, steps_per_epoch=steps_per_epoch, num_steps=steps) for steps in phase_steps]
-    if not schedules:
-        return optax.constant_schedule(float(table["learning_rate"]))
-    return optax.join_schedules(schedules, list(itertools.accumulate(phase_steps))[:-1])
+def restarting(phases: Sequence[tuple[Mapping[str, Any], int]], *, steps_per_epoch: float) -> Schedule:
+    """Schedules one after the other, each begun anew: (table as for `make_schedule`, number of updates) per phase."""
+    schedules = [make_schedule(table, steps_per_epoch=steps_per_epoch, num_steps=steps) for table, steps in phases]
+    return optax.join_schedules(schedules, list(itertools.accumulate(steps for _, steps in phases))[:-1])
 
 
 def make_optimizer(

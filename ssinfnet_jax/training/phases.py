@@ -1,22 +1,40 @@
 """The schedule of adversarial pretraining: which of the two networks learns, for how long, on whose masks."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 # kind of phase: who learns. The inpainter's masks are by chance or by the coach.
 LEARNER = {"inpaint_random": "inpainter", "inpaint_coach": "inpainter", "coach": "coach"}
 
 
-def steps(phases: Sequence[Sequence[Any]], steps_per_epoch: int) -> list[tuple[str, int]]:
-    """The schedule in updates.
+class Phase(NamedTuple):
+    """One phase.
+
+    Attributes:
+      kind: a key of `LEARNER`.
+      steps: number of updates, at least 1.
+      optimizer: what differs in it from the learner's optimizer table ("learning_rate", "schedule", ...).
+    """
+
+    kind: str
+    steps: int
+    optimizer: Mapping[str, Any]
+
+
+def schedule(table: Sequence[Sequence[Any]], steps_per_epoch: int) -> list[Phase]:
+    """The phases of a config.
 
     Args:
-      phases: [kind, epochs] each, kind a key of `LEARNER`.
+      table: [kind, epochs] or [kind, epochs, {changes of the optimizer}] each.
       steps_per_epoch: updates per epoch.
-    Returns: (kind, number of updates, at least 1) per phase.
     Raises: ValueError for an unknown kind or no phases.
     """
-    unknown = sorted({kind for kind, _ in phases} - set(LEARNER))
-    if unknown or not phases:
+    unknown = sorted({row[0] for row in table} - set(LEARNER))
+    if unknown or not table:
         raise ValueError(f"Unknown pretraining phases {unknown}; a schedule has at least one of {', '.join(LEARNER)}.")
-    return [(kind, max(1, round(epochs * steps_per_epoch))) for kind, epochs in phases]
+    return [Phase(kind, max(1, round(epochs * steps_per_epoch)), dict(*changes)) for kind, epochs, *changes in table]
+
+
+def of(phases: Sequence[Phase], who: str, optimizer: Mapping[str, Any]) -> list[tuple[dict[str, Any], int]]:
+    """(optimizer table, number of updates) of each phase in which `who` ("inpainter" | "coach") learns."""
+    return [({**optimizer, **phase.optimizer}, phase.steps) for phase in phases if LEARNER[phase.kind] == who]

@@ -51,17 +51,16 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         logging.warning("pretrain_%s: no slices are held out; the inpainting is watched on training slices.", which)
         watched = train
     batches = setup.train_batches(train, "pretrain", seed=setup.seed + 1)
-    schedule = phases.steps(section["phases"], batches.steps_per_epoch)
-    ends = list(itertools.accumulate(steps for _, steps in schedule))
+    schedule = phases.schedule(section["phases"], batches.steps_per_epoch)
+    ends = list(itertools.accumulate(phase.steps for phase in schedule))
 
     optimizers, tables = {}, {"inpainter": section["inpainter_optimizer"], "coach": section["coach_optimizer"]}
     # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.
     decayed = {"inpainter": states.touched(setup.model, setup.num_inputs, "inpaint"), "coach": None}
     for who, table in tables.items():
-        own = [steps for kind, steps in schedule if phases.LEARNER[kind] == who]
-        if own:
-            optim.check_length(table, sum(own), f"config.{which}.pretrain, {who}")
-        rate = optim.restarting(table, steps_per_epoch=batches.steps_per_epoch, phase_steps=own)
+        own = phases.of(schedule, who, table) or [(table, 1)]
+        optim.check_length(table, sum(steps for _, steps in own), f"config.{which}.pretrain, {who},")
+        rate = optim.restarting(own, steps_per_epoch=batches.steps_per_epoch)
         optimizers[who] = optim.make_optimizer(table, rate, decayed=decayed[who])
     augmentation = augment.make_options(section["augmentation"])
     make = {"augmentation": augmentation, "axis_name": parallel.AXIS}
@@ -81,7 +80,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     reader = pipeline.ReadAhead(batches)
 
     def advance(players, step):
-        kind = schedule[bisect.bisect_right(ends, step)][0]
+        kind = schedule[bisect.bisect_right(ends, step)].kind
         batch = parallel.shard(reader[step])
         if kind == "coach":
             player, metrics = coach_step(players["coach"], players["inpainter"], batch, key)
@@ -105,6 +104,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         to_devices=parallel.replicate,
         after=after,
         after_phase="val" if held_out else "watch",
+        slice_ids=lambda step: batches[step]["slice_id"].tolist(),
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
         title=f"pretrain {which}",
@@ -130,7 +130,7 @@ class _Watch:
 
     def __call__(self, players: Mapping[str, Any], schedule, index: int, key: jax.Array) -> dict[str, float]:
         """Metrics of phase number `index`; writes its pictures."""
-        kind = schedule[index][0]
+        kind = schedule[index].kind
         inpainter, coach = (states.variables(parallel.unreplicate(players[who])) for who in ("inpainter", "coach"))
         numeric = {name: value for name, value in self._batch.items() if value.dtype.kind in "biuf"}
         out = jax.device_get(self._evaluate(inpainter, coach, numeric, jax.random.fold_in(key, index)))

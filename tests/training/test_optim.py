@@ -13,9 +13,10 @@ def test_published_steps():
 
 
 def test_rate_restarts_in_every_phase():
-    schedule = optim.restarting(STEPS, steps_per_epoch=1, phase_steps=[200, 100])
-    found = [float(schedule(step)) for step in (0, 50, 199, 200, 250, 299)]
-    assert found == pytest.approx([0.1, 0.01, 0.0001, 0.1, 0.01, 0.0001])
+    low = {"learning_rate": 1e-5}
+    schedule = optim.restarting([(STEPS, 200), (STEPS, 100), (low, 10)], steps_per_epoch=1)
+    found = [float(schedule(step)) for step in (0, 50, 199, 200, 250, 299, 300, 309)]
+    assert found == pytest.approx([0.1, 0.01, 0.0001, 0.1, 0.01, 0.0001, 1e-5, 1e-5])
 
 
 def test_cosine_with_warmup():

@@ -1,0 +1,51 @@
+"""The presets: what the paper says, what its published code does, and what we recommend (configs/recommended.py).
+
+Each changes a config in place. REFERENCE figures and where text and code disagree are in the comments.
+"""
+
+import ml_collections
+
+from configs.losses import losses
+
+
+def recommended(config: ml_collections.ConfigDict) -> None:
+    """Nothing: the configs start from the recommended tree."""
+
+
+def paper(config: ml_collections.ConfigDict) -> None:
+    """What the text says, where it says it."""
+    for which in ("single", "multi"):
+        section = config[which]
+        # Rate 0.1, 0.01 from epoch 40, 0.001 from 80, 0.0001 from 90, in every phase; no clipping.
+        del section.pretrain.inpainter_optimizer.clip_value
+        # Crops of 128 of 352 pixels.
+        section.pretrain.augmentation.scale = (0.364, 0.364)
+        section.train.augmentation = {
+            "flip_left_right": True, "flip_up_down": True, "scale": (0.8, 0.8), "cutout_probability": 0.5,
+            "cutout_size": 0.5,
+        }  # fmt: skip
+        section.train.optimizer.schedule = "constant"
+    config.single.train.scales = (0.75, 1.0, 1.25)
+    config.multi.train.losses = losses("focal")
+    config.multi.prior_source = "predicted"
+
+
+def published_code(config: ml_collections.ConfigDict) -> None:
+    """What the authors' code does, quirks included, for comparing with their checkpoints."""
+    paper(config)
+    # The cross-entropy is averaged before it is weighted, so that the weight cancels.
+    config.single.train.losses = losses("weighted_iou_bce_published")
+    config.multi.train.optimizer.lookahead.sync_first = True
+    config.multi.prior_source = "ground_truth"
+    config.multi.pretrain.options.cut_input_gradient = True
+    config.data.interpolate_labels = True
+    for which in ("single", "multi"):
+        # The table of rates has rows for 11 of the 19 phases, all but the first of 1e-5; then the code stops.
+        low = {"learning_rate": 1e-5, "schedule": "constant"}
+        phases = [tuple(phase) for phase in config[which].pretrain.phases]
+        config[which].pretrain.phases = [
+            phases[0], *[(kind, epochs, low) if kind != "coach" else (kind, epochs) for kind, epochs in phases[1:11]]
+        ]  # fmt: skip
+
+
+PRESETS = {"paper": paper, "published_code": published_code, "recommended": recommended}
