@@ -24,6 +24,7 @@ class Setup:
       section: config[which].
       model: the module, batch norm synchronised over devices.
       num_inputs: channels of its input.
+      output: what it gives, as `models.output` says.
       records, table: the dataset's records and its slice table.
       transform: record -> arrays.
       normalisation: of the input.
@@ -34,6 +35,7 @@ class Setup:
     section: Mapping[str, Any]
     model: nn.Module
     num_inputs: int
+    output: str
     records: Any
     table: pd.DataFrame
     transform: pipeline.Resize
@@ -75,8 +77,10 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
       run_dir: the run folder.
       which: the network.
       label: what the batches hold beside the slices: "lesion", "classes" or None.
-    Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option.
+    Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option, or one
+      that cannot do what the config wants of either network.
     """
+    check(config)
     section, data = config[which], config["data"]
     records, table = prepare.load(config, run_dir)
     name, options = section["model"]["name"], dict(section["model"]["options"])
@@ -85,12 +89,43 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
         section=section,
         model=models.create(name, **options, axis_name=parallel.AXIS),
         num_inputs=models.num_inputs(name),
+        output=models.output(name, **options),
         records=records,
         table=table,
         transform=pipeline.Resize(data["image_size"], label, load_priors(run_dir) if which == "multi" else None),
         normalisation=Normalisation(**data["normalisation"]),
         seed=int(config["seed"]),
     )
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Whether both networks of a run can do what is wanted of them; the second one's turn may be hours away.
+
+    Raises: ValueError for a model that does not give what its stage needs, or that cannot be pretrained but should be.
+    """
+    for which in ("single", "multi"):
+        name, options = config[which]["model"]["name"], config[which]["model"]["options"]
+        check_output(which, name, options)
+        if config[which]["pretrain"] and not models.inpaints(name):
+            able = ", ".join(name for name in models.MODELS if models.inpaints(name))
+            raise ValueError(
+                f"Model {name!r} has no inpainting form to pretrain; set config.{which}.pretrain to None, or choose "
+                f"one of {able}."
+            )
+
+
+def check_output(which: str, name: str, options: Mapping[str, Any]) -> None:
+    """Whether model `name` can be the network `which` ("single" | "multi").
+
+    Raises: ValueError if it does not give a lesion, or classes.
+    """
+    needed = {"single": ("maps", "lesion"), "multi": ("classes",)}[which]
+    found = models.output(name, **options)
+    if found not in needed:
+        raise ValueError(
+            f"The {which} network must give {' or '.join(needed)}, but model {name!r} with {dict(options)} gives "
+            f"{found}; choose another model, or num_classes of 'unet'."
+        )
 
 
 def load_priors(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:

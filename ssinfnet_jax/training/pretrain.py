@@ -24,7 +24,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     metrics into the stage's folder.
 
     Returns: None, or the reason why the config leaves this stage out.
-    Raises: ValueError for an unknown phase.
+    Raises: ValueError for an unknown phase, or a network without inpainting form.
     """
     setup = networks.setup(config, run_dir, which)
     section = setup.section["pretrain"]

@@ -1,5 +1,6 @@
 """Stages `train_single` and `train_multi`: supervised segmentation, from the pretrained weights if there are any."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,9 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> None:
     table = section["optimizer"]
     schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
     optimizer = optim.make_optimizer(table, schedule)
-    make = segment_step.make_single_step if which == "single" else segment_step.make_multi_step
+    make = segment_step.make_multi_step
+    if which == "single":
+        make = functools.partial(segment_step.make_single_step, output=setup.output)
     step = parallel.map_step(
         make(
             setup.model,
@@ -99,7 +102,9 @@ def _make_validate(setup: networks.Setup, label: str, positions: np.ndarray):
     if not len(positions):
         return None
     size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
-    predict = segment_step.make_predict(setup.model, num_inputs=setup.num_inputs, normalisation=setup.normalisation)
+    predict = segment_step.make_predict(
+        setup.model, num_inputs=setup.num_inputs, output=setup.output, normalisation=setup.normalisation
+    )
     batches = list(pipeline.eval_batches(setup.records, positions, setup.transform, batch_size=size))
     mapped = parallel.map_predict(predict)
     names = {1: "lesion"} if label == "lesion" else {1: "ggo", 2: "consolidation"}
