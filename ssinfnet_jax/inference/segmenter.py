@@ -11,7 +11,7 @@ from PIL import Image
 
 from ssinfnet_jax import models
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.training import checkpoint, parallel, segment_step
+from ssinfnet_jax.training import checkpoint, networks, parallel, segment_step
 from ssinfnet_jax.training.inputs import Normalisation
 
 BATCH_SIZE = 16
@@ -45,13 +45,14 @@ class Segmenter:
     Args:
       single_dir: of the single network.
       multi_dir: of the multi network, or None for lesions only.
-    Raises: FileNotFoundError if there is no trained network; ValueError if the two do not fit together.
+    Raises: FileNotFoundError if there is no trained network; ValueError if one gives not what its place
+        needs, or the two do not fit together.
     """
 
     def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None):
         single, description = checkpoint.load_model(single_dir)
         self.image_size = int(description["image_size"])
-        predict_single = _make_predict(description)
+        predict_single = _make_predict("single", description)
         variables = {"single": single}
         predict_multi = None
         if multi_dir is not None:
@@ -62,7 +63,7 @@ class Segmenter:
                         f"{single_dir} and {multi_dir} differ in {name} ({description[name]} and {other[name]}): the "
                         "two stages must be trained on the same input."
                     )
-            predict_multi = _make_predict(other)
+            predict_multi = _make_predict("multi", other)
 
         def predict(variables, batch):
             lesion = predict_single(variables["single"], batch)
@@ -104,9 +105,12 @@ def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def _make_predict(description: dict[str, Any]):
+def _make_predict(which: str, description: dict[str, Any]):
+    name, options = description["model"], description["options"]
+    networks.check_output(which, name, options)
     return segment_step.make_predict(
-        models.create(description["model"], **description["options"]),
-        num_inputs=models.num_inputs(description["model"]),
+        models.create(name, **options),
+        num_inputs=models.num_inputs(name),
+        output=models.output(name, **options),
         normalisation=Normalisation(**description["normalisation"]),
     )

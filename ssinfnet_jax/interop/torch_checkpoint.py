@@ -2,27 +2,49 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from ssinfnet_jax import models
 
-# (pattern, replacement) on the PyTorch module path, first match of each line applied in order.
-_RESNET = (
-    (r"^(encoder\.)?conv1$", r"\1stem.conv"),
-    (r"^(encoder\.)?bn1$", r"\1stem.bn"),
-    (r"(layer\d)\.(\d)\.conv(\d)$", r"\1_\2.conv\3.conv"),
+Rules = tuple[tuple[str, str], ...]  # (pattern, replacement) on the PyTorch module path, applied in order
+
+_BLOCKS = (
+    (r"(layer\d)\.(\d)\.(conv\d)$", r"\1_\2.\3.conv"),
     (r"(layer\d)\.(\d)\.bn(\d)$", r"\1_\2.conv\3.bn"),
+)
+_RESNET = (
+    (r"^resnet\.", "encoder."),
+    (r"^encoder\.conv1$", "encoder.stem.conv"),
+    (r"^encoder\.bn1$", "encoder.stem.bn"),
+    *_BLOCKS,
     (r"(layer\d)\.(\d)\.downsample\.0$", r"\1_\2.downsample.conv"),
     (r"(layer\d)\.(\d)\.downsample\.1$", r"\1_\2.downsample.bn"),
 )
-_INFNET = (
+_RES2NET = (
+    (r"^resnet\.conv1\.0$", "encoder.stem1.conv"),
+    (r"^resnet\.conv1\.1$", "encoder.stem1.bn"),
+    (r"^resnet\.conv1\.3$", "encoder.stem2.conv"),
+    (r"^resnet\.conv1\.4$", "encoder.stem2.bn"),
+    (r"^resnet\.conv1\.6$", "encoder.stem3.conv"),
+    (r"^resnet\.bn1$", "encoder.stem3.bn"),
     (r"^resnet\.", "encoder."),
-    *_RESNET,
+    *_BLOCKS,
+    (r"(layer\d)\.(\d)\.convs\.(\d)$", r"\1_\2.scale\3.conv"),
+    (r"(layer\d)\.(\d)\.bns\.(\d)$", r"\1_\2.scale\3.bn"),
+    (r"(layer\d)\.(\d)\.downsample\.1$", r"\1_\2.downsample.conv"),
+    (r"(layer\d)\.(\d)\.downsample\.2$", r"\1_\2.downsample.bn"),
+)
+_VGG = (
+    (r"^vgg\.conv([123])\.conv\1_(\d)$", r"encoder.stage\1.conv\2"),
+    (r"^vgg\.conv([45])_1\.conv\1_(\d)_1$", r"encoder.stage\1.conv\2"),
+)
+_INFNET = (
     (r"^rfb(\d)_1\.branch(\d)\.(\d)\.", r"rfb\1.branch\2_\3."),
     (r"^rfb(\d)_1\.", r"rfb\1."),
     (r"^ParDec\.conv5_inpainting$", "decoder.head_inpainting"),
@@ -52,61 +74,128 @@ _UNET = (
     (r"^out_inpainting\.conv$", "head_inpainting"),
 )
 _COACH = (
-    (r"^(conv1|bn1|layer\d.*)$", r"encoder.\1"),
+    (r"^(conv1|bn1|layer\d.*)$", r"resnet.\1"),
     *_RESNET,
     (r"^std$", "logvar"),
     (r"^pred$", "score"),
 )
-RULES = {"infnet": _INFNET, "multi_infnet": _UNET, "multi_ssinfnet": _UNET, "coach": _COACH}
+# Place in torchvision's list of layers -> (stage, convolution) of our encoder.
+_VGG_FEATURES = {
+    0: (1, 1), 2: (1, 2), 5: (2, 1), 7: (2, 2), 10: (3, 1), 12: (3, 2), 14: (3, 3),
+    17: (4, 1), 19: (4, 2), 21: (4, 3), 24: (5, 1), 26: (5, 2), 28: (5, 3),
+}  # fmt: skip
+_FCN8 = (
+    *((rf"^pretrained_net\.features\.{place}$", f"encoder.stage{stage}.conv{conv}")
+      for place, (stage, conv) in _VGG_FEATURES.items()),
+    (r"^deconv(\d)$", r"up\1"),
+    (r"^bn(\d)$", r"up\1.bn"),
+    (r"^classifier$", "head"),
+)  # fmt: skip
+
+
+class Layout(NamedTuple):
+    """How a published checkpoint spells a network.
+
+    Attributes:
+      rules: from PyTorch's module paths to ours.
+      unused: pattern of the tensors that it holds and that its network does not use.
+      transposed: pattern of the transposed convolutions, whose kernels are IOHW.
+    """
+
+    rules: Rules
+    unused: str = r"(?!)"
+    transposed: str = r"(?!)"
+
+
+LAYOUTS = {  # name of the network, and its backbone where it has several
+    "infnet_resnet50": Layout((*_RESNET, *_INFNET)),
+    "infnet_res2net50": Layout((*_RES2NET, *_INFNET), unused=r"resnet\.fc\."),
+    "infnet_vgg16": Layout((*_VGG, *_INFNET), unused=r"vgg\.conv[45]_2\."),
+    "multi_infnet": Layout(_UNET),
+    "multi_ssinfnet": Layout(_UNET),
+    "fcn8": Layout(_FCN8, transposed=r"deconv\d\."),
+    "coach": Layout(_COACH),
+}
+NORM_LEAVES = {
+    "weight": ("params", "scale"),
+    "bias": ("params", "bias"),
+    "running_mean": ("batch_stats", "mean"),
+    "running_var": ("batch_stats", "var"),
+}
+CONV_LEAVES = {"weight": ("params", "kernel"), "bias": ("params", "bias")}
 
 
 def convert(name: str, state_dict: Mapping[str, np.ndarray], **options: Any) -> dict[str, Any]:
     """Variables {"params", "batch_stats"} of `models.create(name, **options)` from a PyTorch state dict.
 
+    Counters of batches and what the published network itself does not use (Res2Net's classifier, VGG's second branch)
+    are left out. A checkpoint without any inpainting layer, as Inf-Net's own and all of VGG16 are, gives these layers
+    fresh, as `models.init` draws them with seed 0; if it has some of them, it must have all.
+
     Args:
-      name: a key of `RULES`.
-      state_dict: arrays by their PyTorch names; kernels OIHW. `num_batches_tracked` is ignored.
+      name: of a network that `LAYOUTS` has.
+      state_dict: arrays by their PyTorch names; kernels OIHW.
       **options: as for `models.create`.
-    Raises: ValueError listing the missing, unknown and wrongly shaped tensors.
+    Returns: float32 arrays.
+    Raises: ValueError for a network without a known layout, and one that lists all tensors that are missing, unknown,
+      double, wrongly shaped, not numbers or not finite.
     """
-    if name not in RULES:
-        raise ValueError(f"No checkpoint layout is known for model {name!r}; choose one of {', '.join(RULES)}.")
-    model = models.create(name, **options)
-    shape = (32, 32, models.num_inputs(name))
-    expected = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape)), method="init_all"))
-    expected = flax.traverse_util.flatten_dict(expected)
-    found, problems = {}, []
-    for torch_name, value in state_dict.items():
-        if torch_name.endswith("num_batches_tracked"):
-            continue
-        path = _flax_path(name, torch_name, np.ndim(value))
-        array = np.asarray(value)
-        if array.ndim == 4:
-            array = array.transpose(2, 3, 1, 0)
-        if path not in expected:
-            problems.append(f"unknown {torch_name}")
-        elif array.shape != expected[path].shape:
-            problems.append(
-                f"{torch_name} has shape {np.shape(value)}, as HWIO {array.shape}, not {expected[path].shape}"
-            )
-        else:
-            found[path] = array.astype(np.float32)
+    model = models.create(name, **options) if name in models.MODELS else None
+    key = f"{name}_{model.backbone}" if hasattr(model, "backbone") else name
+    if key not in LAYOUTS:
+        raise ValueError(f"No checkpoint layout is known for model {key!r}; choose one of {', '.join(LAYOUTS)}.")
+    sample = jax.ShapeDtypeStruct((1, 32, 32, models.num_inputs(name)), jnp.float32)
+    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method="init_all"), sample)
+    expected = {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes).items()}
+    found, problems = _read(LAYOUTS[key], state_dict, expected)
+    heads = {path for path in expected if any("inpainting" in part for part in path)}
+    if heads and not any("inpainting" in str(torch_name) for torch_name in state_dict):
+        fresh = flax.traverse_util.flatten_dict(models.init(model, 0, models.num_inputs(name)))
+        found.update({path: fresh[path] for path in heads})
+        logging.info("The checkpoint of %s holds no inpainting layers: they are fresh.", key)
     problems += [f"missing {'.'.join(path)}" for path in expected if path not in found]
     if problems:
-        raise ValueError(f"The checkpoint does not fit model {name!r}:\n  " + "\n  ".join(problems))
+        raise ValueError(f"The checkpoint does not fit model {key!r}:\n  " + "\n  ".join(problems))
     return flax.traverse_util.unflatten_dict(found)
 
 
-def _flax_path(name: str, torch_name: str, ndim: int) -> tuple[str, ...]:
-    module, leaf = torch_name.rsplit(".", 1)
-    for pattern, replacement in RULES[name]:
+def _read(layout: Layout, state_dict: Mapping[str, np.ndarray], expected: Mapping[tuple, tuple]):
+    """(arrays by Flax path, problems in words); a path with a problem has an array too, so that it is not missing."""
+    found, problems = {}, []
+    for torch_name, value in state_dict.items():
+        if re.search(r"(^|\.)num_batches_tracked$", torch_name) or re.match(layout.unused, torch_name):
+            continue
+        path = _flax_path(layout.rules, torch_name)
+        if path not in expected:
+            problems.append(f"unknown {torch_name}")
+            continue
+        if path in found:
+            problems.append(f"{torch_name} is there twice, under different names")
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiu":
+            problems.append(f"{torch_name} holds {array.dtype}, not numbers")
+            found[path] = None
+            continue
+        if array.ndim == 4:
+            array = array.transpose((2, 3, 0, 1) if re.match(layout.transposed, torch_name) else (2, 3, 1, 0))
+        if array.shape != expected[path]:
+            problems.append(f"{torch_name} has shape {np.shape(value)}, as HWIO {array.shape}, not {expected[path]}")
+        with np.errstate(over="ignore"):
+            found[path] = array.astype(np.float32)
+        if not np.isfinite(found[path]).all():
+            problems.append(f"{torch_name} is not finite as float32")
+    return found, problems
+
+
+def _flax_path(rules: Rules, torch_name: str) -> tuple[str, ...] | None:
+    """The path of a variable of ours, or None for a name that is no leaf of a convolution or batch norm."""
+    module, _, leaf = torch_name.rpartition(".")
+    for pattern, replacement in rules:
         module = re.sub(pattern, replacement, module)
-    parts = tuple(module.split("."))
-    if leaf in ("running_mean", "running_var"):
-        return ("batch_stats", *parts, "norm", {"running_mean": "mean", "running_var": "var"}[leaf])
-    if ndim == 4:
-        return ("params", *parts, "conv", "kernel")
-    is_norm = re.fullmatch(r"bn\d?|norm", parts[-1]) is not None
-    if is_norm:
-        return ("params", *parts, "norm", {"weight": "scale", "bias": "bias"}[leaf])
-    return ("params", *parts, "conv", "bias")
+    parts = module.split(".")
+    is_norm = re.fullmatch(r"bn\d?", parts[-1]) is not None
+    leaves, kind = (NORM_LEAVES, "norm") if is_norm else (CONV_LEAVES, "conv")
+    if leaf not in leaves:
+        return None
+    collection, own = leaves[leaf]
+    return (collection, *parts, kind, own)

@@ -1,6 +1,6 @@
 """The networks of the paper as Flax modules: functions of (variables, input), logits out, no loss inside."""
 
 from ssinfnet_jax.models.initialize import init, shapes
-from ssinfnet_jax.models.registry import MODELS, create, num_inputs
+from ssinfnet_jax.models.registry import MODELS, create, inpaints, num_inputs, output
 
-__all__ = ["MODELS", "create", "init", "num_inputs", "shapes"]
+__all__ = ["MODELS", "create", "init", "inpaints", "num_inputs", "output", "shapes"]

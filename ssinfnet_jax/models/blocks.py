@@ -1,5 +1,6 @@
 """Building blocks that several networks share. All of them take and give NHWC."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +13,35 @@ from ssinfnet_jax.models import ops
 def scaled(channels: int, width: float) -> int:
     """`channels` times `width`, a multiple of 4 and at least 4, so that a narrow network keeps every layer."""
     return channels if width == 1 else max(4, round(channels * width / 4) * 4)
+
+
+def check_size(network: str, image: jax.Array, multiple: int) -> tuple[int, int]:
+    """(H, W) of an image [B,H,W,C].
+
+    Raises: ValueError unless both are multiples of `multiple`.
+    """
+    height, width = image.shape[1:3]
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"{network} needs image sides that are multiples of {multiple}, found {height}x{width}; resize the slices."
+        )
+    return height, width
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """The type of outputs: float32, also of bfloat16 arithmetic; float64 stays, for checks of gradients."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def rematerialise(module: nn.Module, remat: bool) -> Callable[..., jax.Array]:
+    """`module` as it is or, with `remat`, keeping nothing but its inputs for the backward pass (jax.checkpoint)."""
+    if not remat:
+        return module
+
+    def call(*inputs: jax.Array, train: bool) -> jax.Array:
+        return nn.remat(lambda module, *inputs: module(*inputs, train=train))(module, *inputs)
+
+    return call
 
 
 class Conv(nn.Module):

@@ -27,18 +27,18 @@ class Coach(nn.Module):
     latent: int = 100
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array, eps: jax.Array, *, train: bool) -> Scores:
         """Image float[B,H,W,3], H and W multiples of 16; eps float[B,H/16,W/16,latent], standard normal."""
-        height, width = image.shape[1:3]
-        if height % STRIDE or width % STRIDE:
-            raise ValueError(f"The coach needs image sides that are multiples of {STRIDE}, found {height}x{width}.")
-        x = ResNet18(self.width, self.dtype, self.axis_name, name="encoder")(image.astype(self.dtype), train=train)
-        x = x.astype(jnp.float32)
-        mu = blocks.Conv(self.latent, (1, 1), use_bias=True, name="mu")(x)
-        logvar = blocks.Conv(self.latent, (1, 1), use_bias=True, name="logvar")(x)
-        score = blocks.Conv(1, (1, 1), use_bias=True, name="score")(mu + eps * jnp.exp(logvar / 2))
+        blocks.check_size("The coach", image, STRIDE)
+        encoder = ResNet18(self.width, self.dtype, self.axis_name, self.remat, name="encoder")
+        x = blocks.at_least_float32(encoder(image.astype(self.dtype), train=train))
+        mu = blocks.Conv(self.latent, (1, 1), use_bias=True, dtype=x.dtype, name="mu")(x)
+        logvar = blocks.Conv(self.latent, (1, 1), use_bias=True, dtype=x.dtype, name="logvar")(x)
+        z = mu + eps * jnp.exp(logvar / 2)
+        score = blocks.Conv(1, (1, 1), use_bias=True, dtype=x.dtype, name="score")(z)
         return Scores(score, mu, logvar)
 
     def init_all(self, image: jax.Array) -> None:

@@ -1,7 +1,7 @@
 """InfNet: finds the lesion, and in its inpainting form restores an erased image (Fan et al. 2020; the paper, fig. 1).
 
 The backbone's x2, x3, x4 pass receptive-field blocks into a parallel partial decoder that gives a coarse global
-map; an edge branch works on x1; reverse attention then refines the map at strides 32, 16 and 8. For inpainting
+map; an edge branch works on x1; reverse attention then refines the map at the strides of x4, x3 and x2. For inpainting
 every last layer has a twin with three channels; all other weights are shared, and transferred.
 """
 
@@ -58,11 +58,12 @@ class PartialDecoder(nn.Module):
         self.conv_upsample1, self.conv_upsample2, self.conv_upsample3 = conv(1), conv(1), conv(1)
         self.conv_upsample4, self.conv_upsample5 = conv(1), conv(2)
         self.conv_concat2, self.conv_concat3, self.conv4 = conv(2), conv(3), conv(3)
-        self.head = blocks.Conv(1, (1, 1), use_bias=True)
-        self.head_inpainting = blocks.Conv(3, (1, 1), use_bias=True)
+        head = dict(kernel=(1, 1), use_bias=True, dtype=jnp.promote_types(self.dtype, jnp.float32))
+        self.head = blocks.Conv(1, **head)
+        self.head_inpainting = blocks.Conv(3, **head)
 
     def __call__(self, level_4, level_3, level_2, *, train: bool) -> jax.Array:
-        """Features at strides 32, 16, 8 -> decoded features float[B,H/8,W/8,3*features]."""
+        """Features of x4, x3, x2, each twice as fine as the one before -> decoded features at the last one's size."""
 
         def up(x):
             return ops.resize_bilinear(x, (2 * x.shape[1], 2 * x.shape[2]), align_corners=True)
@@ -113,16 +114,18 @@ class InfNet(nn.Module):
       width: factor on all channel counts; 1 is the published network.
       dtype: of the arithmetic; parameters and outputs stay float32.
       axis_name: the mapped axis over which batch norm is synchronised in training.
+      remat: the blocks are computed again in the backward pass, which saves memory.
     """
 
     backbone: str = "resnet50"
     width: float = 1.0
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def setup(self):
         common = dict(dtype=self.dtype, axis_name=self.axis_name)
-        self.encoder = BACKBONES[self.backbone](width=self.width, **common)
+        self.encoder = BACKBONES[self.backbone](width=self.width, remat=self.remat, **common)
         channel = blocks.scaled(32, self.width)
         self.rfb2 = ReceptiveFieldBlock(channel, **common)
         self.rfb3 = ReceptiveFieldBlock(channel, **common)
@@ -139,7 +142,10 @@ class InfNet(nn.Module):
         self.attention2 = ReverseAttention(edge, **common)
 
     def __call__(self, image: jax.Array, *, train: bool) -> dict[str, jax.Array]:
-        """Segments: float[B,H,W,3] normalised, H and W multiples of 32 -> logits float32[B,H,W,1] by name of `MAPS`."""
+        """Segments: float[B,H,W,3] normalised -> logits float32[B,H,W,1] by name of `MAPS`.
+
+        Raises: ValueError unless H and W are multiples of the backbone's largest stride.
+        """
         return self._decode(image, train=train, inpaint=False)
 
     def inpaint(self, image: jax.Array, *, train: bool) -> dict[str, jax.Array]:
@@ -152,13 +158,14 @@ class InfNet(nn.Module):
         self.inpaint(image, train=False)
 
     def _decode(self, image: jax.Array, *, train: bool, inpaint: bool) -> dict[str, jax.Array]:
-        size = _check_size(image)
+        size = blocks.check_size(f"InfNet with {self.backbone}", image, self.encoder.stride)
+
+        def run(module, *inputs):
+            return blocks.rematerialise(module, self.remat)(*inputs, train=train)
+
         x1, x2, x3, x4 = self.encoder(image.astype(self.dtype), train=train)
-        decoded = self.decoder(
-            self.rfb4(x4, train=train), self.rfb3(x3, train=train), self.rfb2(x2, train=train), train=train
-        )
-        edge = self.edge_conv2(self.edge_conv1(x1, train=train), train=train)
-        edge = self.edge_conv3(edge, train=train)
+        decoded = run(self.decoder, run(self.rfb4, x4), run(self.rfb3, x3), run(self.rfb2, x2))
+        edge = run(self.edge_conv3, run(self.edge_conv2, run(self.edge_conv1, x1)))
         coarse = self.decoder.head(decoded)
         maps = {}
         if inpaint:
@@ -175,20 +182,11 @@ class InfNet(nn.Module):
         )
         for name, attention, features in levels:
             coarse = ops.resize_bilinear(coarse, features.shape[1:3])
-            refined = attention(features, coarse, edge, train=train)
+            refined = run(attention, features, coarse, edge)
             if inpaint:
                 maps[name] = jnp.tanh(attention.head_inpainting(refined, train=train) + coarse)
             # The next level refines the segmentation map, in the inpainting form too.
             coarse = attention.head(refined, train=train) + coarse
             if not inpaint:
                 maps[name] = coarse
-        return {name: ops.resize_bilinear(maps[name].astype(jnp.float32), size) for name in MAPS}
-
-
-def _check_size(image: jax.Array) -> tuple[int, int]:
-    height, width = image.shape[1:3]
-    if height % 32 or width % 32:
-        raise ValueError(
-            f"InfNet needs image sides that are multiples of 32, found {height}x{width}; resize the slices."
-        )
-    return height, width
+        return {name: ops.resize_bilinear(blocks.at_least_float32(maps[name]), size) for name in MAPS}

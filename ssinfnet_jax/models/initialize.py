@@ -57,7 +57,9 @@ def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
     leaves = flax.traverse_util.flatten_dict(shapes(model, num_channels))
     for path, leaf in leaves.items():
         # A convolution with a bias has no batch norm behind it, but for the U-Nets', whose norm takes out the scale.
-        name = "kernel with bias" if path[-1] == "kernel" and (*path[:-1], "bias") in leaves else path[-1]
+        # Those of a backbone (VGG) are followed by ReLUs: small kernels would let the signal die in 13 layers.
+        small = path[-1] == "kernel" and (*path[:-1], "bias") in leaves and "encoder" not in path
+        name = "kernel with bias" if small else path[-1]
         if name not in INITIALIZERS:
             raise ValueError(
                 f"No initialisation is known for {'/'.join(path)}; add a line {name!r} to "

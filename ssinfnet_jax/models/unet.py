@@ -1,4 +1,4 @@
-"""U-Net and the two multi-class networks built on it, which divide a lesion into GGO and consolidation."""
+"""U-Net, and the two multi-class networks built on it, which divide a lesion into GGO and consolidation."""
 
 from typing import Any
 
@@ -32,6 +32,7 @@ class UpPath(nn.Module):
     features: tuple[int, ...]
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, skips: list[jax.Array], *, train: bool) -> jax.Array:
@@ -40,7 +41,7 @@ class UpPath(nn.Module):
             x = ops.resize_bilinear(x, skip.shape[1:3], align_corners=True)
             x = jnp.concatenate([skip, x], axis=-1)
             conv = DoubleConv(features, x.shape[-1] // 2, dtype=self.dtype, axis_name=self.axis_name, name=f"up{index}")
-            x = conv(x, train=train)
+            x = blocks.rematerialise(conv, self.remat)(x, train=train)
         return x
 
 
@@ -55,38 +56,41 @@ class UNet(nn.Module):
       width: factor on all channel counts; 1 is the published network.
       dtype: of the arithmetic; parameters and outputs stay float32.
       axis_name: the mapped axis over which batch norm is synchronised in training.
+      remat: the double convolutions are computed again in the backward pass, which saves memory.
     Source: Ronneberger et al. 2015; the paper's multi SInfNet and multi SSInfNet.
     """
 
-    num_classes: int
+    num_classes: int = 1
     num_inpainted: int = 0
     reinject_input: bool = False
     width: float = 1.0
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def setup(self):
         common = dict(dtype=self.dtype, axis_name=self.axis_name)
         down = [blocks.scaled(channels, self.width) for channels in (64, 128, 256, 512, 512)]
         up = tuple(blocks.scaled(channels, self.width) for channels in (256, 128, 64, 64))
         self.down = [DoubleConv(features, **common) for features in down]
-        self.up = UpPath(up, **common)
-        self.head = blocks.Conv(self.num_classes, (1, 1), use_bias=True)
+        self.up = UpPath(up, remat=self.remat, **common)
+        head = dict(kernel=(1, 1), use_bias=True, dtype=jnp.promote_types(self.dtype, jnp.float32))
+        self.head = blocks.Conv(self.num_classes, **head)
         if self.num_inpainted:
-            self.head_inpainting = blocks.Conv(self.num_inpainted, (1, 1), use_bias=True)
+            self.head_inpainting = blocks.Conv(self.num_inpainted, **head)
             if self.reinject_input:
-                self.up_inpainting = UpPath(up, **common)
+                self.up_inpainting = UpPath(up, remat=self.remat, **common)
 
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         """Segments: float[B,H,W,C] normalised, H and W multiples of 16 -> logits float32[B,H,W,num_classes]."""
         bottom, skips = self._encode(inputs, train=train)
-        return self.head(self.up(bottom, skips, train=train)).astype(jnp.float32)
+        return self.head(self.up(bottom, skips, train=train))
 
     def inpaint(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         """Restores: erased float[B,H,W,C] -> float32[B,H,W,num_inpainted] in [-1, 1]."""
         bottom, skips = self._encode(inputs, train=train)
         up = self.up_inpainting if self.reinject_input else self.up
-        return jnp.tanh(self.head_inpainting(up(bottom, skips, train=train)).astype(jnp.float32))
+        return jnp.tanh(self.head_inpainting(up(bottom, skips, train=train)))
 
     def init_all(self, inputs: jax.Array) -> None:
         """Touches the parameters of both forms; for `init` only."""
@@ -95,15 +99,12 @@ class UNet(nn.Module):
             self.inpaint(inputs, train=False)
 
     def _encode(self, inputs: jax.Array, *, train: bool) -> tuple[jax.Array, list[jax.Array]]:
-        height, width = inputs.shape[1:3]
-        if height % 16 or width % 16:
-            raise ValueError(
-                f"U-Net needs image sides that are multiples of 16, found {height}x{width}; resize the slices."
-            )
+        blocks.check_size("U-Net", inputs, 16)
         inputs = inputs.astype(self.dtype)
         x, skips = inputs, []
         for level, conv in enumerate(self.down):
-            x = conv(ops.max_pool_2x2(x) if level else x, train=train)
+            x = ops.max_pool_2x2(x) if level else x
+            x = blocks.rematerialise(conv, self.remat)(x, train=train)
             if self.reinject_input and level in (2, 4):
                 x = jnp.concatenate([x, ops.resize_nearest(inputs, x.shape[1:3])], axis=-1)
             skips.append(x)

@@ -28,6 +28,7 @@ class Setup:
       section: config[which].
       model: the module, batch norm synchronised over devices.
       num_inputs: channels of its input.
+      output: what it gives, as `models.output` says.
       records, table: the dataset's records and its slice table.
       transform: record -> arrays.
       normalisation: of the input.
@@ -38,6 +39,7 @@ class Setup:
     section: Mapping[str, Any]
     model: nn.Module
     num_inputs: int
+    output: str
     records: Any
     table: pd.DataFrame
     transform: pipeline.Resize
@@ -90,6 +92,7 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
         section=section,
         model=models.create(name, **options, axis_name=parallel.AXIS),
         num_inputs=models.num_inputs(name),
+        output=models.output(name, **options),
         records=records,
         table=table,
         transform=pipeline.Resize(
@@ -129,7 +132,14 @@ def check(config: Mapping[str, Any]) -> None:
         states.with_biases(shapes, train["head_biases"])
         compose.make_loss(train["losses"])
         optimizers = [train["optimizer"]]
+        check_output(which, name, options)
         if pretrain:
+            if not models.inpaints(name):
+                able = ", ".join(name for name in models.MODELS if models.inpaints(name))
+                raise ValueError(
+                    f"Model {name!r} has no inpainting form to pretrain; set config.{which}.pretrain to None, or "
+                    f"choose one of {able}."
+                )
             models.create("coach", **pretrain["coach"])
             _known_fields(f"config.{which}.pretrain.options", pretrain["options"], adversarial_step.Options)
             planned = phases.schedule(pretrain["phases"], 1)
@@ -147,6 +157,20 @@ def _known_fields(name: str, table: Mapping[str, Any], kind: type) -> None:
     unknown = sorted(set(table) - set(kind._fields))
     if unknown:
         raise ValueError(f"Unknown {name}.{', '.join(unknown)}; choose from {', '.join(kind._fields)}.")
+
+
+def check_output(which: str, name: str, options: Mapping[str, Any]) -> None:
+    """Whether model `name` can be the network `which` ("single" | "multi").
+
+    Raises: ValueError if it does not give a lesion, or classes.
+    """
+    needed = {"single": ("maps", "lesion"), "multi": ("classes",)}[which]
+    found = models.output(name, **options)
+    if found not in needed:
+        raise ValueError(
+            f"The {which} network must give {' or '.join(needed)}, but model {name!r} with {dict(options)} gives "
+            f"{found}; choose another model, or num_classes of 'unet'."
+        )
 
 
 def load_priors(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:

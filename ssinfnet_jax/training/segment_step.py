@@ -40,11 +40,15 @@ def make_single_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     *,
+    output: str,
     losses: Mapping[str, Mapping[str, Any]],
     options: Options,
     axis_name: str | None = None,
 ) -> Step:
-    """A step of InfNet: every loss term on the global map and maps 4, 3, 2; cross-entropy on the edge map.
+    """A step of a single network, which finds the lesion.
+
+    With output "maps" (InfNet) every loss term is taken on the global map and maps 4, 3, 2, and cross-entropy on the
+    edge map; with "lesion" (U-Net) every loss term on the logits.
 
     Source: the paper, eq. 5.
     """
@@ -53,18 +57,22 @@ def make_single_step(
     def step(current: TrainState, batch: Batch, key: jax.Array):
         batch, key = _prepare(batch, key, current.step, options, axis_name)
         lesion = batch["lesion"].astype(jnp.float32)[..., None]
-        contour = augment.edge(batch["lesion"]).astype(jnp.float32)[..., None]
         image = inputs.image_input(batch, options.normalisation)
 
         def objective(params, key):
-            maps, changed = model.apply(
+            out, changed = model.apply(
                 state.train_variables(current, params), image, train=True, mutable=["batch_stats"]
             )
-            terms = {"edge": segmentation.bce(maps["edge"], contour)}
-            for name in ("global_map", "map_4", "map_3", "map_2"):
-                for term, value in loss(maps[name], _smooth(lesion, options)).items():
-                    terms[f"{name}_{term}"] = value
-            return terms, {"train_dice": _dice(maps["map_2"] > 0, lesion > 0)}, changed["batch_stats"]
+            if output == "maps":
+                contour = augment.edge(batch["lesion"]).astype(jnp.float32)[..., None]
+                terms = {"edge": segmentation.bce(out["edge"], contour)}
+                for name in ("global_map", "map_4", "map_3", "map_2"):
+                    for term, value in loss(out[name], _smooth(lesion, options)).items():
+                        terms[f"{name}_{term}"] = value
+            else:
+                terms = loss(out, _smooth(lesion, options))
+            pred = _lesion_logits(out, output) > 0
+            return terms, {"train_dice": _dice(pred, lesion > 0)}, changed["batch_stats"]
 
         return update.update(
             current, objective, optimizer, batch["valid"], key, axis_name=axis_name, averaging=options.averaging
@@ -107,22 +115,23 @@ def make_multi_step(
     return step
 
 
-def make_predict(model: nn.Module, *, num_inputs: int, normalisation: Normalisation):
+def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisation: Normalisation):
     """A function (variables, batch) -> probabilities.
 
     Args:
-      model: InfNet (3 inputs) or a multi network (6 inputs).
-      num_inputs: channels of its input.
+      model: a single or a multi network.
+      num_inputs: channels of its input, 3 or 6.
+      output: what it gives, as `models.output` says: "maps", "lesion" or "classes".
       normalisation: of its training.
-    Returns: function giving lesion probability float[B,H,W] for InfNet, and class probabilities float[B,H,W,3],
-      normalised to sum 1 over background, GGO, consolidation, for a multi network.
+    Returns: function giving class probabilities float[B,H,W,3], normalised to sum 1 over background, GGO,
+      consolidation, for "classes", and lesion probability float[B,H,W] otherwise.
     """
 
     def predict(variables, batch: Batch) -> jax.Array:
         data = inputs.INPUTS[num_inputs](inputs.to_unit(batch), normalisation)
         out = model.apply(variables, data, train=False)
-        if num_inputs == 3:
-            return jax.nn.sigmoid(out["map_2"][..., 0])
+        if output != "classes":
+            return jax.nn.sigmoid(_lesion_logits(out, output)[..., 0])
         # One-against-rest logits: their sigmoids rank the classes as argmax does, and are made to sum to 1.
         probs = jax.nn.sigmoid(out)
         return probs / jnp.maximum(probs.sum(axis=-1, keepdims=True), 1e-12)
@@ -148,6 +157,11 @@ def _resize(name: str, value: jax.Array, size: int) -> jax.Array:
 
 def _smooth(target: jax.Array, options: Options) -> jax.Array:
     return target * (1 - options.label_smoothing) + options.label_smoothing / 2
+
+
+def _lesion_logits(out: Any, output: str) -> jax.Array:
+    """float[B,H,W,1]: the finest of InfNet's maps, or the logits of a network that gives nothing else."""
+    return out["map_2"] if output == "maps" else out
 
 
 def _dice(pred: jax.Array, truth: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """Stages `train_single` and `train_multi`: supervised segmentation, from the pretrained weights if there are any."""
 
+import functools
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,9 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
     optimizer = optim.make_optimizer(table, schedule)
     optim.check_length(table, num_steps, f"config.{which}.train")
-    make = segment_step.make_single_step if which == "single" else segment_step.make_multi_step
+    make = segment_step.make_multi_step
+    if which == "single":
+        make = functools.partial(segment_step.make_single_step, output=setup.output)
     options = segment_step.Options(
         augment.make_options(section["augmentation"]),
         setup.normalisation,
@@ -145,7 +148,9 @@ class _Validation:
         if not len(positions):
             return
         size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
-        predict = segment_step.make_predict(setup.model, num_inputs=setup.num_inputs, normalisation=setup.normalisation)
+        predict = segment_step.make_predict(
+            setup.model, num_inputs=setup.num_inputs, output=setup.output, normalisation=setup.normalisation
+        )
         self._batches = list(pipeline.eval_batches(setup.records, positions, setup.transform, batch_size=size))
         self._predict = parallel.map_predict(predict)
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -12,11 +14,22 @@ SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.7}
 LOOKAHEAD = {**SGD, "lookahead": {"k": 5, "alpha": 0.5}}
 
 
+# network: (channels of its input, of its output, of its inpainting, what it gives)
+NETWORKS = {"single": (3, 1, 3, "maps"), "unet": (3, 1, 3, "lesion"), "multi": (6, 3, 6, "classes")}
+
+
+def _model(which, axis_name=None):
+    _, outputs, inpainted, output = NETWORKS[which]
+    return toy.Toy(outputs, inpainted, as_maps=output == "maps", axis_name=axis_name)
+
+
 def _make(which, table, axis_name=None, augmentation=None, **options):
-    single = which == "single"
-    model = toy.Toy(1 if single else 3, 3 if single else 6, as_maps=single, axis_name=axis_name)
+    num_inputs, _, _, output = NETWORKS[which]
+    model, single = _model(which, axis_name), which != "multi"
     optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
-    make = segment_step.make_single_step if single else segment_step.make_multi_step
+    make = segment_step.make_multi_step
+    if single:
+        make = functools.partial(segment_step.make_single_step, output=output)
     step = make(
         model,
         optimizer,
@@ -26,8 +39,9 @@ def _make(which, table, axis_name=None, augmentation=None, **options):
     )
     lookahead = optim.uses_lookahead(table)
     averaging = "averaging" in options
-    channels = 3 if single else 6
-    return step, state.create(model, optimizer, seed=0, num_channels=channels, lookahead=lookahead, averaging=averaging)
+    return step, state.create(
+        model, optimizer, seed=0, num_channels=num_inputs, lookahead=lookahead, averaging=averaging
+    )
 
 
 @pytest.mark.parametrize("which", ["single", "multi"])
@@ -59,7 +73,7 @@ def test_a_padded_slice_has_no_gradient():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("which", ["single", "multi"])
+@pytest.mark.parametrize("which", NETWORKS)
 def test_training_lowers_the_loss(which):
     step, current = _make(which, {"name": "adam", "learning_rate": 0.02}, augmentation={"flip_left_right": True})
     step, data = jax.jit(step), toy.batch()
@@ -76,6 +90,9 @@ def test_terms_are_logged_and_add_up():
     _, metrics = jax.jit(step)(start, toy.batch(), jax.random.key(0))
     names = [f"{name}_weighted_iou_bce" for name in ("global_map", "map_4", "map_3", "map_2")]
     assert float(metrics["loss"]) == pytest.approx(sum(float(metrics[name]) for name in [*names, "edge"]), rel=1e-5)
+    step, start = _make("unet", SGD)
+    _, metrics = jax.jit(step)(start, toy.batch(), jax.random.key(0))
+    assert set(metrics) == {"loss", "weighted_iou_bce", "train_dice", "grad_norm"}
 
 
 def test_lookahead_moves_slow_weights_every_fifth_step():
@@ -104,11 +121,12 @@ def test_lookahead_moves_slow_weights_every_fifth_step():
 
 def test_predictions_are_probabilities():
     normalisation = Normalisation()
-    for which, channels in (("single", 3), ("multi", 6)):
-        single = which == "single"
-        model = toy.Toy(1 if single else 3, as_maps=single)
+    for which, (num_inputs, _, _, output) in NETWORKS.items():
+        single = which != "multi"
         variables = state.variables(_make(which, SGD)[1])
-        predict = segment_step.make_predict(model, num_inputs=channels, normalisation=normalisation)
+        predict = segment_step.make_predict(
+            _model(which), num_inputs=num_inputs, output=output, normalisation=normalisation
+        )
         probs = np.asarray(predict(variables, toy.batch()))
         assert probs.min() >= 0
         assert probs.max() <= 1

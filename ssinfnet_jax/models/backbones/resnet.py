@@ -58,9 +58,12 @@ class ResNet50(nn.Module):
     Source: He et al. 2016, arXiv:1512.03385; layout of torchvision's `resnet50`.
     """
 
+    stride = 32  # of x4
+
     width: float = 1.0
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
@@ -75,7 +78,7 @@ class ResNet50(nn.Module):
                 first = index == 0
                 stride = 2 if first and stage > 0 else 1
                 block = Bottleneck(features, stride, project=first, **conv, name=f"layer{stage + 1}_{index}")
-                x = block(x, train=train)
+                x = blocks.rematerialise(block, self.remat)(x, train=train)
             levels.append(x)
         return tuple(levels)
 
@@ -86,6 +89,7 @@ class ResNet18(nn.Module):
     width: float = 1.0
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -97,5 +101,5 @@ class ResNet18(nn.Module):
             for index in range(2):
                 first = index == 0 and stage > 0
                 block = BasicBlock(features, 2 if first else 1, first, **conv, name=f"layer{stage + 1}_{index}")
-                x = block(x, train=train)
+                x = blocks.rematerialise(block, self.remat)(x, train=train)
         return x
