@@ -82,7 +82,8 @@ def get_config() -> ml_collections.ConfigDict:
             },
             "multi": {
                 "model": {"name": "multi_ssinfnet", "options": {"width": 1.0}},
-                "prior_source": "predicted",
+                "prior_source": "predicted",  # or "cross_fitted" (prior_folds more trainings), "ground_truth"
+                "prior_folds": 5,
                 "pretrain": pretrain(),
                 "train": {
                     **train(),

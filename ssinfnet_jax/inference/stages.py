@@ -13,7 +13,7 @@ from PIL import Image
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import labels, prepare
 from ssinfnet_jax.inference import segmenter
-from ssinfnet_jax.training import networks
+from ssinfnet_jax.training import crossfit, networks
 
 # Indices 0 background, 1 GGO, 2 consolidation; the colours tell the classes apart for every kind of colour vision.
 PALETTE = [0, 0, 0, 86, 180, 233, 230, 159, 0]
@@ -22,9 +22,10 @@ PALETTE = [0, 0, 0, 86, 180, 233, 230, 159, 0]
 def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     """Writes the multi network's priors, `priors.npz`: lesion probability uint8[N,S,S] and slice_id, of labeled slices.
 
-    With `config["multi"]["prior_source"]` "predicted" all priors are the single network's predictions, as in the paper;
-    with "ground_truth" those of training slices are their labels, as in the published code. Predictions of training
-    slices come from a network that was trained on them, and are better than those of new slices will be.
+    `config["multi"]["prior_source"]` says where those of training slices come from: "predicted", from the single
+    network, as in the paper, which has seen their labels and is better on them than it will be on new slices;
+    "cross_fitted", from networks that have not seen them; "ground_truth", their labels, as in the published code. All
+    others are the single network's predictions.
 
     Returns: None, or the reason why the data leave this stage out.
     """
@@ -33,21 +34,26 @@ def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
         return skipped
     source = config["multi"]["prior_source"]
     records, table = prepare.load(config, run_dir)
-    positions = np.flatnonzero(table["split"].isin(["train", "val", "test"]).to_numpy())
-    network = segmenter.Segmenter(run_dir.require("train_single") / "model")
-    from_labels = set(table.loc[(table["split"] == "train") & table["has_lesion"].astype(bool), "slice_id"])
-    slice_ids, priors = [], []
-    found = network.probabilities(records, positions)
-    for position, (slice_id, (lesion,)) in tqdm.tqdm(
-        zip(positions, found, strict=True), total=len(positions), desc="predict priors", unit="slice"
-    ):
-        if source == "ground_truth" and slice_id in from_labels:
-            label = labels.resize_label(records[int(position)]["lesion"], lesion.shape)
-            lesion = label.astype(np.float32)
-        slice_ids.append(slice_id)
-        priors.append(np.round(lesion * 255).astype(np.uint8))
-    with rundir.writing(run_dir.stage("predict_priors") / "priors.npz") as path:
-        np.savez_compressed(path, slice_id=np.asarray(slice_ids), prior=np.stack(priors), prior_source=source)
+    directory = run_dir.stage("predict_priors")
+    train = ((table["split"] == "train") & table["has_lesion"].astype(bool)).to_numpy()
+    others = np.flatnonzero(
+        table["split"].isin(["train", "val", "test"]).to_numpy() & ~(train & (source != "predicted"))
+    )
+    jobs = [(others, run_dir.require("train_single") / "model")]
+    if source == "cross_fitted":
+        jobs += crossfit.single(config, run_dir, directory)
+    priors = {}
+    for positions, model in jobs:
+        found = segmenter.Segmenter(model).probabilities(records, positions)
+        for slice_id, (lesion,) in tqdm.tqdm(found, total=len(positions), desc="predict priors", unit="slice"):
+            priors[slice_id] = np.round(lesion * 255).astype(np.uint8)
+    if source == "ground_truth":
+        size = (config["data"]["image_size"],) * 2
+        for position in np.flatnonzero(train):
+            record = records[int(position)]
+            priors[record["slice_id"]] = 255 * labels.resize_label(record["lesion"], size)
+    with rundir.writing(directory / "priors.npz") as path:
+        np.savez_compressed(path, slice_id=[*priors], prior=np.stack([*priors.values()]), prior_source=source)
     return None
 
 

@@ -16,7 +16,7 @@ from ssinfnet_jax.training import adversarial_step, optim, parallel, phases
 from ssinfnet_jax.training import state as states
 from ssinfnet_jax.training.inputs import Normalisation
 
-PRIOR_SOURCES = ("predicted", "ground_truth")
+PRIOR_SOURCES = ("predicted", "cross_fitted", "ground_truth")
 
 
 @dataclasses.dataclass(frozen=True)

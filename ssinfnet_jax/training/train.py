@@ -16,6 +16,8 @@ from ssinfnet_jax.metrics import overlap
 from ssinfnet_jax.training import checkpoint, loop, networks, optim, parallel, segment_step
 from ssinfnet_jax.training import state as states
 
+LABELS = {"single": "lesion", "multi": "classes"}
+
 
 def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | None:
     """Trains the network `which` ("single" | "multi") and writes `model/` and metrics into the stage's folder.
@@ -26,12 +28,24 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     skipped = networks.reason_to_skip(config, run_dir, which)
     if skipped:
         return skipped
-    label = "lesion" if which == "single" else "classes"
+    label = LABELS[which]
     setup = networks.setup(config, run_dir, which, label=label)
-    section = setup.section["train"]
-    directory = run_dir.stage(f"train_{which}")
-    labeled = setup.table[f"has_{label}"].astype(bool)
-    train = setup.positions(labeled & (setup.table["split"] == "train"))
+    train = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "train"))
+    fit(config, run_dir, setup, train, directory=run_dir.stage(f"train_{which}"), title=f"train {which}")
+    return None
+
+
+def fit(
+    config: Mapping[str, Any],
+    run_dir: rundir.RunDir,
+    setup: networks.Setup,
+    train: np.ndarray,
+    *,
+    directory: pathlib.Path,
+    title: str,
+) -> None:
+    """Trains a network on the records at positions `train`, and writes `model/` and metrics into `directory`."""
+    which, label, section = setup.which, LABELS[setup.which], setup.section["train"]
     if section["oversample"]:
         train = _oversampled(setup, label, train)
     batches = setup.train_batches(train, "train", seed=setup.seed + 2)
@@ -79,7 +93,8 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         state, metrics = steps[scale](state, parallel.shard(reader[number]), key)
         return state, "train", metrics
 
-    validation = _Validation(setup, label, setup.positions(labeled & (setup.table["split"] == "val")), directory)
+    val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
+    validation = _Validation(setup, label, val, directory)
     every = max(1, round(section["validate_every_epochs"] * batches.steps_per_epoch))
     patience = (section["patience_epochs"] or math.inf) * batches.steps_per_epoch
 
@@ -101,7 +116,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         slice_ids=lambda step: batches[step]["slice_id"].tolist(),
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
-        title=f"train {which}",
+        title=title,
     )
     result = states.variables(parallel.unreplicate(state))
     if section["keep"] == "best" and validation.best.step > 0:
@@ -109,7 +124,6 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
                      validation.best.step)  # fmt: skip
     checkpoint.save_model(directory / "model", result, {**setup.description(config), "weights": section["keep"]})
-    return None
 
 
 def _start(setup: networks.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
