@@ -1,6 +1,7 @@
 """Mediation analysis: mediators one at a time, the choice among correlated ones, all in one path model."""
 
 from ssinfnet_jax.analysis.mediation.adjust import adjust
+from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.correlation_filter import Filtered, correlation_filter
 from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
 from ssinfnet_jax.analysis.mediation.procedure import CAVEAT, Analysis, analyse
@@ -13,6 +14,8 @@ __all__ = [
     "Multiple",
     "adjust",
     "analyse",
+    "bootstrap",
+    "bootstrap_multiple",
     "correlation_filter",
     "multiple",
     "univariate",
