@@ -42,8 +42,15 @@ def source_dirs(config: dict[str, Any]) -> dict[str, str]:
     return folders
 
 
-def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:
-    """Parses the flags and calls `main(config, run folder)`; a user's mistake ends with one clear line."""
+def run(
+    main: Callable[[dict[str, Any], rundir.RunDir], None], instead: tuple[str, Callable[[], None]] | None = None
+) -> None:
+    """Parses the flags and calls `main(config, run folder)`; a user's mistake ends with one clear line.
+
+    Args:
+      main: what to do in a run folder.
+      instead: a flag that takes the place of --config and --workdir where it is given, and what to do then.
+    """
 
     def with_run(argv: Sequence[str]) -> None:
         if len(argv) > 1:
@@ -57,8 +64,11 @@ def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:
         logging.get_absl_handler().addFilter(
             lambda record: record.levelno >= logging.converter.STANDARD_WARNING or record.pathname.startswith(ours)
         )
-        config = _CONFIG.value.to_dict()
         try:
+            if instead and flags.FLAGS[instead[0]].value is not None:
+                instead[1]()
+                return
+            config = _CONFIG.value.to_dict()
             main(config, rundir.open_run(_WORKDIR.value, config))
         except (ValueError, OSError, FloatingPointError) as error:
             # One line for the user; the whole story where a developer finds it.
@@ -66,5 +76,15 @@ def run(main: Callable[[dict[str, Any], rundir.RunDir], None]) -> None:
             log.write_text(traceback.format_exc())
             sys.exit(f"Error: {error}\n(Traceback: {log})")
 
-    flags.mark_flags_as_required(["config", "workdir"])
+    if instead:
+        flags.register_multi_flags_validator(
+            ["config", "workdir", instead[0]],
+            lambda given: (
+                (given[instead[0]] is None) != (given["config"] is None and given["workdir"] is None)
+                and (given["config"] is None) == (given["workdir"] is None)
+            ),
+            f"give either --config and --workdir, or --{instead[0]}",
+        )
+    else:
+        flags.mark_flags_as_required(["config", "workdir"])
     app.run(with_run)

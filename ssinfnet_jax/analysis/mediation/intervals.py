@@ -39,7 +39,8 @@ def intervals(resamples: Resamples, level: float = 0.95) -> pd.DataFrame:
         # An estimate beyond all draws would have z0 = +-inf; half a draw beyond it is the best that they tell.
         z0 = stats.norm.ppf(np.clip(below, 0.5, usable - 0.5) / usable)
         acceleration = _acceleration(resamples.jackknife)
-        result = {"draws": usable, "se": np.nanstd(resamples.draws, axis=0, ddof=1)}
+        variance = np.nansum((draws - np.nansum(draws, axis=0) / usable) ** 2, axis=0) / (usable - 1)
+        result = {"draws": usable, "se": np.sqrt(variance)}
         for side, z in (("lower", stats.norm.ppf((1 - level) / 2)), ("upper", stats.norm.ppf((1 + level) / 2))):
             shares = {
                 "percentile": np.full_like(z0, stats.norm.cdf(z)),

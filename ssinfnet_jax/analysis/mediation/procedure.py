@@ -24,7 +24,7 @@ CAVEAT = (
     "Exposure, phenotype and severity were observed at one time. The models describe associations that agree "
     "with mediation; they do not show that it takes place: severity may shape the image, another cause may "
     "shape both, and phenotypes of predicted masks carry the errors of the segmentation. Severity is binary "
-    "and the paper's model of it is linear, so that effects are differences of probability and standard errors "
+    "and its model in the paper is linear, so that effects are differences of probability and standard errors "
     "are approximate; the natural effects beside it come from a regression for binary outcomes."
 )
 
@@ -106,6 +106,10 @@ _LATEX_COLUMNS = {  # what a page can hold; the CSV files have all columns
     "univariate": [
         *(*_PAIR, "a_std", "b_std", "direct_std", "indirect_std", "total_std"),
         *("indirect_est", "indirect_se", "indirect_z", "indirect_p_adj", "is_mediator", "is_mediator_paper"),
+    ],
+    "intervals": [
+        *(*_PAIR, "est", "se", "percentile_lower", "percentile_upper", "bc_lower", "bc_upper"),
+        *("bca_lower", "bca_upper"),
     ],
     "natural": [
         *(*_PAIR, "b_std", "indirect_est", "indirect_lower", "indirect_upper", "indirect_p_adj"),
