@@ -103,6 +103,11 @@ def get_config() -> ml_collections.ConfigDict:
                 "alpha": 0.05,
                 "max_correlation": 0.8,
                 "prefer": ["PixelSurface", "Entropy", "Imc1"],
+                "adjust": "fdr_bh",
+                "covariates": [],
+                "residual_covariances": False,
+                "link": "logit",
+                "bootstrap_draws": 1000,
             },
         }
     )  # fmt: skip

@@ -42,10 +42,19 @@ def source_dirs(config: dict[str, Any]) -> dict[str, str]:
     return folders
 
 
-def run(main: Callable[[dict[str, Any], rundir.RunDir], None], check: Callable[[dict[str, Any]], None]) -> None:
+def run(
+    main: Callable[[dict[str, Any], rundir.RunDir], None],
+    check: Callable[[dict[str, Any]], None],
+    instead: tuple[str, Callable[[], None]] | None = None,
+) -> None:
     """Parses the flags and calls `check(config)`, then `main(config, run folder)`.
 
     A user's mistake ends with one clear line.
+
+    Args:
+      main: what to do in a run folder.
+      check: raises for what is wrong in a config.
+      instead: a flag that takes the place of --config and --workdir where it is given, and what to do then.
     """
 
     def with_run(argv: Sequence[str]) -> None:
@@ -60,8 +69,11 @@ def run(main: Callable[[dict[str, Any], rundir.RunDir], None], check: Callable[[
         logging.get_absl_handler().addFilter(
             lambda record: record.levelno >= logging.converter.STANDARD_WARNING or record.pathname.startswith(ours)
         )
-        config = _CONFIG.value.to_dict()
         try:
+            if instead and flags.FLAGS[instead[0]].value is not None:
+                instead[1]()
+                return
+            config = _CONFIG.value.to_dict()
             check(config)
             main(config, rundir.open_run(_WORKDIR.value, config))
         except (ValueError, OSError, FloatingPointError) as error:
@@ -70,5 +82,15 @@ def run(main: Callable[[dict[str, Any], rundir.RunDir], None], check: Callable[[
             log.write_text(traceback.format_exc())
             sys.exit(f"Error: {error}\n(Traceback: {log})")
 
-    flags.mark_flags_as_required(["config", "workdir"])
+    if instead:
+        flags.register_multi_flags_validator(
+            ["config", "workdir", instead[0]],
+            lambda given: (
+                (given[instead[0]] is None) != (given["config"] is None and given["workdir"] is None)
+                and (given["config"] is None) == (given["workdir"] is None)
+            ),
+            f"give either --config and --workdir, or --{instead[0]}",
+        )
+    else:
+        flags.mark_flags_as_required(["config", "workdir"])
     app.run(with_run)

@@ -1,6 +1,70 @@
-"""Mediation analysis of the cohort: one stage of `launch.pipeline`, with the same flags."""
+"""Mediation analysis: one stage of `launch.pipeline`, with the same flags; or of a table, without any run.
+
+python -m launch.mediate --cohort=table.csv --exposures=age,gender,underlying --outcome=severity \\
+    --mediators='^(ggo|lesion)_' --out=DIR
+
+writes the tables as CSV and LaTeX, summary.json, and figures as PNG and SVG to DIR. The table has one row per
+patient; severity is 0 and 1, or the names of the levels.
+"""
+
+import pathlib
+
+import pandas as pd
+from absl import flags
 
 from launch import stages
+from ssinfnet_jax.analysis import cohort_table, mediation
+from ssinfnet_jax.report import figures, mediation_figures
+
+_COHORT = flags.DEFINE_string("cohort", None, "CSV file, one row per patient; takes the place of config and workdir.")
+_EXPOSURES = flags.DEFINE_list("exposures", ["age", "gender", "underlying"], "Columns; with --cohort.")
+_OUTCOME = flags.DEFINE_string("outcome", "severity", "Column of 0 and 1, or of severity levels; with --cohort.")
+_MEDIATORS = flags.DEFINE_string("mediators", None, "Regular expression of column names; with --cohort.")
+_COVARIATES = flags.DEFINE_list("covariates", [], "Columns held fixed in every model; with --cohort.")
+_ADJUST = flags.DEFINE_string("adjust", "fdr_bh", "fdr_bh, fdr_by, holm, bonferroni or none; with --cohort.")
+_DRAWS = flags.DEFINE_integer("bootstrap_draws", 5000, "Resamples for the intervals; 0: none; with --cohort.", 0)
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; with --cohort.")
+
+
+def analyse_table() -> None:
+    """Analyses the table of the flags, and writes tables and figures.
+
+    Raises: ValueError for a table that cannot be analysed, see cohort_table.read() and mediation.analyse().
+    """
+    if not _MEDIATORS.value or not _OUT.value:
+        raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
+    table = cohort_table.read(_COHORT.value, _EXPOSURES.value, _OUTCOME.value, _COVARIATES.value)
+    found = mediation.analyse(
+        table,
+        exposures=_EXPOSURES.value,
+        mediators=_MEDIATORS.value,
+        outcome=_OUTCOME.value,
+        covariates=_COVARIATES.value,
+        adjust=_ADJUST.value,
+        bootstrap_draws=_DRAWS.value,
+    )
+    out = pathlib.Path(_OUT.value)
+    found.write(out)
+    draw(found, table, out / "figures")
+    pairs = found.univariate
+    print(f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {found.univariate.attrs['family']}.")
+    print(f"Several mediators: {found.reason or found.selected}")
+    print(f"Written to {out}. {mediation.CAVEAT}")
+
+
+def draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path) -> None:
+    """Forest plots, heat map of the significant mediators, and path plot, as far as there is something to show."""
+    fitted = found.univariate[found.univariate["flag"] == ""]
+    pages = mediation_figures.forest_pages(found.univariate) if len(fitted) else []
+    for number, page in enumerate(pages, 1):
+        figures.save(page, out_dir, f"forest_{number}")
+    mediators = list(dict.fromkeys(fitted.loc[fitted["is_mediator"], "mediator"]))
+    if len(mediators) > 1:
+        figure = mediation_figures.correlation_heatmap(table, mediators, threshold=found.options["threshold"])
+        figures.save(figure, out_dir, "correlation_heatmap")
+    if found.multiple:
+        figures.save(mediation_figures.path_plot(found.multiple), out_dir, "path_plot")
+
 
 if __name__ == "__main__":
-    stages.main("mediate")
+    stages.main("mediate", instead=("cohort", analyse_table))

@@ -54,6 +54,6 @@ def run(config: dict[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | N
         print(f"Report: {page.write(run_dir.path)}")
 
 
-def main(*names: str) -> None:
-    """Parses the flags and runs the stages `names`."""
-    flags.run(lambda config, run_dir: run(config, run_dir, names), check)
+def main(*names: str, **options: Any) -> None:
+    """Parses the flags and runs the stages `names`; options as for `flags.run`."""
+    flags.run(lambda config, run_dir: run(config, run_dir, names), check, **options)

@@ -76,6 +76,11 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         threshold=options["max_correlation"],
         prefer=options["prefer"],
         alpha=options["alpha"],
+        adjust=options["adjust"],
+        covariates=options["covariates"],
+        residual_covariances=options["residual_covariances"],
+        link=options["link"],
+        bootstrap_draws=options["bootstrap_draws"],
     )
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)

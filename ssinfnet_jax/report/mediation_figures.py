@@ -126,9 +126,11 @@ def path_plot(multiple: mediation.Multiple) -> Figure:
 
     Arrows carry the standardised estimate and stars (* p < 0.05, ** p < 0.01, *** p < 0.001); grey dashed
     ones are not significant. A dashed bow joins exposures with their correlation; the small number under a
-    name is the standardised residual variance. The line below gives the fit.
+    name is the standardised residual variance. The line below gives the fit. Covariates and covariances of
+    residuals are not drawn.
     """
     estimates = multiple.estimates
+    estimates = estimates[~estimates[["lhs", "rhs"]].isin(list(multiple.covariates)).any(axis=1)]
     paths = estimates[estimates["op"] == "~"]
     mediators = list(dict.fromkeys(paths.loc[paths["lhs"] != multiple.outcome, "lhs"]))
     exposures = list(multiple.exposures)
@@ -335,6 +337,7 @@ def _draw_direct(axes, paths, places, half, exposures, outcome, limits, over) ->
 
 def _draw_correlations(axes, estimates, places, half, exposures) -> None:
     covariances = estimates[(estimates["op"] == "~~") & (estimates["lhs"] != estimates["rhs"])]
+    covariances = covariances[covariances["lhs"].isin(exposures)]
     for row in covariances.itertuples():
         distance_apart = exposures.index(row.rhs) - exposures.index(row.lhs)
         bow = _bow(distance_apart)

@@ -20,7 +20,7 @@ from matplotlib import figure as mpl_figure
 from PIL import Image
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.report import figures, mediation_figures, tables
+from ssinfnet_jax.report import figures, mediation_figures, mediation_tables, tables
 
 STAGES = {
     "prepare": "Prepare data",
@@ -549,12 +549,40 @@ def _mediation(run: Run) -> Section:
         )
         figure = mediation_figures.correlation_heatmap(patients, held)
         section.add("figure", run.figure("correlation_heatmap", figure, caption))
+    _beside_the_linear_models(run, section, found)
     log = run.csv("mediate/filter_log.csv")
     if log is not None:
         table = tables.from_frame(log, "Correlation filter: what was removed, what was kept instead, and why.")
         section.add("details", (f"Correlation filter ({len(log)} removed)", [Block("table", table)]))
     _multiple(run, section)
     return section
+
+
+def _beside_the_linear_models(run: Run, section: Section, found: pd.DataFrame) -> None:
+    """Bootstrap intervals, natural effects on a binary outcome, sensitivity: significant pairs, then all."""
+    keys = ["exposure", "mediator"]
+    for name, heading, caption, make in (
+        ("intervals", "", "Bootstrap intervals of the indirect effects", mediation_tables.intervals),
+        ("natural", "Severity as a binary outcome", "Natural effects", mediation_tables.natural),
+        ("sensitivity", "Sensitivity to unmeasured confounding", "Sensitivity", mediation_tables.sensitivity),
+    ):
+        table = run.csv(f"mediate/{name}.csv", keys)
+        if table is None:
+            continue
+        section.add("heading", heading)
+        if name == "natural":
+            section.add("text", _NATURAL.format(link=_mediation_options(run)[0].get("link", "logit")))
+        significant = table.merge(found[keys], on=keys)
+        if len(significant):
+            section.add("table", make(significant, f"{caption} of the significant pairs."))
+        block = Block("table", make(table, f"{caption} of all pairs."))
+        section.add("details", (f"{caption} of all {len(table)} pairs", [block]))
+
+
+_NATURAL = (
+    "A {link} regression of severity in place of the linear one: how much the probability of the outcome changes "
+    "when the exposure goes from one value to the other, through the phenotype (indirect) and otherwise (direct)."
+)
 
 
 def _univariate(run: Run) -> pd.DataFrame | None:
@@ -590,7 +618,7 @@ def _multiple(run: Run, section: Section) -> None:
     totals = run.csv("mediate/multiple_total_effects.csv")
     fit = tables.read_json(run.path("mediate", "multiple_fit.json")) or summary.get("fit") or {}
     if fit:
-        model = _path_model(estimates, fit, totals)
+        model = _path_model(estimates, fit, totals, (summary.get("options") or {}).get("covariates") or [])
         mediators = len({name for names in model.exposures.values() for name in names})
         caption = (
             f"Path model of {_count(len(model.exposures), 'exposure')} and {_count(mediators, 'mediator')}, "
@@ -600,13 +628,19 @@ def _multiple(run: Run, section: Section) -> None:
         )
         section.add("figure", run.figure("path_plot", mediation_figures.path_plot(model), caption))
     section.add("table", tables.estimates(estimates))
+    intervals = run.csv("mediate/multiple_intervals.csv")
+    if intervals is not None:
+        table = mediation_tables.intervals(intervals, "Bootstrap intervals of the effects that this model defines.")
+        section.add("table", table)
     if totals is not None:
         section.add("table", tables.total_effects(totals))
     if fit:
         section.add("table", tables.fit_measures(fit))
 
 
-def _path_model(estimates: pd.DataFrame, fit: Mapping[str, Any], totals: pd.DataFrame | None) -> mediation.Multiple:
+def _path_model(
+    estimates: pd.DataFrame, fit: Mapping[str, Any], totals: pd.DataFrame | None, covariates: Sequence[str]
+) -> mediation.Multiple:
     """The fitted model from its files: the outcome explains nothing, and nothing explains an exposure."""
     paths = estimates[estimates["op"] == "~"]
     explained = list(dict.fromkeys(paths["lhs"]))
@@ -614,7 +648,7 @@ def _path_model(estimates: pd.DataFrame, fit: Mapping[str, Any], totals: pd.Data
     exposures = {
         name: list(paths.loc[(paths["rhs"] == name) & (paths["lhs"] != outcome), "lhs"])
         for name in dict.fromkeys(paths["rhs"])
-        if name not in explained
+        if name not in explained and name not in covariates
     }
     known = {name: np.nan if value is None else value for name, value in fit.items()}  # JSON has no NaN
     return mediation.Multiple(
@@ -624,6 +658,7 @@ def _path_model(estimates: pd.DataFrame, fit: Mapping[str, Any], totals: pd.Data
         exposures=exposures,
         outcome=outcome,
         num_dropped=0,
+        covariates=covariates,
     )
 
 
@@ -636,8 +671,8 @@ def _limits(run: Run) -> Section:
         "A slice is judged by one ground truth; readers differ, above all on the border of GGO.",
         "Networks learn the scanners, windows and reconstructions they saw; expect lower values elsewhere.",
         "Phenotypes are of predicted, not of drawn, lesions, and inherit the errors of the segmentation.",
-        "The linear model of a binary severity is an approximation; many pairs are tested, and only the "
-        "family named in the configuration is adjusted for.",
+        "The linear model of a binary severity is an approximation; the natural effects stand beside it.",
+        "Many pairs are tested, and only the family named in the configuration is adjusted for.",
     ]
     if "ct_phantom" in _dataset(run):
         items.insert(0, "ct_phantom is generated: its numbers show that the pipeline works, nothing of patients.")

@@ -437,7 +437,8 @@ def mediation(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> Table
     Args:
       univariate: mediate/univariate.csv, or some of its rows, with bool columns `is_mediator`, `found`.
       caption: the sentence above.
-      verdict: whether a last column says which pairs are significant, or why one could not be fitted.
+      verdict: whether two last columns say which pairs are significant by their indirect effect (or why one
+        could not be fitted) and by the paper's three regressions.
     """
     effects = {
         "indirect": ("Indirect", "a times b"),
@@ -451,7 +452,7 @@ def mediation(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> Table
     heads += [Column("p (adj.)", True, "of the indirect effect, adjusted for the number of tests")]
     heads += [Column("Indirect, std.", True, "indirect effect of standardised variables")]
     heads += [Column(head, True, hint) for head, hint in effects.values()]
-    heads += [Column("Significant")] if verdict else []
+    heads += [Column("Significant"), Column("Paper's rule")] if verdict else []
     rows = []
     ordered = univariate.sort_values("indirect_p_adj") if "indirect_p_adj" in univariate else univariate
     for _, row in ordered.head(MAX_ROWS).iterrows():
@@ -461,7 +462,9 @@ def mediation(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> Table
             error = row.get(f"{name}_se")
             note = "" if error is None or pd.isna(error) else f"SE {number(error, 2)}"
             cells.append(dataclasses.replace(number_cell(row[f"{name}_est"]), note=note))
-        cells += [text_cell(row.get("flag") or ("yes" if row["found"] else "no"))] if verdict else []
+        if verdict:
+            cells += [text_cell(row.get("flag") or ("yes" if row["is_mediator"] else "no"))]
+            cells += [text_cell("yes" if row.get("is_mediator_paper") else "no")]
         rows.append(cells)
     foot = "SE: standard error."
     if len(univariate) > MAX_ROWS:

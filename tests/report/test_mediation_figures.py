@@ -189,6 +189,16 @@ def test_path_plot_shows_every_estimate_apart(cohort, name):
     assert f"n = 300, $\\chi^2$({model.fit['df']})" in texts[-1] or any("n = 300" in text for text in texts)
 
 
+def test_path_plot_leaves_out_covariates_and_residual_covariances(cohort):
+    exposures = {"age": ["ggo_firstorder_Entropy", "ggo_firstorder_Kurtosis"]}
+    model = mediation.multiple(cohort, exposures, covariates=["gender"], residual_covariances=True)
+    texts = [text.get_text() for text in drawn_texts(mediation_figures.path_plot(model))]
+    assert {"age", "severity", "Entropy (first order)", "Kurtosis (first order)"} <= set(texts)
+    assert "gender" not in texts
+    numbers = [text.rstrip("*") for text in texts if text.rstrip("*").lstrip("\u2212").replace(".", "").isdigit()]
+    assert len(numbers) == 5 + 3  # paths, and residual variances of mediators and outcome
+
+
 def test_path_plot_of_a_fit_read_from_json(cohort):
     model = mediation.multiple(cohort, {"age": ["ggo_firstorder_Entropy"]})
     model.fit["pvalue"] = None

@@ -261,6 +261,44 @@ def test_mediation_tables(run):
     assert all(f'id="figure-{name}"' in text for name in ("forest_age", "correlation_heatmap", "path_plot"))
 
 
+def test_what_stands_beside_the_linear_models(run):
+    path, analysis = run
+    text = visible(path).split('id="mediation"')[1]
+    row = analysis.intervals.iloc[0]
+    assert f">[{tables.number(row['bca_lower'])}, {tables.number(row['bca_upper'])}]<" in text
+    assert "95 % intervals from the same 1\N{NARROW NO-BREAK SPACE}000 resamples." in text
+    row = 100 * analysis.natural.loc[0, ["indirect_est", "indirect_lower", "indirect_upper"]].astype(float)
+    estimate, lower, upper = map(tables.number, row)
+    assert f">{estimate} [{lower}, {upper}]<" in text
+    assert "A logit regression of severity in place of the linear one" in text
+    row = analysis.sensitivity.iloc[0]
+    for name in ("rho", "e_value", "e_value_limit"):
+        assert f">{tables.number(row[name])}<" in text
+    row = analysis.multiple_intervals.iloc[-1]
+    assert f">[{tables.number(row['percentile_lower'])}, {tables.number(row['percentile_upper'])}]<" in text
+    heads = re.findall(r"<h3>(.*?)</h3>", text)
+    assert heads == [
+        "Severity as a binary outcome",
+        "Sensitivity to unmeasured confounding",
+        "Several mediators in one model",
+    ]
+    pairs = int(analysis.univariate["is_mediator"].sum())
+    tested = text.split("<summary>Natural effects of all 10 pairs</summary>")
+    assert tested[0].split("<caption>Natural effects of the significant pairs.")[1].count("<tr>") == pairs + 1
+    assert tested[1].split("</details>")[0].count("<tr>") == 10 + 1
+
+
+def test_covariates_are_not_drawn_as_exposures(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.standard_normal((200, 3)), columns=["age", "gender", "m"])
+    table["m"] += table["age"] + table["gender"]
+    table["severity"] = (table["m"] + random.standard_normal(200) > 0).astype(int)
+    options = {"bootstrap_draws": 0, "covariates": ["gender"]}
+    mediation.analyse(table, exposures=["age"], mediators=["m"], **options).write(tmp_path / "mediate")
+    assert "Path model of 1 exposure and 1 mediator" in visible(page.write(tmp_path))
+
+
 def test_mediation_without_path_model_says_why(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     random = np.random.default_rng(1)

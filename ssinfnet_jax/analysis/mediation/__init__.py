@@ -1,9 +1,15 @@
-"""Mediation analysis: mediators one at a time, the choice among correlated ones, all in one path model."""
+"""Mediation analysis: mediators one at a time, the choice among correlated ones, all in one path model.
+
+With bootstrap intervals, natural effects on a binary outcome, and sensitivity to unmeasured confounding.
+"""
 
 from ssinfnet_jax.analysis.mediation.adjust import adjust
+from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.correlation_filter import Filtered, correlation_filter
 from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
+from ssinfnet_jax.analysis.mediation.natural import natural_effects
 from ssinfnet_jax.analysis.mediation.procedure import CAVEAT, Analysis, analyse
+from ssinfnet_jax.analysis.mediation.sensitivity import e_value, sensitivity
 from ssinfnet_jax.analysis.mediation.univariate import univariate
 
 __all__ = [
@@ -13,7 +19,12 @@ __all__ = [
     "Multiple",
     "adjust",
     "analyse",
+    "bootstrap",
+    "bootstrap_multiple",
     "correlation_filter",
+    "e_value",
     "multiple",
+    "natural_effects",
+    "sensitivity",
     "univariate",
 ]

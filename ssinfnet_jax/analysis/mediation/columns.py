@@ -27,6 +27,18 @@ def numeric(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({name: table[name].to_numpy(np.float64, na_value=np.nan) for name in names}, index=table.index)
 
 
+def of_pairs(
+    table: pd.DataFrame, exposures: Sequence[str], mediators: Sequence[str], outcome: str, covariates: Sequence[str]
+) -> pd.DataFrame:
+    """The columns of exposures, mediators, outcome and covariates; see numeric().
+
+    Raises: ValueError as numeric(), or without an exposure or mediator.
+    """
+    if not list(exposures) or not list(mediators):
+        raise ValueError("Name at least one exposure and one mediator.")
+    return numeric(table, [*exposures, *mediators, outcome, *covariates])
+
+
 def is_numeric(column: pd.Series) -> bool:
     """Whether the dtype is real or boolean."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column)

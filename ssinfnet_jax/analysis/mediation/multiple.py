@@ -23,13 +23,15 @@ class Multiple:
     Attributes:
       estimates: rows as lavaan lists them, with columns lhs, op, rhs, label, est, se, z, p, std (std.all):
         "~" paths, labelled a<mediator><exposure>, c<exposure>, b<mediator> by numbers from 1 (with "_"
-        between them if there are more than nine); "~~" variances and covariances, where those of the
-        exposures are fixed at the sample's (se 0, no test); ":=" defined effects, i<mediator><exposure> = ab,
+        between them if there are more than nine), those of covariates without a label; "~~" variances and
+        covariances, where those of exposures and covariates are fixed at the sample's (se 0, no test) and std
+        of a residual covariance is the correlation; ":=" defined effects, i<mediator><exposure> = ab,
         ind_<exposure> their sum, tot_<exposure> = c + ind.
       fit: chisq, df, pvalue, cfi, tli, rmsea, srmr, aic, bic, logl, npar, ntotal.
-      total_effects: the regression of the outcome on the exposures alone, a model of its own (ordinary least
-        squares, t tests): exposure, est, se, t, p, std.
+      total_effects: the regression of the outcome on exposures and covariates without mediators, a model of
+        its own (ordinary least squares, t tests): exposure, est, se, t, p, std.
       exposures: exposure -> its mediators.  outcome: name.  num_dropped: rows left out for a missing value.
+      covariates: names.  residual_covariances: whether residuals of mediators may correlate.
     """
 
     estimates: pd.DataFrame
@@ -38,16 +40,33 @@ class Multiple:
     exposures: dict[str, list[str]]
     outcome: str
     num_dropped: int
+    covariates: Sequence[str] = ()
+    residual_covariances: bool = False
+
+    @property
+    def mediators(self) -> dict[str, list[str]]:
+        """mediator -> its exposures, in order of first mention."""
+        every = dict.fromkeys(itertools.chain.from_iterable(self.exposures.values()))
+        return {m: [exposure for exposure, its in self.exposures.items() if m in its] for m in every}
 
 
-def multiple(table: pd.DataFrame, exposures: Mapping[str, Sequence[str]], outcome: str = "severity") -> Multiple:
+def multiple(
+    table: pd.DataFrame,
+    exposures: Mapping[str, Sequence[str]],
+    outcome: str = "severity",
+    *,
+    covariates: Sequence[str] = (),
+    residual_covariances: bool = False,
+) -> Multiple:
     """Fits m_k = sum_j a_kj x_j + e_k, y = sum_j c_j x_j + sum_k b_k m_k + e by maximum likelihood.
 
-    Residuals are uncorrelated, also between mediators; exposures are fixed and may correlate. For such a
-    recursive model the ML estimates are those of ordinary regression, equation by equation. Standard errors
-    are those of the expected information: cov = s^2 / n inv(Sigma_zz) for an equation with regressors z and
+    Residuals are uncorrelated, also between mediators unless `residual_covariances`; exposures are fixed and
+    may correlate. For such a recursive model the ML estimates are those of ordinary regression, equation by
+    equation (with covariances between mediators: of seemingly unrelated regressions). Standard errors are
+    those of the expected information: cov = s^2 / n inv(Sigma_zz) for an equation with regressors z and
     residual variance s^2, where Sigma is the covariance that the model implies (between mediators it is not
-    the sample's), and var s^2 = 2 s^4 / n; those of defined effects follow by the delta method.
+    the sample's), and cov(s_ij, s_kl) = (s_ik s_jl + s_il s_jk) / n; those of defined effects follow by the
+    delta method.
 
     With F = log|Sigma| + tr(S inv(Sigma)) - log|S| - p: chisq = n F. The baseline of CFI and TLI has
     variances only, and the exposures' covariances. SRMR is over all p (p + 1) / 2 moments; logl is given the
@@ -58,6 +77,8 @@ def multiple(table: pd.DataFrame, exposures: Mapping[str, Sequence[str]], outcom
       exposures: {exposure: [its mediators]}, in the order of the paths; an exposure with an empty list has a
         direct path only (a covariate of the outcome). A mediator may belong to several exposures.
       outcome: name of the outcome.
+      covariates: columns that stand in every equation; no indirect effect of theirs is defined.
+      residual_covariances: the residuals of every two mediators may correlate. The paper's may not.
     Returns: Multiple.
     Raises: ValueError for no mediator, missing, non-numeric, infinite or constant columns, collinear columns
       (they are named), or not more complete rows than variables.
@@ -65,31 +86,28 @@ def multiple(table: pd.DataFrame, exposures: Mapping[str, Sequence[str]], outcom
       `sem()`.
     """
     exposures = {exposure: list(mediators) for exposure, mediators in exposures.items()}
-    parents = _parents(exposures)
-    if not parents:
-        raise ValueError("No exposure has a mediator; a path model needs at least one.")
-    names = [*exposures, *parents, outcome]
-    data = columns.numeric(table, names)
-    complete = data.dropna()
-    correlations, sd = _moments(complete, names)
-    model = PathModel(correlations, len(complete), parents | {outcome: [*exposures, *parents]}, list(exposures))
-    return Multiple(
-        estimates=_estimates(model, sd, exposures, outcome),
-        fit=fit_measures(model, sd),
-        total_effects=_total_effects(complete, list(exposures), outcome),
-        exposures=exposures,
-        outcome=outcome,
-        num_dropped=len(data) - len(complete),
-    )
-
-
-def _parents(exposures: dict[str, list[str]]) -> dict[str, list[str]]:
-    """mediator -> its exposures, in order of first mention."""
     for exposure, mediators in exposures.items():
         if len(set(mediators)) < len(mediators):
             raise ValueError(f"A mediator of {exposure!r} is named twice: {mediators}.")
-    mediators = dict.fromkeys(itertools.chain.from_iterable(exposures.values()))
-    return {m: [exposure for exposure, its in exposures.items() if m in its] for m in mediators}
+    empty = Multiple(pd.DataFrame(), {}, pd.DataFrame(), exposures, outcome, 0, list(covariates), residual_covariances)
+    parents = empty.mediators
+    if not parents:
+        raise ValueError("No exposure has a mediator; a path model needs at least one.")
+    fixed = [*exposures, *covariates]
+    names = [*fixed, *parents, outcome]
+    data = columns.numeric(table, names)
+    complete = data.dropna()
+    correlations, sd = _moments(complete, names)
+    equations = {m: [*its, *covariates] for m, its in parents.items()} | {outcome: [*fixed, *parents]}
+    correlated = list(parents) if residual_covariances and len(parents) > 1 else []
+    model = PathModel(correlations, len(complete), equations, fixed, correlated)
+    return dataclasses.replace(
+        empty,
+        estimates=_estimates(model, sd, exposures, outcome),
+        fit=fit_measures(model, sd),
+        total_effects=_total_effects(complete, list(exposures), list(covariates), outcome),
+        num_dropped=len(data) - len(complete),
+    )
 
 
 def _moments(data: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
@@ -127,14 +145,7 @@ def _estimates(model: PathModel, sd: pd.Series, exposures: dict[str, list[str]],
         path, key = model.paths.loc[left, right], (left, right)
         se = np.sqrt(covariance.loc[key, key])
         rows.append((left, "~", right, label, path * scale, se * scale, path * implied_sd[right] / implied_sd[left]))
-    for left in model.equations:
-        variance = model.residual.loc[left, left]
-        scale = sd[left] ** 2
-        se = variance * np.sqrt(2 / model.n)
-        rows.append((left, "~~", left, "", variance * scale, se * scale, variance / model.implied.loc[left, left]))
-    for left, right in itertools.combinations_with_replacement(model.fixed, 2):
-        r = model.r.loc[left, right]
-        rows.append((left, "~~", right, "", r * sd[left] * sd[right], 0.0, r))
+    rows += _covariances(model, sd)
     rows += _defined(model, labels, covariance, sd, exposures, outcome, implied_sd[outcome])
     estimates = pd.DataFrame(rows, columns=["lhs", "op", "rhs", "label", "est", "se", "std"])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -143,15 +154,31 @@ def _estimates(model: PathModel, sd: pd.Series, exposures: dict[str, list[str]],
     return estimates[_ESTIMATES]
 
 
+def _covariances(model: PathModel, sd: pd.Series) -> list[tuple]:
+    """(Co)variances of residuals, then the fixed ones of the exposures."""
+    own = [(left, left) for left in model.equations]
+    rows = []
+    for left, right in own + list(itertools.combinations(model.correlated, 2)):
+        value = model.residual.loc[left, right]
+        variances = model.residual.loc[left, left] * model.residual.loc[right, right]
+        se, scale = np.sqrt((variances + value**2) / model.n), sd[left] * sd[right]
+        std = value / (model.implied.loc[left, left] if left == right else np.sqrt(variances))
+        rows.append((left, "~~", right, "", value * scale, se * scale, std))
+    for left, right in itertools.combinations_with_replacement(model.fixed, 2):
+        r = model.r.loc[left, right]
+        rows.append((left, "~~", right, "", r * sd[left] * sd[right], 0.0, r))
+    return rows
+
+
 def _labels(model: PathModel, exposures: dict[str, list[str]], outcome: str) -> dict[tuple[str, str], str]:
-    """(left, right) -> label, in lavaan's order: the mediators' equations, then the outcome's."""
+    """(left, right) -> label ("" of a covariate), in lavaan's order: the mediators' equations, then the outcome's."""
     mediators = [left for left in model.equations if left != outcome]
     joint = "_" if max(len(mediators), len(exposures)) > 9 else ""
     x = {name: j for j, name in enumerate(exposures, 1)}
     labels = {}
     for k, mediator in enumerate(mediators, 1):
-        labels |= {(mediator, name): f"a{k}{joint}{x[name]}" for name in model.equations[mediator]}
-    labels |= {(outcome, name): f"c{j}" for name, j in x.items()}
+        labels |= {(mediator, name): f"a{k}{joint}{x[name]}" if name in x else "" for name in model.equations[mediator]}
+    labels |= {(outcome, name): f"c{x[name]}" if name in x else "" for name in model.fixed}
     return labels | {(outcome, mediator): f"b{k}" for k, mediator in enumerate(mediators, 1)}
 
 
@@ -160,7 +187,7 @@ def _defined(model, labels, covariance, sd, exposures, outcome, outcome_sd) -> l
     rows, totals = [], []
     sums = {exposure: (0.0, pd.Series(0.0, covariance.index), []) for exposure in exposures}
     for (mediator, exposure), a_label in labels.items():
-        if mediator == outcome:
+        if mediator == outcome or not a_label:
             continue
         a, b = model.paths.loc[mediator, exposure], model.paths.loc[outcome, mediator]
         gradient = pd.Series(0.0, covariance.index)
@@ -187,8 +214,8 @@ def _defined(model, labels, covariance, sd, exposures, outcome, outcome_sd) -> l
     return result
 
 
-def _total_effects(data: pd.DataFrame, exposures: list[str], outcome: str) -> pd.DataFrame:
-    fit = sm.OLS(data[outcome], sm.add_constant(data[exposures], has_constant="add")).fit()
+def _total_effects(data: pd.DataFrame, exposures: list[str], covariates: list[str], outcome: str) -> pd.DataFrame:
+    fit = sm.OLS(data[outcome], sm.add_constant(data[[*exposures, *covariates]], has_constant="add")).fit()
     table = pd.DataFrame({"est": fit.params, "se": fit.bse, "t": fit.tvalues, "p": fit.pvalues}).loc[exposures]
     table["std"] = table["est"] * data[exposures].std() / data[outcome].std()
     return table.rename_axis("exposure").reset_index()

@@ -1,40 +1,126 @@
-"""Maximum likelihood of a recursive path model with uncorrelated residuals, and how well it fits."""
+"""Maximum likelihood of a recursive path model, and how well it fits."""
+
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import linalg, stats
 
+_ITERATIONS = 100
+_TOLERANCE = 1e-12  # of standardised coefficients
+
+
+def coefficients(
+    moments: np.ndarray, equations: Sequence[tuple[int, Sequence[int]]], correlated: Sequence[int] = ()
+) -> list[np.ndarray]:
+    """Coefficients of every equation of a recursive model, by ML.
+
+    Where residuals are uncorrelated that is ordinary regression. Equations with correlated residuals are
+    seemingly unrelated regressions: generalised least squares and the residuals' covariance in turn. (They
+    differ from ordinary regression only where the equations have different regressors.)
+
+    Args:
+      moments: float[..., P, P], correlations, or cross-products of standardised variables.
+      equations: (variable on the left, variables on the right), as positions in `moments`.
+      correlated: positions in `equations`; none of these may have another one's left side on its right.
+    Returns: coefficients float[..., number on the right] of each equation.
+    Source: Zellner 1962, doi:10.1080/01621459.1962.10480664.
+    """
+    equations = [(left, np.asarray(right)) for left, right in equations]
+    found = [_solve(moments[..., right[:, None], right], moments[..., right, left]) for left, right in equations]
+    if len({tuple(equations[i][1]) for i in correlated}) < 2:
+        return found
+    lefts, rights = zip(*(equations[i] for i in correlated), strict=True)
+    ends = np.cumsum([len(right) for right in rights])[:-1]
+    joint = np.concatenate([found[i] for i in correlated], axis=-1)
+    for _ in range(_ITERATIONS):
+        residual = np.zeros((*moments.shape[:-2], len(lefts), moments.shape[-1]))
+        for i, part in enumerate(np.split(joint, ends, axis=-1)):
+            residual[..., i, lefts[i]] = 1.0
+            residual[..., i, rights[i]] = -part
+        weight = np.linalg.inv(residual @ moments @ residual.swapaxes(-1, -2))
+        target = [
+            (moments[..., right[:, None], lefts] @ weight[..., i, None])[..., 0] for i, right in enumerate(rights)
+        ]
+        before = joint
+        joint = _solve(_information(moments, rights, weight), np.concatenate(target, axis=-1))
+        if np.abs(joint - before).max() < _TOLERANCE:
+            break
+    for i, part in zip(correlated, np.split(joint, ends, axis=-1), strict=True):
+        found[i] = part
+    return found
+
+
+def _solve(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(matrix, vector[..., None])[..., 0]
+
+
+def _information(moments: np.ndarray, rights: Sequence[np.ndarray], weight: np.ndarray) -> np.ndarray:
+    """Blocks weight[i, j] moments[right i, right j]."""
+    return np.concatenate(
+        [
+            np.concatenate(
+                [weight[..., i, j, None, None] * moments[..., a[:, None], b] for j, b in enumerate(rights)], -1
+            )
+            for i, a in enumerate(rights)
+        ],
+        axis=-2,
+    )
+
 
 class PathModel:
-    """ML fit to a correlation matrix: every equation by ordinary regression, since the model is recursive.
+    """ML fit to a correlation matrix.
 
     Attributes:
       r: correlations (divisor n) of all variables.  n: rows they come from.
       equations: left side -> right side, in causal order.  fixed: the exposures, which may correlate.
+      correlated: left sides whose residuals may correlate.
       paths: coefficient of the column's variable in the row's equation.  residual: (co)variances of residuals
         and of the exposures.  implied: covariance that the model implies.
     """
 
-    def __init__(self, r: pd.DataFrame, n: int, equations: dict[str, list[str]], fixed: list[str]):
-        self.r, self.n, self.equations, self.fixed = r, n, equations, fixed
+    def __init__(
+        self,
+        r: pd.DataFrame,
+        n: int,
+        equations: dict[str, list[str]],
+        fixed: list[str],
+        correlated: Sequence[str] = (),
+    ):
+        self.r, self.n, self.equations, self.fixed, self.correlated = r, n, equations, fixed, list(correlated)
         names = list(r.index)
+        position = {name: i for i, name in enumerate(names)}
+        system = [(position[left], [position[name] for name in right]) for left, right in equations.items()]
+        places = [list(equations).index(name) for name in self.correlated]
         paths = pd.DataFrame(0.0, names, names)
+        found = coefficients(r.to_numpy(), system, places)
+        for (left, right), values in zip(equations.items(), found, strict=True):
+            paths.loc[left, right] = values
+        rest = np.eye(len(names)) - paths.to_numpy()
+        unexplained = pd.DataFrame(rest @ r.to_numpy() @ rest.T, names, names)
         residual = r.where(r.index.isin(fixed)[:, None] & r.index.isin(fixed)[None, :], 0.0)
-        for left, right in equations.items():
-            paths.loc[left, right] = linalg.solve(r.loc[right, right], r.loc[right, left], assume_a="pos")
-            residual.loc[left, left] = 1 - paths.loc[left, right] @ r.loc[right, left]
-        spread = np.linalg.inv(np.eye(len(names)) - paths.to_numpy())
-        implied = spread @ residual.to_numpy() @ spread.T
+        for left in equations:
+            residual.loc[left, left] = unexplained.loc[left, left]
+        for left, right in itertools.permutations(self.correlated, 2):
+            residual.loc[left, right] = unexplained.loc[left, right]
+        spread = np.linalg.inv(rest)
         self.paths, self.residual = paths, residual
-        self.implied = pd.DataFrame(implied, names, names)
+        self.implied = pd.DataFrame(spread @ residual.to_numpy() @ spread.T, names, names)
 
     def covariance(self) -> pd.DataFrame:
-        """Covariance of all path coefficients, by (left, right): s^2 / n inv(implied) per equation."""
+        """Covariance of all path coefficients, by (left, right), from the expected information.
+
+        s^2 / n inv(implied) per equation; jointly for equations with correlated residuals.
+        """
+        joint = [self.correlated] if self.correlated else []
+        groups = joint + [[left] for left in self.equations if left not in self.correlated]
         blocks, keys = [], []
-        for left, right in self.equations.items():
-            information = self.implied.loc[right, right] * self.n / self.residual.loc[left, left]
-            blocks.append(np.linalg.inv(information.to_numpy()))
-            keys += [(left, name) for name in right]
+        for group in groups:
+            rights = [self.implied.index.get_indexer(self.equations[left]) for left in group]
+            weight = np.linalg.inv(self.residual.loc[group, group].to_numpy())
+            blocks.append(np.linalg.inv(self.n * _information(self.implied.to_numpy(), rights, weight)))
+            keys += [(left, name) for left in group for name in self.equations[left]]
         index = pd.MultiIndex.from_tuples(keys)
         return pd.DataFrame(linalg.block_diag(*blocks), index, index)
 
@@ -49,7 +135,8 @@ def fit_measures(model: PathModel, sd: pd.Series) -> dict[str, float]:
     }
     trace = np.trace(np.linalg.solve(model.implied, model.r))
     num_equations = len(model.equations)
-    npar = sum(len(right) for right in model.equations.values()) + num_equations
+    num_covariances = len(model.correlated) * (len(model.correlated) - 1) // 2
+    npar = sum(len(right) for right in model.equations.values()) + num_equations + num_covariances
     moments = p * (p + 1) // 2 - num_fixed * (num_fixed + 1) // 2
     df, baseline_df = moments - npar, moments - num_equations
     # A saturated model fits exactly; rounding must not show as a small chi-square.

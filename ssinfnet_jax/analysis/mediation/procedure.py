@@ -12,8 +12,11 @@ from typing import Any
 import pandas as pd
 
 from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.correlation_filter import PREFER, correlation_filter
 from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
+from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
+from ssinfnet_jax.analysis.mediation.sensitivity import sensitivity
 from ssinfnet_jax.analysis.mediation.univariate import univariate
 
 RULES = {"indirect": "is_mediator", "paper": "is_mediator_paper"}
@@ -21,8 +24,8 @@ CAVEAT = (
     "Exposure, phenotype and severity were observed at one time. The models describe associations that agree "
     "with mediation; they do not show that it takes place: severity may shape the image, another cause may "
     "shape both, and phenotypes of predicted masks carry the errors of the segmentation. Severity is binary "
-    "and its model here is linear, so that effects are differences of probability and standard errors are "
-    "approximate."
+    "and its model in the paper is linear, so that effects are differences of probability and standard errors "
+    "are approximate; the natural effects beside it come from a regression for binary outcomes."
 )
 
 
@@ -38,6 +41,10 @@ class Analysis:
       multiple: the path model of the selected mediators, or None.
       reason: "" or why there is no path model.
       options: how it was made, for the record.
+      intervals: bootstrap intervals of all pairs, see bootstrap(); None without draws.
+      multiple_intervals: the same for the path model, see bootstrap_multiple().
+      natural: effects on a binary outcome, see natural_effects(); None where the outcome is not binary.
+      sensitivity: see sensitivity().
     """
 
     univariate: pd.DataFrame
@@ -46,19 +53,31 @@ class Analysis:
     multiple: Multiple | None
     reason: str
     options: dict[str, Any]
+    intervals: pd.DataFrame | None
+    multiple_intervals: pd.DataFrame | None
+    natural: pd.DataFrame | None
+    sensitivity: pd.DataFrame
 
     def write(self, out_dir: str | os.PathLike) -> list[pathlib.Path]:
         """Writes tables as CSV and LaTeX and a summary as JSON; returns their paths."""
         out_dir = pathlib.Path(out_dir)
         out_dir.mkdir(parents=True, exist_ok=True)
-        tables = {"univariate": (self.univariate, _LATEX_COLUMNS), "filter_log": (self.filter_log, None)}
-        if self.multiple:
-            tables["multiple_estimates"] = (self.multiple.estimates, None)
-            tables["multiple_total_effects"] = (self.multiple.total_effects, None)
+        tables = {
+            "univariate": self.univariate,
+            "intervals": self.intervals,
+            "natural": self.natural,
+            "sensitivity": self.sensitivity,
+            "filter_log": self.filter_log,
+            "multiple_estimates": self.multiple.estimates if self.multiple else None,
+            "multiple_total_effects": self.multiple.total_effects if self.multiple else None,
+            "multiple_intervals": self.multiple_intervals,
+        }
         paths = []
-        for name, (table, latex_columns) in tables.items():
+        for name, table in tables.items():
+            if table is None:
+                continue
             table.to_csv(out_dir / f"{name}.csv", index=False)
-            short = table[latex_columns] if latex_columns else table
+            short = table[_LATEX_COLUMNS[name]] if name in _LATEX_COLUMNS else table
             latex = short.to_latex(index=False, escape=True, float_format="%.4g", na_rep="", longtable=len(short) > 40)
             (out_dir / f"{name}.tex").write_text(latex)
             paths += [out_dir / f"{name}.csv", out_dir / f"{name}.tex"]
@@ -82,8 +101,21 @@ class Analysis:
         }
 
 
-_LATEX_COLUMNS = ["exposure", "mediator", "n", "a_std", "b_std", "direct_std", "indirect_std", "total_std"]
-_LATEX_COLUMNS += ["indirect_est", "indirect_se", "indirect_z", "indirect_p_adj"]
+_PAIR = ["exposure", "mediator", "n"]
+_LATEX_COLUMNS = {  # what a page can hold; the CSV files have all columns
+    "univariate": [
+        *(*_PAIR, "a_std", "b_std", "direct_std", "indirect_std", "total_std"),
+        *("indirect_est", "indirect_se", "indirect_z", "indirect_p_adj", "is_mediator", "is_mediator_paper"),
+    ],
+    "intervals": [
+        *(*_PAIR, "est", "se", "percentile_lower", "percentile_upper", "bc_lower", "bc_upper"),
+        *("bca_lower", "bca_upper"),
+    ],
+    "natural": [
+        *(*_PAIR, "b_std", "indirect_est", "indirect_lower", "indirect_upper", "indirect_p_adj"),
+        *("direct_est", "direct_lower", "direct_upper", "total_est", "proportion_mediated"),
+    ],
+}
 
 
 def analyse(
@@ -99,8 +131,16 @@ def analyse(
     family: str = "all",
     rule: str = "indirect",
     min_n: int = 10,
+    covariates: Sequence[str] = (),
+    residual_covariances: bool = False,
+    link: str = "logit",
+    bootstrap_draws: int = 1000,
+    seed: int = 0,
 ) -> Analysis:
     """Runs univariate(), correlation_filter() on all significant mediators, and multiple() on what is left.
+
+    Beside them: bootstrap intervals of all indirect effects, natural effects if the outcome is binary, and
+    the sensitivity of every pair to unmeasured confounding.
 
     Args:
       table: one row per patient: phenotypes (by_patient()), exposures, outcome.
@@ -120,19 +160,37 @@ def analyse(
     if rule not in RULES:
         raise ValueError(f"Unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
     exposures = list(exposures)
-    names = _matching(table, mediators, {*exposures, outcome}) if isinstance(mediators, str) else list(mediators)
-    options = {"alpha": alpha, "adjust": adjust, "family": family, "min_n": min_n}
-    pairs = univariate(table, exposures, names, outcome, **options)
+    taken = {*exposures, *covariates, outcome}
+    names = _matching(table, mediators, taken) if isinstance(mediators, str) else list(mediators)
+    models = {"covariates": list(covariates), "min_n": min_n}
+    tests = {"adjust": adjust, "family": family}
+    pairs = univariate(table, exposures, names, outcome, alpha=alpha, **tests, **models)
     significant = pairs[pairs[RULES[rule]]]
     filtered = correlation_filter(table, significant, threshold, prefer)
     selected = {
         exposure: [m for m in significant.loc[significant["exposure"] == exposure, "mediator"] if m in filtered.kept]
         for exposure in exposures
     }
-    model, reason = _path_model(table, selected, outcome)
-    options |= {"exposures": exposures, "outcome": outcome, "num_mediators": len(names), "rule": rule}
-    options |= {"threshold": threshold, "prefer": list(prefer), "num_patients": len(table)}
-    return Analysis(pairs, filtered.log, selected, model, reason, options)
+    model, reason = _path_model(table, selected, outcome, covariates, residual_covariances)
+    draws = {"draws": bootstrap_draws, "seed": seed}
+    natural = None
+    if is_binary(table[outcome]):
+        natural = natural_effects(table, exposures, names, outcome, link=link, **tests, **models)
+    options = {"exposures": exposures, "outcome": outcome, "num_mediators": len(names), "rule": rule, "alpha": alpha}
+    options |= {"threshold": threshold, "prefer": list(prefer), "num_patients": len(table), "link": link}
+    options |= {"residual_covariances": residual_covariances, "bootstrap_draws": bootstrap_draws, "seed": seed}
+    return Analysis(
+        univariate=pairs,
+        filter_log=filtered.log,
+        selected=selected,
+        multiple=model,
+        reason=reason,
+        options=options | tests | models,
+        intervals=bootstrap(table, exposures, names, outcome, **draws, **models) if bootstrap_draws else None,
+        multiple_intervals=bootstrap_multiple(table, model, **draws) if bootstrap_draws and model else None,
+        natural=natural,
+        sensitivity=sensitivity(pairs, natural),
+    )
 
 
 def _matching(table: pd.DataFrame, expression: str, taken: set[str]) -> list[str]:
@@ -148,12 +206,19 @@ def _matching(table: pd.DataFrame, expression: str, taken: set[str]) -> list[str
     return names
 
 
-def _path_model(table: pd.DataFrame, selected: dict[str, list[str]], outcome: str) -> tuple[Multiple | None, str]:
+def _path_model(
+    table: pd.DataFrame,
+    selected: dict[str, list[str]],
+    outcome: str,
+    covariates: Sequence[str],
+    residual_covariances: bool,
+) -> tuple[Multiple | None, str]:
     chosen = {exposure: mediators for exposure, mediators in selected.items() if mediators}
     if not chosen:
         return None, "no significant mediator of any exposure"
+    options = {"covariates": covariates, "residual_covariances": residual_covariances}
     try:
-        return multiple(table, chosen, outcome), ""
+        return multiple(table, chosen, outcome, **options), ""
     except ValueError as error:  # the univariate results stand by themselves
         return None, str(error)
 

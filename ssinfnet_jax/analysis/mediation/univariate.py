@@ -7,13 +7,10 @@ import pandas as pd
 from scipy import stats
 
 from ssinfnet_jax.analysis.mediation import columns
-from ssinfnet_jax.analysis.mediation.adjust import adjust as adjust_p
+from ssinfnet_jax.analysis.mediation import pairs as pairing
+from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
 
 EFFECTS = ("a", "b", "direct", "indirect", "total")
-FAMILIES = ("all", "exposure")
-# Relative to the values themselves: below this, what varies is rounding.
-_CONSTANT = 1e-10
-_COLLINEAR = 1e-10
 
 
 def univariate(
@@ -22,6 +19,7 @@ def univariate(
     mediators: Sequence[str],
     outcome: str = "severity",
     *,
+    covariates: Sequence[str] = (),
     alpha: float = 0.05,
     adjust: str = "fdr_bh",
     family: str = "all",
@@ -34,12 +32,16 @@ def univariate(
       var a = (1 - r_xm^2) / n,   s^2 = 1 - c r_xy - b r_my
       var b = var c = s^2 / (n (1 - r_xm^2)),   cov(b, c) = -r_xm var b
       var ab = b^2 var a + a^2 var b,   var(c + ab) = var ab + var c + 2 a cov(b, c)      (delta method)
-    Estimates and standard errors follow by the standard deviations; z and p are normal. Rows with a missing
-    value in x, m or y are left out, pair by pair.
+    Estimates and standard errors follow by the standard deviations; z and p are normal. With covariates,
+    which then stand in both equations, r are partial correlations given them and the standard deviations
+    those of the residuals (Frisch and Waugh). Rows with a missing value in x, m, y or a covariate are left
+    out, pair by pair.
 
     Args:
       table: one row per patient; numeric columns.
-      exposures, mediators, outcome: column names. The linear model of a binary outcome is the paper's.
+      exposures, mediators, outcome: column names. The linear model of a binary outcome is the paper's; see
+        natural_effects() for others.
+      covariates: columns held fixed in every model.
       alpha: level of both `is_mediator` columns.
       adjust: see adjust().
       family: "all", p values are adjusted over all rows of the result, or "exposure", over the rows of each
@@ -61,32 +63,19 @@ def univariate(
     Source: the paper, eq. 14; MacKinnon 2008, Introduction to Statistical Mediation Analysis; Sobel 1982
       (delta method); Rosseel 2012, doi:10.18637/jss.v048.i02 (lavaan).
     """
-    exposures, mediators = list(exposures), list(mediators)
-    if not exposures or not mediators:
-        raise ValueError("Name at least one exposure and one mediator.")
-    if family not in FAMILIES:
-        raise ValueError(f"Unknown family {family!r}; choose one of {', '.join(FAMILIES)}.")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be in (0, 1), got {alpha}.")
-    data = columns.numeric(table, [*exposures, *mediators, outcome])
-    y, m = data[outcome].to_numpy(), data[mediators].to_numpy()
-    results = []
-    for exposure in exposures:
-        rows = _fit(data[exposure].to_numpy(), m, y, max(min_n, 4))
-        rows.insert(0, "exposure", exposure)
-        rows.insert(1, "mediator", mediators)
-        results.append(rows)
-    result = pd.concat(results, ignore_index=True)
+    data = columns.of_pairs(table, exposures, mediators, outcome, covariates)
+    blocks = pairing.blocks(data, exposures, mediators, outcome, covariates, min_n)
+    result = pd.concat([names.join(fit(pairs)) for names, pairs in blocks], ignore_index=True)
 
-    groups = result.groupby("exposure", sort=False).groups.values() if family == "exposure" else [result.index]
     for name in ("indirect", "lm_total", "lm_a", "lm_b"):
-        for group in groups:
-            result.loc[group, f"{name}_p_adj"] = adjust_p(result.loc[group, f"{name}_p"].to_numpy(), adjust)
+        result[f"{name}_p_adj"] = within_family(result, f"{name}_p", adjust, family)
     result["is_mediator"] = result["indirect_p_adj"] < alpha
     result["is_mediator_paper"] = (result[["lm_total_p_adj", "lm_a_p_adj", "lm_b_p_adj"]] < alpha).all(axis=1) & (
         result["lm_total_est"].abs() > result["direct_est"].abs()
     )
-    result.attrs["family"] = _family(result, exposures, mediators, adjust, family)
+    result.attrs["family"] = describe_family(result, adjust, family)
     return result[_COLUMNS]
 
 
@@ -99,81 +88,43 @@ _COLUMNS = [
 ]
 
 
-def _fit(x: np.ndarray, m: np.ndarray, y: np.ndarray, min_n: int) -> pd.DataFrame:
-    """All mediators m[rows, k] of one exposure."""
-    x, y = np.broadcast_to(x[:, None], m.shape), np.broadcast_to(y[:, None], m.shape)
-    complete = ~(np.isnan(x) | np.isnan(m) | np.isnan(y))
-    n = complete.sum(0)
+def fit(pairs: pairing.Pairs) -> pd.DataFrame:
+    """Estimates of univariate() for each of K pairs: [K] rows, NaN where a pair has a flag."""
+    n, num_covariates = pairs.n, pairs.sd.shape[1] - 3
     with np.errstate(all="ignore"):
-        (x, sd_x), (m, sd_m), (y, sd_y) = (_standardise(values, complete, n) for values in (x, m, y))
-        r_xm, r_xy, r_my = ((u * v).sum(0) / n for u, v in ((x, m), (x, y), (m, y)))
+        moments = pairing.sweep(pairs.correlations(), num_covariates)
+        spread = np.sqrt(np.diagonal(moments, axis1=1, axis2=2))
+        sd = dict(zip("xmy", (pairs.sd[:, -3:] * spread).T, strict=True))
+        whole = dict(zip("xmy", pairs.sd[:, -3:].T, strict=True))
+        r_xm, r_xy, r_my = (moments[:, i, j] / (spread[:, i] * spread[:, j]) for i, j in ((0, 1), (0, 2), (1, 2)))
         unexplained = 1 - r_xm**2
         a, b, c = r_xm, (r_my - r_xm * r_xy) / unexplained, (r_xy - r_xm * r_my) / unexplained
         residual = 1 - c * r_xy - b * r_my
         var_a, var_b = unexplained / n, residual / (n * unexplained)
         var_ab = b**2 * var_a + a**2 * var_b
-        variances = {
-            "a": (a, var_a, sd_m / sd_x),
-            "b": (b, var_b, sd_y / sd_m),
-            "direct": (c, var_b, sd_y / sd_x),
-            "indirect": (a * b, var_ab, sd_y / sd_x),
-            "total": (c + a * b, var_ab + var_b - 2 * a * r_xm * var_b, sd_y / sd_x),
-        }
-        result = {}
-        for effect, (std, variance, scale) in variances.items():
-            se = np.sqrt(variance)
-            z = std / se
-            result[f"{effect}_est"], result[f"{effect}_se"] = std * scale, se * scale
-            result[f"{effect}_z"], result[f"{effect}_p"], result[f"{effect}_std"] = (
-                z,
-                2 * stats.norm.sf(abs(z)),
-                std,
-            )
-        result["proportion_mediated"] = a * b / (c + a * b)
-        result["lm_total_est"] = r_xy * sd_y / sd_x
-        for name, std, variance, scale, df in (
-            ("lm_total", r_xy, (1 - r_xy**2) / n, sd_y / sd_x, n - 2),
-            ("lm_a", a, var_a, sd_m / sd_x, n - 2),
-            ("lm_b", b, var_b, sd_y / sd_m, n - 3),
+        result = {"n": n}
+        for effect, value, variance, (left, right) in (
+            ("a", a, var_a, "mx"),
+            ("b", b, var_b, "ym"),
+            ("direct", c, var_b, "yx"),
+            ("indirect", a * b, var_ab, "yx"),
+            ("total", c + a * b, var_ab + var_b - 2 * a * r_xm * var_b, "yx"),
         ):
+            scale, se = sd[left] / sd[right], np.sqrt(variance)
+            z = value / se
+            result |= {f"{effect}_est": value * scale, f"{effect}_se": se * scale, f"{effect}_z": z}
+            result |= {f"{effect}_p": 2 * stats.norm.sf(abs(z))}
+            result |= {f"{effect}_std": value * scale * whole[right] / whole[left]}
+        result["proportion_mediated"] = a * b / (c + a * b)
+        result["lm_total_est"] = r_xy * sd["y"] / sd["x"]
+        for name, value, variance, scale, num_regressors in (
+            ("lm_total", r_xy, (1 - r_xy**2) / n, sd["y"] / sd["x"], 2),
+            ("lm_a", a, var_a, sd["m"] / sd["x"], 2),
+            ("lm_b", b, var_b, sd["y"] / sd["m"], 3),
+        ):
+            df = n - num_regressors - num_covariates
             se = np.sqrt(variance * n / df)  # the unbiased residual variance instead of the ML one
-            result[f"{name}_se"], result[f"{name}_p"] = se * scale, 2 * stats.t.sf(abs(std / se), df)
-    flag = _flags(n, min_n, {"exposure": sd_x, "mediator": sd_m, "outcome": sd_y}, unexplained, residual)
+            result |= {f"{name}_se": se * scale, f"{name}_p": 2 * stats.t.sf(abs(value / se), df)}
     rows = pd.DataFrame(result)
-    rows.loc[flag != ""] = np.nan
-    rows.insert(0, "n", n)
-    rows["flag"] = flag
-    return rows
-
-
-def _standardise(values: np.ndarray, complete: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(v - mean) / sd over the complete rows, 0 elsewhere; and sd, 0 for constants, inf for infinities."""
-    mean = np.where(complete, values, 0.0).sum(0) / n
-    deviation = np.where(complete, values - mean, 0.0)
-    sd = np.sqrt((deviation**2).sum(0) / n)
-    sd = np.where(sd <= _CONSTANT * np.abs(mean), 0.0, sd)
-    infinite = (complete & np.isinf(values)).any(0)
-    return deviation / sd, np.where(infinite, np.inf, sd)
-
-
-def _flags(n, min_n, sds, unexplained, residual) -> np.ndarray:
-    """Reasons against a fit; the first that applies."""
-    conditions = [n < min_n]
-    reasons = [np.array([f"too few complete rows ({count} < {min_n})" for count in n], dtype=object)]
-    for problem, is_it in (("infinite", np.isinf), ("constant", lambda sd: sd == 0)):
-        for role, sd in sds.items():
-            conditions.append(is_it(sd))
-            reasons.append(np.full(len(n), f"{problem} {role}", dtype=object))
-    conditions += [~(unexplained > _COLLINEAR), ~(residual > _COLLINEAR)]
-    reasons += [np.full(len(n), "exposure and mediator are collinear", dtype=object)]
-    reasons += [np.full(len(n), "outcome is fitted exactly", dtype=object)]
-    return np.select(conditions, reasons, default="")
-
-
-def _family(result, exposures, mediators, adjust, family) -> str:
-    tested = int((result["flag"] == "").sum())
-    scope = "all pairs together" if family == "all" else "the pairs of each exposure by themselves"
-    return (
-        f"{adjust} over {scope}: {tested} tests of {len(exposures)} exposures x {len(mediators)} mediators "
-        f"({len(result) - tested} flagged and not tested)"
-    )
+    rows.loc[pairs.flag != "", rows.columns != "n"] = np.nan
+    return rows.assign(flag=pairs.flag)

@@ -78,6 +78,100 @@ def test_maximises_the_likelihood(cohort):
     assert found.fit["aic"] == pytest.approx(2 * best.fun + 20, rel=1e-9)
 
 
+@pytest.fixture(scope="module")
+def correlated():
+    """300 rows; what two mediators of different exposures have besides them is shared."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(300, 2)) @ [[1.0, 0.3], [0.0, 1.0]]
+    errors = rng.normal(size=(300, 2)) @ [[1.0, 0.7], [0.0, 0.7]]
+    m = np.column_stack([0.5 * x[:, 0], 0.2 * x[:, 0] + 0.6 * x[:, 1]]) + errors
+    y = m @ [0.5, -0.4] + 0.3 * x[:, 0] + rng.normal(size=300)
+    return pd.DataFrame(np.column_stack([x, m, y]), columns=["x1", "x2", "m1", "m2", "severity"])
+
+
+def joint_negative_logl(parameters, data):
+    """As negative_logl, but m1 and m2 are bivariate normal given x."""
+    x1, x2, m1, m2, y = data
+    a11, a21, a22, c1, c2, b1, b2, log_s1, log_s2, z, log_sy = parameters
+    s1, s2, rho = np.exp(log_s1), np.exp(log_s2), np.tanh(z)
+    covariance = [[s1**2, rho * s1 * s2], [rho * s1 * s2, s2**2]]
+    errors = np.column_stack([m1 - a11 * x1, m2 - a21 * x1 - a22 * x2])
+    rest = stats.norm.logpdf(y - c1 * x1 - c2 * x2 - b1 * m1 - b2 * m2, scale=np.exp(log_sy))
+    return -stats.multivariate_normal([0, 0], covariance).logpdf(errors).sum() - rest.sum()
+
+
+def numerical_hessian(function, at, step=1e-3):
+    """Central differences."""
+    unit = step * np.eye(len(at))
+    return np.array(
+        [
+            [
+                (function(at + i + j) - function(at + i - j) - function(at - i + j) + function(at - i - j))
+                / (4 * step**2)
+                for j in unit
+            ]
+            for i in unit
+        ]
+    )
+
+
+def test_residual_covariances_maximise_the_likelihood(correlated):
+    """Written down as a density and maximised numerically; standard errors from its curvature."""
+    exposures = {"x1": ["m1", "m2"], "x2": ["m2"]}
+    found = mediation.multiple(correlated, exposures, residual_covariances=True)
+    data = (correlated - correlated.mean()).to_numpy().T
+    best = optimize.minimize(
+        joint_negative_logl, np.zeros(11), args=(data,), method="BFGS", options={"gtol": 1e-5, "xrtol": 1e-10}
+    )
+    paths = found.estimates[found.estimates["op"] == "~"]
+    assert paths["lhs"].tolist() == ["m1", "m2", "m2", *4 * ["severity"]]
+    np.testing.assert_allclose(paths["est"], best.x[:7], atol=1e-5)
+    plain = mediation.multiple(correlated, exposures)
+    assert np.abs(plain.estimates["est"][:3] - best.x[:3]).max() > 1e-2  # which ordinary regression does not
+    assert found.fit["logl"] == pytest.approx(-best.fun, rel=1e-9)
+    assert (found.fit["npar"], found.fit["df"]) == (11, plain.fit["df"] - 1)
+
+    s1, s2, rho = np.exp(best.x[7]), np.exp(best.x[8]), np.tanh(best.x[9])
+    row = found.estimates[(found.estimates["lhs"] == "m1") & (found.estimates["rhs"] == "m2")].iloc[0]
+    assert row["est"] == pytest.approx(rho * s1 * s2, abs=1e-5)
+    assert row["std"] == pytest.approx(rho, abs=1e-5)
+    curvature = np.linalg.inv(numerical_hessian(lambda at: joint_negative_logl(at, data), best.x))
+    # Observed and expected information of the paths differ by sampling.
+    np.testing.assert_allclose(paths["se"], np.sqrt(np.diag(curvature))[:7], rtol=0.03)
+    slope = s1 * s2 * np.array([rho, rho, 1 - rho**2])  # of the covariance in log s1, log s2, atanh rho
+    assert row["se"] == pytest.approx(np.sqrt(slope @ curvature[7:10, 7:10] @ slope), rel=1e-3)
+
+
+def test_residual_covariances_of_a_saturated_model_fit_exactly(correlated):
+    """All mediators of all exposures: ordinary regression, and nothing left to fit."""
+    exposures = {"x1": ["m1", "m2"], "x2": ["m1", "m2"]}
+    free = mediation.multiple(correlated, exposures, residual_covariances=True)
+    plain = mediation.multiple(correlated, exposures)
+    assert (free.fit["df"], free.fit["chisq"], free.fit["cfi"], free.fit["rmsea"]) == (0, 0, 1, 0)
+    assert plain.fit["df"] == 1
+    assert plain.fit["chisq"] > 50
+    first, second = (
+        model.estimates.query("op != '~~'")[["lhs", "rhs", "est"]].reset_index(drop=True) for model in (free, plain)
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_covariates_stand_in_every_equation(cohort):
+    given = ["diseases"]
+    one = mediation.multiple(cohort, {"age": ["ggo_A"]}, covariates=given)
+    row = mediation.univariate(cohort, ["age"], ["ggo_A"], covariates=given).iloc[0]
+    found = one.estimates.set_index("label")
+    for label, effect in {"a11": "a", "b1": "b", "c1": "direct", "i11": "indirect", "tot_age": "total"}.items():
+        for number in ("est", "se", "z", "p"):
+            assert found.loc[label, number] == pytest.approx(row[f"{effect}_{number}"], rel=1e-9), (label, number)
+    without_label = one.estimates.query("op == '~' and rhs == 'diseases'")
+    assert without_label[["lhs", "label"]].to_numpy().tolist() == [["ggo_A", ""], ["severity", ""]]
+    assert one.estimates.query("op == ':='")["label"].tolist() == ["i11", "ind_age", "tot_age"]
+    expected = sm.OLS(cohort["severity"], sm.add_constant(cohort[["age", "diseases"]])).fit()
+    assert one.total_effects["exposure"].tolist() == ["age"]
+    assert one.total_effects.loc[0, "p"] == pytest.approx(expected.pvalues["age"])
+
+
 def test_sums_of_effects(cohort):
     """Given one exposure, mediators with independent residuals have independent specific effects."""
     found = mediation.multiple(cohort, {"age": ["ggo_A", "ggo_C"]}).estimates.set_index("label")

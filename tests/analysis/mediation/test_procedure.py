@@ -16,6 +16,7 @@ def test_whole_procedure(cohort, tmp_path):
 
     written = found.write(tmp_path / "out")
     names = {"univariate", "filter_log", "multiple_estimates", "multiple_total_effects"}
+    names |= {"intervals", "natural", "sensitivity", "multiple_intervals"}
     assert {p.name for p in written} == {f"{n}.{e}" for n in names for e in ("csv", "tex")} | {
         "summary.json",
         "multiple_fit.json",
@@ -70,6 +71,34 @@ def test_an_impossible_path_model_has_a_reason(cohort):
     assert found.multiple is None
     assert found.reason.startswith("0 complete rows for 4 variables")
     assert len(found.univariate) == 2
+
+
+def test_what_stands_beside_the_linear_models(cohort):
+    options = {"exposures": ["age"], "mediators": "^ggo_", "covariates": ["diseases"], "bootstrap_draws": 50}
+    found = mediation.analyse(cohort, **options, link="probit", residual_covariances=True)
+    names = ["ggo_A", "ggo_B", "ggo_C", "ggo_Noise"]
+    given = {"covariates": ["diseases"]}
+    pairs = mediation.univariate(cohort, ["age"], names, **given)
+    natural = mediation.natural_effects(cohort, ["age"], names, link="probit", **given)
+    pd.testing.assert_frame_equal(found.univariate, pairs)
+    pd.testing.assert_frame_equal(found.natural, natural)
+    pd.testing.assert_frame_equal(found.intervals, mediation.bootstrap(cohort, ["age"], names, draws=50, **given))
+    pd.testing.assert_frame_equal(found.sensitivity, mediation.sensitivity(pairs, natural))
+    model = mediation.multiple(cohort, found.selected, residual_covariances=True, **given)
+    pd.testing.assert_frame_equal(found.multiple.estimates, model.estimates)
+    pd.testing.assert_frame_equal(found.multiple_intervals, mediation.bootstrap_multiple(cohort, model, draws=50))
+
+
+def test_other_outcomes_have_no_natural_effects_and_no_draws_no_intervals(cohort, tmp_path):
+    table = cohort.assign(severity=cohort["severity"] + 0.1 * cohort["ggo_A"])
+    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_A"], bootstrap_draws=0)
+    assert found.natural is None
+    assert found.intervals is None
+    assert found.multiple_intervals is None
+    assert list(found.sensitivity) == ["exposure", "mediator", "rho", "rho_squared"]
+    found.write(tmp_path)
+    assert not (tmp_path / "natural.csv").exists()
+    assert (tmp_path / "sensitivity.csv").exists()
 
 
 def test_rule_of_the_paper(cohort):

@@ -112,6 +112,51 @@ def test_statsmodels(cohort):
     assert row["proportion_mediated"] == pytest.approx(row["indirect_est"] / total.params.iloc[1])
 
 
+def test_covariates_by_statsmodels(cohort):
+    """The same regressions with the covariates in them; rows without a covariate are left out."""
+    table = cohort.assign(weight=cohort["ggo_Noise"] + 0.02 * cohort["age"] + 0.3 * cohort["ggo_A"])
+    table.loc[:9, "weight"] = np.nan
+    given = ["weight", "diseases"]
+    row = mediation.univariate(table, ["age"], ["ggo_C", "ggo_A"], covariates=given).iloc[1]
+    used = table.dropna()
+    n = len(used)
+    assert row["n"] == n == 190
+    others = used[given].to_numpy().T
+    total = ols(used["severity"], used["age"], *others)
+    a = ols(used["ggo_A"], used["age"], *others)
+    y = ols(used["severity"], used["age"], used["ggo_A"], *others)
+    expected = {
+        "lm_total_est": total.params.iloc[1],
+        "lm_total_se": total.bse.iloc[1],
+        "lm_total_p": total.pvalues.iloc[1],
+        "a_est": a.params.iloc[1],
+        "a_se": a.bse.iloc[1] * np.sqrt((n - 4) / n),
+        "lm_a_p": a.pvalues.iloc[1],
+        "direct_est": y.params.iloc[1],
+        "direct_se": y.bse.iloc[1] * np.sqrt((n - 5) / n),
+        "b_est": y.params.iloc[2],
+        "b_se": y.bse.iloc[2] * np.sqrt((n - 5) / n),
+        "lm_b_p": y.pvalues.iloc[2],
+        "total_est": total.params.iloc[1],
+        "indirect_est": a.params.iloc[1] * y.params.iloc[2],
+        "indirect_std": a.params.iloc[1] * y.params.iloc[2] * used["age"].std() / used["severity"].std(),
+    }
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_covariates_that_leave_nothing_are_flagged(cohort):
+    table = cohort.assign(months=12 * cohort["age"], twin=cohort["diseases"] + 1, constant=1.0)
+    for covariates, flag in (
+        (["months"], "exposure is a combination of the covariates"),
+        (["diseases", "twin"], "covariates are collinear"),
+        (["constant"], "constant covariate"),
+    ):
+        assert mediation.univariate(table, ["age"], ["ggo_A"], covariates=covariates).loc[0, "flag"] == flag
+    with pytest.raises(ValueError, match=r"one role .* named twice: \['age'\]"):
+        mediation.univariate(cohort, ["age"], ["ggo_A"], covariates=["age"])
+
+
 def test_delta_method_by_simulation(cohort):
     """Draws coefficients from their normal distributions, as statsmodels estimates them."""
     a = ols(cohort["ggo_A"], cohort["age"])
@@ -125,14 +170,15 @@ def test_delta_method_by_simulation(cohort):
     assert row["total_se"] == pytest.approx((indirect + drawn_y[:, 1]).std(), rel=0.02)
 
 
-def test_units_do_not_matter(cohort):
-    changed = cohort.assign(ggo_A=1000 * cohort["ggo_A"] + 1e6, age=cohort["age"] / 365.25)
+@pytest.mark.parametrize(("factor", "shift"), [(1000, 1e6), (1e-6, 0)])
+def test_units_do_not_matter(cohort, factor, shift):
+    changed = cohort.assign(ggo_A=factor * cohort["ggo_A"] + shift, age=cohort["age"] / 365.25)
     before, after = (mediation.univariate(table, ["age"], ["ggo_A"]).iloc[0] for table in (cohort, changed))
     for effect in EFFECTS:
         for number in ("z", "p", "std"):
             name = f"{effect}_{number}"
             assert after[name] == pytest.approx(before[name], rel=1e-8), name
-    assert after["b_est"] == pytest.approx(before["b_est"] / 1000, rel=1e-8)
+    assert after["b_est"] == pytest.approx(before["b_est"] / factor, rel=1e-8)
     assert after["indirect_se"] == pytest.approx(before["indirect_se"] * 365.25, rel=1e-8)
 
 

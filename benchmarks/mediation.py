@@ -1,0 +1,77 @@
+"""Time and memory of the bootstrap, and how they grow: python -m benchmarks.mediation [--out=FILE.json]
+
+Three exposures; percentile, BC and BCa intervals of every pair. Each case runs in a process of its own, so
+that seconds hold compilation and the peak is its own.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import pathlib
+import platform
+import resource
+import time
+
+import numpy as np
+import pandas as pd
+
+BASE = {"patients": 1338, "mediators": 204, "draws": 5000}
+CASES = [
+    BASE,
+    *(BASE | {"patients": n} for n in (334, 669, 2676, 5352)),
+    *(BASE | {"mediators": k} for k in (51, 102, 408, 816)),
+    *(BASE | {"draws": draws} for draws in (1250, 2500, 10000, 20000)),
+]
+EXPOSURES = ["age", "gender", "underlying"]
+
+
+def measure(case: dict[str, int]) -> dict[str, float]:
+    """Seconds of one bootstrap and the process's peak, with what importing took before (MiB)."""
+    from ssinfnet_jax.analysis import mediation
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    table = cohort(case["patients"], case["mediators"])
+    started = time.perf_counter()
+    found = mediation.bootstrap(table, EXPOSURES, [name for name in table if name[0] == "m"], draws=case["draws"])
+    seconds = time.perf_counter() - started
+    assert not found.isna().any(axis=None)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return case | {"seconds": round(seconds, 1), "imports_mib": before // 1024, "peak_mib": peak // 1024}
+
+
+def cohort(patients: int, mediators: int) -> pd.DataFrame:
+    """Mediators that are noise and age; one in ten values of the second half is missing."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"age": rng.normal(50, 15, patients), "gender": rng.integers(0, 2, patients)})
+    table["underlying"] = rng.poisson(1.0, patients)
+    table["severity"] = rng.integers(0, 2, patients)
+    values = rng.normal(size=(patients, mediators)) + 0.02 * table[["age"]].to_numpy()
+    values[rng.random(values.shape) < 0.1 * (np.arange(mediators) >= mediators // 2)] = np.nan
+    return table.join(pd.DataFrame(values, columns=[f"m{i}" for i in range(mediators)]))
+
+
+def main() -> None:
+    """Prints a table, and writes it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
+    out = parser.parse_args().out
+    context = multiprocessing.get_context("spawn")
+    print(f"{'patients':>8} {'mediators':>9} {'draws':>6} {'seconds':>8} {'peak MiB':>9}")
+    results = []
+    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
+    with pool:
+        for found in pool.map(measure, CASES):
+            results.append(found)
+            columns = (found[name] for name in ("patients", "mediators", "draws", "seconds", "peak_mib"))
+            print("{:8d} {:9d} {:6d} {:8.1f} {:9d}".format(*columns), flush=True)
+    machine = {"cpus": len(os.sched_getaffinity(0)), "processor": platform.processor() or platform.machine()}
+    text = json.dumps({"machine": machine, "exposures": len(EXPOSURES), "results": results}, indent=2)
+    print(text)
+    if out:
+        out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

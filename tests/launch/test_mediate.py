@@ -1,0 +1,102 @@
+"""`launch.mediate` of a table, as a user runs it, and as a stage of a run."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.analysis import mediation
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def call(*arguments):
+    """Standard flags of the tests, and these."""
+    command = [sys.executable, "-m", "launch.mediate", *arguments]
+    command.append(f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}")
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Path of a table of 200 patients: two phenotypes carry the effect of age, one none."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"patient_id": np.arange(200), "age": rng.normal(50, 12, 200).clip(0, 120)})
+    table["gender"] = np.where(rng.random(200) < 0.5, "female", "male")
+    for name, share in (("Entropy", 0.05), ("Kurtosis", 0.04), ("Mean", 0.0)):
+        table[f"ggo_firstorder_{name}"] = share * table["age"] + rng.normal(size=200)
+    score = table["ggo_firstorder_Entropy"] + table["ggo_firstorder_Kurtosis"] + rng.normal(size=200)
+    table["severity"] = np.where(score > score.median(), "Severe", "Control (Healthy)")
+    path = tmp_path_factory.mktemp("cohort") / "cohort.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(cohort, tmp_path_factory):
+    out = tmp_path_factory.mktemp("analysis")
+    flags = [f"--cohort={cohort}", "--exposures=age,gender", "--outcome=severity", "--mediators=^ggo_", f"--out={out}"]
+    result = call(*flags, "--bootstrap_draws=200", "--adjust=holm")
+    assert result.returncode == 0, result.stderr
+    return out, result.stdout
+
+
+def test_a_table_alone_gives_tables_and_figures(written):
+    out, text = written
+    tables = {"univariate", "intervals", "natural", "sensitivity", "filter_log"}
+    tables |= {"multiple_estimates", "multiple_total_effects", "multiple_intervals"}
+    found = {path.name for path in out.iterdir()}
+    assert found == {f"{name}.{end}" for name in tables for end in ("csv", "tex")} | {
+        "summary.json",
+        "multiple_fit.json",
+        "figures",
+    }
+    figures = ("forest_1", "correlation_heatmap", "path_plot")
+    assert {path.name for path in (out / "figures").iterdir()} == {f"{n}.{e}" for n in figures for e in ("png", "svg")}
+    assert text.startswith("6 pairs, 2 significant; holm over all pairs together: 6 tests of 2 exposures x 3 mediators")
+    assert mediation.CAVEAT in text
+
+
+def test_its_numbers_are_the_librarys(written, cohort):
+    out, _ = written
+    table = pd.read_csv(cohort)
+    table["gender"] = (table["gender"] == "male").astype(int)
+    table["severity"] = (table["severity"] == "Severe").astype(int)
+    names = [name for name in table if name.startswith("ggo_")]
+    expected = mediation.univariate(table, ["age", "gender"], names, adjust="holm")
+    found = pd.read_csv(out / "univariate.csv")
+    np.testing.assert_allclose(found["indirect_p_adj"], expected["indirect_p_adj"])
+    assert pd.read_csv(out / "intervals.csv")["draws"].eq(200).all()
+    options = json.loads((out / "summary.json").read_text())["options"]
+    assert (options["adjust"], options["bootstrap_draws"]) == ("holm", 200)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mediators=^ggo_"], "give either --config and --workdir, or --cohort"),
+        (["--cohort=COHORT", "--out=OUT"], "Error: With --cohort, give --mediators (a regular expression of column"),
+        (["--cohort=COHORT", "--mediators=^ct_", "--out=OUT", "--exposures=age"], "No numeric column matches the"),
+        (["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--exposures=weight"], "has no columns ['weight']"),
+    ],
+)
+def test_mistakes_end_with_one_clear_line(cohort, tmp_path, arguments, message):
+    out = tmp_path / "out"
+    result = call(*(a.replace("COHORT", str(cohort)).replace("OUT", str(out)) for a in arguments))
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback (most recent call last)" not in result.stderr
+    assert not out.exists()
+
+
+def test_as_a_stage_it_wants_the_stage_before(tmp_path):
+    result = call("--config=configs/ct_phantom.py:tiny", f"--workdir={tmp_path / 'run'}")
+    assert result.returncode == 1
+    assert "Stage 'phenotypes' has not finished" in result.stderr
