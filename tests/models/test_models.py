@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from ssinfnet_jax import models
-from ssinfnet_jax.models import blocks, coach, infnet, ops
+from ssinfnet_jax.models import blocks, coach, infnet
+from ssinfnet_jax.models.backbones import BACKBONES
+from tests.models import cases
 
 NARROW = {"width": 0.125}
 
@@ -39,13 +41,6 @@ def test_multi_networks(name):
     assert np.abs(restored).max() <= 1
 
 
-def test_multi_network_in_bfloat16():
-    wide, half = _apply("multi_ssinfnet", 32), _apply("multi_ssinfnet", 32, dtype="bfloat16")
-    assert half.dtype == jnp.float32
-    scale = np.abs(wide).max()
-    assert np.abs(np.asarray(half) - np.asarray(wide)).max() < 4e-2 * scale
-
-
 def test_a_quarter_is_erased_and_ties_of_score_do_not_matter():
     score = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
     keep = np.asarray(coach.keep_mask(score, alpha=100.0)) > 0.5
@@ -56,16 +51,50 @@ def test_a_quarter_is_erased_and_ties_of_score_do_not_matter():
     np.testing.assert_array_equal(keep[:, ::16, ::16, 0], ranks < 47)
 
 
-def test_sizes_that_cannot_be_halved_are_an_error():
-    for name, message in (
-        ("infnet", "multiples of 32, found 48x48"),
-        ("multi_infnet", "multiples of 16, found 24x24"),
-    ):
-        size = int(message[-2:])
-        model = models.create(name, **NARROW)
-        with pytest.raises(ValueError, match=message):
-            jax.eval_shape(lambda m=model, n=name, s=size: m.init(
-                jax.random.key(0), jnp.zeros((1, s, s, models.num_inputs(n))), method="init_all"))  # fmt: skip
+@pytest.mark.parametrize("case", cases.CASES)
+def test_sizes_that_cannot_be_halved_are_an_error(case):
+    model, num_inputs = cases.create(case, **NARROW)
+    multiple = 32 if case in ("infnet_resnet50", "infnet_res2net50", "fcn8") else 16
+    variables = cases.shapes(model, num_inputs)
+
+    def shapes(height, width):
+        x = jax.ShapeDtypeStruct((1, height, width, num_inputs), jnp.float32)
+        return jax.eval_shape(lambda v, x: cases.apply_all(case, model, v, x), variables, x)
+
+    for size in ((multiple + 8, multiple), (multiple, multiple // 2)):
+        with pytest.raises(ValueError, match=f"needs image sides that are multiples of {multiple}, found {size[0]}x"):
+            shapes(*size)
+    for name, leaf in jax.tree_util.tree_leaves_with_path(shapes(multiple, 3 * multiple)):
+        wanted = (multiple // 16, 3 * multiple // 16) if case == "coach" else (multiple, 3 * multiple)
+        assert leaf.shape[1:3] == wanted, name
+
+
+@pytest.mark.parametrize("case", cases.CASES)
+def test_the_registry_says_what_a_network_gives(case):
+    name, options = cases.CASES[case]
+    model, num_inputs = cases.create(case, **NARROW)
+    x = jax.ShapeDtypeStruct((2, 32, 32, num_inputs), jnp.float32)
+    out = jax.eval_shape(lambda v, x: cases.apply_all(case, model, v, x), cases.shapes(model, num_inputs), x)
+    shape = {
+        "maps": {key: (2, 32, 32, 1) for key in infnet.MAPS},
+        "lesion": (2, 32, 32, 1),
+        "classes": (2, 32, 32, 3),
+        "scores": coach.Scores((2, 2, 2, 1), (2, 2, 2, 100), (2, 2, 2, 100)),
+    }[models.output(name, **options)]
+    assert jax.tree.map(lambda leaf: leaf.shape, out["__call__"]) == shape
+    assert models.inpaints(name) == ("inpaint" in out)
+    for leaf in jax.tree.leaves(out.get("inpaint", {})):
+        assert leaf.shape == (2, 32, 32, num_inputs)
+
+
+def test_a_fresh_vgg_keeps_its_signal():
+    model, num_inputs = cases.create("infnet_vgg16", width=0.25)
+    encoder = BACKBONES["vgg16"](width=0.25)
+    variables = models.init(model, 0, num_inputs)
+    variables = {"params": variables["params"]["encoder"]}
+    x = jax.random.normal(jax.random.key(0), (2, 64, 64, 3))
+    levels = jax.jit(lambda v, x: encoder.apply(v, x, train=False))(variables, x)
+    assert all(float(level.std()) > 0.02 for level in levels)
 
 
 def test_unknown_names_are_errors():
@@ -75,6 +104,11 @@ def test_unknown_names_are_errors():
         models.create("infnet", wdith=0.5)
     with pytest.raises(ValueError, match="Unknown backbone 'resnet51'; choose one of resnet50"):
         models.create("infnet", backbone="resnet51")
+    with pytest.raises(ValueError, match=r"Unknown num_classes 2; choose one of \{1: 'lesion', 3: 'classes'\}"):
+        models.create("unet", num_classes=2)
+    for function in (models.num_inputs, models.output, models.inpaints):
+        with pytest.raises(ValueError, match="Unknown model 'infnte'; choose one of infnet, "):
+            function("infnte")
 
 
 def test_initial_values_depend_on_seed_and_name_alone():
@@ -104,34 +138,3 @@ def test_a_fresh_coach_is_undecided_so_that_its_soft_mask_passes_a_gradient():
 def test_a_narrow_network_keeps_every_layer():
     assert [blocks.scaled(channels, 0.125) for channels in (1, 32, 64, 512)] == [4, 4, 8, 64]
     assert blocks.scaled(100, 1.0) == 100
-
-
-def test_bilinear_resizing_as_jax_does():
-    x = jax.random.normal(jax.random.key(0), (2, 12, 8, 3))
-    for size in ((24, 16), (3, 2), (12, 20)):
-        expected = jax.image.resize(x, (2, *size, 3), "bilinear", antialias=False)
-        np.testing.assert_allclose(ops.resize_bilinear(x, size), expected, atol=1e-5)
-
-
-def test_align_corners_keeps_the_corners():
-    matrix = ops.bilinear_matrix(7, 4, align_corners=True)
-    np.testing.assert_allclose(matrix @ np.arange(4), np.arange(7) / 2, atol=1e-6)
-
-
-def test_max_pools_as_flax_does():
-    import flax.linen as nn
-
-    x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3))
-    np.testing.assert_array_equal(ops.max_pool_2x2(x), nn.max_pool(x, (2, 2), (2, 2)))
-    expected = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-    np.testing.assert_array_equal(ops.max_pool_3x3_stride_2(x), expected)
-
-
-def test_pointwise_convolution_as_lax_does():
-    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 5))
-    kernel = jax.random.normal(jax.random.key(1), (1, 1, 5, 7))
-    for stride in (1, 2):
-        arguments = (x, kernel, (stride, stride), "VALID")
-        expected = jax.lax.conv_general_dilated(*arguments, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        found = ops.conv_general_dilated(*arguments, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
