@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
+from ssinfnet_jax.analysis.mediation.host import double_precision
+
 LOG_CDF = {"logit": jax.nn.log_sigmoid, "probit": jax.scipy.stats.norm.logcdf}
 _MAX_STEPS = 40
 _TOLERANCE = 1e-9  # of the last Newton step, in the units of the (standardised) columns
@@ -40,7 +42,7 @@ def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) 
     """
     if link not in LOG_CDF:
         raise ValueError(f"Unknown link {link!r}; choose one of {', '.join(LOG_CDF)}.")
-    with jax.enable_x64(True):
+    with double_precision():
         by_pair = (jnp.asarray(np.moveaxis(array, 0, 1), jnp.float64) for array in (design, positive, valid))
         found = [np.array(array) for array in _newton(*by_pair, link)]
     coefficients, covariance, step = found

@@ -57,7 +57,9 @@ def bootstrap(
         found.insert(0, "std", resamples.estimate)
         found.insert(0, "est", resamples.estimate * scale)
         few = np.array([f"only {usable} of {draws} resamples can be fitted" for usable in found["draws"]], object)
-        flag = np.select([pairs.flag != "", found["se"].isna() & (draws > 1)], [pairs.flag, few], default="")
+        flag = np.select(
+            [pairs.flag != "", found["draws"] < intervals.MIN_USABLE * draws], [pairs.flag, few], default=""
+        )
         found.loc[pairs.flag != "", found.columns != "draws"] = np.nan
         blocks.append(names.assign(n=pairs.n, flag=flag).join(found))
     return pd.concat(blocks, ignore_index=True)

@@ -13,6 +13,7 @@ from scipy import stats
 from ssinfnet_jax.analysis.mediation import binomial, columns
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
+from ssinfnet_jax.analysis.mediation.host import double_precision
 
 EFFECTS = ("indirect", "direct", "total")
 _CDF = {"logit": jax.nn.sigmoid, "probit": jax.scipy.stats.norm.cdf}
@@ -100,7 +101,7 @@ def fit(pairs: pairing.Pairs, contrast: tuple[float, float], link: str, level: f
     flag = np.where(pairs.flag != "", pairs.flag, model.flag)
     usable = flag == ""
     x_mean, x_sd, m_sd = pairs.mean[:, -3], pairs.sd[:, -3], pairs.sd[:, -2]
-    with np.errstate(all="ignore"), jax.enable_x64(True):
+    with np.errstate(all="ignore"), double_precision():
         values = (np.asarray(contrast) - x_mean[:, None]) / x_sd[:, None]
         theta, covariance = _parameters(pairs, model, usable)
         given = np.moveaxis(pairs.z[..., :-3], 0, 1)

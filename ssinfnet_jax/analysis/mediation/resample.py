@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssinfnet_jax.analysis.mediation.host import double_precision
+
 _CHUNK = 250  # resamples that are in memory at once
 
 
@@ -37,7 +39,7 @@ def resample(features: np.ndarray, statistic: Callable, draws: int, seed: int) -
       seed: >= 0.
     Returns: Resamples.
     """
-    with jax.enable_x64(True):
+    with double_precision():
         features = jnp.asarray(features, jnp.float64)
         total = features.sum(0, keepdims=True)
         key = jax.random.key(seed)
