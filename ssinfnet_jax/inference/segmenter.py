@@ -46,18 +46,18 @@ class Segmenter:
     Args:
       single_dir: of the single network.
       multi_dir: of the multi network, or None for lesions only.
-    Raises: FileNotFoundError if there is no trained network; ValueError if one gives not what its place
-        needs, or the two do not fit together.
+    Raises: FileNotFoundError if there is no trained network; ValueError if one was not trained to the end or gives not
+      what its place needs, or the two do not fit together.
     """
 
     def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None):
-        single, description = checkpoint.load_model(single_dir)
+        single, description = _load(single_dir)
         self.image_size = int(description["image_size"])
         predict_single, single = _make_predict("single", description, single)
         variables = {"single": single}
         predict_multi = None
         if multi_dir is not None:
-            multi, other = checkpoint.load_model(multi_dir)
+            multi, other = _load(multi_dir)
             for name in ("image_size", "normalisation"):
                 if other[name] != description[name]:
                     raise ValueError(
@@ -104,6 +104,16 @@ def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return probs
     image = Image.fromarray(np.asarray(probs, np.float32), mode=None)
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def _load(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    variables, description = checkpoint.load_model(directory)
+    if description.get("fresh"):
+        raise ValueError(
+            f"{directory} is a start for training, not a network to apply: never trained were "
+            f"{', '.join(description['fresh'])}."
+        )
+    return variables, description
 
 
 def _make_predict(which: str, description: dict[str, Any], variables: dict[str, Any]):

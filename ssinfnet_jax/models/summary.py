@@ -29,7 +29,10 @@ def table(name: str, options: Mapping[str, Any], *, image_size: int, batch_size:
 def num_parameters(name: str, options: Mapping[str, Any]) -> dict[str, int]:
     """Numbers of "params" and "batch_stats" of both forms, segmentation and inpainting."""
     model = models.create(name, **options)
-    return {kind: sum(x.size for x in jax.tree.leaves(tree)) for kind, tree in _variables(name, model).items()}
+    return {
+        kind: sum(x.size for x in jax.tree.leaves(tree))
+        for kind, tree in models.shapes(model, models.num_inputs(name)).items()
+    }
 
 
 def flops(name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> float:
@@ -48,7 +51,7 @@ def activation_bytes(name: str, options: Mapping[str, Any], *, image_size: int, 
         )  # fmt: skip
 
     inputs = _inputs(name, model, image_size, batch_size)
-    _, captured = jax.eval_shape(forward, _variables(name, model), *inputs)
+    _, captured = jax.eval_shape(forward, models.shapes(model, models.num_inputs(name)), *inputs)
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(captured))
 
 
@@ -96,13 +99,7 @@ def _inputs(name: str, model: nn.Module, image_size: int, batch_size: int) -> li
     return [jax.ShapeDtypeStruct(one, np.float32) for one in shapes]
 
 
-def _variables(name: str, model: nn.Module) -> dict[str, Any]:
-    """Shapes of the variables of both forms."""
-    image = jax.ShapeDtypeStruct((1, 32, 32, models.num_inputs(name)), np.float32)
-    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method="init_all"), image)
-
-
 def _lowered(name: str, options: Mapping[str, Any], image_size: int, batch_size: int) -> jax.stages.Lowered:
     model = models.create(name, **options)
     forward = jax.jit(lambda variables, *inputs: model.apply(variables, *inputs, train=False))
-    return forward.lower(_variables(name, model), *_inputs(name, model, image_size, batch_size))
+    return forward.lower(models.shapes(model, models.num_inputs(name)), *_inputs(name, model, image_size, batch_size))
