@@ -2,20 +2,19 @@
 
 python -m benchmarks.inference --model=infnet [--backbone=resnet50 --width=1] [--image_size=352] [--batch_sizes=1,4]
 
-Both forms run in turn, so that other work on the machine slows both alike; medians are reported. The weights are fresh:
-speed does not depend on them. FLOPs count a multiply-add as 2 (`launch.summarize`), of the unfolded form in both rows.
+Both forms run in turns, so that other work on the machine slows both alike; medians are reported. The weights are
+fresh: speed does not depend on them. FLOPs count a multiply-add as 2 (`launch.summarize`); both rows have those of the
+unfolded form.
 """
 
-import json
-import pathlib
-import platform
-import time
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
 
+from benchmarks import measure
 from launch import model_flags
 from ssinfnet_jax import models
 from ssinfnet_jax.inference import folded
@@ -27,10 +26,10 @@ _SECONDS = flags.DEFINE_float("seconds", 30.0, "Time for measuring each batch si
 _JSON = flags.DEFINE_string("json", None, "File for the numbers.")
 
 
-def measure(
+def measure_batch(
     name: str, options: dict[str, Any], *, image_size: int, batch_size: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """One row per form: ms per image, images/s, GFLOP/s, largest difference from the unfolded output, speed-up."""
+    """One row per form: ms per slice, slices/s, GFLOP/s, difference from the unfolded result, speed-up."""
     model, num_inputs = models.create(name, **options), models.num_inputs(name)
     variables = models.init(model, 0, num_inputs)
     network, less = folded.fold(model, variables, num_inputs=num_inputs)
@@ -40,26 +39,19 @@ def measure(
         "unfolded": (jax.jit(lambda v, x: model.apply(v, x, train=False)), jax.device_put(variables)),
         "folded": (jax.jit(network.apply), jax.device_put(less)),
     }
-    outputs = {form: jax.block_until_ready(apply(tree, inputs)) for form, (apply, tree) in forms.items()}
-    times = {form: [] for form in forms}
-    end = time.monotonic() + seconds
-    while time.monotonic() < end or len(times["folded"]) < 3:
-        for form, (apply, tree) in forms.items():
-            start = time.perf_counter()
-            jax.block_until_ready(apply(tree, inputs))
-            times[form].append(time.perf_counter() - start)
+    calls = {form: functools.partial(apply, tree, inputs) for form, (apply, tree) in forms.items()}
+    results = {form: call() for form, call in calls.items()}
+    times = measure.in_turns(calls, seconds=seconds)
     flops = summary.flops(name, options, image_size=image_size, batch_size=batch_size)
-    ratio = float(np.median(np.divide(times["unfolded"], times["folded"])))
-    rows = []
-    for form, values in times.items():
-        median = float(np.median(values))
-        rows.append({
-            "form": form, "batch_size": batch_size, "calls": len(values), "ms_per_image": 1e3 * median / batch_size,
-            "images_per_s": batch_size / median, "gflop_per_s": flops / median / 1e9,
-            "difference": _difference(outputs["unfolded"], outputs[form]),
-            "speed_up": ratio if form == "folded" else 1.0,
-        })  # fmt: skip
-    return rows
+    return [
+        {
+            "form": form, "image_size": image_size, "batch_size": batch_size,
+            "ms_per_slice": 1e3 * time / batch_size, "slices_per_s": batch_size / time,
+            "gflop_per_s": flops / time / 1e9, "speed_up": times["unfolded"] / time,
+            "difference": _difference(results["unfolded"], results[form]),
+        }
+        for form, time in times.items()
+    ]  # fmt: skip
 
 
 def _difference(one, other) -> float:
@@ -70,21 +62,17 @@ def _difference(one, other) -> float:
 
 def main(name: str, options: dict[str, Any]) -> None:
     """Measures every batch size, prints a table, writes --json."""
-    rows = []
+    size, rows = _IMAGE_SIZE.value, []
     for batch_size in map(int, _BATCH_SIZES.value):
-        rows += measure(name, options, image_size=_IMAGE_SIZE.value, batch_size=batch_size, seconds=_SECONDS.value)
-    for row in rows:
-        print(
-            f"{name} {row['form']:>8} batch {row['batch_size']}: {row['ms_per_image']:8.1f} ms/image "
-            f"{row['images_per_s']:7.2f} images/s {row['gflop_per_s']:7.1f} GFLOP/s "
-            f"speed-up {row['speed_up']:.3f} (relative difference {row['difference']:.1e}, {row['calls']} calls)"
-        )
-    if _JSON.value:
-        about = {
-            "model": name, "options": options, "image_size": _IMAGE_SIZE.value, "jax": jax.__version__,
-            "device": jax.devices()[0].device_kind, "machine": platform.processor() or platform.machine(),
-        }  # fmt: skip
-        pathlib.Path(_JSON.value).write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+        for row in measure_batch(name, options, image_size=size, batch_size=batch_size, seconds=_SECONDS.value):
+            rows.append(row)
+            print(
+                f"{name} {row['form']:>8} {size} batch {batch_size:2d}: {row['ms_per_slice']:8.1f} ms/slice "
+                f"{row['slices_per_s']:7.2f} slices/s {row['gflop_per_s']:8.1f} GFLOP/s, speed-up "
+                f"{row['speed_up']:.3f}, relative difference {row['difference']:.1e}",
+                flush=True,
+            )
+    measure.write(_JSON.value, {"model": name, "options": options}, rows)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def fold(model: nn.Module, variables: Variables, *, num_inputs: int) -> tuple[Fo
     Returns: what stands in for the model, and its variables on the host: of a folded norm only the bias t is left, and
       the kernel of a convolution on the input has a third of the channels.
     """
+    if getattr(model, "remat", False):
+        model = model.clone(remat=False)  # there is no backward pass
     modules, pairs, first = _find(model, variables, num_inputs)
     flat = {path: np.asarray(value) for path, value in flax.traverse_util.flatten_dict(variables).items()}
     for conv, norm in pairs:
