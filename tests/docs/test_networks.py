@@ -1,4 +1,5 @@
 import pathlib
+import re
 
 import flax
 import pytest
@@ -6,6 +7,7 @@ from matplotlib.backends import backend_agg
 
 from docs.figures import networks
 from ssinfnet_jax import models
+from ssinfnet_jax.models import backbones, summary
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +39,14 @@ def test_the_figure_is_there_and_nothing_sticks_out(drawn):
         box = text.get_window_extent(canvas)
         assert page.x0 <= box.x0 <= box.x1 <= page.x1, text.get_text()
         assert page.y0 <= box.y0 <= box.y1 <= page.y1, text.get_text()
+
+
+def test_the_page_lists_every_network_with_its_parameters():
+    page = (pathlib.Path(networks.__file__).parents[1] / "networks.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`(?: \(`(\w+)`\))? \|.*?\| ([\d,]+) \|", page, flags=re.MULTILINE)
+    assert {name for name, _, _ in rows} == set(models.MODELS)
+    assert {backbone for _, backbone, _ in rows} - {""} == set(backbones.BACKBONES)
+    for name, backbone, count in rows:
+        options = {"backbone": backbone} if backbone else {}
+        found = summary.num_parameters(name, options)["params"]
+        assert f"{found:,}" == count, (name, backbone)

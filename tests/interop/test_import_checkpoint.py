@@ -169,3 +169,19 @@ def test_program(coach, tmp_path):
     again = subprocess.run([*command, *good], capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert again.stderr.strip().splitlines()[-1].startswith("Error: ")
+
+
+def test_res2net_as_a_backbone(shared):
+    # A classifier's own file has the names of the published checkpoint without their prefix.
+    manifest = json.loads((shared / "golden" / "manifest.json").read_text())["infnet_res2net50"]
+    rng = np.random.default_rng(0)
+    tensors = {
+        name.removeprefix("resnet."): rng.random(shape, np.float32)
+        for name, shape in manifest.items()
+        if name.startswith("resnet.")
+    }
+    renamed, ignored = backbone_names.rename("infnet", "res2net50", tensors)
+    assert ignored == ["fc.weight", "fc.bias"]
+    found = torch_checkpoint.convert_part("infnet", renamed, backbone="res2net50")
+    kernel = tensors["layer2.1.convs.2.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(found["params", "encoder", "layer2_1", "scale2", "conv", "conv", "kernel"], kernel)
