@@ -16,6 +16,7 @@ LIGHT = {"brightness": 0.1, "contrast": 0.2, "gamma": 0.3}
 def get_config() -> ml_collections.ConfigDict:
     """The whole config tree."""
     pretrain = {
+        "initial": "",  # a model folder to start from, of launch.import_checkpoint or of another run
         "batch_size": 16,
         # [kind, epochs]; the paper: 200, 200, then 100 / 100 alternating to 2000 in all.
         "phases": [["inpaint_random", 200], ["coach", 200], *[["inpaint_coach", 100], ["coach", 100]] * 8],
@@ -34,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
         "log_every": 20,
     }  # fmt: skip
     train = {
+        "initial": "",  # the same, for a training without pretraining
         "epochs": 500,
         "batch_size": 16,
         # Differs from the paper: quarter turns and changes of light in place of cutout and multi-scale training.

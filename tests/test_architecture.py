@@ -13,7 +13,7 @@ ALLOWED = {  # folder: what it may import of the package, beside itself and the 
     "models": set(),
     "losses": set(),
     "metrics": set(),
-    "interop": {"models"},
+    "interop": {"models", "training"},
     "training": {"data", "models", "losses", "metrics"},
     "inference": {"data", "models", "training"},
     "evaluation": {"data", "metrics", "inference"},

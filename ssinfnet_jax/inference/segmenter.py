@@ -11,6 +11,7 @@ from PIL import Image
 
 from ssinfnet_jax import models
 from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.inference import folded
 from ssinfnet_jax.training import checkpoint, networks, parallel, segment_step
 from ssinfnet_jax.training.inputs import Normalisation
 
@@ -45,25 +46,25 @@ class Segmenter:
     Args:
       single_dir: of the single network.
       multi_dir: of the multi network, or None for lesions only.
-    Raises: FileNotFoundError if there is no trained network; ValueError if one gives not what its place
-        needs, or the two do not fit together.
+    Raises: FileNotFoundError if there is no trained network; ValueError if one was not trained to the end or gives not
+      what its place needs, or the two do not fit together.
     """
 
     def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None):
-        single, description = checkpoint.load_model(single_dir)
+        single, description = _load(single_dir)
         self.image_size = int(description["image_size"])
-        predict_single = _make_predict("single", description)
+        predict_single, single = _make_predict("single", description, single)
         variables = {"single": single}
         predict_multi = None
         if multi_dir is not None:
-            variables["multi"], other = checkpoint.load_model(multi_dir)
+            multi, other = _load(multi_dir)
             for name in ("image_size", "normalisation"):
                 if other[name] != description[name]:
                     raise ValueError(
                         f"{single_dir} and {multi_dir} differ in {name} ({description[name]} and {other[name]}): the "
                         "two stages must be trained on the same input."
                     )
-            predict_multi = _make_predict("multi", other)
+            predict_multi, variables["multi"] = _make_predict("multi", other, multi)
 
         def predict(variables, batch):
             lesion = predict_single(variables["single"], batch)
@@ -105,12 +106,26 @@ def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def _make_predict(which: str, description: dict[str, Any]):
+def _load(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    variables, description = checkpoint.load_model(directory)
+    if description.get("fresh"):
+        raise ValueError(
+            f"{directory} is a start for training, not a network to apply: never trained were "
+            f"{', '.join(description['fresh'])}."
+        )
+    return variables, description
+
+
+def _make_predict(which: str, description: dict[str, Any], variables: dict[str, Any]):
+    """The prediction function of a stored network in its form for inference, and the variables of that form."""
     name, options = description["model"], description["options"]
     networks.check_output(which, name, options)
-    return segment_step.make_predict(
-        models.create(name, **options),
-        num_inputs=models.num_inputs(name),
+    num_inputs = models.num_inputs(name)
+    network, variables = folded.fold(models.create(name, **options), variables, num_inputs=num_inputs)
+    predict = segment_step.make_predict(
+        network,
+        num_inputs=num_inputs,
         output=models.output(name, **options),
         normalisation=Normalisation(**description["normalisation"]),
     )
+    return predict, variables

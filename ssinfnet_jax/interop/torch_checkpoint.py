@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax
-import jax
-import jax.numpy as jnp
+import flax.linen as nn
 import numpy as np
 from absl import logging
 
@@ -140,23 +139,43 @@ def convert(name: str, state_dict: Mapping[str, np.ndarray], **options: Any) -> 
     Raises: ValueError for a network without a known layout, and one that lists all tensors that are missing, unknown,
       double, wrongly shaped, not numbers or not finite.
     """
-    model = models.create(name, **options) if name in models.MODELS else None
-    key = f"{name}_{model.backbone}" if hasattr(model, "backbone") else name
-    if key not in LAYOUTS:
-        raise ValueError(f"No checkpoint layout is known for model {key!r}; choose one of {', '.join(LAYOUTS)}.")
-    sample = jax.ShapeDtypeStruct((1, 32, 32, models.num_inputs(name)), jnp.float32)
-    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method="init_all"), sample)
-    expected = {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes).items()}
+    key, model, expected = _layout(name, options)
     found, problems = _read(LAYOUTS[key], state_dict, expected)
     heads = {path for path in expected if any("inpainting" in part for part in path)}
     if heads and not any("inpainting" in str(torch_name) for torch_name in state_dict):
         fresh = flax.traverse_util.flatten_dict(models.init(model, 0, models.num_inputs(name)))
         found.update({path: fresh[path] for path in heads})
         logging.info("The checkpoint of %s holds no inpainting layers: they are fresh.", key)
-    problems += [f"missing {'.'.join(path)}" for path in expected if path not in found]
+    _check(key, problems, missing=expected.keys() - found.keys())
+    return flax.traverse_util.unflatten_dict(found)
+
+
+def convert_part(name: str, state_dict: Mapping[str, np.ndarray], **options: Any) -> dict[tuple[str, ...], np.ndarray]:
+    """Like `convert`, for a state dict of some modules of the network, as a backbone: variables by their paths.
+
+    Raises: ValueError as `convert`; what is missing of a module that is there is listed.
+    """
+    key, _, expected = _layout(name, options)
+    found, problems = _read(LAYOUTS[key], state_dict, expected)
+    modules = {path[1] for path in found or expected}
+    _check(key, problems, missing={path for path in expected if path[1] in modules} - found.keys())
+    return found
+
+
+def _layout(name: str, options: Mapping[str, Any]) -> tuple[str, nn.Module, dict[tuple[str, ...], Any]]:
+    """(key of `LAYOUTS`, the network, shapes of its variables by path)."""
+    model = models.create(name, **options) if name in models.MODELS else None
+    key = f"{name}_{model.backbone}" if hasattr(model, "backbone") else name
+    if key not in LAYOUTS:
+        raise ValueError(f"No checkpoint layout is known for model {key!r}; choose one of {', '.join(LAYOUTS)}.")
+    shapes = flax.traverse_util.flatten_dict(models.shapes(model, models.num_inputs(name)))
+    return key, model, {path: leaf.shape for path, leaf in shapes.items()}
+
+
+def _check(key: str, problems: list[str], missing: set[tuple[str, ...]]) -> None:
+    problems = [*problems, *(f"missing {'.'.join(path)}" for path in sorted(missing))]
     if problems:
         raise ValueError(f"The checkpoint does not fit model {key!r}:\n  " + "\n  ".join(problems))
-    return flax.traverse_util.unflatten_dict(found)
 
 
 def _read(layout: Layout, state_dict: Mapping[str, np.ndarray], expected: Mapping[tuple, tuple]):

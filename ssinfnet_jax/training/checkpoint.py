@@ -141,7 +141,8 @@ def save_model(directory: pathlib.Path, variables: Any, description: dict[str, A
     Args:
       directory: made anew; an unfinished one of an earlier try is replaced.
       variables: {"params", "batch_stats"}.
-      description: {"model", "options", "image_size", "normalisation": {"mean", "std"}, ...} as JSON.
+      description: {"model", "options", "image_size", "normalisation": {"mean", "std"}, ...} as JSON; "fresh" lists
+        the modules that were never trained, if any.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -155,10 +156,7 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
 
     Raises: FileNotFoundError if there is no finished model, naming the folder and the remedy.
     """
-    path = directory / "model.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"No trained network in {directory}: run the stage that makes it (launch.pipeline).")
-    description = json.loads(path.read_text())
+    description = load_description(directory)
     like = models.init(
         models.create(description["model"], **description["options"]),
         0,
@@ -166,6 +164,17 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     )
     variables = ocp.load((directory / "variables").absolute(), like)
     return _checked(variables, like, str(directory)), description
+
+
+def load_description(directory: pathlib.Path) -> dict[str, Any]:
+    """The description alone; raises as `load_model`."""
+    path = directory / "model.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No trained network in {directory}: run the stage that makes it (launch.pipeline), or import one "
+            "(launch.import_checkpoint)."
+        )
+    return json.loads(path.read_text())
 
 
 def _checked(tree: Any, like: Any, source: str) -> Any:

@@ -12,7 +12,7 @@ import pandas as pd
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import augment, pipeline, prepare
 from ssinfnet_jax.losses import compose
-from ssinfnet_jax.training import adversarial_step, optim, parallel, phases
+from ssinfnet_jax.training import adversarial_step, optim, parallel, phases, start
 from ssinfnet_jax.training import state as states
 from ssinfnet_jax.training.inputs import Normalisation
 
@@ -63,14 +63,16 @@ class Setup:
             process_count=jax.process_count(),
         )
 
-    def description(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What is stored with the trained network: how to apply it."""
+    def description(self, config: Mapping[str, Any], stage: str) -> dict[str, Any]:
+        """What is stored with the network that `stage` ("pretrain" | "train") trained: how to apply it, its start."""
         return {
             "model": self.section["model"]["name"],
             "options": dict(self.section["model"]["options"]),
             "image_size": config["data"]["image_size"],
             "normalisation": self.normalisation._asdict(),
             "datasets": ["/".join(pair) for pair in config["data"]["datasets"]],
+            "task": "inpainting" if stage == "pretrain" else "segmentation",
+            "initial": self.section[stage]["initial"],
         }
 
 
@@ -130,6 +132,7 @@ def check(config: Mapping[str, Any]) -> None:
         shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=size)
         train, pretrain = section["train"], section["pretrain"]
         states.with_biases(shapes, train["head_biases"])
+        start.check(config, which, shapes)
         compose.make_loss(train["losses"])
         optimizers = [train["optimizer"]]
         check_output(which, name, options)

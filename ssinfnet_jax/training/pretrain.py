@@ -12,7 +12,7 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import augment, pipeline
-from ssinfnet_jax.training import adversarial_step, checkpoint, loop, networks, optim, parallel, phases
+from ssinfnet_jax.training import adversarial_step, checkpoint, loop, networks, optim, parallel, phases, start
 from ssinfnet_jax.training import state as states
 
 
@@ -71,6 +71,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         "inpainter": states.create(
             setup.model, optimizers["inpainter"], seed=setup.seed, num_channels=setup.num_inputs,
             lookahead=optim.uses_lookahead(tables["inpainter"]),
+            initial=start.load(config, which, "pretrain", models.init(setup.model, setup.seed, setup.num_inputs)),
         ),
         "coach": states.create(
             coach, optimizers["coach"], seed=setup.seed, num_channels=3, lookahead=optim.uses_lookahead(tables["coach"])
@@ -111,9 +112,9 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     )
     players = parallel.unreplicate(players)
     watch.combine()
-    description = setup.description(config)
+    description = setup.description(config, "pretrain")
     checkpoint.save_model(directory / "model", states.variables(players["inpainter"]), description)
-    coach_description = {**description, "model": "coach", "options": dict(section["coach"])}
+    coach_description = {**description, "model": "coach", "options": dict(section["coach"]), "initial": ""}
     checkpoint.save_model(directory / "coach", states.variables(players["coach"]), coach_description)
     return None
 

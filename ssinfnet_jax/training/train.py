@@ -13,7 +13,7 @@ from absl import logging
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import augment, pipeline
 from ssinfnet_jax.metrics import overlap
-from ssinfnet_jax.training import checkpoint, loop, networks, optim, parallel, segment_step
+from ssinfnet_jax.training import checkpoint, loop, networks, optim, parallel, segment_step, start
 from ssinfnet_jax.training import state as states
 
 LABELS = {"single": "lesion", "multi": "classes"}
@@ -82,7 +82,7 @@ def fit(
         num_channels=setup.num_inputs,
         lookahead=optim.uses_lookahead(table),
         averaging=section["averaging"] > 0,
-        initial=states.with_biases(_start(setup, run_dir), section["head_biases"]),
+        initial=_start(config, setup, run_dir),
     )
     key = jax.random.key(setup.seed + 2)
     reader = pipeline.ReadAhead(batches)
@@ -123,16 +123,19 @@ def fit(
         result = validation.best.variables(result)
         logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
                      validation.best.step)  # fmt: skip
-    checkpoint.save_model(directory / "model", result, {**setup.description(config), "weights": section["keep"]})
+    checkpoint.save_model(
+        directory / "model", result, {**setup.description(config, "train"), "weights": section["keep"]}
+    )
 
 
-def _start(setup: networks.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
-    """Pretrained variables with fresh last layers, or fresh ones where the pretraining was left out."""
+def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
+    """Pretrained variables with fresh last layers; without pretraining those of a model folder, or fresh ones."""
     fresh = models.init(setup.model, setup.seed, setup.num_inputs)
+    fresh = states.with_biases(fresh, setup.section["train"]["head_biases"])
     stage = f"pretrain_{setup.which}"
     run_dir.require(stage)
     if run_dir.was_skipped(stage):
-        return fresh
+        return start.load(config, setup.which, "train", fresh)
     pretrained, _ = checkpoint.load_model(run_dir.path / stage / "model")
     merged, layers = states.transfer(pretrained, fresh, states.is_head)
     logging.info("train_%s starts from %s; fresh: %s.", setup.which, stage, ", ".join(layers))

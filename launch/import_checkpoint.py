@@ -1,0 +1,41 @@
+"""A published checkpoint as a model folder, for inference or to start a training from.
+
+python -m launch.import_checkpoint --model=infnet --checkpoint=FILE.pth --workdir=NEW_FOLDER \\
+    --image_size=352 --mean=0.45 --std=0.23
+python -m launch.import_checkpoint --model=infnet --checkpoint=resnet50.pth --workdir=NEW_FOLDER --backbone_only
+"""
+
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from launch import model_flags
+from ssinfnet_jax.interop import import_checkpoint
+from ssinfnet_jax.training.inputs import Normalisation
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "File: .pth, .pt, .safetensors or .npz.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Model folder to write; must not exist.", required=True)
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Pixels per side of the slices of its training.")
+_MEAN = flags.DEFINE_float("mean", None, "Input = (image - mean) / std of its training, image in [0, 1].")
+_STD = flags.DEFINE_float("std", None, "See --mean.")
+_BACKBONE_ONLY = flags.DEFINE_bool("backbone_only", False, "The file is an ImageNet classifier of the backbone's kind.")
+
+
+def main(name: str, options: dict[str, Any]) -> None:
+    """Imports the file and prints what was taken over."""
+    known = None not in (_MEAN.value, _STD.value)
+    imported = import_checkpoint.run(
+        name,
+        options,
+        source=pathlib.Path(_CHECKPOINT.value),
+        directory=pathlib.Path(_WORKDIR.value),
+        image_size=_IMAGE_SIZE.value,
+        normalisation=Normalisation(_MEAN.value, _STD.value) if known else None,
+        backbone_only=_BACKBONE_ONLY.value,
+    )
+    print(import_checkpoint.report(imported))
+
+
+if __name__ == "__main__":
+    model_flags.run(main)

@@ -1,0 +1,46 @@
+"""ImageNet classifiers as backbones: their tensors under the names of the published checkpoints."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+# Position in torchvision's `vgg16().features` -> name in the published InfNet-VGG16.
+_VGG16 = {
+    0: "conv1.conv1_1", 2: "conv1.conv1_2",
+    5: "conv2.conv2_1", 7: "conv2.conv2_2",
+    10: "conv3.conv3_1", 12: "conv3.conv3_2", 14: "conv3.conv3_3",
+    17: "conv4_1.conv4_1_1", 19: "conv4_1.conv4_2_1", 21: "conv4_1.conv4_3_1",
+    24: "conv5_1.conv5_1_1", 26: "conv5_1.conv5_2_1", 28: "conv5_1.conv5_3_1",
+}  # fmt: skip
+
+# (network, backbone): prefix in the published checkpoint, its own names by those of the classifier's modules.
+LAYOUTS: dict[tuple[str, str | None], tuple[str, Mapping[str, str]]] = {
+    ("infnet", "resnet50"): ("resnet.", {}),
+    ("infnet", "res2net50"): ("resnet.", {}),
+    ("infnet", "vgg16"): ("vgg.", {f"features.{index}": name for index, name in _VGG16.items()}),
+    ("coach", None): ("", {}),  # of a ResNet-18
+}
+CLASSIFIER = ("fc.", "classifier.")  # the layers after the backbone: of no use here
+
+
+def rename(name: str, backbone: str | None, state_dict: Mapping[str, np.ndarray]):
+    """A classifier's tensors under the names of the published checkpoint of network `name`.
+
+    Args:
+      name, backbone: the network; `backbone` is None where it has no choice.
+      state_dict: arrays as torchvision's `resnet50`, `vgg16`, `resnet18` or Res2Net's `res2net50_v1b` name them.
+    Returns: the tensors, and the names of the classifier's last layers, which are ignored.
+    Raises: ValueError for a network without a backbone of that kind.
+    """
+    if (name, backbone) not in LAYOUTS:
+        known = ", ".join(" with ".join(filter(None, pair)) for pair in LAYOUTS)
+        chosen = " with ".join(filter(None, (name, backbone)))
+        raise ValueError(f"No ImageNet checkpoints are known for {chosen}; they are for {known}.")
+    prefix, modules = LAYOUTS[name, backbone]
+    ignored = [tensor for tensor in state_dict if tensor.startswith(CLASSIFIER)]
+    renamed = {}
+    for tensor, value in state_dict.items():
+        if tensor not in ignored:
+            module, _, leaf = tensor.rpartition(".")
+            renamed[f"{prefix}{modules.get(module, module)}.{leaf}"] = value
+    return renamed, ignored
