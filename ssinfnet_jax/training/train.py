@@ -31,9 +31,10 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> None:
     table = section["optimizer"]
     schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
     optimizer = optim.make_optimizer(table, schedule)
-    make = segment_step.make_multi_step
     if which == "single":
         make = functools.partial(segment_step.make_single_step, output=setup.output)
+    else:
+        make = functools.partial(segment_step.make_multi_step, num_inputs=setup.num_inputs)
     step = parallel.map_step(
         make(
             setup.model,

@@ -13,7 +13,7 @@ PUBLISHED = {  # the reference's name: (name, options, number of parameters)
     "infnet_resnet50": ("infnet", {"backbone": "resnet50"}, 30_917_668),
     # Of the published 33,127,988, 2,049,000 are of a classifier that is not used.
     "infnet_res2net50": ("infnet", {"backbone": "res2net50"}, 31_078_988),
-    # Of the published 34,278,057, 12,979,200 are of a branch that is not used; 6,267 of our inpainting heads come on top.
+    # Of the published 34,278,057, 12,979,200 are of a branch that is not used; our inpainting heads add 6,267.
     "infnet_vgg16": ("infnet", {"backbone": "vgg16"}, 21_305_124),
     "multi_unet": ("multi_infnet", {}, 17_269_641),
     "multi_unet_improved": ("multi_ssinfnet", {}, 25_341_045),
@@ -153,7 +153,7 @@ def test_what_the_published_network_does_not_use_is_left_out(weights):
     whole, small = (torch_checkpoint.convert("infnet", one, backbone="vgg16") for one in (vgg, pruned))
     jax.tree.map(np.testing.assert_array_equal, whole, small)
     # Only in the checkpoint of the network that has them.
-    with pytest.raises(ValueError, match="unknown resnet.fc.weight"):
+    with pytest.raises(ValueError, match=r"unknown resnet\.fc\.weight"):
         torch_checkpoint.convert("infnet", res2net, backbone="resnet50")
 
 
