@@ -8,6 +8,7 @@ counted as three forwards of the network that learns, multiply-add = 2, so that 
 programs. The peak is that of a matrix product of the same type, measured in turns with the step.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,11 +48,12 @@ def make_call(kind: str, name: str, options: dict[str, Any], image_size: int, ba
     learner, batch = _state(model, optimizer, num_inputs), _batch(image_size, batch_size)
     key, frozen = jax.random.key(0), ()
     if kind == "segment":
-        output = models.output(name, **options)
-        kinds = {"output": output} if num_inputs == 3 else {}
-        make = segment_step.make_single_step if num_inputs == 3 else segment_step.make_multi_step
+        if num_inputs == 3:
+            make = functools.partial(segment_step.make_single_step, output=models.output(name, **options))
+        else:
+            make = functools.partial(segment_step.make_multi_step, num_inputs=num_inputs)
         sees = segment_step.Options(augmentation, normalisation)
-        step = make(model, optimizer, losses=section["train"]["losses"], options=sees, **kinds)
+        step = make(model, optimizer, losses=section["train"]["losses"], options=sees)
     else:
         coach = models.create("coach", **_coach_options(options))
         game = adversarial_step.Game(model, coach, num_inputs, normalisation)

@@ -11,7 +11,7 @@ from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
 from ssinfnet_jax.report import page
-from ssinfnet_jax.training import networks, pretrain, train
+from ssinfnet_jax.training import config_check, pretrain, train
 
 STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
     "prepare": lambda config, run: prepare.run(config, run, flags.source_dirs(config)),
@@ -31,7 +31,7 @@ REPORT = "report"  # not in the table: it is written anew each time
 def check(config: dict[str, Any]) -> None:
     """Raises ValueError for what is wrong in a config, before any stage has begun."""
     prepare.check(config)
-    networks.check(config)
+    config_check.check(config)
     analysis.check(config)
 
 

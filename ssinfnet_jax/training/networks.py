@@ -10,13 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.data import augment, pipeline, prepare
-from ssinfnet_jax.losses import compose
-from ssinfnet_jax.training import adversarial_step, optim, parallel, phases, start
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.data import pipeline, prepare
+from ssinfnet_jax.training import parallel
 from ssinfnet_jax.training.inputs import Normalisation
-
-PRIOR_SOURCES = ("predicted", "cross_fitted", "ground_truth")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,51 +111,6 @@ def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str
     if which == "multi" and not (train & table["has_classes"].astype(bool)).any():
         return "no training slice has labels of GGO and consolidation"
     return None
-
-
-def check(config: Mapping[str, Any]) -> None:
-    """Raises ValueError for what is wrong in the two networks' sections of a config, before anything is computed."""
-    size = config["data"]["image_size"]
-    _known_fields("config.data.normalisation", config["data"]["normalisation"], Normalisation)
-    if config["multi"]["prior_source"] not in PRIOR_SOURCES:
-        raise ValueError(
-            f"Unknown config.multi.prior_source {config['multi']['prior_source']!r}; choose one of "
-            f"{', '.join(PRIOR_SOURCES)}."
-        )
-    for which in ("single", "multi"):
-        section = config[which]
-        name, options = section["model"]["name"], section["model"]["options"]
-        shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=size)
-        train, pretrain = section["train"], section["pretrain"]
-        states.with_biases(shapes, train["head_biases"])
-        start.check(config, which, shapes)
-        compose.make_loss(train["losses"])
-        optimizers = [train["optimizer"]]
-        check_output(which, name, options)
-        if pretrain:
-            if not models.inpaints(name):
-                able = ", ".join(name for name in models.MODELS if models.inpaints(name))
-                raise ValueError(
-                    f"Model {name!r} has no inpainting form to pretrain; set config.{which}.pretrain to None, or "
-                    f"choose one of {able}."
-                )
-            models.create("coach", **pretrain["coach"])
-            _known_fields(f"config.{which}.pretrain.options", pretrain["options"], adversarial_step.Options)
-            planned = phases.schedule(pretrain["phases"], 1)
-            for who in ("inpainter", "coach"):
-                table = pretrain[f"{who}_optimizer"]
-                optimizers += [table, *(changed for changed, _ in phases.of(planned, who, table))]
-        for table in optimizers:
-            optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=1))
-        for stage in ("train", "pretrain") if pretrain else ("train",):
-            augment.make_options(section[stage]["augmentation"])
-            parallel.local_batch_size(section[stage]["batch_size"], f"config.{which}.{stage}.batch_size")
-
-
-def _known_fields(name: str, table: Mapping[str, Any], kind: type) -> None:
-    unknown = sorted(set(table) - set(kind._fields))
-    if unknown:
-        raise ValueError(f"Unknown {name}.{', '.join(unknown)}; choose from {', '.join(kind._fields)}.")
 
 
 def check_output(which: str, name: str, options: Mapping[str, Any]) -> None:

@@ -85,21 +85,25 @@ def make_multi_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     *,
+    num_inputs: int,
     losses: Mapping[str, Mapping[str, Any]],
     options: Options,
     axis_name: str | None = None,
 ) -> Step:
-    """A step of the multi network: every loss term on the logits against one-hot classes (the paper, eqs. 6-7)."""
+    """A step of the multi network: every loss term on the logits against one-hot classes (the paper, eqs. 6-7).
+
+    With 6 inputs it sees slice and prior, with 3 (U-Net) the slice alone.
+    """
     loss = compose.make_loss(losses)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
         batch, key = _prepare(batch, key, current.step, options, axis_name)
         target = inputs.one_hot(batch["classes"])
-        both = inputs.image_and_prior_input(batch, options.normalisation)
+        data = inputs.INPUTS[num_inputs](batch, options.normalisation)
 
         def objective(params, key):
             logits, changed = model.apply(
-                state.train_variables(current, params), both, train=True, mutable=["batch_stats"]
+                state.train_variables(current, params), data, train=True, mutable=["batch_stats"]
             )
             pred = jax.nn.one_hot(logits.argmax(axis=-1), 3, dtype=bool)
             return (

@@ -54,9 +54,10 @@ def fit(
     schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
     optimizer = optim.make_optimizer(table, schedule)
     optim.check_length(table, num_steps, f"config.{which}.train")
-    make = segment_step.make_multi_step
     if which == "single":
         make = functools.partial(segment_step.make_single_step, output=setup.output)
+    else:
+        make = functools.partial(segment_step.make_multi_step, num_inputs=setup.num_inputs)
     options = segment_step.Options(
         augment.make_options(section["augmentation"]),
         setup.normalisation,

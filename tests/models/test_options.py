@@ -33,9 +33,9 @@ def _traced(case, **options):
 def test_every_batch_norm_is_synchronised_and_blocks_are_recomputed(case):
     plain_variables, plain = _traced(case)
     variables, names = _traced(case, axis_name="batch", remat=True)
-    sums, blocks = ([name for name in names if name.startswith(start)] for start in ("psum", "checkpoint"))
+    sums, blocks = ([name for name in names if name.startswith(start)] for start in ("psum", "remat"))
     # A batch norm takes one square root, and asks the other devices once.
     assert len(sums) == plain.count("rsqrt") > 0
     assert len(blocks) >= 8
-    assert not [name for name in plain if name.startswith(("psum", "checkpoint"))]
+    assert not [name for name in plain if name.startswith(("psum", "remat"))]
     assert jax.tree.map(lambda leaf: leaf.shape, variables) == jax.tree.map(lambda leaf: leaf.shape, plain_variables)

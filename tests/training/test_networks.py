@@ -1,7 +1,84 @@
+import jax
+import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet_jax.training import networks
+from configs import recommended
+from configs.losses import losses
+from ssinfnet_jax import models
+from ssinfnet_jax.data import augment
+from ssinfnet_jax.training import config_check, networks, optim, segment_step, state
+from ssinfnet_jax.training.inputs import Normalisation
+from tests.training import toy
+
+SINGLE = {"infnet": {"backbone": "vgg16"}, "unet": {}}
+MULTI = {"unet": {"num_classes": 3}, "multi_infnet": {}, "multi_ssinfnet": {}, "fcn8": {}}
+
+
+def _config(which, name, **options):
+    config = recommended.get_config().to_dict()
+    config[which]["model"] = {"name": name, "options": options}
+    return config
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "own"),
+    [("single", *item) for item in SINGLE.items()] + [("multi", *item) for item in MULTI.items()],
+)
+def test_a_step_and_a_prediction_of_every_network(which, name, own):
+    options = {**own, "width": 0.0625}
+    networks.check_output(which, name, options)
+    model, num_inputs, output = models.create(name, **options), models.num_inputs(name), models.output(name, **options)
+    table = {"name": "adam", "learning_rate": 1e-3}
+    optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
+    common = dict(options=segment_step.Options(augment.make_options({}), Normalisation()))
+    if which == "single":
+        make = segment_step.make_single_step
+        step = make(model, optimizer, output=output, losses=losses("weighted_iou_bce"), **common)
+    else:
+        step = segment_step.make_multi_step(model, optimizer, num_inputs=num_inputs, losses=losses("focal"), **common)
+    start = state.create(model, optimizer, seed=0, num_channels=num_inputs)
+    after, metrics = jax.eval_shape(step, start, toy.batch(), jax.random.key(0))
+    assert jax.tree.map(np.shape, after) == jax.tree.map(np.shape, start)
+    assert {"loss", "train_dice", "grad_norm"} < set(metrics)
+    assert all(metric.shape == () for metric in metrics.values())
+    assert ("edge" in metrics) == (output == "maps")
+    predict = segment_step.make_predict(model, num_inputs=num_inputs, output=output, normalisation=Normalisation())
+    probs = jax.eval_shape(predict, state.variables(start), toy.batch())
+    assert probs.shape == ((4, 32, 32) if which == "single" else (4, 32, 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "options"), [("single", "unet", {}), ("multi", "unet", {"num_classes": 3}), ("multi", "fcn8", {})]
+)
+def test_what_cannot_be_pretrained_is_refused_before_anything_runs(which, name, options):
+    config = _config(which, name, **options)
+    message = (
+        rf"'{name}' has no inpainting form to pretrain; set config\.{which}\.pretrain to None, or choose one of inf"
+    )
+    with pytest.raises(ValueError, match=message):
+        config_check.check(config)
+    config[which]["pretrain"] = None
+    config[which]["train"]["head_biases"] = {}
+    config_check.check(config)
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "options", "found"),
+    [
+        ("single", "fcn8", {}, "classes"),
+        ("single", "unet", {"num_classes": 3}, "classes"),
+        ("multi", "unet", {}, "lesion"),
+        ("multi", "infnet", {}, "maps"),
+        ("single", "coach", {}, "scores"),
+    ],
+)
+def test_a_network_in_the_wrong_place(which, name, options, found):
+    needed = "maps or lesion" if which == "single" else "classes"
+    with pytest.raises(
+        ValueError, match=rf"The {which} network must give {needed}, but model '{name}' .* gives {found};"
+    ):
+        config_check.check(_config(which, name, **options))
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,10 @@ def _make(which, table, axis_name=None, augmentation=None, **options):
     num_inputs, _, _, output = NETWORKS[which]
     model, single = _model(which, axis_name), which != "multi"
     optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
-    make = segment_step.make_multi_step
     if single:
         make = functools.partial(segment_step.make_single_step, output=output)
+    else:
+        make = functools.partial(segment_step.make_multi_step, num_inputs=num_inputs)
     step = make(
         model,
         optimizer,

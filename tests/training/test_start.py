@@ -7,7 +7,7 @@ import pytest
 
 from configs import ct_phantom
 from ssinfnet_jax import models
-from ssinfnet_jax.training import checkpoint, networks, start
+from ssinfnet_jax.training import checkpoint, config_check, start
 from ssinfnet_jax.training import state as states
 
 OPTIONS = {"width": 0.125}
@@ -105,4 +105,4 @@ def test_two_starts_of_one_training_are_refused():
     config = ct_phantom.get_config("tiny")
     config.single.train.initial = "somewhere"
     with pytest.raises(ValueError, match=r"single.train.initial and .* as config.single.pretrain.initial"):
-        networks.check(config.to_dict())
+        config_check.check(config.to_dict())

@@ -1,0 +1,78 @@
+"""What can be wrong in the two networks' sections of a config, found before anything is computed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ssinfnet_jax import models
+from ssinfnet_jax.data import augment
+from ssinfnet_jax.losses import compose
+from ssinfnet_jax.training import adversarial_step, networks, optim, parallel, phases, start
+from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training.inputs import Normalisation
+
+PRIOR_SOURCES = ("predicted", "cross_fitted", "ground_truth")
+KEEP = ("last", "best")
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raises ValueError for what is wrong in the sections `single`, `multi` and the networks' input."""
+    _check_fields("config.data.normalisation", config["data"]["normalisation"], Normalisation)
+    _check_choice("config.multi.prior_source", config["multi"]["prior_source"], PRIOR_SOURCES)
+    for which in ("single", "multi"):
+        section = config[which]
+        name, options = section["model"]["name"], section["model"]["options"]
+        networks.check_output(which, name, options)
+        if section["pretrain"]:
+            _check_pretraining(which, name, section["pretrain"])
+        _check_training(which, section["train"])
+        # Traces the network, which takes a second.
+        size = config["data"]["image_size"]
+        shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=size)
+        states.with_biases(shapes, section["train"]["head_biases"])
+        start.check(config, which, shapes)
+
+
+def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
+    if not models.inpaints(name):
+        able = ", ".join(name for name in models.MODELS if models.inpaints(name))
+        raise ValueError(
+            f"Model {name!r} has no inpainting form to pretrain; set config.{which}.pretrain to None, or choose one of "
+            f"{able}."
+        )
+    models.create("coach", **table["coach"])
+    _check_fields(f"config.{which}.pretrain.options", table["options"], adversarial_step.Options)
+    augment.make_options(table["augmentation"])
+    parallel.local_batch_size(table["batch_size"], f"config.{which}.pretrain.batch_size")
+    schedule = phases.schedule(table["phases"], 1)
+    for who in ("inpainter", "coach"):
+        optimizer = table[f"{who}_optimizer"]
+        for changed in (optimizer, *(changed for changed, _ in phases.of(schedule, who, optimizer))):
+            _check_optimizer(changed)
+
+
+def _check_training(which: str, table: Mapping[str, Any]) -> None:
+    compose.make_loss(table["losses"])
+    augment.make_options(table["augmentation"])
+    parallel.local_batch_size(table["batch_size"], f"config.{which}.train.batch_size")
+    _check_optimizer(table["optimizer"])
+    _check_choice(f"config.{which}.train.keep", table["keep"], KEEP)
+    for key in ("label_smoothing", "averaging"):
+        if not 0 <= table[key] < 1:
+            raise ValueError(f"config.{which}.train.{key} must be in [0, 1), found {table[key]}.")
+    if not table["scales"] or min(table["scales"]) <= 0:
+        raise ValueError(f"config.{which}.train.scales must hold positive factors, found {table['scales']}.")
+
+
+def _check_optimizer(table: Mapping[str, Any]) -> None:
+    optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=1))
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"Unknown {name} {value!r}; choose one of {', '.join(choices)}.")
+
+
+def _check_fields(name: str, table: Mapping[str, Any], kind: type) -> None:
+    unknown = sorted(set(table) - set(kind._fields))
+    if unknown:
+        raise ValueError(f"Unknown {name}.{', '.join(unknown)}; choose from {', '.join(kind._fields)}.")
