@@ -1,7 +1,7 @@
 """Array operations of the networks that have a fast and a slow form; the choice per backend is made here only.
 
 Measured on two CPU cores, forward and backward: a 1x1 convolution is three times as fast written as a matrix product,
-pooling two to forty times as fast written with strided slices, a transposed convolution eight to thirty times as fast
+pooling up to forty times as fast written with strided slices, a transposed convolution eight to thirty times as fast
 written as a matrix product whose results are added where they overlap. Elsewhere XLA's own operations are used.
 """
 
