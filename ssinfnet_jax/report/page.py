@@ -347,8 +347,8 @@ def _training(run: Run) -> Section:
             steps = tables.number(metrics["step"].max())
             caption = (
                 f"Training of the {network} network over {steps} steps{epochs}, n = {len(metrics)} logged "
-                f"rows. Dashed: on the validation split. {_validation(run, stage, metrics)}Pale: as logged; strong: running "
-                "mean (long runs only)."
+                f"rows. Dashed: on the validation split. {_validation(run, stage, metrics)}"
+                "Pale: as logged; strong: running mean (long runs only)."
             )
             section.add("figure", run.figure(f"training_curves_{network}", figures.training_curves(metrics), caption))
     return section
