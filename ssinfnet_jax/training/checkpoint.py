@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from absl import logging
 from orbax.checkpoint import v1 as ocp
+from orbax.checkpoint.checkpoint_utils import construct_restore_args
+from orbax.checkpoint.handlers import PyTreeCheckpointHandler, PyTreeRestoreArgs
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.training import parallel
@@ -180,11 +182,13 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _load(directory: pathlib.Path, like: Any) -> Any:
-    """Reads a tree in this process alone; the others need not read it too, as Orbax would otherwise wait for."""
-    context, me = ocp.Context(), jax.process_index()
-    context.multiprocessing.primary_host, context.multiprocessing.active_processes = me, {me}
-    with context:
-        return ocp.load(directory.absolute(), like)
+    """Reads a tree in this process alone.
+
+    `ocp.load` would count as a step that all processes take together: where one of them reads alone, their counts
+    differ ever after, and the next save waits forever. The handler below it only reads.
+    """
+    args = PyTreeRestoreArgs(like, restore_args=construct_restore_args(like))
+    return PyTreeCheckpointHandler().restore((directory / "state").absolute(), args=args)
 
 
 def _checked(tree: Any, like: Any, source: str) -> Any:
