@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,7 +11,9 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from launch import processes
 from ssinfnet_jax import rundir
+from ssinfnet_jax.training import parallel
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and variant, e.g. configs/ct_phantom.py:demo.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; the same command goes on where it was stopped.")
@@ -74,13 +75,18 @@ def run(
                 instead[1]()
                 return
             config = _CONFIG.value.to_dict()
+            processes.join()
             check(config)
-            main(config, rundir.open_run(_WORKDIR.value, config))
+            main(config, _open_run(config))
         except (ValueError, OSError, FloatingPointError) as error:
             # One line for the user; the whole story where a developer finds it.
             log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
             log.write_text(traceback.format_exc())
-            sys.exit(f"Error: {error}\n(Traceback: {log})")
+            processes.leave(f"Error: {error}\n(Traceback: {log})")
+        except Exception:
+            if jax.process_count() == 1:
+                raise
+            processes.leave(traceback.format_exc())
 
     if instead:
         flags.register_multi_flags_validator(
@@ -94,3 +100,10 @@ def run(
     else:
         flags.mark_flags_as_required(["config", "workdir"])
     app.run(with_run)
+
+
+def _open_run(config: dict[str, Any]) -> rundir.RunDir:
+    """The run folder: opened and locked by process 0, then joined by the others."""
+    opened = rundir.open_run(_WORKDIR.value, config) if parallel.is_main() else None
+    parallel.wait("run folder opened")
+    return opened or rundir.join_run(_WORKDIR.value, config)

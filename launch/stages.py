@@ -11,7 +11,7 @@ from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
 from ssinfnet_jax.report import page
-from ssinfnet_jax.training import config_check, pretrain, train
+from ssinfnet_jax.training import config_check, parallel, pretrain, train
 
 STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
     "prepare": lambda config, run: prepare.run(config, run, flags.source_dirs(config)),
@@ -25,6 +25,8 @@ STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
     "phenotypes": analysis.phenotypes,
     "mediate": analysis.mediate,
 }
+# With several processes, all of them run these; process 0 runs the others while the rest wait.
+TOGETHER = ("pretrain_single", "train_single", "pretrain_multi", "train_multi")
 REPORT = "report"  # not in the table: it is written anew each time
 
 
@@ -49,9 +51,20 @@ def run(config: dict[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | N
         raise ValueError(f"Unknown stage {', '.join(unknown)}; choose from {', '.join((*STAGES, REPORT))}.")
     for name, function in STAGES.items():
         if names is None or name in names:
-            rundir.run_stage(run_dir, name, functools.partial(function, config))
-    if names is None or REPORT in names:
+            _run_stage(run_dir, name, functools.partial(function, config))
+    if parallel.is_main() and (names is None or REPORT in names):
         print(f"Report: {page.write(run_dir.path)}")
+
+
+def _run_stage(run_dir: rundir.RunDir, name: str, function: Callable[[rundir.RunDir], str | None]) -> None:
+    """Runs a stage in the processes that it needs; what it writes is there for all when it is over."""
+    # Process 0 decides for all: a network's file system may show the others an older state.
+    done = bool(parallel.from_main(run_dir.is_done(name)))
+    if parallel.is_main():
+        rundir.run_stage(run_dir, name, function)
+    elif name in TOGETHER and not done:
+        function(run_dir)
+    parallel.wait(f"after {name}")
 
 
 def main(*names: str, **options: Any) -> None:

@@ -126,6 +126,20 @@ def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
     return run
 
 
+def join_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
+    """The run folder that process 0 has opened, for the other processes of a run, which only read there.
+
+    Raises: ValueError if this process sees another folder.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.is_file() or json.loads(path.read_text()) != json.loads(json.dumps(config)):
+        raise ValueError(
+            f"{workdir} is not the folder that process 0 has opened: with several processes, --workdir must be on a "
+            "file system that all machines share, and the config the same."
+        )
+    return RunDir(pathlib.Path(workdir))
+
+
 def run_stage(run: RunDir, name: str, function: Callable[[RunDir], str | None]) -> None:
     """Runs a stage unless it has finished, and notes that it has.
 

@@ -62,11 +62,11 @@ _DRAWS = (
 )  # fmt: skip
 
 
-def augment(key: jax.Array, batch: Mapping[str, jax.Array], options: Options) -> dict[str, jax.Array]:
+def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Options) -> dict[str, jax.Array]:
     """Draws one change per slice and applies it to all of its arrays.
 
     Args:
-      key: PRNG key.
+      keys: key[B], one per slice.
       batch: `image` and `prior` float32[B,H,W] in [0,1], `lesion`, `classes` int[B,H,W], all square; arrays of other
         rank pass unchanged.
       options: see `Options`.
@@ -74,13 +74,14 @@ def augment(key: jax.Array, batch: Mapping[str, jax.Array], options: Options) ->
     """
     batch = dict(batch)
     maps = {name: value for name, value in batch.items() if value.ndim == 3}
-    draw_key, noise_key = jax.random.split(key)
-    table = jax.random.uniform(draw_key, (len(_DRAWS), batch["image"].shape[0]))
-    draws = dict(zip(_DRAWS, table, strict=True))
+    draw_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    table = jax.vmap(lambda key: jax.random.uniform(key, len(_DRAWS)))(draw_keys)
+    draws = dict(zip(_DRAWS, table.T, strict=True))
     batch.update(jax.vmap(lambda one, drawn: _augment_one(one, drawn, options))(maps, draws))
     if options.noise:
         deviation = options.noise * draws["noise"][:, None, None]
-        noisy = batch["image"] + deviation * jax.random.normal(noise_key, batch["image"].shape)
+        noise = jax.vmap(lambda key: jax.random.normal(key, batch["image"].shape[1:]))(noise_keys)
+        noisy = batch["image"] + deviation * noise
         batch["image"] = jnp.clip(noisy, 0, 1)
     return batch
 

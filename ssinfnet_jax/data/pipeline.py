@@ -43,6 +43,9 @@ class Resize:
 class TrainBatches:
     """Shuffled, endless batches; batch `step` is always the same one for a seed and a process.
 
+    Batch `step` of all processes together is what a single process would see: `position` int32[B] says where in that
+    global batch a slice is. There is no padding (`valid` is 1 everywhere), which batch norm would learn from.
+
     Args:
       records: random access to records by position.
       positions: which of them, e.g. those of the training split.
@@ -70,7 +73,9 @@ class TrainBatches:
             )
         dataset = grain.MapDataset.source(_Selected(records, positions)).seed(seed).shuffle().repeat()
         dataset = dataset[process_index::process_count]
-        self._dataset = dataset.map(transform).batch(batch_size, drop_remainder=True)
+        position = np.arange(process_index, batch_size * process_count, process_count, dtype=np.int32)
+        batches = dataset.map(transform).batch(batch_size, drop_remainder=True)
+        self._dataset = batches.map(lambda batch: {**batch, "position": position})
         self.steps_per_epoch = max(1, len(positions) // (batch_size * process_count))
 
     def __getitem__(self, step: int) -> Batch:

@@ -72,13 +72,13 @@ def make_inpaint_step(
     """
 
     def step(current: TrainState, coach_state: TrainState, batch: Batch, key: jax.Array):
-        key = update.device_key(key, current.step, axis_name)
-        augment_key, mask_key, key = jax.random.split(key, 3)
-        batch = augment.augment(augment_key, inputs.to_unit(batch), augmentation)
+        keys = update.slice_keys(key, current.step, batch["position"])
+        augment_keys, mask_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        batch = augment.augment(augment_keys, inputs.to_unit(batch), augmentation)
         data = inputs.INPUTS[game.num_inputs](batch, game.normalisation)
-        keep = binary_keep(game, state.variables(coach_state), data, batch["erased_by_coach"][0] > 0, mask_key)
+        keep = binary_keep(game, state.variables(coach_state), data, batch["erased_by_coach"][0] > 0, mask_keys)
 
-        def objective(params, key):
+        def objective(params):
             restored, changed = game.inpainter.apply(
                 state.train_variables(current, params),
                 data * keep,
@@ -98,7 +98,7 @@ def make_inpaint_step(
             }
             return terms, extra, changed["batch_stats"]
 
-        return update.update(current, objective, optimizer, batch["valid"], key, axis_name=axis_name)
+        return update.update(current, objective, optimizer, batch["valid"], axis_name=axis_name)
 
     return step
 
@@ -113,17 +113,17 @@ def make_coach_step(
     """`coach_step(coach, inpainter, batch, key) -> (coach, metrics)`; the mask is soft, so that a gradient passes."""
 
     def step(current: TrainState, inpainter_state: TrainState, batch: Batch, key: jax.Array):
-        key = update.device_key(key, current.step, axis_name)
-        augment_key, key = jax.random.split(key)
-        batch = augment.augment(augment_key, inputs.to_unit(batch), augmentation)
+        keys = update.slice_keys(key, current.step, batch["position"])
+        augment_keys, eps_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        batch = augment.augment(augment_keys, inputs.to_unit(batch), augmentation)
         data = inputs.INPUTS[game.num_inputs](batch, game.normalisation)
-        eps_shape = game.coach.eps_shape(data.shape)
+        eps = _eps(game, data, eps_keys)
 
-        def objective(params, key):
+        def objective(params):
             scores, changed = game.coach.apply(
                 state.train_variables(current, params),
                 data[..., :3],
-                jax.random.normal(key, eps_shape),
+                eps,
                 train=True,
                 mutable=["batch_stats"],
             )
@@ -142,7 +142,7 @@ def make_coach_step(
             }
             return {"coach_loss": loss}, extra, changed["batch_stats"]
 
-        return update.update(current, objective, optimizer, batch["valid"], key, axis_name=axis_name)
+        return update.update(current, objective, optimizer, batch["valid"], axis_name=axis_name)
 
     return step
 
@@ -157,10 +157,10 @@ def make_inpaint_eval(game: Game) -> Callable[[Any, Any, Batch, jax.Array], dict
     def evaluate(inpainter_variables, coach_variables, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
         batch = inputs.to_unit(batch)
         data = inputs.INPUTS[game.num_inputs](batch, game.normalisation)
-        keys = jax.random.split(key)
+        position = jnp.arange(len(data))
         masks = [
-            binary_keep(game, coach_variables, data, jnp.asarray(by_coach), mask_key)
-            for by_coach, mask_key in zip((False, True), keys, strict=True)
+            binary_keep(game, coach_variables, data, jnp.asarray(by_coach), update.slice_keys(mask_key, 0, position))
+            for by_coach, mask_key in zip((False, True), jax.random.split(key), strict=True)
         ]
         keep = jnp.concatenate(masks)
         twice = jnp.concatenate([data, data])
@@ -179,9 +179,12 @@ def make_inpaint_eval(game: Game) -> Callable[[Any, Any, Batch, jax.Array], dict
     return evaluate
 
 
-def binary_keep(game: Game, coach_variables, data: jax.Array, by_coach: jax.Array, key: jax.Array) -> jax.Array:
-    """The mask the inpainter sees, float[B,H,W,1] of {0, 1}: regions ranked by the frozen coach, or by chance."""
-    eps = jax.random.normal(key, game.coach.eps_shape(data.shape))
+def binary_keep(game: Game, coach_variables, data: jax.Array, by_coach: jax.Array, keys: jax.Array) -> jax.Array:
+    """The mask the inpainter sees, float[B,H,W,1] of {0, 1}: regions ranked by the frozen coach, or by chance.
+
+    `keys`, key[B], are those of `update.slice_keys`.
+    """
+    eps = _eps(game, data, keys)
 
     def from_coach():
         return game.coach.apply(coach_variables, data[..., :3], eps, train=False).score
@@ -190,6 +193,12 @@ def binary_keep(game: Game, coach_variables, data: jax.Array, by_coach: jax.Arra
     score = jax.lax.cond(by_coach, from_coach, lambda: eps[..., :1])
     keep = coaching.keep_mask(score, alpha=100.0, keep_ratio=game.options.keep_ratio)
     return (keep > 0.5).astype(data.dtype)
+
+
+def _eps(game: Game, data: jax.Array, keys: jax.Array) -> jax.Array:
+    """The coach's standard normal noise for each slice, float[B,H/16,W/16,latent]."""
+    shape = game.coach.eps_shape(data.shape)[1:]
+    return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
 def _errors(restored, data: jax.Array, keep: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,8 @@
-"""Checkpoints by Orbax: of a training in progress, and of its result with all that is needed to apply it."""
+"""Checkpoints by Orbax: of a training in progress, and of its result with all that is needed to apply it.
+
+Where several processes train together, all of them hold the same arrays and call the same functions at the same step,
+as Orbax asks; process 0 alone writes.
+"""
 
 import json
 import math
@@ -10,8 +14,11 @@ import jax
 import numpy as np
 from absl import logging
 from orbax.checkpoint import v1 as ocp
+from orbax.checkpoint.checkpoint_utils import construct_restore_args
+from orbax.checkpoint.handlers import PyTreeCheckpointHandler, PyTreeRestoreArgs
 
 from ssinfnet_jax import models, rundir
+from ssinfnet_jax.training import parallel
 
 KEEP = 2  # checkpoints of a running training
 
@@ -26,11 +33,11 @@ class Checkpoints:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._writing: tuple[int, Any] | None = None
-        self._open()
+        self._checkpointer: ocp.training.Checkpointer | None = None  # made by the first save
 
-    def _open(self) -> None:
+    def _open(self) -> ocp.training.Checkpointer:
         policy = ocp.training.preservation_policies.LatestN(KEEP)
-        self._checkpointer = ocp.training.Checkpointer(
+        return ocp.training.Checkpointer(
             self._directory.absolute(), preservation_policy=policy, cleanup_tmp_directories=True
         )
 
@@ -40,6 +47,7 @@ class Checkpoints:
         Raises: OSError if that one failed; the checkpoints before it are kept.
         """
         self.wait()
+        self._checkpointer = self._checkpointer or self._open()
         arrays = jax.tree.map(np.asarray, state)
         self._writing = (step, self._checkpointer.save_async(step, arrays, force=True, overwrite=True))
 
@@ -64,16 +72,20 @@ class Checkpoints:
         Raises: ValueError if it is of another network, or if none of several can be read.
         """
         like = jax.tree.map(np.asarray, like)
+        found = self._read(like) if parallel.is_main() else None
+        step = int(parallel.from_main(found[0] if found else 0))
+        return (step, parallel.from_main(found[1] if found else like)) if step else None
+
+    def _read(self, like: Any) -> tuple[int, Any] | None:
         unreadable = []
-        while (latest := self._checkpointer.latest) is not None:
-            step = latest.step
+        while step := latest_step(self._directory):
             try:
-                restored = self._checkpointer.load(step, like)
+                restored = _load(self._directory / str(step), like)
             except Exception as error:  # as above
                 unreadable.append(f"step {step} ({type(error).__name__}: {str(error).splitlines()[0]})")
                 logging.error("Checkpoint of %s in %s cannot be read; the one before is taken.", unreadable[-1],
                               self._directory)  # fmt: skip
-                self._move_aside(step)
+                (self._directory / str(step)).rename(self._directory.parent / f"unreadable_{step}")
                 continue
             return step, _checked(restored, like, f"checkpoint of step {step}")
         if unreadable:
@@ -83,17 +95,13 @@ class Checkpoints:
             )
         return None
 
-    def _move_aside(self, step: int) -> None:
-        self._checkpointer.close()
-        (self._directory / str(step)).rename(self._directory.parent / f"unreadable_{step}")
-        self._open()
-
     def close(self) -> None:
         """Waits for the write under way."""
         try:
             self.wait()
         finally:
-            self._checkpointer.close()
+            if self._checkpointer:
+                self._checkpointer.close()
 
 
 def latest_step(directory: pathlib.Path) -> int:
@@ -125,6 +133,8 @@ class Best:
         self.value, self.step = value, step
         folder = self._directory / f"step_{step}"
         ocp.save(folder.absolute(), jax.tree.map(np.asarray, variables), overwrite=True)
+        if not parallel.is_main():
+            return
         before = [path for path in self._directory.glob("step_*") if path != folder]
         rundir.write_text(self._directory / "best.json", json.dumps({"value": value, "step": step}) + "\n")
         for path in before:
@@ -132,7 +142,7 @@ class Best:
 
     def variables(self, like: Any) -> Any:
         """The kept variables."""
-        return ocp.load((self._directory / f"step_{self.step}").absolute(), jax.tree.map(np.asarray, like))
+        return _load(self._directory / f"step_{self.step}", jax.tree.map(np.asarray, like))
 
 
 def save_model(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:
@@ -144,11 +154,14 @@ def save_model(directory: pathlib.Path, variables: Any, description: dict[str, A
       description: {"model", "options", "image_size", "normalisation": {"mean", "std"}, ...} as JSON; "fresh" lists
         the modules that were never trained, if any.
     """
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+    if parallel.is_main():
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+    parallel.wait(f"{directory} is empty")
     ocp.save((directory / "variables").absolute(), jax.tree.map(np.asarray, variables))
     # Written last: a folder without it is not a model.
-    (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+    if parallel.is_main():
+        (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
 
 
 def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
@@ -162,7 +175,7 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
         0,
         models.num_inputs(description["model"]),
     )
-    variables = ocp.load((directory / "variables").absolute(), like)
+    variables = _load(directory / "variables", like)
     return _checked(variables, like, str(directory)), description
 
 
@@ -175,6 +188,16 @@ def load_description(directory: pathlib.Path) -> dict[str, Any]:
             "(launch.import_checkpoint)."
         )
     return json.loads(path.read_text())
+
+
+def _load(directory: pathlib.Path, like: Any) -> Any:
+    """Reads a tree in this process alone.
+
+    `ocp.load` would count as a step that all processes take together: where one of them reads alone, their counts
+    differ ever after, and the next save waits forever. The handler below it only reads.
+    """
+    args = PyTreeRestoreArgs(like, restore_args=construct_restore_args(like))
+    return PyTreeCheckpointHandler().restore((directory / "state").absolute(), args=args)
 
 
 def _checked(tree: Any, like: Any, source: str) -> Any:

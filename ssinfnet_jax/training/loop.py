@@ -16,15 +16,21 @@ import tqdm
 from absl import logging
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training import checkpoint, parallel
 
 INTERRUPTED = 75  # exit code after a signal, once the state is saved: "try again", as sysexits.h names it
 
 
 class MetricsWriter:
-    """Metrics of a stage, as `metrics.jsonl` and as TensorBoard events; goes on where a resumed training does."""
+    """Metrics of a stage, as `metrics.jsonl` and as TensorBoard events; goes on where a resumed training does.
+
+    Process 0 alone writes.
+    """
 
     def __init__(self, directory: pathlib.Path, resumed_step: int):
+        self._writes = parallel.is_main()
+        if not self._writes:
+            return
         self._path = directory / "metrics.jsonl"
         rows = _read_rows(self._path)
         kept = [row for row in rows if row["step"] <= resumed_step] if resumed_step else []
@@ -33,6 +39,8 @@ class MetricsWriter:
 
     def write(self, step: int, phase: str, epoch: float, values: Mapping[str, float]) -> None:
         """Appends one row."""
+        if not self._writes:
+            return
         row = {"step": step, "phase": phase, "epoch": round(epoch, 4), **values}
         with self._path.open("a") as file:
             file.write(json.dumps({k: v if _is_finite(v) else None for k, v in row.items()}) + "\n")
@@ -41,7 +49,8 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Writes what is buffered."""
-        self._board.close()
+        if self._writes:
+            self._board.close()
 
 
 def fit(
@@ -80,7 +89,8 @@ def fit(
     Returns: states after the last step.
     Raises:
       FloatingPointError: the loss is not finite; the step and the terms are named and the last checkpoint stays.
-      SystemExit: with code `INTERRUPTED` after SIGTERM or SIGINT, the state being saved.
+      SystemExit: with code `INTERRUPTED` after SIGTERM or SIGINT to any process, the state being saved; all processes
+        stop at the same step.
     """
     checkpoints = checkpoint.Checkpoints(directory / "checkpoints")
     found = checkpoints.restore(to_host(states))
@@ -96,7 +106,8 @@ def fit(
         return _flush(pending, writer, step, steps_per_epoch, slice_ids)
 
     with _Signals() as signals, contextlib.closing(checkpoints), contextlib.closing(writer):
-        bar = tqdm.tqdm(total=num_steps, initial=start, desc=title, unit="step", mininterval=2)
+        hidden = not parallel.is_main()
+        bar = tqdm.tqdm(total=num_steps, initial=start, desc=title, unit="step", mininterval=2, disable=hidden)
         for step in range(start, num_steps):
             states, phase, metrics = advance(states, step)
             done = step + 1
@@ -113,15 +124,19 @@ def fit(
                 flush(done)
                 logging.info("%s: stops early, at step %d of %d.", title, done, num_steps)
                 break
-            if signals.received or (time.monotonic() - saved_at > save_every_s and done < num_steps):
+            due = time.monotonic() - saved_at > save_every_s and done < num_steps
+            stop, due = parallel.in_any_process((bool(signals.received), due), done)
+            if stop or due:
                 # A state is saved only once its losses are known to be finite.
                 flush(done)
                 checkpoints.save(done, to_host(states))
                 saved_at = time.monotonic()
-            if signals.received:
+            if stop:
                 bar.close()
                 checkpoints.wait()
-                print(f"{title}: {signals.received} at step {done}; state saved, the same command goes on from here.")
+                if parallel.is_main():
+                    why = signals.received or "a signal to another process"
+                    print(f"{title}: {why} at step {done}; state saved, the same command goes on from here.")
                 raise SystemExit(INTERRUPTED)
         bar.close()
     return states

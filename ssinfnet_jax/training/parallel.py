@@ -1,13 +1,51 @@
-"""Devices: the only file that knows of them. Steps are mapped by `jax.pmap` over the local devices of every process."""
+"""Devices and processes: the only file that knows of them.
 
-from collections.abc import Callable, Iterable, Iterator
+Steps are mapped by `jax.pmap` over the devices of all processes, which all run the same program. Process 0 alone writes
+into the run folder; the others wait for it where they read what it wrote.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import flax
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 AXIS = "devices"
+AGREE_EVERY = 10  # steps between questions to the other processes; one takes about a millisecond and a full stop
+
+
+def is_main() -> bool:
+    """Whether this is process 0, which alone writes into the run folder."""
+    return jax.process_index() == 0
+
+
+def wait(name: str) -> None:
+    """Waits until all processes are here, at the place called `name`."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def from_main(tree: Any) -> Any:
+    """The host arrays of process 0, bit for bit; the other processes give a tree of the same shapes and dtypes."""
+    if jax.process_count() == 1:
+        return tree
+    arrays = jax.tree.map(np.asarray, tree)
+    sent = multihost_utils.broadcast_one_to_all(jax.tree.map(lambda x: np.frombuffer(x.tobytes(), np.uint8), arrays))
+    return jax.tree.map(lambda x, y: np.frombuffer(y.tobytes(), x.dtype).reshape(x.shape), arrays, sent)
+
+
+def in_any_process(flags: Sequence[bool], step: int) -> list[bool]:
+    """Which of several flags are true in any process: the same answer for all of them, at the same step.
+
+    The others are asked every `AGREE_EVERY` steps only; between them all is False. A single process need not ask.
+    """
+    if jax.process_count() == 1:
+        return list(flags)
+    if step % AGREE_EVERY:
+        return [False] * len(flags)
+    return multihost_utils.process_allgather(np.asarray(flags)).any(axis=0).tolist()
 
 
 def num_local_devices() -> int:
@@ -76,11 +114,11 @@ def map_step(step: Callable) -> Callable:
 
 
 def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]], Any]]:
-    """Maps `predict(variables, batch)` over devices: variables -> (host batch -> host arrays [B,...]).
+    """Maps `predict(variables, batch)` over this process's devices: variables -> (host batch -> host arrays [B,...]).
 
-    The program is compiled once, for any variables.
+    The program is compiled once, for any variables. A process can call it alone.
     """
-    mapped = jax.pmap(predict, axis_name=AXIS)
+    mapped = jax.pmap(predict, axis_name=AXIS, devices=jax.local_devices())
 
     def with_variables(variables):
         on_devices = replicate(variables)

@@ -120,11 +120,14 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
 
 
 class _Watch:
-    """Looks at the inpainting of held-out slices at the end of every phase: errors, and pictures to keep."""
+    """Looks at the inpainting of held-out slices at the end of every phase: errors, and pictures to keep.
+
+    Every process looks at all of them, process 0 alone writes.
+    """
 
     def __init__(self, setup: networks.Setup, game, positions: np.ndarray, num_examples: int, directory: pathlib.Path):
-        size = parallel.eval_batch_size(min(16, len(positions)))
-        chosen = positions[np.linspace(0, len(positions) - 1, min(size, len(positions))).astype(int)]
+        size = min(16, len(positions))
+        chosen = positions[np.linspace(0, len(positions) - 1, size).astype(int)]
         self._batch = next(pipeline.eval_batches(setup.records, chosen, setup.transform, batch_size=size))
         self._evaluate = jax.jit(adversarial_step.make_inpaint_eval(game))
         self._num_examples, self._directory = num_examples, directory
@@ -139,14 +142,15 @@ class _Watch:
         by_chance, by_coach = (float(out[f"reconstruction_{how}"][valid].mean()) for how in ("random", "coach"))
         masks = "random" if kind == "inpaint_random" else "coach"
         shown = np.linspace(0, valid.sum() - 1, min(self._num_examples, int(valid.sum()))).astype(int)
-        with rundir.writing(self._directory / f"examples_{index:03d}.npz") as path:
-            np.savez_compressed(
-                path,
-                image=out["image"][valid][shown],
-                keep=out[f"keep_{masks}"][valid][shown],
-                inpainting=out[f"inpainting_{masks}"][valid][shown],
-                phase=np.asarray([f"{index + 1} {kind}"] * len(shown)),
-            )
+        if parallel.is_main():
+            with rundir.writing(self._directory / f"examples_{index:03d}.npz") as path:
+                np.savez_compressed(
+                    path,
+                    image=out["image"][valid][shown],
+                    keep=out[f"keep_{masks}"][valid][shown],
+                    inpainting=out[f"inpainting_{masks}"][valid][shown],
+                    phase=np.asarray([f"{index + 1} {kind}"] * len(shown)),
+                )
         return {
             "reconstruction_random_masks": by_chance,
             "reconstruction_coach_masks": by_coach,
@@ -155,6 +159,8 @@ class _Watch:
 
     def combine(self) -> None:
         """Joins the phases' pictures into `examples.npz`."""
+        if not parallel.is_main():
+            return
         parts = [dict(np.load(path)) for path in sorted(self._directory.glob("examples_*.npz"))]
         with rundir.writing(self._directory / "examples.npz") as path:
             np.savez_compressed(path, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

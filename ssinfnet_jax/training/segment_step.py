@@ -55,11 +55,11 @@ def make_single_step(
     loss = compose.make_loss(losses)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
-        batch, key = _prepare(batch, key, current.step, options, axis_name)
+        batch = _prepare(batch, key, current.step, options)
         lesion = batch["lesion"].astype(jnp.float32)[..., None]
         image = inputs.image_input(batch, options.normalisation)
 
-        def objective(params, key):
+        def objective(params):
             out, changed = model.apply(
                 state.train_variables(current, params), image, train=True, mutable=["batch_stats"]
             )
@@ -75,7 +75,7 @@ def make_single_step(
             return terms, {"train_dice": _dice(pred, lesion > 0)}, changed["batch_stats"]
 
         return update.update(
-            current, objective, optimizer, batch["valid"], key, axis_name=axis_name, averaging=options.averaging
+            current, objective, optimizer, batch["valid"], axis_name=axis_name, averaging=options.averaging
         )
 
     return step
@@ -97,11 +97,11 @@ def make_multi_step(
     loss = compose.make_loss(losses)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
-        batch, key = _prepare(batch, key, current.step, options, axis_name)
+        batch = _prepare(batch, key, current.step, options)
         target = inputs.one_hot(batch["classes"])
         data = inputs.INPUTS[num_inputs](batch, options.normalisation)
 
-        def objective(params, key):
+        def objective(params):
             logits, changed = model.apply(
                 state.train_variables(current, params), data, train=True, mutable=["batch_stats"]
             )
@@ -113,7 +113,7 @@ def make_multi_step(
             )
 
         return update.update(
-            current, objective, optimizer, batch["valid"], key, axis_name=axis_name, averaging=options.averaging
+            current, objective, optimizer, batch["valid"], axis_name=axis_name, averaging=options.averaging
         )
 
     return step
@@ -143,14 +143,14 @@ def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisatio
     return predict
 
 
-def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options, axis_name: str | None):
-    """The augmented batch at the step's scale, and the key that is left."""
-    augment_key, key = jax.random.split(update.device_key(key, step, axis_name))
-    batch = augment.augment(augment_key, inputs.to_unit(batch), options.augmentation)
+def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) -> Batch:
+    """The augmented batch at the step's scale."""
+    keys = update.slice_keys(key, step, batch["position"])
+    batch = augment.augment(keys, inputs.to_unit(batch), options.augmentation)
     size = max(round(batch["image"].shape[1] * options.scale / 32), 1) * 32
     if options.scale != 1.0:
         batch = {name: _resize(name, value, size) if value.ndim == 3 else value for name, value in batch.items()}
-    return batch, key
+    return batch
 
 
 def _resize(name: str, value: jax.Array, size: int) -> jax.Array:

@@ -10,14 +10,16 @@ import optax
 from ssinfnet_jax.training import optim
 from ssinfnet_jax.training.state import TrainState
 
-# (params, key) -> (terms to minimise {name: float[B]}, further metrics {name: float[B]}, new batch statistics)
-Objective = Callable[[Any, jax.Array], tuple[Mapping[str, jax.Array], Mapping[str, jax.Array], Any]]
+# params -> (terms to minimise {name: float[B]}, further metrics {name: float[B]}, new batch statistics)
+Objective = Callable[[Any], tuple[Mapping[str, jax.Array], Mapping[str, jax.Array], Any]]
 
 
-def device_key(key: jax.Array, step: jax.Array, axis_name: str | None) -> jax.Array:
-    """A key that differs between steps and between devices."""
-    key = jax.random.fold_in(key, step)
-    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+def slice_keys(key: jax.Array, step: jax.Array | int, position: jax.Array) -> jax.Array:
+    """A key per slice, key[B], from the step and the slice's position int[B] in the global batch.
+
+    What is drawn for a slice does not depend on the device that holds it, nor on the number of devices.
+    """
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), position)
 
 
 def update(
@@ -25,7 +27,6 @@ def update(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     valid: jax.Array,
-    key: jax.Array,
     *,
     axis_name: str | None,
     averaging: float = 0.0,
@@ -40,7 +41,6 @@ def update(
       objective: see `Objective`.
       optimizer: as in `state.opt_state`.
       valid: float[B], 1 for a slice, 0 for padding.
-      key: PRNG key, already folded with step and device.
       axis_name: of the mapped axis, or None on one device.
       averaging: decay of the state's averaged weights, in [0, 1); after n updates at most (1 + n) / (10 + n), so that
         the fresh weights are soon forgotten.
@@ -53,7 +53,7 @@ def update(
     num_valid = jnp.maximum(total(valid.sum()), 1.0)
 
     def loss(params):
-        terms, extra, batch_stats = objective(params, key)
+        terms, extra, batch_stats = objective(params)
         terms = {name: (value * valid).sum() / num_valid for name, value in terms.items()}
         extra = {name: (value * valid).sum() / num_valid for name, value in extra.items()}
         value = sum(terms.values())

@@ -19,16 +19,20 @@ def _batch(size=32, count=6):
             "valid": np.ones(count, np.float32)}  # fmt: skip
 
 
+def _augment(seed, batch, options):
+    return augment.augment(jax.random.split(jax.random.key(seed), len(batch["image"])), batch, options)
+
+
 def test_no_options_change_nothing():
     batch = _batch()
-    out = augment.augment(jax.random.key(0), batch, augment.Options())
+    out = _augment(0, batch, augment.Options())
     for name, value in batch.items():
         np.testing.assert_allclose(out[name], value, atol=1e-6)
 
 
 def test_shapes_dtypes_and_ranges():
     batch = _batch()
-    out = jax.jit(augment.augment, static_argnums=2)(jax.random.key(1), batch, ALL)
+    out = jax.jit(_augment, static_argnums=2)(1, batch, ALL)
     for name, value in batch.items():
         assert (out[name].shape, out[name].dtype) == (value.shape, value.dtype)
     assert set(np.unique(out["classes"])) <= {0, 2}
@@ -41,7 +45,7 @@ def test_labels_and_prior_move_with_the_slice():
     batch["image"] = batch["lesion"].astype(np.float32)
     options = ALL._replace(brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0)
     for seed in range(5):
-        out = augment.augment(jax.random.key(seed), batch, options)
+        out = _augment(seed, batch, options)
         np.testing.assert_array_equal(out["classes"], 2 * out["lesion"])
         np.testing.assert_allclose(out["image"], out["prior"], atol=1e-6)
         # Interpolated and nearest agree but for the border pixels.
@@ -53,7 +57,7 @@ def test_flips_and_turns_are_the_eight_symmetries():
     symmetries = {np.rot90(side, k).tobytes() for side in (image[0], image[0].T) for k in range(4)}
     options = augment.Options(flip_left_right=True, quarter_turns=True)
     batch = {"image": np.repeat(image, 200, axis=0)}
-    out = np.asarray(augment.augment(jax.random.key(0), batch, options)["image"])
+    out = np.asarray(_augment(0, batch, options)["image"])
     assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == symmetries
 
 
@@ -61,7 +65,7 @@ def test_turns_alone_are_rotations():
     image = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16) / 256
     rotations = {np.rot90(image[0], k).tobytes() for k in range(4)}
     batch = {"image": np.repeat(image, 100, axis=0)}
-    out = np.asarray(augment.augment(jax.random.key(0), batch, augment.Options(quarter_turns=True))["image"])
+    out = np.asarray(_augment(0, batch, augment.Options(quarter_turns=True))["image"])
     assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == rotations
 
 
@@ -69,7 +73,7 @@ def test_turns_alone_are_rotations():
 def test_single_flips(name, axis):
     image = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16) / 256
     batch = {"image": np.repeat(image, 40, axis=0)}
-    out = np.asarray(augment.augment(jax.random.key(0), batch, augment.Options(**{name: True}))["image"])
+    out = np.asarray(_augment(0, batch, augment.Options(**{name: True}))["image"])
     expected = {image[0].tobytes(), np.flip(image[0], axis).tobytes()}
     assert {(np.round(one * 256).astype(np.float32) / 256).tobytes() for one in out} == expected
 
@@ -78,15 +82,23 @@ def test_cutout_blackens_image_and_labels_together():
     batch = _batch(count=40)
     batch["image"][:], batch["lesion"][:] = 1, 1
     options = augment.Options(cutout_probability=0.5, cutout_size=0.5)
-    out = augment.augment(jax.random.key(0), batch, options)
+    out = _augment(0, batch, options)
     np.testing.assert_array_equal(out["image"] > 0, out["lesion"] > 0)
     untouched = (np.asarray(out["image"]) > 0).all(axis=(1, 2)).mean()
     assert 0.3 < untouched < 0.75
 
 
 def test_same_key_same_result():
-    first, second = (augment.augment(jax.random.key(3), _batch(), ALL) for _ in range(2))
+    first, second = (_augment(3, _batch(), ALL) for _ in range(2))
     np.testing.assert_array_equal(first["image"], second["image"])
+
+
+def test_a_slice_changes_the_same_in_any_batch():
+    batch, keys = _batch(), jax.random.split(jax.random.key(0), 6)
+    whole = augment.augment(keys, batch, ALL)
+    part = augment.augment(keys[4:], {name: value[4:] for name, value in batch.items()}, ALL)
+    for name in batch:
+        np.testing.assert_allclose(part[name], whole[name][4:], atol=1e-6)
 
 
 def test_edge_of_a_rectangle():

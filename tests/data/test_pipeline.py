@@ -43,10 +43,26 @@ def test_every_record_comes_once_per_epoch_in_a_new_order():
     assert first != second
 
 
-def test_processes_share_the_epoch():
-    parts = [_batches(batch_size=1, process_index=index, process_count=2) for index in range(2)]
-    seen = [one for step in range(5) for part in parts for one in _ids(part[step])]
-    assert sorted(seen) == sorted(f"s{i}" for i in range(10))
+@pytest.mark.parametrize("process_count", [2, 4])
+def test_processes_share_the_batch_that_one_process_would_see(process_count):
+    whole = _batches()
+    parts = [
+        _batches(batch_size=4 // process_count, process_index=index, process_count=process_count)
+        for index in range(process_count)
+    ]
+    assert {part.steps_per_epoch for part in parts} == {whole.steps_per_epoch}
+    for step in range(6):
+        seen = {}
+        for part in parts:
+            seen.update(zip(part[step]["position"].tolist(), _ids(part[step]), strict=True))
+        assert [seen[position] for position in range(4)] == _ids(whole[step])
+        assert whole[step]["position"].tolist() == [0, 1, 2, 3]
+
+
+def test_training_never_sees_padding():
+    few = pipeline.TrainBatches(_Records(), range(3), pipeline.Resize(16), batch_size=8, seed=0)
+    assert few.steps_per_epoch == 1
+    assert few[0]["valid"].tolist() == [1] * 8
 
 
 def test_arrays_have_fixed_shape_and_type():

@@ -164,7 +164,7 @@ def test_another_scale_sees_the_same_slices_in_another_size():
     data = toy.batch(size=64)
     for scale, size in ((0.5, 32), (1.5, 96), (0.1, 32)):
         options = segment_step.Options(augment.make_options({}), Normalisation(), scale=scale)
-        resized, _ = segment_step._prepare(data, jax.random.key(0), 0, options, None)
+        resized = segment_step._prepare(data, jax.random.key(0), 0, options)
         assert resized["image"].shape == resized["lesion"].shape == resized["prior"].shape == (4, size, size)
         assert set(np.unique(resized["classes"])) <= {0, 2}
         assert abs(float(resized["image"].mean() - data["image"].mean() / 255)) < 0.02

@@ -63,4 +63,5 @@ def batch(count=4, size=32, seed=0):
         "classes": lesion * 2,
         "prior": lesion * 255,
         "valid": jnp.ones(count, jnp.float32),
+        "position": jnp.arange(count),
     }

@@ -1,0 +1,82 @@
+"""What a training learns does not depend on the number of devices and processes: real processes, toy networks."""
+
+import contextlib
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from ssinfnet_jax.training import checkpoint, loop
+from tests.training import toy_run
+
+# The threshold of the coach's mask follows its scores: their bias has no effect and no gradient, and Adam makes unit
+# steps of what rounding leaves of it.
+WITHOUT_EFFECT = "['score']['conv']['bias']"
+
+
+def _free_port():
+    with contextlib.closing(socket.socket()) as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+def _start_two(workdir, **options):
+    """Two processes of two devices each."""
+    common = [f"--coordinator_address=localhost:{_free_port()}", "--num_processes=2"]
+    return [toy_run.start(workdir, *common, f"--process_id={index}", devices=2, **options) for index in range(2)]
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    """The results of all four training stages on one device, some batches being padded."""
+    workdir = tmp_path_factory.mktemp("one")
+    toy_run.end(toy_run.start(workdir, padding=True))
+    return toy_run.results(workdir)
+
+
+def _check_equal(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        if not name.endswith(WITHOUT_EFFECT):
+            largest = np.abs(expected[name]).max()
+            np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5 * largest, err_msg=name)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_devices_of_one_process(devices, one_device, tmp_path):
+    toy_run.end(toy_run.start(tmp_path, devices=devices, padding=True))
+    _check_equal(toy_run.results(tmp_path), one_device)
+
+
+def test_two_processes_one_of_which_is_told_to_stop(one_device, tmp_path):
+    """SIGTERM to the second one; both stop at the same step, and go on from there when they are started again."""
+    for process in _start_two(tmp_path, padding=True, signal_at="pretrain multi:12:SIGTERM", signal_to=1):
+        output = toy_run.end(process, loop.INTERRUPTED)
+        if process.args[-1] == "--process_id=0":
+            assert "a signal to another process at step 20; state saved" in output
+    assert checkpoint.latest_step(tmp_path / "pretrain_multi" / "checkpoints") == 20
+    for process in _start_two(tmp_path, padding=True):
+        toy_run.end(process)
+    _check_equal(toy_run.results(tmp_path), one_device)
+
+
+def test_an_error_in_one_process_ends_all(tmp_path):
+    """The first process finds that the run folder holds another run; the second, which waits for it, ends too."""
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "config.json").write_text("{}")
+    first, second = _start_two(tmp_path)
+    assert "Process 0: Error: " in toy_run.end(first, 1)
+    second.wait(timeout=60)
+    assert second.returncode not in (0, None)
+
+
+def test_a_lost_process_does_not_leave_results(tmp_path):
+    """SIGKILL to the second one in the middle: no stage is taken for finished."""
+    first, second = _start_two(tmp_path, signal_at="pretrain single:3:SIGKILL", signal_to=1)
+    toy_run.end(second, -signal.SIGKILL)
+    time.sleep(1)
+    first.kill()
+    first.wait()
+    assert not (tmp_path / "pretrain_single" / "done.json").exists()

@@ -1,0 +1,43 @@
+"""A training that was killed or stopped gives what it would have given: bit for bit, in all four stages."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from ssinfnet_jax.training import checkpoint, loop
+from tests.training import toy_run
+
+# 21 updates; the pretraining's phases end after 6 and 12, and lookahead moves its slow weights at every 5th.
+KILLED = ("pretrain single:7", "pretrain single:14", "train single:4", "pretrain multi:5", "train multi:11")
+STOPPED = ("pretrain single:5", "train single:9", "pretrain multi:11", "train multi:4")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    toy_run.end(toy_run.start(workdir))
+    return workdir
+
+
+def _rows(workdir, stage):
+    return [json.loads(line) for line in (workdir / stage / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("at", "how"), [(KILLED, "SIGKILL"), (STOPPED, "SIGTERM")])
+def test_resumed_equals_undisturbed(at, how, undisturbed, tmp_path):
+    code = -signal.SIGKILL if how == "SIGKILL" else loop.INTERRUPTED
+    for place in at:
+        toy_run.end(toy_run.start(tmp_path, signal_at=f"{place}:{how}"), code)
+        title, step = place.split(":")
+        saved = checkpoint.latest_step(tmp_path / title.replace(" ", "_") / "checkpoints")
+        # The write that was under way when the process was killed is lost, a stopped one has saved its last step.
+        assert 0 < saved <= int(step) if how == "SIGKILL" else saved == int(step) + 1
+    toy_run.end(toy_run.start(tmp_path))
+    found, expected = toy_run.results(tmp_path), toy_run.results(undisturbed)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    for stage in ("pretrain_single", "train_single", "pretrain_multi", "train_multi"):
+        assert _rows(tmp_path, stage) == _rows(undisturbed, stage)

@@ -1,0 +1,123 @@
+"""`launch.pipeline` with toy networks and generated slices: a program for tests that need real processes.
+
+What a test wants to happen is in the environment: TOY_PADDING marks slices of every other batch as padding, TOY_SIGNAL
+("train single:7:SIGKILL") sends this process a signal before a step, TOY_PROCESS names the process that gets it.
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pandas as pd
+
+from tests.training import toy
+
+ROOT = pathlib.Path(__file__).parents[2]
+STAGES = ("pretrain_single", "train_single", "predict_priors", "pretrain_multi", "train_multi")
+
+
+def start(workdir, *flags, devices=1, signal_at="", signal_to=0, padding=False, cache_dir=None) -> subprocess.Popen:
+    """A process of the run in `workdir`, with so many virtual devices."""
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        # Not optimised: compiling is what takes the time here.
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+        "TOY_PADDING": "1" if padding else "",
+        "TOY_SIGNAL": signal_at,
+        "TOY_PROCESS": str(signal_to),
+    }
+    cache_dir = cache_dir or jax.config.jax_compilation_cache_dir
+    command = [sys.executable, "-m", "tests.training.toy_run", "--config=tests/training/toy_config.py",
+               f"--workdir={workdir}", f"--compilation_cache_dir={cache_dir}", *flags]  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def end(process: subprocess.Popen, code: int = 0, timeout_s: float = 300) -> str:
+    """Waits for a process; its output. Fails if it ends with another code."""
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    finally:
+        process.kill()
+    assert process.returncode == code, f"exit code {process.returncode} in place of {code}:\n{output[-4000:]}"
+    return output
+
+
+def results(workdir) -> dict[str, np.ndarray]:
+    """All variables that the four training stages left, by stage, network and path."""
+    from ssinfnet_jax.training import checkpoint
+
+    _register()
+    found = {}
+    for stage in STAGES:
+        for network in ("model", "coach"):
+            if (workdir / stage / network).is_dir():
+                variables, _ = checkpoint.load_model(workdir / stage / network)
+                leaves = jax.tree_util.tree_leaves_with_path(variables)
+                found |= {f"{stage}/{network}{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
+    return found
+
+
+def _register():
+    from ssinfnet_jax.models import registry
+
+    multi = {"outputs": 3, "inpainted": 6, "as_maps": False}
+    toys = {"toy_single": (toy.Toy, {}, 3), "toy_multi": (toy.Toy, multi, 6), "coach": (toy.ToyCoach, {}, 3)}
+    registry.MODELS.update(toys)
+
+
+def _slices(config, run_dir):
+    """29 labeled slices, 24 for training and 5, an odd number, for validation."""
+    batch = {name: np.asarray(value) for name, value in toy.batch(count=29, size=40).items()}
+    records = [
+        {name: batch[name][row] for name in ("image", "lesion", "classes")} | {"slice_id": f"s{row}"}
+        for row in range(29)
+    ]
+    split = ["train"] * 24 + ["val"] * 5
+    table = pd.DataFrame({"slice_id": [record["slice_id"] for record in records], "split": split, "pretrain": split})
+    return records, table.assign(has_lesion=True, has_classes=True)
+
+
+def _main():
+    from launch import flags, stages
+    from ssinfnet_jax.data import pipeline, prepare
+    from ssinfnet_jax.training import loop
+
+    _register()
+    prepare.load = _slices
+    fit, batches = loop.fit, pipeline.TrainBatches
+
+    class Padded(batches):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self._dataset = self._dataset.map_with_index(self._pad)
+
+        @staticmethod
+        def _pad(index, batch):
+            # Other numbers of slices on other devices: 3 of 8 in every other step.
+            padding = (batch["position"] % 5 < 1) | (batch["position"] == 6)
+            return {**batch, "valid": np.where((index % 2 == 1) & padding, 0, batch["valid"]).astype(np.float32)}
+
+    def fit_with_signal(states, advance, *, title, **kwargs):
+        def advance_with_signal(states, step):
+            at = f"{title}:{step}:"
+            if os.environ["TOY_SIGNAL"].startswith(at) and jax.process_index() == int(os.environ["TOY_PROCESS"]):
+                os.kill(os.getpid(), signal.Signals[os.environ["TOY_SIGNAL"].removeprefix(at)])
+            return advance(states, step)
+
+        return fit(states, advance_with_signal, title=title, **kwargs)
+
+    loop.fit = fit_with_signal
+    if os.environ["TOY_PADDING"]:
+        pipeline.TrainBatches = Padded
+    flags.run(lambda config, run_dir: stages.run(config, run_dir, STAGES), stages.check)
+
+
+if __name__ == "__main__":
+    _main()
