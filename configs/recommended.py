@@ -32,6 +32,8 @@ def get_config() -> ml_collections.ConfigDict:
         # pixels, so that the pretrained network has seen lungs at the scale of segmentation too.
         "augmentation": {"flip_left_right": True, "flip_up_down": True, "quarter_turns": True, "scale": (0.36, 1.0)},
         "num_examples": 4,
+        "validate_every_epochs": None,  # beside the end of every phase
+        "keep": "last",  # or the "best" of the last phase in which the inpainter learns, on held-out slices
         "log_every": 20,
     }  # fmt: skip
     train = {

@@ -42,8 +42,11 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
     models.create("coach", **table["coach"])
     _check_fields(f"config.{which}.pretrain.options", table["options"], adversarial_step.Options)
     augment.make_options(table["augmentation"])
+    _check_choice(f"config.{which}.pretrain.keep", table["keep"], KEEP)
     parallel.local_batch_size(table["batch_size"], f"config.{which}.pretrain.batch_size")
     schedule = phases.schedule(table["phases"], 1)
+    if "inpainter" not in {phases.LEARNER[phase.kind] for phase in schedule}:
+        raise ValueError(f"In config.{which}.pretrain.phases the inpainter never learns; found {table['phases']}.")
     for who in ("inpainter", "coach"):
         optimizer = table[f"{who}_optimizer"]
         for changed in (optimizer, *(changed for changed, _ in phases.of(schedule, who, optimizer))):

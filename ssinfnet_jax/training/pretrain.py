@@ -2,7 +2,6 @@
 
 import bisect
 import itertools
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import augment, pipeline
-from ssinfnet_jax.training import adversarial_step, checkpoint, loop, networks, optim, parallel, phases, start
+from ssinfnet_jax.training import adversarial_step, checkpoint, loop, networks, optim, parallel, phases, start, watch
 from ssinfnet_jax.training import state as states
 
 
@@ -54,14 +53,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     schedule = phases.schedule(section["phases"], batches.steps_per_epoch)
     ends = list(itertools.accumulate(phase.steps for phase in schedule))
 
-    optimizers, tables = {}, {"inpainter": section["inpainter_optimizer"], "coach": section["coach_optimizer"]}
-    # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.
-    decayed = {"inpainter": states.touched(setup.model, setup.num_inputs, "inpaint"), "coach": None}
-    for who, table in tables.items():
-        own = phases.of(schedule, who, table) or [(table, 1)]
-        optim.check_length(table, sum(steps for _, steps in own), f"config.{which}.pretrain, {who},")
-        rate = optim.restarting(own, steps_per_epoch=batches.steps_per_epoch)
-        optimizers[who] = optim.make_optimizer(table, rate, decayed=decayed[who])
+    optimizers = _make_optimizers(setup, schedule, batches.steps_per_epoch)
     augmentation = augment.make_options(section["augmentation"])
     make = {"augmentation": augmentation, "axis_name": parallel.AXIS}
     inpaint_step = parallel.map_step(adversarial_step.make_inpaint_step(game, optimizers["inpainter"], **make))
@@ -70,11 +62,12 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     initial = {
         "inpainter": states.create(
             setup.model, optimizers["inpainter"], seed=setup.seed, num_channels=setup.num_inputs,
-            lookahead=optim.uses_lookahead(tables["inpainter"]),
+            lookahead=optim.uses_lookahead(section["inpainter_optimizer"]),
             initial=start.load(config, which, "pretrain", models.init(setup.model, setup.seed, setup.num_inputs)),
         ),
         "coach": states.create(
-            coach, optimizers["coach"], seed=setup.seed, num_channels=3, lookahead=optim.uses_lookahead(tables["coach"])
+            coach, optimizers["coach"], seed=setup.seed, num_channels=3,
+            lookahead=optim.uses_lookahead(section["coach_optimizer"]),
         ),
     }  # fmt: skip
     key = jax.random.key(setup.seed)
@@ -90,10 +83,14 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         player, metrics = inpaint_step(players["inpainter"], players["coach"], batch, key)
         return {**players, "inpainter": player}, kind, metrics
 
-    watch = _Watch(setup, game, watched, section["num_examples"], directory)
+    watcher = watch.Watch(setup, game, watched, section["num_examples"], directory)
+    every = round((section["validate_every_epochs"] or 0) * batches.steps_per_epoch) or ends[-1]
 
     def after(players, done):
-        return watch(players, schedule, ends.index(done), key) if done in ends else None
+        if done not in ends and done % every:
+            return None
+        index = bisect.bisect_left(ends, done)
+        return watcher(players, schedule[index].kind, index, done, key, is_end=done in ends)
 
     players = loop.fit(
         parallel.replicate(initial),
@@ -111,56 +108,27 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         title=f"pretrain {which}",
     )
     players = parallel.unreplicate(players)
-    watch.combine()
+    watcher.combine()
     description = setup.description(config, "pretrain")
-    checkpoint.save_model(directory / "model", states.variables(players["inpainter"]), description)
+    result = states.variables(players["inpainter"])
+    if section["keep"] == "best":
+        last = max(index for index, phase in enumerate(schedule) if phases.LEARNER[phase.kind] == "inpainter")
+        result = watcher.best(last).variables(result)
+    checkpoint.save_model(directory / "model", result, {**description, "weights": section["keep"]})
     coach_description = {**description, "model": "coach", "options": dict(section["coach"]), "initial": ""}
     checkpoint.save_model(directory / "coach", states.variables(players["coach"]), coach_description)
     return None
 
 
-class _Watch:
-    """Looks at the inpainting of held-out slices at the end of every phase: errors, and pictures to keep.
-
-    Every process looks at all of them, process 0 alone writes.
-    """
-
-    def __init__(self, setup: networks.Setup, game, positions: np.ndarray, num_examples: int, directory: pathlib.Path):
-        size = min(16, len(positions))
-        chosen = positions[np.linspace(0, len(positions) - 1, size).astype(int)]
-        self._batch = next(pipeline.eval_batches(setup.records, chosen, setup.transform, batch_size=size))
-        self._evaluate = jax.jit(adversarial_step.make_inpaint_eval(game))
-        self._num_examples, self._directory = num_examples, directory
-
-    def __call__(self, players: Mapping[str, Any], schedule, index: int, key: jax.Array) -> dict[str, float]:
-        """Metrics of phase number `index`; writes its pictures."""
-        kind = schedule[index].kind
-        inpainter, coach = (states.variables(parallel.unreplicate(players[who])) for who in ("inpainter", "coach"))
-        numeric = {name: value for name, value in self._batch.items() if value.dtype.kind in "biuf"}
-        out = jax.device_get(self._evaluate(inpainter, coach, numeric, jax.random.fold_in(key, index)))
-        valid = self._batch["valid"] > 0
-        by_chance, by_coach = (float(out[f"reconstruction_{how}"][valid].mean()) for how in ("random", "coach"))
-        masks = "random" if kind == "inpaint_random" else "coach"
-        shown = np.linspace(0, valid.sum() - 1, min(self._num_examples, int(valid.sum()))).astype(int)
-        if parallel.is_main():
-            with rundir.writing(self._directory / f"examples_{index:03d}.npz") as path:
-                np.savez_compressed(
-                    path,
-                    image=out["image"][valid][shown],
-                    keep=out[f"keep_{masks}"][valid][shown],
-                    inpainting=out[f"inpainting_{masks}"][valid][shown],
-                    phase=np.asarray([f"{index + 1} {kind}"] * len(shown)),
-                )
-        return {
-            "reconstruction_random_masks": by_chance,
-            "reconstruction_coach_masks": by_coach,
-            "coach_gain": by_coach / max(by_chance, 1e-12),
-        }
-
-    def combine(self) -> None:
-        """Joins the phases' pictures into `examples.npz`."""
-        if not parallel.is_main():
-            return
-        parts = [dict(np.load(path)) for path in sorted(self._directory.glob("examples_*.npz"))]
-        with rundir.writing(self._directory / "examples.npz") as path:
-            np.savez_compressed(path, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+def _make_optimizers(setup: networks.Setup, schedule: list[phases.Phase], steps_per_epoch: int) -> dict[str, Any]:
+    """The optimizers of "inpainter" and "coach", whose rates begin anew in every phase."""
+    optimizers = {}
+    # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.
+    decayed = {"inpainter": states.touched(setup.model, setup.num_inputs, "inpaint"), "coach": None}
+    for who, mask in decayed.items():
+        table = setup.section["pretrain"][f"{who}_optimizer"]
+        own = phases.of(schedule, who, table) or [(table, 1)]
+        optim.check_length(table, sum(steps for _, steps in own), f"config.{setup.which}.pretrain, {who},")
+        rate = optim.restarting(own, steps_per_epoch=steps_per_epoch)
+        optimizers[who] = optim.make_optimizer(table, rate, decayed=mask)
+    return optimizers

@@ -68,8 +68,9 @@ def _register():
     from ssinfnet_jax.models import registry
 
     multi = {"outputs": 3, "inpainted": 6, "as_maps": False}
-    toys = {"toy_single": (toy.Toy, {}, 3), "toy_multi": (toy.Toy, multi, 6), "coach": (toy.ToyCoach, {}, 3)}
-    registry.MODELS.update(toys)
+    registry.MODELS["toy_single"] = registry.Entry(toy.Toy, {}, 3, "maps", True)
+    registry.MODELS["toy_multi"] = registry.Entry(toy.Toy, multi, 6, "classes", True)
+    registry.MODELS["coach"] = registry.Entry(toy.ToyCoach, {}, 3, "scores", False)
 
 
 def _slices(config, run_dir):

@@ -1,0 +1,51 @@
+"""Dice on the validation split while a segmentation network is trained."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.metrics import overlap
+from ssinfnet_jax.training import checkpoint, networks, parallel, segment_step
+
+
+class Validation:
+    """Measures variables on the validation split, and keeps the best of them.
+
+    Attributes: best: by the mean over the classes of Dice; nothing without a validation split.
+    """
+
+    def __init__(self, setup: networks.Setup, label: str, positions: np.ndarray, directory: pathlib.Path):
+        self.best = checkpoint.Best(directory / "best", checkpoint.latest_step(directory / "checkpoints"))
+        self._label, self._batches = label, []
+        if not len(positions):
+            return
+        size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
+        predict = segment_step.make_predict(
+            setup.model, num_inputs=setup.num_inputs, output=setup.output, normalisation=setup.normalisation
+        )
+        self._batches = list(pipeline.eval_batches(setup.records, positions, setup.transform, batch_size=size))
+        self._predict = parallel.map_predict(predict)
+
+    def __call__(self, variables: Any, step: int) -> dict[str, float] | None:
+        """{"dice_...": mean over slices}, or None without a validation split."""
+        if not self._batches:
+            return None
+        names = {1: "lesion"} if self._label == "lesion" else {1: "ggo", 2: "consolidation"}
+        scores = {name: [] for name in names.values()}
+        for batch, probs in parallel.predict_all(self._predict(variables), self._batches):
+            pred = (probs > 0.5).astype(int) if self._label == "lesion" else probs.argmax(axis=-1)
+            for one, truth in zip(pred, batch[self._label], strict=True):
+                for value, name in names.items():
+                    scores[name].append(overlap.overlap(one == value, truth == value)["dice"])
+        means = {f"dice_{name}": _mean(values) for name, values in scores.items()}
+        self.best.offer(_mean(list(means.values())), step, variables)
+        return means
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of what is not NaN; NaN if all are."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

@@ -1,0 +1,88 @@
+"""Looking at the inpainting of held-out slices while the pretraining goes on."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.training import adversarial_step, checkpoint, networks, parallel, phases
+from ssinfnet_jax.training import state as states
+
+NUM_SLICES = 16
+
+
+class Watch:
+    """Errors on held-out slices, pictures of them at the end of every phase, and the best learner of every phase.
+
+    Every process looks at all slices, process 0 alone writes.
+
+    Args:
+      setup: of the network.
+      game: the two networks.
+      positions: of the slices, of which some are chosen evenly.
+      num_examples: slices to keep pictures of.
+      directory: of the stage.
+    """
+
+    def __init__(self, setup: networks.Setup, game, positions: np.ndarray, num_examples: int, directory: pathlib.Path):
+        size = min(NUM_SLICES, len(positions))
+        chosen = positions[np.linspace(0, len(positions) - 1, size).astype(int)]
+        self._batch = next(pipeline.eval_batches(setup.records, chosen, setup.transform, batch_size=size))
+        self._evaluate = jax.jit(adversarial_step.make_inpaint_eval(game))
+        self._shown = np.linspace(0, size - 1, min(num_examples, size)).astype(int)
+        self._directory = directory
+        self._resumed_step = checkpoint.latest_step(directory / "checkpoints")
+        self._best: dict[int, checkpoint.Best] = {}
+
+    def __call__(
+        self, players: Mapping[str, Any], kind: str, index: int, step: int, key: jax.Array, *, is_end: bool
+    ) -> dict[str, float]:
+        """Looks at the players at a step of phase number `index`, of a kind of `phases.LEARNER`.
+
+        Returns: errors under random and under the coach's masks, and their ratio, the coach's gain.
+        """
+        variables = {who: states.variables(parallel.unreplicate(players[who])) for who in ("inpainter", "coach")}
+        numeric = {name: value for name, value in self._batch.items() if value.dtype.kind in "biuf"}
+        # The same masks by chance at every step of a phase, so that its steps compare.
+        key = jax.random.fold_in(key, index)
+        out = jax.device_get(self._evaluate(variables["inpainter"], variables["coach"], numeric, key))
+        by_chance, by_coach = (float(out[f"reconstruction_{how}"].mean()) for how in ("random", "coach"))
+        gain = by_coach / max(by_chance, 1e-12)
+        value = {"inpaint_random": -by_chance, "inpaint_coach": -by_coach, "coach": gain}[kind]
+        self.best(index).offer(value, step, variables[phases.LEARNER[kind]])
+        if is_end and parallel.is_main():
+            self._draw(out, kind, index)
+        return {
+            "reconstruction_random_masks": by_chance,
+            "reconstruction_coach_masks": by_coach,
+            "coach_gain": gain,
+        }
+
+    def best(self, index: int) -> checkpoint.Best:
+        """The best learner of phase number `index`: the lowest error of an inpainter, the highest gain of a coach."""
+        if index not in self._best:
+            self._best[index] = checkpoint.Best(self._directory / "best" / f"phase_{index:03d}", self._resumed_step)
+        return self._best[index]
+
+    def _draw(self, out: Mapping[str, np.ndarray], kind: str, index: int) -> None:
+        masks = "random" if kind == "inpaint_random" else "coach"
+        with rundir.writing(self._directory / f"examples_{index:03d}.npz") as path:
+            np.savez_compressed(
+                path,
+                image=out["image"][self._shown],
+                keep=out[f"keep_{masks}"][self._shown],
+                inpainting=out[f"inpainting_{masks}"][self._shown],
+                phase=np.asarray([f"{index + 1} {kind}"] * len(self._shown)),
+            )
+
+    def combine(self) -> None:
+        """Joins the phases' pictures into `examples.npz`."""
+        if not parallel.is_main():
+            return
+        parts = [dict(np.load(path)) for path in sorted(self._directory.glob("examples_*.npz"))]
+        with rundir.writing(self._directory / "examples.npz") as path:
+            np.savez_compressed(path, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
