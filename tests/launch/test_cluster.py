@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -69,9 +70,11 @@ def test_the_command(script):
         (["pipeline", "--workdir=/a"], "was not found"),  # the cluster's program is not on this machine
     ],
 )
-def test_mistakes(script, arguments, message):
-    settings = {**SETTINGS[script], "PATH": "/usr/bin:/bin"}
-    result = _run(script, *arguments, **settings)
+def test_mistakes(script, arguments, message, tmp_path):
+    # Without --dry_run, a machine that has the cluster's program would run it: here is none but what the script needs.
+    for program in ("bash", "dirname"):
+        (tmp_path / program).symlink_to(shutil.which(program))
+    result = _run(script, *arguments, **SETTINGS[script], PATH=str(tmp_path))
     assert result.returncode == 2
     assert message in result.stderr
 
