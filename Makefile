@@ -28,6 +28,7 @@ test: $(STAMP)
 check: $(STAMP)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	$(VENV)/bin/shellcheck launch/cluster/*.sh
 
 setup: $(STAMP)
 

@@ -104,3 +104,12 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert not (tmp_path / "table.csv").exists()
+
+
+def test_other_processes_join_the_folder_that_the_first_has_opened(tmp_path):
+    with pytest.raises(ValueError, match="with several processes, --workdir must be on a file system that all"):
+        rundir.join_run(tmp_path, CONFIG)
+    rundir.open_run(tmp_path, CONFIG)
+    assert rundir.join_run(tmp_path, CONFIG).path == tmp_path
+    with pytest.raises(ValueError, match="is not the folder that process 0 has opened"):
+        rundir.join_run(tmp_path, {**CONFIG, "name": "other"})

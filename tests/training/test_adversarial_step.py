@@ -67,7 +67,7 @@ def test_the_gradient_reaches_the_coach_through_the_inpainters_input():
 
 @pytest.mark.parametrize("who", ["inpainter", "coach"])
 def test_two_devices_learn_as_one_learner(who):
-    """Devices draw their own augmentation and masks; what must hold is that their states stay equal."""
+    """The states of the devices stay equal; that they equal those of one device is tested in test_processes."""
     game, optimizer, inpainter, coach = _game(axis_name=parallel.AXIS)
     make = adversarial_step.make_inpaint_step if who == "inpainter" else adversarial_step.make_coach_step
     run = parallel.map_step(make(game, optimizer, augmentation=FLIP, axis_name=parallel.AXIS))

@@ -11,8 +11,7 @@ import pytest
 from ssinfnet_jax.training import checkpoint, loop
 from tests.training import toy_run
 
-# The threshold of the coach's mask follows its scores: their bias has no effect and no gradient, and Adam makes unit
-# steps of what rounding leaves of it.
+# The threshold of the coach's mask follows its scores: their bias has no effect, and its gradient is rounding.
 WITHOUT_EFFECT = "['score']['conv']['bias']"
 
 

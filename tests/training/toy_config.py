@@ -20,12 +20,15 @@ def get_config() -> ml_collections.ConfigDict:
             "name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "clip_value": 0.5,
             "lookahead": {"k": 5, "alpha": 0.5},
         }  # fmt: skip
-        section.pretrain.coach_optimizer = {"name": "adam", "learning_rate": 1e-3}
+        # Adam would make unit steps of what rounding leaves of a gradient that is nearly zero.
+        section.pretrain.options.kl_weight = 0.1
+        section.pretrain.coach_optimizer = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
         section.train.epochs, section.train.validate_every_epochs = 7, 2
         section.train.head_biases = {"head/conv/bias": -1.0}
         light = {"brightness": 0.1, "contrast": 0.2, "gamma": 0.3, "noise": 0.05}
         for part in (section.pretrain, section.train):
             part.augmentation = {"flip_left_right": True, "quarter_turns": True, "scale": (0.7, 1.0), **light}
             part.batch_size, part.log_every = 8, 1
+    config.single.train.optimizer.learning_rate = 1e-3
     config.single.train.losses.weighted_iou_bce.window = 5
     return config

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs a program of launch/ on a SLURM cluster: one process per node, which takes all GPUs of its node.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: launch/cluster/slurm.sh [--dry_run] STAGE --config=FILE:VARIANT --workdir=FOLDER [more flags of launch.STAGE]
+
+STAGE is pipeline, or one of its stages. The working folder must be on a file system that all nodes share.
+Settings, by environment:
+  NODES       number of nodes (1)
+  GPUS        GPUs per node (1)
+  CPUS        CPU cores per node (8)
+  TIME        time limit (24:00:00); the job is told two minutes before, saves its state and is queued again
+  PARTITION, ACCOUNT   of the cluster (its defaults)
+  PYTHON      interpreter (.venv/bin/python)
+  --dry_run   prints the command and runs nothing
+
+Example: NODES=2 GPUS=4 launch/cluster/slurm.sh pipeline --config=configs/covid_semiseg.py:full --workdir=/shared/runs/a
+TEXT
+}
+
+fail() { echo "Error: $*" >&2; exit 2; }
+
+dry_run=
+if [[ "${1:-}" == --dry_run ]]; then dry_run=1; shift; fi
+case "${1:-}" in
+  "" | -h | --help) usage; exit 0 ;;
+  -*) fail "the first argument is the stage, found '$1' (see --help)." ;;
+esac
+stage=$1; shift
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline or one of its stages."
+[[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing: a folder that all nodes see."
+if [[ -z $dry_run ]]; then command -v sbatch > /dev/null || fail "sbatch was not found: run this on a login node of the cluster."; fi
+
+printf -v program '%q ' "${PYTHON:-.venv/bin/python}" -m "launch.$stage" "$@"
+# The exit code 75 says: stopped by a signal, state saved.
+body="srun --kill-on-bad-exit=1 ${program% } || { code=\$?; [ \$code = 75 ] && scontrol requeue \$SLURM_JOB_ID; exit \$code; }"
+command=(
+  sbatch "--job-name=ssinfnet-$stage" "--nodes=${NODES:-1}" --ntasks-per-node=1 "--gpus-per-node=${GPUS:-1}"
+  "--cpus-per-task=${CPUS:-8}" "--time=${TIME:-24:00:00}" --signal=TERM@120 --requeue --open-mode=append
+)
+if [[ -n ${PARTITION:-} ]]; then command+=("--partition=$PARTITION"); fi
+if [[ -n ${ACCOUNT:-} ]]; then command+=("--account=$ACCOUNT"); fi
+command+=("--wrap=$body")
+
+if [[ -n $dry_run ]]; then printf '%q ' "${command[@]}"; echo; else exec "${command[@]}"; fi
