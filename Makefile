@@ -23,7 +23,7 @@ demo: $(STAMP)
 	$(PY) -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=$(WORKDIR)
 
 test: $(STAMP)
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 check: $(STAMP)
 	$(PY) -m ruff format --check .
