@@ -215,7 +215,7 @@ def test_failing_midway_leaves_nothing_and_stale_folders_are_removed(tmp_path):
     folder = tmp_path / "prepared/covid_semiseg/default"
     assert [path.name for path in folder.iterdir()] == [".lock"]
     with pytest.raises(
-        FileNotFoundError, match=r"is not prepared \(.*1\.0\.0 is missing\); run `python -m launch\.prepare`"
+        FileNotFoundError, match=r"is not prepared \(.*1\.0\.0 is missing\); prepare it first"
     ):
         datasets.load("covid_semiseg", "default", prepared_dir=tmp_path / "prepared")
 
