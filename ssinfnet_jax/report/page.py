@@ -347,8 +347,8 @@ def _training(run: Run) -> Section:
             steps = tables.number(metrics["step"].max())
             caption = (
                 f"Training of the {network} network over {steps} steps{epochs}, n = {len(metrics)} logged "
-                f"rows. Dashed: on the validation split. {_validation(run, stage, metrics)}"
-                "Pale: as logged; strong: running mean (long runs only)."
+                "rows. Train Dice is of training batches, Dice of the validation split. "
+                f"{_validation(run, stage, metrics)}Pale: as logged; strong: running mean (long runs only)."
             )
             section.add("figure", run.figure(f"training_curves_{network}", figures.training_curves(metrics), caption))
     return section
@@ -701,17 +701,19 @@ def _arrays(path: pathlib.Path, required: Sequence[str]) -> dict[str, np.ndarray
 
 def _validation(run: Run, stage: Stage, metrics: pd.DataFrame) -> str:
     """`Validation Dice of the last weights, which are used: 0.70; the highest was 0.71 at step 300. `, or nothing."""
-    name = next((name for name in metrics if str(name).startswith("val_dice")), None)
-    if name is None or metrics[name].dropna().empty:
+    rows = metrics[metrics["phase"] == "val"].dropna(axis="columns", how="all").reset_index(drop=True)
+    names = [name for name in rows if str(name).startswith("dice_")]
+    if not names:
         return ""
-    last = metrics.loc[metrics[name].last_valid_index()]
-    best = metrics.loc[metrics[name].idxmax()]
+    values = rows[names].mean(axis="columns")
+    title = figures.title(names[0]) if len(names) == 1 else "Dice (mean of the classes)"
+    best = values.idxmax()
+    highest = f"{tables.number(values[best])} at step {tables.number(rows['step'][best])}"
     description = tables.read_json(run.path(stage.name, "model", "model.json")) or {}
-    title, highest = figures.title(name), f"{tables.number(best[name])} at step {tables.number(best['step'])}"
     if description.get("weights") == "best":
         return f"Validation {title} of the best weights, which are used: {highest}. "
-    text = f"Validation {title} of the last weights, which are used: {tables.number(last[name])}"
-    return f"{text}{'' if best['step'] == last['step'] else f'; the highest was {highest}'}. "
+    text = f"Validation {title} of the last weights, which are used: {tables.number(values.iloc[-1])}"
+    return f"{text}{'' if best == len(values) - 1 else f'; the highest was {highest}'}. "
 
 
 def _by_severity(run: Run, burden: pd.Series) -> tuple[dict[str, np.ndarray], str]:

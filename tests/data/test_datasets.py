@@ -214,9 +214,7 @@ def test_failing_midway_leaves_nothing_and_stale_folders_are_removed(tmp_path):
         prepare("covid_semiseg", tmp_path, source)
     folder = tmp_path / "prepared/covid_semiseg/default"
     assert [path.name for path in folder.iterdir()] == [".lock"]
-    with pytest.raises(
-        FileNotFoundError, match=r"is not prepared \(.*1\.0\.0 is missing\); prepare it first"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"is not prepared \(.*1\.0\.0 is missing\); prepare it first"):
         datasets.load("covid_semiseg", "default", prepared_dir=tmp_path / "prepared")
 
     (folder / "incomplete.ABC123_1.0.0").mkdir()  # as a killed process leaves it

@@ -113,9 +113,9 @@ def fill(workdir, image, truth):
             rows.append({"step": step, "epoch": step / 20, "phase": "train", "loss": value, **terms})
             rows[-1]["learning_rate"] = 1e-4
             if step % 100 == 0:
-                scores = {"val_dice": 0.8 - 0.6 * np.exp(-step / 250), "val_loss": value + 0.2}
+                scores = {"dice_lesion": 0.8 - 0.6 * np.exp(-step / 250), "val_loss": value + 0.2}
                 if network == "multi":
-                    scores |= {"val_dice_ggo": scores["val_dice"] - 0.1, "val_dice_consolidation": 0.3}
+                    scores |= {"dice_ggo": scores.pop("dice_lesion") - 0.1, "dice_consolidation": 0.3}
                 rows.append({"step": step, "epoch": step / 20, "phase": "val", **scores})
         write_rows(workdir / f"train_{network}/metrics.jsonl", rows)
 
@@ -297,6 +297,14 @@ def test_covariates_are_not_drawn_as_exposures(tmp_path):
     options = {"bootstrap_draws": 0, "covariates": ["gender"]}
     mediation.analyse(table, exposures=["age"], mediators=["m"], **options).write(tmp_path / "mediate")
     assert "Path model of 1 exposure and 1 mediator" in visible(page.write(tmp_path))
+
+
+def test_training_says_which_weights_are_used(full):
+    text = visible(full)
+    single = 0.8 - 0.6 * np.exp(-4)
+    assert f"Validation Dice lesion of the last weights, which are used: {single:.3f}. " in text
+    mean = (single - 0.1 + 0.3) / 2
+    assert f"Validation Dice (mean of the classes) of the last weights, which are used: {mean:.3f}. " in text
 
 
 def test_mediation_without_path_model_says_why(tmp_path):
