@@ -21,7 +21,7 @@ VARIANTS = {
         "image_size": 64, "width": 0.125, "multi_width": 0.125, "batch_size": 4,
         "single_phases": [["inpaint_random", 0.4], ["coach", 0.4], ["inpaint_coach", 0.4]],
         "multi_phases": [["inpaint_random", 0.4], ["coach", 0.4], ["inpaint_coach", 0.4]],
-        "single_epochs": 2, "multi_epochs": 2, "log_every": 1,
+        "single_epochs": 2, "multi_epochs": 5, "log_every": 1,  # 5 updates: lookahead moves once
         "splits": {"seed": 0, "num_folds": 3, "test_fold": 0, "val_fold": 1}, "holdout": 0.3,
     },
 }  # fmt: skip
