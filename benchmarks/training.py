@@ -127,6 +127,7 @@ def _batch(image_size: int, batch_size: int) -> dict[str, np.ndarray]:
         "lesion": (classes > 0).astype(np.uint8),
         "classes": classes.astype(np.uint8),
         "valid": np.ones(batch_size, np.float32),
+        "position": np.arange(batch_size, dtype=np.int32),
         "erased_by_coach": np.ones(batch_size, np.float32),
     }
 

@@ -104,21 +104,6 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return _resize(label, size, Image.Resampling.NEAREST)
 
 
-def interpolate_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes a label map as the published code does, for comparing with it: class numbers are interpolated.
-
-    Every border of consolidation (2) with background (0) gets a rim of GGO (1).
-
-    Args:
-      label: uint8[h, w].
-      size: (H, W).
-
-    Returns: uint8[H, W].
-    Raises: ValueError for another rank or type.
-    """
-    return _resize(label, size, Image.Resampling.BILINEAR)
-
-
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes an image bilinearly, averaging over the footprint when it shrinks (antialiasing).
 

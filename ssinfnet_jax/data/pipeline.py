@@ -20,7 +20,8 @@ class Resize:
       image_size: side of the square result in pixels.
       label: "lesion", "classes", or None for what needs no label.
       priors: lesion probability uint8[S,S] by slice_id (255 = 1), or None.
-      interpolate_labels: labels as the published code resizes them, see `labels.interpolate_label`.
+      interpolate_labels: class numbers are interpolated as in the published code, for comparing with it: every border
+        of consolidation (2) with background (0) gets a rim of GGO (1).
     """
 
     image_size: int
@@ -33,7 +34,7 @@ class Resize:
         size = (self.image_size, self.image_size)
         out = {"image": labels.resize_image(record["image"], size)}
         if self.label is not None:
-            resize_label = labels.interpolate_label if self.interpolate_labels else labels.resize_label
+            resize_label = labels.resize_image if self.interpolate_labels else labels.resize_label
             out[self.label] = resize_label(record[self.label], size)
         if self.priors is not None:
             out["prior"] = labels.resize_image(self.priors[record["slice_id"]], size)

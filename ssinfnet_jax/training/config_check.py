@@ -18,6 +18,12 @@ def check(config: Mapping[str, Any]) -> None:
     """Raises ValueError for what is wrong in the sections `single`, `multi` and the networks' input."""
     _check_fields("config.data.normalisation", config["data"]["normalisation"], Normalisation)
     _check_choice("config.multi.prior_source", config["multi"]["prior_source"], PRIOR_SOURCES)
+    if config["multi"]["prior_source"] == "cross_fitted" and parallel.num_processes() > 1:
+        # Its trainings are part of a stage that process 0 runs alone: their steps would wait for the others forever.
+        raise ValueError(
+            f"config.multi.prior_source 'cross_fitted' needs a single process, found {parallel.num_processes()}; run "
+            "the stage predict_priors on one machine, or choose another prior_source."
+        )
     for which in ("single", "multi"):
         section = config[which]
         name, options = section["model"]["name"], section["model"]["options"]

@@ -130,4 +130,4 @@ def test_published_interpolation_invents_a_rim_of_ggo():
     label = np.zeros((16, 16), np.uint8)
     label[4:12, 4:12] = 2
     assert set(np.unique(labels.resize_label(label, (40, 40)))) == {0, 2}
-    assert set(np.unique(labels.interpolate_label(label, (40, 40)))) == {0, 1, 2}
+    assert set(np.unique(labels.resize_image(label, (40, 40)))) == {0, 1, 2}

@@ -93,3 +93,11 @@ def test_data_without_classes_leave_out_the_multi_network(classes, which, reason
     table = pd.DataFrame({"split": ["train", "test"], "has_classes": classes})
     monkeypatch.setattr(networks.prepare, "load", lambda config, run_dir: (None, table))
     assert networks.reason_to_skip({}, None, which) == reason
+
+
+def test_cross_fitting_needs_a_single_process(monkeypatch):
+    config = recommended.get_config().to_dict()
+    config["multi"]["prior_source"] = "cross_fitted"
+    monkeypatch.setattr(config_check.parallel, "num_processes", lambda: 2)
+    with pytest.raises(ValueError, match="'cross_fitted' needs a single process, found 2"):
+        config_check.check(config)
