@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from ssinfnet_jax.losses.reduction import pixel_sum
+
 
 def reconstruction_and_context(
     restored: jax.Array, target: jax.Array, keep: jax.Array, *, clip: float = 2.0
@@ -22,7 +24,7 @@ def reconstruction_and_context(
     error = jnp.minimum(jnp.square(restored - target), clip).mean(axis=-1, keepdims=True)
 
     def mean(weight):
-        return (error * weight).sum(axis=(1, 2, 3)) / jnp.maximum(weight.sum(axis=(1, 2, 3)), 1.0)
+        return (pixel_sum(error * weight) / jnp.maximum(pixel_sum(weight), 1.0))[:, 0]
 
     return mean(1 - keep), mean(keep)
 

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssinfnet_jax.losses.reduction import pixel_mean, pixel_sum
+
 
 def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Binary cross-entropy, mean over pixels and classes.
@@ -16,7 +18,7 @@ def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
     Source: the paper, eq. 6.
     """
     _check_shapes(logits, target)
-    return _bce_map(logits, target).mean(axis=(1, 2, 3))
+    return pixel_mean(_bce_map(logits, target))
 
 
 def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0) -> jax.Array:
@@ -40,7 +42,7 @@ def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0
     signed = logits * (2 * target - 1)
     modulator = jnp.exp(gamma * jax.nn.log_sigmoid(-signed))
     weight = jnp.asarray(alpha, logits.dtype).reshape(1, 1, 1, -1)
-    return (weight * modulator * cross_entropy).mean(axis=(1, 2, 3))
+    return pixel_mean(weight * modulator * cross_entropy)
 
 
 def weighted_iou_bce(
@@ -70,12 +72,12 @@ def weighted_iou_bce(
     weight = 1 + 5 * jnp.abs(_box_mean(target, window) - target)
     cross_entropy = _bce_map(logits, target)
     if unweighted_bce:
-        cross_entropy = cross_entropy.mean(axis=(1, 2, 3))
+        cross_entropy = pixel_mean(cross_entropy)
     else:
-        cross_entropy = (weight * cross_entropy).sum(axis=(1, 2, 3)) / weight.sum(axis=(1, 2, 3))
+        cross_entropy = (pixel_sum(weight * cross_entropy) / pixel_sum(weight))[:, 0]
     probs = jax.nn.sigmoid(logits)
-    intersection = (weight * probs * target).sum(axis=(1, 2, 3))
-    total = (weight * (probs + target)).sum(axis=(1, 2, 3))
+    intersection = pixel_sum(weight * probs * target)[:, 0]
+    total = pixel_sum(weight * (probs + target))[:, 0]
     iou = 1 - (intersection + 1) / (total - intersection + 1)
     return iou + bce_weight * cross_entropy
 
@@ -93,8 +95,8 @@ def dice(logits: jax.Array, target: jax.Array, *, smooth: float = 1.0) -> jax.Ar
     """
     _check_shapes(logits, target)
     probs = jax.nn.sigmoid(logits)
-    overlap = 2 * (probs * target).sum(axis=(1, 2)) + smooth
-    return (1 - overlap / (probs.sum(axis=(1, 2)) + target.sum(axis=(1, 2)) + smooth)).mean(axis=-1)
+    overlap = 2 * pixel_sum(probs * target) + smooth
+    return (1 - overlap / (pixel_sum(probs) + pixel_sum(target) + smooth)).mean(axis=-1)
 
 
 def tversky(
@@ -115,8 +117,8 @@ def tversky(
     if alpha < 0 or beta < 0:
         raise ValueError(f"tversky: alpha and beta must be >= 0, found {alpha} and {beta}.")
     probs = jax.nn.sigmoid(logits)
-    hit = (probs * target).sum(axis=(1, 2)) + smooth
-    false_positive, false_negative = (probs * (1 - target)).sum(axis=(1, 2)), ((1 - probs) * target).sum(axis=(1, 2))
+    hit = pixel_sum(probs * target) + smooth
+    false_positive, false_negative = pixel_sum(probs * (1 - target)), pixel_sum((1 - probs) * target)
     return (1 - hit / (hit + alpha * false_positive + beta * false_negative)).mean(axis=-1)
 
 

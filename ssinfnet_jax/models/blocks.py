@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssinfnet_jax.models import ops
+from ssinfnet_jax.models import batch_norm, ops
 
 
 def scaled(channels: int, width: float) -> int:
@@ -80,14 +80,10 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[...,C] -> float[...,C]."""
-        return nn.BatchNorm(
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=self.dtype,
-            axis_name=self.axis_name if train else None,
-            name="norm",
-        )(x)
+        common = dict(momentum=0.9, epsilon=1e-5, dtype=self.dtype, name="norm")
+        if train:
+            return batch_norm.TrainingBatchNorm(axis_name=self.axis_name, **common)(x)
+        return nn.BatchNorm(use_running_average=True, **common)(x)
 
 
 class BasicConv(nn.Module):

@@ -14,15 +14,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ssinfnet_jax.models import kernel_gradient
+
 
 def conv_general_dilated(lhs: jax.Array, rhs: jax.Array, window_strides, padding, **kwargs: Any) -> jax.Array:
-    """`lax.conv_general_dilated` (NHWC, HWIO), with 1x1 convolutions as matrix products on the CPU."""
-    pointwise = rhs.shape[:2] == (1, 1) and kwargs.get("feature_group_count", 1) == 1
-    if not (pointwise and jax.default_backend() == "cpu"):
+    """`lax.conv_general_dilated` (NHWC, HWIO).
+
+    On the CPU 1x1 convolutions are matrix products, and large images have the kernel's gradient of `kernel_gradient`.
+    """
+    if jax.default_backend() != "cpu" or kwargs.get("feature_group_count", 1) > 1:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
-    lhs = lhs[:, :: window_strides[0], :: window_strides[1]]
-    out = lhs.reshape(-1, lhs.shape[-1]) @ rhs[0, 0]
-    return out.reshape(*lhs.shape[:-1], rhs.shape[-1])
+    if rhs.shape[:2] == (1, 1):
+        lhs = lhs[:, :: window_strides[0], :: window_strides[1]]
+        out = lhs.reshape(-1, lhs.shape[-1]) @ rhs[0, 0]
+        return out.reshape(*lhs.shape[:-1], rhs.shape[-1])
+    if kernel_gradient.pays(lhs.shape) and not isinstance(padding, str):
+        dilation = tuple(kwargs.get("rhs_dilation") or (1, 1))
+        geometry = kernel_gradient.Geometry(tuple(window_strides), tuple(map(tuple, padding)), dilation)
+        return kernel_gradient.conv(lhs, rhs, geometry)
+    return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
 
 
 def max_pool_3x3_stride_2(x: jax.Array) -> jax.Array:
