@@ -16,6 +16,8 @@ from jax import lax
 class TrainingBatchNorm(nn.Module):
     """`flax.linen.BatchNorm` with use_running_average=False: the same variables, values and running statistics.
 
+    The running statistics carry no gradient.
+
     Attributes:
       momentum: weight of the old running statistics.
       epsilon: added to the variance.

@@ -26,7 +26,13 @@ def _subject(name, **options):
     model, num_inputs = cases.create(name, **options)
     # Batch statistics of InfNet's coarsest maps would be those of a handful of values: it is checked without them.
     train = not name.startswith("infnet")
-    return model, lambda variables, x: cases.apply_all(name, model, variables, x, train=train), num_inputs
+
+    def outputs(variables, x):
+        found = cases.apply_all(name, model, variables, x, train=train)
+        # Running statistics, which a step keeps and does not differentiate, come beside the outputs.
+        return {method: out[0] if train else out for method, out in found.items()}
+
+    return model, outputs, num_inputs
 
 
 @pytest.fixture(scope="module", params=SUBJECTS)
