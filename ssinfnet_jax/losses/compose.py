@@ -30,8 +30,9 @@ def resolve(term: Mapping[str, Any]) -> Loss:
         raise ValueError(f"Unknown loss {term['fn']!r}: no module {full_name!r} can be imported.") from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise ValueError(f"Unknown loss {term['fn']!r}; {full_name} has {', '.join(sorted(public))}.")
+        own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == full_name]
+        public = ", ".join(sorted(name for name in own if not name.startswith("_")))
+        raise ValueError(f"Unknown loss {term['fn']!r}; {full_name} has {public}.")
     options = {name: value for name, value in term.items() if name not in ("fn", "weight")}
     known = [name for name in inspect.signature(function).parameters][2:]
     if not set(options) <= set(known):

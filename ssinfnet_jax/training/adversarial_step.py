@@ -28,6 +28,7 @@ class Options(NamedTuple):
       reconstruction_weight, context_weight: of the errors on erased and on kept pixels.
       kl_weight: of the coach's divergence.
       soft_alpha: steepness of the coach's mask while it learns.
+      straight_through: the coach sees what its binary mask does, and learns by the gradient of the soft one.
       cut_input_gradient: the coach learns from where the error is counted alone, and not through what the inpainter
         sees, as in the published code of the multi network.
     """
@@ -37,6 +38,7 @@ class Options(NamedTuple):
     context_weight: float = 0.01
     kl_weight: float = 1e-6
     soft_alpha: float = 1.0
+    straight_through: bool = False
     cut_input_gradient: bool = False
 
 
@@ -128,6 +130,8 @@ def make_coach_step(
                 mutable=["batch_stats"],
             )
             keep = coaching.keep_mask(scores.score, alpha=game.options.soft_alpha, keep_ratio=game.options.keep_ratio)
+            if game.options.straight_through:
+                keep += jax.lax.stop_gradient((keep > 0.5).astype(keep.dtype) - keep)
             # The gradient reaches the coach through the inpainter's input, too.
             seen = jax.lax.stop_gradient(keep) if game.options.cut_input_gradient else keep
             restored = game.inpainter.apply(

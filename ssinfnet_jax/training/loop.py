@@ -66,6 +66,7 @@ def fit(
     after_phase: str = "val",
     is_enough: Callable[[int], bool] = lambda step: False,
     slice_ids: Callable[[int], Sequence[str]] = lambda step: (),
+    learning_rate: Callable[[int], float],
     log_every: int,
     save_every_s: float,
     title: str,
@@ -83,6 +84,7 @@ def fit(
       after_phase: the phase under which these are logged.
       is_enough: function (number of steps done) -> whether to stop early.
       slice_ids: function (step) -> the slices of that step, for an error to name.
+      learning_rate: function (step) -> the rate of that step's update; that of the last one is logged with a row.
       log_every: steps between rows of metrics, each the mean since the last.
       save_every_s: seconds between checkpoints.
       title: of the progress bar.
@@ -103,7 +105,7 @@ def fit(
     saved_at = time.monotonic()
 
     def flush(step):
-        return _flush(pending, writer, step, steps_per_epoch, slice_ids)
+        return _flush(pending, writer, step, steps_per_epoch, slice_ids, learning_rate)
 
     with _Signals() as signals, contextlib.closing(checkpoints), contextlib.closing(writer):
         hidden = not parallel.is_main()
@@ -142,7 +144,9 @@ def fit(
     return states
 
 
-def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int, slice_ids) -> dict[str, str]:
+def _flush(
+    pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int, slice_ids, learning_rate
+) -> dict[str, str]:
     """Writes the mean of the pending metrics; returns the loss for the progress bar."""
     if not pending:
         return {}
@@ -158,7 +162,7 @@ def _flush(pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int
                 "these slices."
             )
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    writer.write(step, phase, step / steps_per_epoch, means)
+    writer.write(step, phase, step / steps_per_epoch, {**means, "learning_rate": float(learning_rate(step - 1))})
     return {"phase": phase, "loss": f"{means['loss']:.4f}"}
 
 

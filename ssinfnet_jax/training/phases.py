@@ -38,3 +38,15 @@ def schedule(table: Sequence[Sequence[Any]], steps_per_epoch: int) -> list[Phase
 def of(phases: Sequence[Phase], who: str, optimizer: Mapping[str, Any]) -> list[tuple[dict[str, Any], int]]:
     """(optimizer table, number of updates) of each phase in which `who` ("inpainter" | "coach") learns."""
     return [({**optimizer, **phase.optimizer}, phase.steps) for phase in phases if LEARNER[phase.kind] == who]
+
+
+def updates_before(phases: Sequence[Phase], step: int) -> tuple[str, int]:
+    """Who learns at step number `step`, and how many updates it has made before."""
+    updates = dict.fromkeys(LEARNER.values(), 0)
+    for phase in phases:
+        who = LEARNER[phase.kind]
+        if step < phase.steps:
+            return who, updates[who] + step
+        updates[who] += phase.steps
+        step -= phase.steps
+    raise ValueError(f"The schedule of {sum(phase.steps for phase in phases)} updates ends before {step} more.")

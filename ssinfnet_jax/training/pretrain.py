@@ -53,7 +53,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     schedule = phases.schedule(section["phases"], batches.steps_per_epoch)
     ends = list(itertools.accumulate(phase.steps for phase in schedule))
 
-    optimizers = _make_optimizers(setup, schedule, batches.steps_per_epoch)
+    optimizers, rates = _make_optimizers(setup, schedule, batches.steps_per_epoch)
     augmentation = augment.make_options(section["augmentation"])
     make = {"augmentation": augmentation, "axis_name": parallel.AXIS}
     inpaint_step = parallel.map_step(adversarial_step.make_inpaint_step(game, optimizers["inpainter"], **make))
@@ -92,6 +92,10 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         index = bisect.bisect_left(ends, done)
         return watcher(players, schedule[index].kind, index, done, key, is_end=done in ends)
 
+    def learning_rate(step):
+        who, updates = phases.updates_before(schedule, step)
+        return rates[who](updates)
+
     players = loop.fit(
         parallel.replicate(initial),
         advance,
@@ -103,6 +107,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         after=after,
         after_phase="val" if held_out else "watch",
         slice_ids=lambda step: batches[step]["slice_id"].tolist(),
+        learning_rate=learning_rate,
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
         title=f"pretrain {which}",
@@ -120,15 +125,15 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     return None
 
 
-def _make_optimizers(setup: networks.Setup, schedule: list[phases.Phase], steps_per_epoch: int) -> dict[str, Any]:
-    """The optimizers of "inpainter" and "coach", whose rates begin anew in every phase."""
-    optimizers = {}
+def _make_optimizers(setup: networks.Setup, schedule: list[phases.Phase], steps_per_epoch: int):
+    """The optimizers of "inpainter" and "coach", whose rates begin anew in every phase, and the rates by update."""
+    optimizers, rates = {}, {}
     # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.
     decayed = {"inpainter": states.touched(setup.model, setup.num_inputs, "inpaint"), "coach": None}
     for who, mask in decayed.items():
         table = setup.section["pretrain"][f"{who}_optimizer"]
         own = phases.of(schedule, who, table) or [(table, 1)]
         optim.check_length(table, sum(steps for _, steps in own), f"config.{setup.which}.pretrain, {who},")
-        rate = optim.restarting(own, steps_per_epoch=steps_per_epoch)
-        optimizers[who] = optim.make_optimizer(table, rate, decayed=mask)
-    return optimizers
+        rates[who] = optim.restarting(own, steps_per_epoch=steps_per_epoch)
+        optimizers[who] = optim.make_optimizer(table, rates[who], decayed=mask)
+    return optimizers, rates

@@ -94,6 +94,7 @@ def fit(
         after=after,
         is_enough=lambda done: validating.best.step > 0 and done - validating.best.step >= patience,
         slice_ids=lambda step: batches[step]["slice_id"].tolist(),
+        learning_rate=schedule,
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
         title=title,

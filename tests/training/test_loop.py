@@ -17,7 +17,7 @@ def _advance(state, step):
 
 
 def _fit(directory, num_steps=10, advance=_advance, **options):
-    settings = {"log_every": 2, "save_every_s": 1e9, **options}
+    settings = {"log_every": 2, "save_every_s": 1e9, "learning_rate": lambda step: step / 100, **options}
     return loop.fit(
         {"total": np.float32(0), "step": np.int32(0)},
         advance,
@@ -40,6 +40,7 @@ def test_metrics_are_means_since_the_last_row(tmp_path):
     rows = _rows(tmp_path)
     assert [(row["step"], row["loss"]) for row in rows] == [(2, 0.5), (4, 2.5), (6, 4.5), (8, 6.5), (10, 8.5)]
     assert rows[1]["epoch"] == 1.0
+    assert [row["learning_rate"] for row in rows] == [0.01, 0.03, 0.05, 0.07, 0.09]
 
 
 def test_interrupted_run_goes_on_where_it_was(tmp_path):

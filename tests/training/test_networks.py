@@ -3,13 +3,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import recommended
+from configs import ct_phantom, recommended
 from configs.losses import losses
 from ssinfnet_jax import models
 from ssinfnet_jax.data import augment
+from ssinfnet_jax.models import infnet
 from ssinfnet_jax.training import config_check, networks, optim, segment_step, state
 from ssinfnet_jax.training.inputs import Normalisation
-from tests.training import toy
+from tests.training import toy, toy_stages
 
 SINGLE = {"infnet": {"backbone": "vgg16"}, "unet": {}}
 MULTI = {"unet": {"num_classes": 3}, "multi_infnet": {}, "multi_ssinfnet": {}, "fcn8": {}}
@@ -101,3 +102,41 @@ def test_cross_fitting_needs_a_single_process(monkeypatch):
     monkeypatch.setattr(config_check.parallel, "num_processes", lambda: 2)
     with pytest.raises(ValueError, match="'cross_fitted' needs a single process, found 2"):
         config_check.check(config)
+
+
+FORK = '''
+"""A loss of a fork: what is predicted outside the lesion."""
+
+
+def outside(logits, target, *, sharpness=1.0):
+    """float[B]: mean of sigmoid(sharpness logits) where target is 0."""
+    import jax
+
+    return (jax.nn.sigmoid(sharpness * logits) * (1 - target)).mean(axis=(1, 2, 3))
+'''
+
+
+def test_my_fork_adds_a_loss_by_a_function_and_a_line(monkeypatch, tmp_path):
+    """The function lies in a package of the fork, outside of this one; training logs it beside the other terms."""
+    (tmp_path / "my_fork").mkdir()
+    (tmp_path / "my_fork" / "losses.py").write_text(FORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = ct_phantom.get_config("tiny")
+    config.single.pretrain = None
+    config.single.train.losses = {
+        **losses("weighted_iou_bce"),
+        "outside": {"fn": "my_fork.losses:outside", "weight": 0.5},
+    }
+    config.single.train.batch_size, config.single.train.epochs, config.single.train.log_every = 4, 4, 1
+    config.single.train.augmentation = {"flip_left_right": True}
+    split = ["train"] * 8 + ["val"]
+    run_dir = toy_stages.run(
+        monkeypatch, tmp_path / "run", config, toy_stages.records(9), split, ["pretrain_single", "train_single"]
+    )
+    logged = [row for row in toy_stages.rows(run_dir, "train_single") if row["phase"] == "train"]
+    assert len(logged) == 8
+    for row in logged:
+        terms = {name: row[f"{name}_outside"] for name in infnet.MAPS if name != "edge"}
+        assert all(0 < value < 0.5 for value in terms.values())
+        others = sum(row[f"{name}_weighted_iou_bce"] for name in terms) + row["edge"]
+        assert row["loss"] == pytest.approx(sum(terms.values()) + others, rel=1e-5)

@@ -1,0 +1,54 @@
+"""The presets at work: toy networks, the schedules as they are, an update an epoch, a row of metrics every ten."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from configs import covid_semiseg
+from tests.training import toy_stages
+
+SPLIT = ["train"] * 8 + ["val"] * 2
+EVERY = 10
+
+
+def _pretrain(monkeypatch, workdir, preset):
+    """Rows of metrics of the whole pretraining of the single network."""
+    config = covid_semiseg.get_config(f"full_{preset}")
+    config.save_every_s = 1e9
+    pretrain = config.single.pretrain
+    pretrain.batch_size, pretrain.log_every = 8, EVERY
+    pretrain.augmentation = {"flip_left_right": True}
+    run_dir = toy_stages.run(monkeypatch, workdir, config, toy_stages.records(10), SPLIT, ["pretrain_single"])
+    return toy_stages.rows(run_dir, "pretrain_single"), run_dir
+
+
+def test_the_2000_epochs_of_the_paper(monkeypatch, tmp_path):
+    rows, run_dir = _pretrain(monkeypatch, tmp_path, "paper")
+    steps = [row for row in rows if row["phase"] != "val"]
+    assert [row["step"] for row in steps] == list(range(EVERY, 2001, EVERY))
+    found = [(kind, EVERY * len(list(group))) for kind, group in itertools.groupby(row["phase"] for row in steps)]
+    expected = [("inpaint_random", 200), ("coach", 200), *[("inpaint_coach", 100), ("coach", 100)] * 8]
+    assert found == expected
+    ends = np.cumsum([length for _, length in expected])
+    assert [row["step"] for row in rows if row["phase"] == "val"] == ends.tolist()
+    assert all(np.isfinite(row["loss"]) for row in steps)
+    # The inpainter's rate falls by ten at epochs 40, 80 and 90, in every phase anew.
+    for end, (kind, length) in zip(ends, expected, strict=True):
+        rates = [row["learning_rate"] for row in steps if end - length < row["step"] <= end]
+        if kind == "coach":
+            assert rates == pytest.approx([1e-5] * (length // EVERY))
+        else:
+            by_epoch = [0.1] * 40 + [0.01] * 40 + [0.001] * 10 + [0.0001] * (length - 90)
+            assert rates == pytest.approx(by_epoch[EVERY - 1 :: EVERY], rel=1e-5)
+    assert len(list((run_dir.path / "pretrain_single").glob("examples_*.npz"))) == len(expected)
+
+
+def test_the_11_phases_of_the_published_code(monkeypatch, tmp_path):
+    rows, _ = _pretrain(monkeypatch, tmp_path, "published_code")
+    steps = [row for row in rows if row["phase"] != "val"]
+    found = [(kind, EVERY * len(list(group))) for kind, group in itertools.groupby(row["phase"] for row in steps)]
+    assert found == [("inpaint_random", 200), ("coach", 200), *[("inpaint_coach", 100), ("coach", 100)] * 4,
+                     ("inpaint_coach", 100)]  # fmt: skip
+    later = [row["learning_rate"] for row in steps if row["step"] > 200]
+    assert later == pytest.approx([1e-5] * len(later))
