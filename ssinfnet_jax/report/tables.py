@@ -51,11 +51,12 @@ _FIT = {
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Text shown, the value it is sorted by (None: last), and a second, smaller line."""
+    """Text shown, the value it is sorted by (None: last), a second, smaller line, and where the text leads."""
 
     text: str
     sort: float | str | None = None
     note: str = ""
+    href: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
