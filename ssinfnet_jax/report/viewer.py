@@ -16,8 +16,9 @@ from PIL import Image
 
 from ssinfnet_jax.report import figures, tables
 
-MAX_SIDE = 384  # pixels; a larger slice is shown smaller, so that 300 of them stay below 15 MB
-QUALITY = 85  # of the JPEGs
+MAX_SIDE = 384  # pixels; a larger slice is shown smaller
+MAX_FULL = 300  # slices of this size, which take about 12 MB; where there are more, they are shown smaller
+QUALITY = 80  # of the JPEGs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Case:
       truth: the same from a reader, or None.
       facts: what else to say of the case, by name.
       labels: of each slice, N of them; none if None.
-      colours: colour of each class number, with the names that `figures` has for them.
+      colours: colour of each class number from 1 on; `figures.NAMED` names them.
     Raises: ValueError for shapes or types that do not fit, or classes without a colour.
     """
 
@@ -52,10 +53,9 @@ class Case:
                     f"Case {self.name!r}: {name} is {stack.dtype}{list(stack.shape)} beside images of "
                     f"{list(self.images.shape)}; give uint8[N, H, W] of one shape, N >= 1."
                 )
-            unknown = set() if name == "images" else set(np.unique(stack).tolist()) - {0, *self.colours}
-            if unknown:
+            if name != "images" and stack.max() > max(self.colours):
                 raise ValueError(
-                    f"Case {self.name!r}: {name} hold {sorted(unknown)}, but colours are given for "
+                    f"Case {self.name!r}: {name} hold the number {stack.max()}, but colours are given for "
                     f"{sorted(self.colours)}; map the labels to these numbers or name a colour for each."
                 )
         if self.labels is not None and len(self.labels) != len(self.images):
@@ -69,26 +69,29 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
       case: to show.
       anchor: its place on the page, another one for every viewer there.
     """
+    longest = MAX_SIDE * min(1.0, (MAX_FULL / len(case.images)) ** 0.5)
+    factor = min(1.0, longest / max(case.images.shape[1:]))
+    size = tuple(max(round(factor * side), 1) for side in case.images.shape[1:])
     shares = np.stack([(case.classes == number).mean(axis=(1, 2)) for number in case.colours])  # [classes, N]
     titles = {figures.NAMED[name]: figures.TITLES[name] for name in figures.NAMED}
     names = [titles[colour] for colour in case.colours.values()]
     largest = int(shares.sum(axis=0).argmax())
-    truth = case.truth
+    truth, num = case.truth, len(case.images)
     return {
         "id": anchor,
         "name": case.name,
         "facts": [(name, str(value)) for name, value in case.facts.items()],
-        "num": len(case.images),
-        "size": case.images.shape[1:],
+        "num": num,
+        "size": size,
         "first": largest,
         "key": list(zip(names, case.colours.values(), strict=True)),
         "profile": _profile(shares, list(case.colours.values())),
         "has_truth": truth is not None,
         "slices": {
-            "images": [_jpeg(image) for image in case.images],
-            "classes": [label_png(classes, case.colours) for classes in case.classes],
-            "truth": [None] * len(case.images) if truth is None else [label_png(t, case.colours) for t in truth],
-            "labels": ["" for _ in case.images] if case.labels is None else [str(label) for label in case.labels],
+            "images": [_jpeg(image, size) for image in case.images],
+            "classes": [_label_png(classes, size, case.colours) for classes in case.classes],
+            "truth": [None if truth is None else _label_png(truth[i], size, case.colours) for i in range(num)],
+            "labels": [""] * num if case.labels is None else [str(label) for label in case.labels],
             "captions": [_caption(names, column) for column in shares.T],
         },
     }
@@ -102,8 +105,13 @@ def preview(case: Case, *, size: int = 96) -> str:
     return _uri(picture, "JPEG", quality=QUALITY)
 
 
-def label_png(classes: np.ndarray, colours: Mapping[int, str]) -> str | None:
-    """A label map uint8[H, W] as a data URI of a palette PNG with transparent background; None where all is 0."""
+def _jpeg(image: np.ndarray, size: tuple[int, int]) -> str:
+    picture = Image.fromarray(image).resize(size[::-1], Image.Resampling.LANCZOS)
+    return _uri(picture, "JPEG", quality=QUALITY)
+
+
+def _label_png(classes: np.ndarray, size: tuple[int, int], colours: Mapping[int, str]) -> str | None:
+    """A label map as a palette PNG with transparent background; None where all is 0."""
     if not classes.any():
         return None
     palette = np.zeros((max(colours) + 1, 3), np.uint8)
@@ -111,19 +119,8 @@ def label_png(classes: np.ndarray, colours: Mapping[int, str]) -> str | None:
         palette[number] = np.round(255 * np.array(colors.to_rgb(colour)))
     picture = Image.fromarray(classes)
     picture.putpalette(palette.tobytes())  # makes it a palette image
-    picture = picture.resize(_shown_size(picture), Image.Resampling.NEAREST)
-    return _uri(picture, "PNG", transparency=bytes([0] + [255] * max(colours)), optimize=False)
-
-
-def _jpeg(image: np.ndarray) -> str:
-    picture = Image.fromarray(image)
-    return _uri(picture.resize(_shown_size(picture), Image.Resampling.LANCZOS), "JPEG", quality=QUALITY)
-
-
-def _shown_size(picture: Image.Image) -> tuple[int, int]:
-    """(width, height) of at most `MAX_SIDE`, the proportions kept."""
-    factor = min(1.0, MAX_SIDE / max(picture.size))
-    return tuple(max(round(factor * side), 1) for side in picture.size)
+    picture = picture.resize(size[::-1], Image.Resampling.NEAREST)
+    return _uri(picture, "PNG", transparency=bytes([0] + [255] * max(colours)))
 
 
 def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
@@ -133,8 +130,12 @@ def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
 
 
 def _caption(names: Sequence[str], shares: np.ndarray) -> str:
-    """`GGO 2.1 %, Consolidation 0.3 % of the slice`."""
-    held = [f"{name} {tables.number(100 * share, 2)} %" for name, share in zip(names, shares, strict=True) if share]
+    """`GGO 2.1 %, consolidation 0.3 % of the slice`."""
+    held = [
+        f"{name if name.isupper() else name.lower()} {tables.number(100 * share, 2)} %"
+        for name, share in zip(names, shares, strict=True)
+        if share
+    ]
     return f"{', '.join(held)} of the slice" if held else "no lesion predicted"
 
 
