@@ -43,7 +43,7 @@ def test_slices_and_label_maps_come_back():
             assert (rgba[..., 3] == 255 * (stack[index] > 0)).all()
             for number in (1, 2):
                 shown = rgba[stack[index] == number] / 255
-                    assert np.abs(shown - palette[number - 1]).max() < 0.003
+                assert np.abs(shown - palette[number - 1]).max() < 0.003
 
 
 def test_captions_profile_and_first_slice():
