@@ -1,4 +1,4 @@
-"""Writes an HTML page that needs nothing else from the templates beside this file."""
+"""Writes pages and cards from the templates beside this file."""
 
 import pathlib
 from typing import Any
@@ -10,7 +10,7 @@ from ssinfnet_jax.report import figures
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("ssinfnet_jax.report", "templates"),
-    autoescape=True,
+    autoescape=lambda name: ".html" in name,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -18,7 +18,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def write(path: pathlib.Path, template: str, **content: Any) -> pathlib.Path:
-    """Writes a page, whole or not at all.
+    """Writes a page (or a card in Markdown), whole or not at all.
 
     Args:
       path: of the page.

@@ -140,14 +140,14 @@ def _caption(names: Sequence[str], shares: np.ndarray) -> str:
 
 
 def _profile(shares: np.ndarray, colours: Sequence[str]) -> list[tuple[str, str]]:
-    """Stacked bars over the slices, one SVG path per class: (colour, path) in a box of N by 1, largest bar 1."""
+    """Stacked bars, one SVG path per class: (colour, path), that of slice i around x = i, the largest of height 1."""
     if not shares.any():
         return []
     heights = shares / shares.sum(axis=0).max()
     base = np.zeros(shares.shape[1])
     paths = []
     for colour, row in zip(colours, heights, strict=True):
-        bars = (f"M{i} {1 - base[i]:.3f}h1v{-row[i]:.3f}h-1z" for i in np.flatnonzero(row))
+        bars = (f"M{i - 0.5} {1 - base[i]:.3f}h1v{-row[i]:.3f}h-1z" for i in np.flatnonzero(row))
         paths.append((colour, "".join(bars)))
         base += row
     return paths

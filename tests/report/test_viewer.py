@@ -60,8 +60,8 @@ def test_captions_profile_and_first_slice():
     ]
     # Bars of height share / largest share, consolidation upon GGO.
     assert view["profile"] == [
-        (figures.GGO, "M1 1.000h1v-0.400h-1zM2 1.000h1v-0.200h-1z"),
-        (figures.CONSOLIDATION, "M2 0.800h1v-0.800h-1z"),
+        (figures.GGO, "M0.5 1.000h1v-0.400h-1zM1.5 1.000h1v-0.200h-1z"),
+        (figures.CONSOLIDATION, "M1.5 0.800h1v-0.800h-1z"),
     ]
 
 
