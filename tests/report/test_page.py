@@ -164,6 +164,8 @@ def fill(workdir, image, truth):
     cohort = {"slice_id": [f"s{i}" for i in range(300)], "patient_id": np.repeat(patients, 3), "ggo_px": area}
     cohort |= {"consolidation_px": (area * (area > 900) * 0.3).round(), "lesion_fraction": area / 20000}
     pd.DataFrame(cohort).to_csv(workdir / "segment_cohort/summary.csv", index=False)
+    kept = {"image": image, "pred": truth, "slice_id": ids, "patient_id": ["007"] * (num - 2) + [HOSTILE] * 2}
+    np.savez(workdir / "segment_cohort/examples.npz", **kept)
 
     features = list(values)[1:]
     latent = entropy + values["ggo_firstorder_Kurtosis"] + 0.5 * random.standard_normal(100)
@@ -245,6 +247,22 @@ def test_hostile_names_are_escaped(full):
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in text
     assert "&lt;b&gt;&amp;" in text  # from the config
+
+
+def test_viewers_of_test_slices_and_patients(full):
+    text = full.read_text()
+    parts = dict(
+        re.findall(r'<div class="viewer" id="([\w-]+)"[^>]*>\s*<script type="application/json">(.*?)</script>', text)
+    )
+    assert list(parts) == ["test-slices", "patient-0", "patient-1"]
+    slices = {name: json.loads(part) for name, part in parts.items()}
+    assert [len(part["images"]) for part in slices.values()] == [6, 4, 2]
+    dice = [float(re.search(r"Dice ([\d.]+)$", label)[1]) for label in slices["test-slices"]["labels"]]
+    assert dice == sorted(dice, reverse=True)
+    assert any(slices["test-slices"]["truth"])
+    assert not any(slices["patient-0"]["truth"])
+    assert slices["patient-0"]["labels"][0] == HOSTILE
+    assert text.index('id="examples"') < text.index('id="test-slices"') < text.index('id="patient-1"')
 
 
 def test_mediation_tables(run):
