@@ -18,6 +18,7 @@ def paper(config: ml_collections.ConfigDict) -> None:
         section = config[which]
         # Rate 0.1, 0.01 from epoch 40, 0.001 from 80, 0.0001 from 90, in every phase; no clipping.
         del section.pretrain.inpainter_optimizer.clip_value
+        section.pretrain.options.straight_through = False
         # Crops of 128 of 352 pixels.
         section.pretrain.augmentation.scale = (0.364, 0.364)
         section.train.augmentation = {

@@ -54,6 +54,21 @@ def test_the_coach_makes_it_harder_for_a_frozen_inpainter():
     assert int(coach.step) == 30
 
 
+def test_straight_through_the_coach_sees_the_mask_that_the_inpainter_will_see():
+    game, optimizer, inpainter, coach = _game()
+    found = {}
+    for name, straight in (("soft", False), ("straight", True)):
+        step = jax.jit(
+            adversarial_step.make_coach_step(
+                game._replace(options=game.options._replace(straight_through=straight)), optimizer, augmentation=FLIP
+            )
+        )
+        _, found[name] = step(coach, inpainter, _batch(1), jax.random.key(0))
+    assert float(found["straight"]["erased_fraction"]) == pytest.approx(5 / 16)
+    assert float(found["soft"]["erased_fraction"]) != pytest.approx(5 / 16, abs=1e-3)
+    assert float(found["straight"]["grad_norm"]) > 0
+
+
 def test_the_gradient_reaches_the_coach_through_the_inpainters_input():
     game, optimizer, inpainter, coach = _game()
     step = jax.jit(adversarial_step.make_coach_step(game, optimizer, augmentation=FLIP))
