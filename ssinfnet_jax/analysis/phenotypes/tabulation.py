@@ -72,7 +72,7 @@ def table(
     items = [rows.Item(*item) for item in items]
     names = ["slice_id", "patient_id", "error", *columns(settings)]
     found = _computed(rows.slice_row, items, names, settings, work or Work(**options), unit="slice")
-    found["patient_id"] = [item.patient_id for item in items]
+    found["patient_id"] = pd.array([item.patient_id for item in items], dtype="str")
     _warn_of_bins(found, settings)
     return found
 
@@ -138,8 +138,9 @@ def _computed(function, tasks: Sequence, names: list[str], settings: Settings, w
     found["place"] = [wanted[key] for key in zip(found[names[0]], found["version"], strict=True)]
     found = pd.concat([stored, found], ignore_index=True) if len(stored) else found
     found = found.sort_values("place", ignore_index=True)[names]
-    num_bins = [name for name in names if name.endswith("_num_bins")]
-    return found.astype(dict.fromkeys(num_bins, float))  # NaN for what failed
+    # The same types, whether rows were stored before or not.
+    text = [name for name in names if name in ("slice_id", "patient_id", "error") or name.endswith("_reason")]
+    return found.astype({name: "str" if name in text else float for name in names})
 
 
 def _run(compute: Callable, tasks: Sequence, work: Work, unit: str) -> Iterator[tuple[Any, Any]]:
