@@ -54,7 +54,7 @@ def client(scheduler: str | None = None, num_workers: int | None = None) -> Iter
     with _connected(scheduler) as connected:
         if not connected.scheduler_info()["workers"]:
             logging.warning(
-                "The scheduler at %s has no workers yet; waiting for some: dask worker %s", *[scheduler] * 2
+                "The scheduler at %s has no workers yet; waiting for some: python -m dask worker %s", *[scheduler] * 2
             )
         yield connected
 
@@ -170,6 +170,6 @@ def _connected(scheduler: str) -> dask.distributed.Client:
         return dask.distributed.Client(scheduler, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ConnectionError(
-            f"No Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler` and give the address "
-            "that it prints, as tcp://HOST:8786."
+            f"No Dask scheduler answers at {scheduler} ({error}); start one with `python -m dask scheduler` and give the "
+            "address that it prints, as tcp://HOST:8786."
         ) from error

@@ -188,7 +188,7 @@ def test_no_scheduler_is_told(monkeypatch):
     monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 0.5)
     with (
         pytest.raises(
-            ConnectionError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*start one with `dask sch"
+            ConnectionError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*start one with `python -m dask"
         ),
         distributed.client("tcp://127.0.0.1:9"),
     ):

@@ -163,7 +163,7 @@ def _collect(results: Iterator[tuple[Any, Any]], store: Parts | None, key: str) 
     try:
         for task, row in results:
             if isinstance(row, Exception):
-                row = {key: task[0], "version": task.version, "error": str(row)}
+                row = {key: task[0], "version": task.version, "error": " ".join(str(row).split())}
             found.append(row)
             if not row["error"]:
                 waiting.append(row)
