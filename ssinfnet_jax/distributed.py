@@ -170,6 +170,6 @@ def _connected(scheduler: str) -> dask.distributed.Client:
         return dask.distributed.Client(scheduler, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ConnectionError(
-            f"No Dask scheduler answers at {scheduler} ({error}); start one with `python -m dask scheduler` and give the "
-            "address that it prints, as tcp://HOST:8786."
+            f"No Dask scheduler answers at {scheduler} ({error}); start one with `python -m dask scheduler` and give "
+            "the address that it prints, as tcp://HOST:8786."
         ) from error
