@@ -2,7 +2,7 @@
 
 python -m launch.phenotypes --images=FOLDER --masks=FOLDER --out=DIR
 
-writes slices.csv, patients.csv, the same as Parquet, and settings.json to DIR. The same command goes on where it was
+writes slices.csv, patients.csv, the same as Parquet, and about.json to DIR. The same command goes on where it was
 stopped, and computes what is new or has changed. Images are PNG, JPG or NIfTI; a mask has the name of its image and
 holds 0 background, 1 GGO, 2 consolidation.
 """

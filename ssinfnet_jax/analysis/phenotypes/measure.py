@@ -51,12 +51,12 @@ class Tables:
         return pd.DataFrame(rows)
 
     def write(self, directory: pathlib.Path) -> None:
-        """Writes slices and patients as CSV and Parquet, and `settings.json`; each file whole or not at all."""
+        """Writes slices and patients as CSV and Parquet, and `about.json`; each file whole or not at all."""
         for name, table in (("slices", self.slices), ("patients", self.patients)):
             rundir.write_text(directory / f"{name}.csv", table.to_csv(index=False))
             with rundir.writing(directory / f"{name}.parquet") as path:
                 table.to_parquet(path, index=False)
-        rundir.write_text(directory / "settings.json", json.dumps(self.about, indent=2) + "\n")
+        rundir.write_text(directory / "about.json", json.dumps(self.about, indent=2) + "\n")
 
 
 def measure(

@@ -201,7 +201,7 @@ def test_measured_cohort_in_files(loaders, tmp_path):
         from_csv = pd.read_csv(tmp_path / f"{name}.csv")
         numbers = expected.select_dtypes("number").columns
         pd.testing.assert_frame_equal(from_csv[numbers], expected[numbers], check_dtype=False)
-    about = json.loads((tmp_path / "settings.json").read_text())
+    about = json.loads((tmp_path / "about.json").read_text())
     assert about["settings"]["bin_width"] == 2
     assert (about["aggregation"], about["provenance"]) == ("merged", {"data": "toy"})
     assert about["versions"]["pyradiomics"] == "3.0.1"
