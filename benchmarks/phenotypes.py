@@ -1,8 +1,9 @@
-"""Time of the phenotypes of many slices: python -m benchmarks.phenotypes [--slices=300] [--repeats=3] [--out=FILE.json]
+"""Time of the phenotypes of many slices: python -m benchmarks.phenotypes [--slices=300] [--repeats=3]
 
 Generated slices of 352 x 352, three regions each, read from PNG files, in this process, in others, and by
 PyRadiomics' own extractor. The cases are measured in turns, so that other work on the machine slows all alike.
-Seconds hold the start of the processes and the tables; nothing was computed before.
+Seconds hold the start of the processes and the tables; nothing was computed before. Processor seconds are those of all
+processes: beside other work, half of two workers' is what two free cores would need at least.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import tempfile
 import time
 import warnings
@@ -47,20 +49,26 @@ def write_slices(directory: pathlib.Path, slices: int) -> None:
         number += 1
 
 
-def measure(directory: pathlib.Path, num_workers: int) -> float:
-    """Seconds of both tables; 0 workers: in this process."""
-    started = time.perf_counter()
+def measure(directory: pathlib.Path, num_workers: int) -> tuple[float, float]:
+    """Seconds, and seconds of processors, of both tables; 0 workers: in this process."""
+    started, used = time.perf_counter(), processor_seconds()
     items = folder.items(directory / "images", directory / "masks", patients="^([0-9]+)_")
     with tempfile.TemporaryDirectory() as parts_dir:
         work = phenotypes.Work(parts_dir=parts_dir, num_workers=num_workers, progress=False)
         tables = phenotypes.measure(items, work=work)
     seconds = time.perf_counter() - started
     assert (tables.slices["error"] == "").all()
-    return seconds
+    return seconds, processor_seconds() - used
 
 
-def measure_extractor(directory: pathlib.Path) -> float:
-    """Seconds of PyRadiomics' own extractor, called on every region that is large enough."""
+def processor_seconds() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def measure_extractor(directory: pathlib.Path, slices: int) -> float:
+    """Seconds per slice of PyRadiomics' own extractor, called on every region that is large enough."""
     setVerbosity(60)
     extractor = featureextractor.RadiomicsFeatureExtractor(binWidth=2.0, force2D=True, additionalInfo=False)
     extractor.disableAllFeatures()
@@ -69,14 +77,14 @@ def measure_extractor(directory: pathlib.Path) -> float:
     started = time.perf_counter()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for item in folder.items(directory / "images", directory / "masks"):
+        for item in folder.items(directory / "images", directory / "masks")[:slices]:
             image, classes, _ = item.source()
             for values in phenotypes.REGIONS.values():
                 inside = np.isin(classes, values)
                 if inside.sum() >= phenotypes.EIGHT_BIT.min_pixels:
                     volumes = image[None].astype(float), inside[None].astype(np.uint8)
                     extractor.execute(*map(SimpleITK.GetImageFromArray, volumes))
-    return time.perf_counter() - started
+    return (time.perf_counter() - started) / slices
 
 
 def main() -> None:
@@ -84,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--extractor", action="store_true", help="measure PyRadiomics' own extractor, too, once")
+    parser.add_argument("--extractor", type=int, default=0, help="measure PyRadiomics' own extractor, too, on so many")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder_name:
@@ -92,14 +100,17 @@ def main() -> None:
         write_slices(directory, options.slices)
         rows = []
         for _ in range(options.repeats):
-            seconds = {workers: measure(directory, workers) for workers in WORKERS}
-            rows.append({f"workers_{workers}": round(value, 1) for workers, value in seconds.items()})
-            rows[-1]["ratio"] = round(seconds[0] / seconds[2], 2)
-            rows[-1]["load"] = round(os.getloadavg()[0], 1)
+            measured = {workers: measure(directory, workers) for workers in WORKERS}
+            row = {f"workers_{workers}": [round(value, 1) for value in values] for workers, values in measured.items()}
+            rows.append(
+                {**row, "ratio": round(measured[0][0] / measured[2][0], 2), "load": round(os.getloadavg()[0], 1)}
+            )
             print(rows[-1], flush=True)
-        extractor = round(measure_extractor(directory), 1) if options.extractor else None
+        extractor = round(measure_extractor(directory, options.extractor), 3) if options.extractor else None
     machine = {"cpus": len(os.sched_getaffinity(0)), "processor": platform.processor() or platform.machine()}
-    text = json.dumps({"machine": machine, "slices": options.slices, "rows": rows, "extractor": extractor}, indent=2)
+    text = json.dumps(
+        {"machine": machine, "slices": options.slices, "rows": rows, "extractor_seconds_per_slice": extractor}, indent=2
+    )
     print(text)
     if options.out:
         options.out.write_text(text + "\n")
