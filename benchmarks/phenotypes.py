@@ -49,6 +49,17 @@ def write_slices(directory: pathlib.Path, slices: int) -> None:
         number += 1
 
 
+def copy_slices(directory: pathlib.Path, slices: int, images: str, masks: str) -> None:
+    """The slices of two folders, again and again until there are enough."""
+    sources = folder.items(images, masks)
+    for name in ("images", "masks"):
+        (directory / name).mkdir()
+    for number in range(slices):
+        image, classes, _ = sources[number % len(sources)].source()
+        Image.fromarray(image).save(directory / "images" / f"{number}_0.png")
+        Image.fromarray(classes).save(directory / "masks" / f"{number}_0.png")
+
+
 def measure(directory: pathlib.Path, num_workers: int) -> tuple[float, float]:
     """Seconds, and seconds of processors, of both tables; 0 workers: in this process."""
     started, used = time.perf_counter(), processor_seconds()
@@ -93,11 +104,16 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--extractor", type=int, default=0, help="measure PyRadiomics' own extractor, too, on so many")
+    parser.add_argument("--images", help="folder of slices to take instead of generated ones")
+    parser.add_argument("--masks", help="folder of their masks")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder_name:
         directory = pathlib.Path(folder_name)
-        write_slices(directory, options.slices)
+        if options.images:
+            copy_slices(directory, options.slices, options.images, options.masks)
+        else:
+            write_slices(directory, options.slices)
         rows = []
         for _ in range(options.repeats):
             measured = {workers: measure(directory, workers) for workers in WORKERS}
