@@ -105,7 +105,8 @@ def get_config() -> ml_collections.ConfigDict:
                     },
                 },
             },
-            "phenotypes": {"by_patient": "slice_mean"},
+            # settings: what differs from analysis.phenotypes.EIGHT_BIT, as {"bin_width": 4.0, "classes": {...}}.
+            "phenotypes": {"by_patient": "slice_mean", "settings": {}},
             "mediation": {
                 "exposures": ["age", "gender", "underlying"],
                 "mediators": "^(ggo|consolidation|lesion)_(firstorder|glcm|gldm|ngtdm|shape2D)_",

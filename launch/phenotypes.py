@@ -1,6 +1,90 @@
-"""Radiomic phenotypes of the segmented cohort: one stage of `launch.pipeline`, with the same flags."""
+"""Radiomic phenotypes: one stage of `launch.pipeline`, with the same flags; or of a folder, without any run.
 
-from launch import stages
+python -m launch.phenotypes --images=FOLDER --masks=FOLDER --out=DIR
+
+writes slices.csv, patients.csv, the same as Parquet, and about.json to DIR. The same command goes on where it was
+stopped, and computes what is new or has changed. Images are PNG, JPG or NIfTI; a mask has the name of its image and
+holds 0 background, 1 GGO, 2 consolidation.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from launch import dask_flags
+from ssinfnet_jax import rundir
+from ssinfnet_jax.analysis import phenotypes
+from ssinfnet_jax.analysis.phenotypes import folder
+
+_IMAGES = flags.DEFINE_string("images", None, "Folder of slices or volumes; takes the place of config and workdir.")
+_MASKS = flags.DEFINE_string("masks", None, "Folder of masks of the same names; with --images.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; with --images.")
+_PRESET = flags.DEFINE_enum(
+    "preset", "eight_bit", list(phenotypes.PRESETS), "Grey levels, or Hounsfield units (NIfTI only); with --images."
+)
+_SETTINGS = flags.DEFINE_string("settings", None, "JSON file: what to change in the preset; with --images.")
+_PATIENTS = flags.DEFINE_string(
+    "patients",
+    None,
+    "CSV file with columns file, patient_id, or a regular expression with one group, sought in the file's path. "
+    "Without it a subfolder is a patient, and a file that is in none; with --images.",
+)
+_SPACING = flags.DEFINE_list("spacing_mm", None, "Height and width of a pixel of PNG and JPG; with --images.")
+_AGGREGATION = flags.DEFINE_enum("aggregation", "slice_mean", phenotypes.HOW, "From slices to patients; with --images.")
+_EMPTY_AREA = flags.DEFINE_enum(
+    "empty_area", "zero", phenotypes.EMPTY_AREA, "Area of a region that a slice does not have; with --images."
+)
+
+
+def measure_folder() -> None:
+    """Measures the slices of the flags, writes the tables, and says what is in them.
+
+    Raises: ValueError or OSError for what cannot be measured, see folder.items() and phenotypes.measure().
+    """
+    if not _MASKS.value or not _OUT.value:
+        raise ValueError("With --images, give --masks (a folder) and --out (a folder).")
+    settings = phenotypes.make(_PRESET.value, _changes())
+    items = folder.items(
+        _IMAGES.value, _MASKS.value, preset=_PRESET.value, patients=_PATIENTS.value, spacing_mm=_spacing_mm()
+    )
+    out = pathlib.Path(_OUT.value)
+    with rundir.holding(out):
+        work = phenotypes.Work(
+            parts_dir=out / "parts", provenance={"spacing_mm": _SPACING.value}, **dask_flags.options()
+        )
+        tables = phenotypes.measure(
+            items, settings=settings, how=_AGGREGATION.value, empty_area=_EMPTY_AREA.value, work=work
+        )
+        tables.write(out)
+    print(tables.summary().to_string(index=False))
+    print(f"{len(tables.slices)} slices of {len(tables.patients)} patients, {_AGGREGATION.value}. Written to {out}.")
+
+
+def _changes() -> dict[str, Any]:
+    if _SETTINGS.value is None:
+        return {}
+    try:
+        changes = json.loads(pathlib.Path(_SETTINGS.value).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{_SETTINGS.value} is not JSON: {error}.") from error
+    if not isinstance(changes, dict):
+        raise ValueError(f'{_SETTINGS.value} must hold an object, as {{"bin_width": 4}}; found {changes!r:.80}.')
+    return changes
+
+
+def _spacing_mm() -> tuple[float, float] | None:
+    if _SPACING.value is None:
+        return None
+    try:
+        height, width = map(float, _SPACING.value)
+    except ValueError:
+        raise ValueError(f"--spacing_mm={','.join(_SPACING.value)} must be two lengths, as 0.7,0.7.") from None
+    return height, width
+
 
 if __name__ == "__main__":
-    stages.main("phenotypes")
+    from launch import stages  # here, because worker processes load this file and need no network
+
+    stages.main("phenotypes", instead=("images", measure_folder))

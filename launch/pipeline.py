@@ -5,10 +5,11 @@ python -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=runs/dem
 
 from absl import flags
 
-from launch import flags as common
-from launch import stages
-
 _STAGES = flags.DEFINE_list("stages", None, "Stages to run, in the order of the pipeline; all if not given.")
 
 if __name__ == "__main__":
+    # Here, because worker processes of the phenotypes load this file and need no network.
+    from launch import flags as common
+    from launch import stages
+
     common.run(lambda config, run_dir: stages.run(config, run_dir, _STAGES.value), stages.check)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from launch import flags
+from launch import dask_flags, flags
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import stages as analysis
 from ssinfnet_jax.data import prepare
@@ -22,7 +22,7 @@ STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
     "train_multi": functools.partial(train.run, which="multi"),
     "evaluate": evaluate.run,
     "segment_cohort": inference.segment_cohort,
-    "phenotypes": analysis.phenotypes,
+    "phenotypes": lambda config, run: analysis.phenotypes(config, run, **dask_flags.options()),
     "mediate": analysis.mediate,
 }
 # With several processes, all of them run these; process 0 runs the others while the rest wait.

@@ -179,6 +179,13 @@ def provenance() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def holding(folder: pathlib.Path) -> Iterator[None]:
+    """Makes a folder and keeps it for this process; ValueError if another one works in it."""
+    with _hold(folder):
+        yield
+
+
+@contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Where to write a file that is to be there whole or not at all; it is renamed to `path` at the end."""
     partial = path.with_name(f".partial-{path.name}")
@@ -201,7 +208,7 @@ def _hold(folder: pathlib.Path) -> TextIO:
     except BlockingIOError:
         file.seek(0)
         raise ValueError(
-            f"Another process works in {folder} ({file.read().strip()}); wait for it, stop it, or take a new --workdir."
+            f"Another process works in {folder} ({file.read().strip()}); wait for it, stop it, or take a new folder."
         ) from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")

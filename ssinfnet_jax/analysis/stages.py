@@ -1,9 +1,10 @@
 """Stages `phenotypes` and `mediate` of a run: from the cohort's label maps to the mediation tables."""
 
+import functools
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ def check(config: Mapping[str, Any]) -> None:
     if how not in radiomics.HOW:
         raise ValueError(f"Unknown config.phenotypes.by_patient {how!r}; choose one of {', '.join(radiomics.HOW)}.")
     try:
+        radiomics.make("eight_bit", config["phenotypes"]["settings"])
+    except ValueError as error:
+        raise ValueError(f"config.phenotypes.settings: {error}") from error
+    try:
         re.compile(config["mediation"]["mediators"])
     except re.error as error:
         raise ValueError(
@@ -30,9 +35,17 @@ def check(config: Mapping[str, Any]) -> None:
         ) from error
 
 
-def phenotypes(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
-    """Writes `slices.csv` and `patients.csv`: phenotypes of the segmented cohort, per slice and per patient.
+def phenotypes(
+    config: Mapping[str, Any],
+    run_dir: rundir.RunDir,
+    *,
+    scheduler: str | None = None,
+    num_workers: int | None = None,
+) -> str | None:
+    """Writes phenotypes of the segmented cohort, per slice and per patient, as CSV and Parquet, and their settings.
 
+    Args:
+      scheduler, num_workers: see `phenotypes.Work`.
     Returns: None, or the reason why there is nothing to measure.
     """
     segmented = run_dir.require("segment_cohort")
@@ -41,19 +54,27 @@ def phenotypes(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     records, table = prepare.load(config, run_dir)
     summary = pd.read_csv(segmented / "summary.csv", dtype={"slice_id": str, "patient_id": str})
     position_of = dict(zip(table["slice_id"], range(len(table)), strict=True))
+    items = [
+        radiomics.Item(
+            row.slice_id,
+            row.patient_id,
+            functools.partial(_read, records, position_of[row.slice_id], segmented / "masks" / row.mask),
+        )
+        for row in summary.itertuples()
+    ]
     directory = run_dir.stage("phenotypes")
-    items = _Items(summary, records, position_of, segmented / "masks")
-    # Other masks have other pixel counts: their phenotypes are not to be mixed with these.
-    provenance = {"masks_sha256": hashlib.sha256((segmented / "summary.csv").read_bytes()).hexdigest()}
-    slices = radiomics.table(items, parts_dir=directory / "parts", provenance=provenance)
-    failed = slices[slices["error"] != ""]
-    if len(failed) == len(slices):
-        raise ValueError(f"No slice has phenotypes; all {len(slices)} failed, the first: {failed['error'].iloc[0]}")
-    if len(failed):
-        logging.warning("%d slices have no phenotypes; the first: %s", len(failed), failed["error"].iloc[0])
-    patients = radiomics.by_patient(slices, config["phenotypes"]["by_patient"])
-    for name, table in (("slices", slices), ("patients", patients)):
-        rundir.write_text(directory / f"{name}.csv", table.to_csv(index=False))
+    work = radiomics.Work(
+        parts_dir=directory / "parts",
+        num_workers=num_workers,
+        scheduler=scheduler,
+        # Other masks have other pixel counts: their phenotypes are not to be mixed with these.
+        provenance={"masks_sha256": hashlib.sha256((segmented / "summary.csv").read_bytes()).hexdigest()},
+    )
+    options = config["phenotypes"]
+    settings = radiomics.make("eight_bit", options["settings"])
+    tables = radiomics.measure(items, settings=settings, how=options["by_patient"], work=work)
+    tables.write(directory)
+    logging.info("Phenotypes:\n%s", tables.summary().to_string(index=False))
     return None
 
 
@@ -116,17 +137,7 @@ def compare_with_truth(univariate: pd.DataFrame, truth: list[Mapping[str, Any]])
     return merged[["exposure", "mediator", "expected", "found", "indirect_std", "indirect_p_adj"]]
 
 
-class _Items:
-    """(slice_id, patient_id, (image, classes)) of every segmented slice, read when it is asked for."""
-
-    def __init__(self, summary: pd.DataFrame, records, position_of: Mapping[str, int], masks: pathlib.Path):
-        self._summary, self._records, self._position_of, self._masks = summary, records, position_of, masks
-
-    def __len__(self) -> int:
-        return len(self._summary)
-
-    def __iter__(self) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
-        for row in self._summary.itertuples():
-            record = self._records[self._position_of[row.slice_id]]
-            with Image.open(self._masks / row.mask) as mask:
-                yield row.slice_id, row.patient_id, (record["image"], np.array(mask))
+def _read(records: Sequence[Mapping[str, Any]], position: int, mask: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Image and classes of a segmented slice."""
+    with Image.open(mask) as classes:
+        return records[position]["image"], np.array(classes)

@@ -19,6 +19,9 @@ from PIL import Image, UnidentifiedImageError
 LOW_HU = -1150.0
 HIGH_HU = 250.0
 
+# A chest CT in HU has air, hence values at or below this; no export of grey levels does.
+MOST_AIR_HU = -500.0
+
 # Channels of a grey JPG stored as colour differ by rounding only; a drawing in colour differs by far more.
 _GREY_TOLERANCE = 16
 
@@ -104,7 +107,7 @@ def to_grey(volume: np.ndarray, source: str) -> tuple[np.ndarray, str]:
     Raises: ValueError for any other range; names the file, the range, the rules and the remedy.
     """
     low, high = float(volume.min()), float(volume.max())
-    if low <= -500:
+    if low <= MOST_AIR_HU:
         return window_hu(volume), f"HU, windowed to [{LOW_HU:g}, {HIGH_HU:g}]"
     if low >= 0 and 1 < high <= 255:
         return np.rint(volume).astype(np.uint8), "windowed already, 0..255"
@@ -143,6 +146,23 @@ def nifti_layout(path: str | os.PathLike) -> tuple[tuple[int, int, int], str]:
     shape = _shape_3d(volume, path)
     oriented = {int(axis): shape[k] for k, (axis, _) in enumerate(to_lps)}
     return (oriented[2], oriented[1], oriented[0]), "".join(nib.aff2axcodes(volume.affine))
+
+
+def nifti_spacing_mm(path: str | os.PathLike) -> tuple[float, float, float]:
+    """Distance of slices, of rows and of columns in mm, of the stack that `read_nifti` gives.
+
+    Raises: ValueError for a distance that is not > 0, naming the file.
+    """
+    volume, to_lps = _open_nifti(path)
+    to_mm = {"meter": 1000.0, "micron": 0.001}.get(volume.header.get_xyzt_units()[0], 1.0)
+    zooms = [float(zoom) * to_mm for zoom in volume.header.get_zooms()] + [1.0]
+    oriented = {int(axis): zooms[k] for k, (axis, _) in enumerate(to_lps)}
+    if not all(np.isfinite(zoom) and zoom > 0 for zoom in oriented.values()):
+        raise ValueError(
+            f"{os.fspath(path)} says that its voxels are {tuple(oriented[axis] for axis in (2, 1, 0))} mm in size; "
+            "all three must be > 0. Correct pixdim in its header."
+        )
+    return oriented[2], oriented[1], oriented[0]
 
 
 def _open_nifti(path: str | os.PathLike):

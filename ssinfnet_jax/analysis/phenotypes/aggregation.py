@@ -2,29 +2,31 @@
 
 import pandas as pd
 
-from ssinfnet_jax.analysis.phenotypes.settings import AREA, REGIONS, names
+from ssinfnet_jax.analysis.phenotypes.columns import AREA, REGIONS, phenotypes_of
 
-HOW = ("slice_mean", "area_weighted")
+HOW = ("slice_mean", "area_weighted", "merged")
 EMPTY_AREA = ("zero", "missing")
 
 
-def by_patient(slices: pd.DataFrame, how: str = "slice_mean", *, empty_area: str = "zero") -> pd.DataFrame:
-    """Averages phenotypes over the slices of each patient; a slice without a value does not count.
+def by_patient(
+    slices: pd.DataFrame, how: str = "slice_mean", *, empty_area: str = "zero", merged: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Phenotypes of each patient from those of the slices; a slice without a value does not count.
 
     Args:
-      slices: a table as `table()` returns it: patient_id and the columns of `names()`, of all or some
-        regions.
-      how: "slice_mean", each slice counts once (the paper's), or "area_weighted", each slice counts by the
-        area of the region in it, which is close to the value in the whole volume. The area itself is always a
-        plain mean.
+      slices: a table as `table()` returns it: patient_id and the phenotypes of some regions.
+      how: "slice_mean", each slice counts once (the paper's); "area_weighted", each slice counts by the
+        area of the region in it, which is close to the value in the whole volume; "merged", all slices of a patient
+        are one region (`extract_merged()`). The area itself and other features of shape2D are always plain means.
       empty_area: "zero", a slice without the region counts with area 0, so that the area is a mean over all
         slices and a patient without any lesion has 0 and stays in the analysis; "missing", such slices do not
         count, so that it is a mean over the slices with lesion, as when PyRadiomics refuses empty masks (the
         paper).
+      merged: with "merged", what `merged_table()` gives.
     Returns: one row per patient, sorted: patient_id, num_slices (rows), num_failed (rows with an error), per
-      region `<region>_num_slices` (slices whose first-order phenotypes entered), then the phenotypes (NaN
+      region `<region>_num_slices` (slices whose phenotypes entered), then the phenotypes (NaN
       where no slice has any).
-    Raises: ValueError for an unknown option, a missing patient_id, or no phenotype column.
+    Raises: ValueError for an unknown option, a missing patient_id or merged table, or no phenotype column.
     Source: the paper, "Generation of image phenotypes": "we take the average of them".
     """
     if how not in HOW:
@@ -33,8 +35,11 @@ def by_patient(slices: pd.DataFrame, how: str = "slice_mean", *, empty_area: str
         raise ValueError(f"Unknown empty_area {empty_area!r}; choose one of {', '.join(EMPTY_AREA)}.")
     if "patient_id" not in slices or slices["patient_id"].isna().any():
         raise ValueError("Every slice needs a patient_id; add the column, or drop the rows without one.")
-    regions = [region for region in REGIONS if set(names([region])) <= set(slices.columns)]
-    if not regions:
+    if how == "merged" and (merged is None or set(merged["patient_id"]) != set(slices["patient_id"])):
+        raise ValueError("how='merged' needs a row for every patient of slices; pass merged=merged_table(...).")
+    columns = {region: phenotypes_of(region, slices.columns) for region in REGIONS}
+    columns = {region: names for region, names in columns.items() if f"{region}_{AREA}" in names}
+    if not columns:
         raise ValueError("No phenotypes in the table (such as 'ggo_firstorder_Entropy'); make it with table().")
 
     slices = slices.reset_index(drop=True)
@@ -43,16 +48,23 @@ def by_patient(slices: pd.DataFrame, how: str = "slice_mean", *, empty_area: str
     failed = slices["error"].fillna("") != "" if "error" in slices else pd.Series(False, slices.index)
     counts["num_failed"] = failed.groupby(patients).sum()
     means = []
-    for region in regions:
-        features = slices[names([region])]
-        area = features[f"{region}_{AREA}"]
-        used = features[f"{region}_firstorder_Mean"].notna()
+    for region, names in columns.items():
+        area = slices[f"{region}_{AREA}"]
+        shape = [name for name in names if "_shape2D_" in name]
+        features = slices[[name for name in names if name not in shape]]
+        used = area > 0 if how == "merged" else features.notna().any(axis=1)
         counts[f"{region}_num_slices"] = used.groupby(patients).sum()
-        mean = _weighted_mean(features, area, patients) if how == "area_weighted" else features.groupby(patients).mean()
         # Differs from the paper, where a slice without the region does not count (empty_area="missing").
-        mean[area.name] = (area if empty_area == "zero" else area.where(area > 0)).groupby(patients).mean()
-        means.append(mean)
-    return pd.concat([counts, *means], axis=1).sort_index().reset_index()
+        areas = area if empty_area == "zero" else area.where(area > 0)
+        means.append(slices[shape].assign(**{area.name: areas}).groupby(patients).mean())
+        if how == "merged":
+            means.append(merged.set_index("patient_id")[phenotypes_of(region, merged.columns)])
+        elif how == "area_weighted":
+            means.append(_weighted_mean(features, area, patients))
+        else:
+            means.append(features.groupby(patients).mean())
+    # copy() makes one block of hundreds.
+    return pd.concat([counts, *means], axis=1).sort_index().copy().reset_index(names="patient_id")
 
 
 def _weighted_mean(features, weight, patients) -> pd.DataFrame:

@@ -1,19 +1,37 @@
-"""Radiomic phenotypes of one CT slice and its GGO, consolidation and lesion regions, by PyRadiomics."""
+"""Radiomic phenotypes of GGO, consolidation and lesion, of one CT slice or of several together, by PyRadiomics."""
 
+import dataclasses
 import math
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import SimpleITK
 import threadpoolctl
 from radiomics import imageoperations
 
-from ssinfnet_jax.analysis.phenotypes import feature_classes
-from ssinfnet_jax.analysis.phenotypes.settings import AREA, EIGHT_BIT, REGIONS, Settings
+from ssinfnet_jax.analysis.phenotypes import feature_classes, filters
+from ssinfnet_jax.analysis.phenotypes.columns import AREA, REGIONS, prefix
+from ssinfnet_jax.analysis.phenotypes.settings import EIGHT_BIT, Settings
 
 _MESSAGE_LENGTH = 80
+# A matrix of so many levels, four directions: half a GiB. Only a filter's image with an unfit bin width has them.
+_MOST_BINS = 4096
 # The matrices are small (100 x 100): threads of the linear algebra library would only wait for one another.
 _THREADS = threadpoolctl.ThreadpoolController()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Piece:
+    """What one slice shows of one region, cut to its box.
+
+    Attributes:
+      inside: bool[h, w].
+      images: name -> float[h, w]; the image itself is "".
+    """
+
+    inside: np.ndarray
+    images: dict[str, np.ndarray]
 
 
 def extract(
@@ -25,36 +43,89 @@ def extract(
 ) -> dict[str, float | str]:
     """Phenotypes of the regions ggo, consolidation and lesion (both) of one slice.
 
-    Per region: area (number of pixels times pixel area), 18 first-order, 24 GLCM, 14 GLDM, 5 NGTDM
-      phenotypes;
+    Per region: area (number of pixels times pixel area), and the features of settings.classes: by default 18
+      first-order, 24 GLCM, 14 GLDM, 5 NGTDM phenotypes;
       - `<region>_num_bins`: grey-level bins from the region's lowest to its highest value, 0 if it is empty;
-      - `<region>_reason`: "" if all phenotypes were computed, else why some are NaN: "empty", "too_small"
-        (fewer than settings.min_pixels), "line" (one pixel wide), "flat" (all pixels in one bin) and
-        "scattered" (no two pixels touch), which have no texture, "undefined: <names>" (only these are NaN),
-        or PyRadiomics' message, shortened.
+      - `<region>_reason`: "" if all phenotypes were computed, else why some are NaN: "empty", "one_pixel",
+        "too_small" (fewer than settings.min_pixels), "line" (one pixel wide), "flat" (all pixels in one bin),
+        "too_many_bins" (more than 4096) and "scattered" (no two pixels touch), which have no texture,
+        "undefined: <names>" (only these are NaN), or PyRadiomics' message, shortened.
+      Of every filtered image the same, `<region>_<filter>_num_bins` and so on.
     The area is known whenever the masks are, so it is never NaN: 0 says "no lesion", a measurement and not a
     missing value (`by_patient(empty_area="missing")` drops these zeros again). With any reason but "" and
-    "undefined", all other phenotypes of the region are NaN.
+    "undefined", all phenotypes of the region's grey levels are NaN.
 
     Args:
       image: real[H, W], within settings.value_range: 8-bit grey levels (EIGHT_BIT) or Hounsfield units (HU).
       classes: integer[H, W] of 0 background, 1 GGO, 2 consolidation.
-      settings: bins and limits.
+      settings: bins, limits, classes, filters.
       spacing_mm: height and width of a pixel; the default gives areas in pixels instead of mm^2.
-    Returns: a flat dict, one entry per name of `names()` plus the two bookkeeping entries per region.
+    Returns: a flat dict, one entry per name of `columns.columns()`.
     Raises: ValueError for shapes, values or spacing that do not fit.
     Source: the paper, "Generation of image phenotypes"; van Griethuysen et al. 2017,
       doi:10.1158/0008-5472.CAN-17-0339.
     """
-    image, classes = _checked(np.asarray(image), np.asarray(classes), settings, spacing_mm)
+    pieces = _pieces(image, classes, settings, spacing_mm)
     row: dict[str, float | str] = {}
-    # A mean over directions without neighbours warns; what is undefined is told by `<region>_reason`.
-    with _THREADS.limit(limits=1), warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)
-        for region, values in REGIONS.items():
-            features = _region(image, np.isin(classes, values), settings, spacing_mm)
-            row.update({f"{region}_{name}": value for name, value in features.items()})
+    for region, piece in pieces.items():
+        features = _of_region([piece] if piece else [], settings, spacing_mm)
+        # The area comes first, and is known without the rest.
+        shape = {AREA: float(piece.inside.sum() if piece else 0) * spacing_mm[0] * spacing_mm[1]}
+        shape.update(_shape(piece, features, settings, spacing_mm))
+        row.update({f"{region}_{name}": value for name, value in {**shape, **features}.items()})
     return row
+
+
+def extract_merged(
+    slices: Iterable[tuple[np.ndarray, np.ndarray, tuple[float, float]]], *, settings: Settings = EIGHT_BIT
+) -> dict[str, float | str]:
+    """Phenotypes of the regions of several slices together, as if each region were one.
+
+    Histograms are of the pixels of all slices. Neighbours are sought within a slice only; what they are counted in, the
+    matrix of GLCM and GLRLM per direction, of GLDM, NGTDM and GLSZM, is summed over the slices before features
+    are computed, and features are averaged over directions. (IBSI: 2.5D, direction-merged for GLCM and GLRLM, 2.5D for
+    the others.) Filters are those of each slice.
+
+    Args:
+      slices: (image, classes, spacing_mm) as of `extract()`, of any sizes but one spacing.
+      settings: as of `extract()`.
+    Returns: as `extract()` without shape2D, which is of single slices.
+    Raises: ValueError as `extract()`, and for slices of different spacing.
+    Source: Zwanenburg et al. 2020, doi:10.1148/radiol.2020191145; PyRadiomics with force2D does so in a volume.
+    """
+    pieces: dict[str, list[_Piece]] = {region: [] for region in REGIONS}
+    spacings = []
+    for image, classes, spacing_mm in slices:
+        spacings.append(tuple(spacing_mm))
+        for region, piece in _pieces(image, classes, settings, spacing_mm).items():
+            pieces[region] += [piece] if piece else []
+    if spacings and not np.allclose(spacings, spacings[0], rtol=1e-3):
+        raise ValueError(
+            f"Slices that are merged must have one pixel size, got {min(spacings)} to {max(spacings)} mm; "
+            "resample them, or use slice_mean."
+        )
+    row: dict[str, float | str] = {}
+    for region, found in pieces.items():
+        features = _of_region(found, settings, spacings[0] if spacings else (1.0, 1.0))
+        row.update({f"{region}_{name}": value for name, value in features.items()})
+    return row
+
+
+def _pieces(image, classes, settings, spacing_mm) -> dict[str, _Piece | None]:
+    """Region -> what the slice shows of it, None where there is nothing."""
+    image, classes = _checked(np.asarray(image), np.asarray(classes), settings, spacing_mm)
+    images = {"": image}
+    if settings.filters and classes.any():
+        images.update(filters.apply(image, settings.filter_options(), spacing_mm))
+    pieces: dict[str, _Piece | None] = dict.fromkeys(REGIONS)
+    for region, values in REGIONS.items():
+        inside = np.isin(classes, values)
+        if inside.any():
+            rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            # Copies, so that many slices can be held by what is in their boxes.
+            pieces[region] = _Piece(inside[box].copy(), {name: values[box].copy() for name, values in images.items()})
+    return pieces
 
 
 def _checked(image, classes, settings, spacing_mm):
@@ -83,24 +154,38 @@ def _checked(image, classes, settings, spacing_mm):
     return image, classes
 
 
-def _region(image, region, settings, spacing_mm) -> dict[str, float | str]:
-    num_pixels = int(region.sum())
-    features: dict[str, float | str] = dict.fromkeys((AREA, *feature_classes.FEATURES), math.nan)
-    features[AREA] = num_pixels * spacing_mm[0] * spacing_mm[1]
-    features["num_bins"], features["reason"] = 0, ""
-    if not num_pixels:
-        features["reason"] = "empty"
-        return features
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    inside = region[box][None]
-    bins, _ = imageoperations.binImage(image[box][None], inside, binWidth=settings.bin_width)
-    features["num_bins"] = int(bins.max())
-    features["reason"] = _reason_against(num_pixels, inside, features["num_bins"], settings)
+def _of_region(pieces: list[_Piece], settings: Settings, spacing_mm) -> dict[str, float | str]:
+    """Features, number of bins and reason of every image, of pieces that count as one region."""
+    inside = _stacked([piece.inside for piece in pieces])
+    features: dict[str, float | str] = {}
+    for name, bin_width in settings.image_bins().items():
+        image = _stacked([piece.images[name] for piece in pieces])
+        found = _of_image(image, inside, bin_width, settings, spacing_mm)
+        features.update({f"{prefix(name)}{feature}": value for feature, value in found.items()})
+    return features
+
+
+def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
+    """[S, h, w] of arrays [h, w] of any sizes; where one is smaller, zeros, which lie outside of every region."""
+    height, width = (max((array.shape[axis] for array in arrays), default=0) for axis in (0, 1))
+    stack = np.zeros((len(arrays), height, width), arrays[0].dtype if arrays else bool)
+    for place, array in zip(stack, arrays, strict=True):
+        place[: array.shape[0], : array.shape[1]] = array
+    return stack
+
+
+def _of_image(image, inside, bin_width, settings, spacing_mm) -> dict[str, float | str]:
+    names = [f"{name}_{feature}" for name, features in settings.features().items() for feature in features]
+    features: dict[str, float | str] = dict.fromkeys(names, math.nan)
+    bins = np.zeros(inside.shape, int)
+    if inside.any():
+        bins, _ = imageoperations.binImage(image, inside, binWidth=bin_width)
+    features["num_bins"] = int(bins.max(initial=0))
+    features["reason"] = _reason_against(inside, features["num_bins"], settings)
     if features["reason"]:
         return features
     try:
-        found = _compute(image[box][None], inside, bins, settings, spacing_mm)
+        found = _compute(image, inside, settings.features(), spacing_mm, settings, bins)
     except Exception as error:  # one bad region must not lose the slice, nor one slice the cohort
         features["reason"] = f"{type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
         return features
@@ -111,27 +196,40 @@ def _region(image, region, settings, spacing_mm) -> dict[str, float | str]:
     return features
 
 
-def _reason_against(num_pixels, inside, num_bins, settings) -> str:
+def _reason_against(inside, num_bins, settings) -> str:
+    num_pixels = int(inside.sum())
     if num_pixels < settings.min_pixels:
-        return "too_small"
+        return {0: "empty", 1: "one_pixel"}.get(num_pixels, "too_small")
     if min(inside.shape[1:]) == 1:
         return "line"
     if num_bins == 1:
         return "flat"
-    return "" if _has_neighbours(inside[0]) else "scattered"
+    if num_bins > _MOST_BINS:
+        return "too_many_bins"
+    return "" if _has_neighbours(inside) else "scattered"
 
 
 def _has_neighbours(inside) -> bool:
-    """Whether any two pixels touch, by side or corner."""
-    beside, below = inside[:, 1:] & inside[:, :-1], inside[1:] & inside[:-1]
-    down, up = inside[1:, 1:] & inside[:-1, :-1], inside[1:, :-1] & inside[:-1, 1:]
+    """Whether any two pixels of a slice touch, by side or corner."""
+    beside, below = inside[:, :, 1:] & inside[:, :, :-1], inside[:, 1:] & inside[:, :-1]
+    down, up = inside[:, 1:, 1:] & inside[:, :-1, :-1], inside[:, 1:, :-1] & inside[:, :-1, 1:]
     return any(pairs.any() for pairs in (beside, below, down, up))
 
 
-def _compute(box, inside, bins, settings, spacing_mm) -> dict[str, float]:
-    """Runs the four PyRadiomics classes on one cropped region: `<class>_<feature>` -> value."""
-    image, region = SimpleITK.GetImageFromArray(box), SimpleITK.GetImageFromArray(inside.astype(np.uint8))
-    for volume in (image, region):
+def _shape(piece, features, settings, spacing_mm) -> dict[str, float]:
+    """Features of shape2D beside the area; NaN where the region has no phenotypes."""
+    wanted = settings.shape_features()[1:]
+    names = [f"{feature_classes.SHAPE}_{name}" for name in wanted]
+    if not wanted or not piece or features["reason"] in ("one_pixel", "too_small"):
+        return dict.fromkeys(names, math.nan)
+    found = _compute(piece.images[""][None], piece.inside[None], {feature_classes.SHAPE: wanted}, spacing_mm, settings)
+    return {name: found[name] for name in names}
+
+
+def _compute(image, inside, classes, spacing_mm, settings, bins=None) -> dict[str, float]:
+    """Runs PyRadiomics classes on one region [S, h, w], in the plane: `<class>_<feature>` -> value."""
+    volumes = SimpleITK.GetImageFromArray(image), SimpleITK.GetImageFromArray(inside.astype(np.uint8))
+    for volume in volumes:
         volume.SetSpacing((float(spacing_mm[1]), float(spacing_mm[0]), 1.0))
     options = {
         "label": 1,
@@ -143,7 +241,12 @@ def _compute(box, inside, bins, settings, spacing_mm) -> dict[str, float]:
         "voxelArrayShift": settings.shift,
     }
     found = {}
-    for name, feature_class in feature_classes.CLASSES.items():
-        for feature, value in feature_class(image, region, **options).execute().items():
-            found[f"{name}_{feature}"] = float(value)
-    return found
+    # A mean over directions without neighbours warns; what is undefined is told by `<region>_reason`.
+    with _THREADS.limit(limits=1), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for name, features in classes.items():
+            feature_class = feature_classes.CLASSES[name](*volumes, **options)
+            for feature in features:
+                feature_class.enableFeatureByName(feature)
+            found.update({f"{name}_{feature}": float(value) for feature, value in feature_class.execute().items()})
+    return {f"{name}_{feature}": found[f"{name}_{feature}"] for name in classes for feature in classes[name]}

@@ -11,7 +11,7 @@ import functools
 import logging
 
 import numpy as np
-from radiomics import firstorder, glcm, gldm, ngtdm
+from radiomics import firstorder, glcm, gldm, glrlm, glszm, ngtdm, shape2D
 
 # PyRadiomics logs remarks and the tracebacks of failed features; here a failed feature shows as NaN.
 _SILENT = logging.Logger("silent", logging.CRITICAL + 1)
@@ -47,6 +47,18 @@ class FirstOrder(_SharedBins, firstorder.RadiomicsFirstOrder):
 
 class Gldm(_SharedBins, gldm.RadiomicsGLDM):
     """Grey-level dependence matrix, 14 features."""
+
+
+class Glrlm(_SharedBins, glrlm.RadiomicsGLRLM):
+    """Grey-level run length matrix, averaged over the four directions, 16 features."""
+
+
+class Glszm(_SharedBins, glszm.RadiomicsGLSZM):
+    """Grey-level size zone matrix, 16 features."""
+
+
+class Shape2D(_SharedBins, shape2D.RadiomicsShape2D):
+    """Outline of the region in one slice, 9 features."""
 
 
 class Ngtdm(_SharedBins, ngtdm.RadiomicsNGTDM):
@@ -122,12 +134,18 @@ def _sums_by(index: np.ndarray, probs: np.ndarray, length: int) -> np.ndarray:
     return sums
 
 
-CLASSES = {"firstorder": FirstOrder, "glcm": Glcm, "gldm": Gldm, "ngtdm": Ngtdm}
-# `<class>_<feature>` of every feature that PyRadiomics does not call deprecated.
-# Differs from the paper: it counts 68 per region with an unpublished list; these are 61, and the area.
-FEATURES = tuple(
-    f"{name}_{feature}"
-    for name, feature_class in CLASSES.items()
-    for feature, deprecated in feature_class.getFeatureNames().items()
-    if not deprecated
-)
+SHAPE = "shape2D"  # of one slice and of no grey levels
+CLASSES = {
+    SHAPE: Shape2D,
+    "firstorder": FirstOrder,
+    "glcm": Glcm,
+    "gldm": Gldm,
+    "ngtdm": Ngtdm,
+    "glrlm": Glrlm,
+    "glszm": Glszm,
+}
+
+
+def features(name: str) -> tuple[str, ...]:
+    """Names of a class's features that PyRadiomics does not call deprecated."""
+    return tuple(feature for feature, deprecated in CLASSES[name].getFeatureNames().items() if not deprecated)

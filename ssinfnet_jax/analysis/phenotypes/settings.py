@@ -1,15 +1,43 @@
-"""What a phenotype is: the regions, the PyRadiomics classes, and the numbers that define the bins."""
+"""What a phenotype is: the the PyRadiomics classes and filters, and the numbers that define the bins."""
 
 import dataclasses
+import functools
 import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from ssinfnet_jax.analysis.phenotypes import feature_classes
+import numpy as np
 
-# Values of `classes` that make up each region.
-REGIONS = {"ggo": (1,), "consolidation": (2,), "lesion": (1, 2)}
-AREA = "shape2D_PixelSurface"
-# Fewer or more bins than this make texture phenotypes hard to compare (PyRadiomics' own advice is 16-128).
-NUM_BINS_RANGE = (16, 200)
+from ssinfnet_jax.analysis.phenotypes import feature_classes, filters
+
+_AREA = "PixelSurface"
+# Differs from the paper: it counts 68 per region with an unpublished list; these are 61, and the area.
+_CLASSES = ("firstorder", "glcm", "gldm", "ngtdm")
+
+
+def _check_known(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"Unknown {kind} {', '.join(map(str, unknown))}; choose from {', '.join(known)}.")
+
+
+def _without_bins(options_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {option: value for option, value in options.items() if option != "bin_width"}
+        for name, options in options_of.items()
+    }
+
+
+@functools.cache
+def _image_bins(bin_width: float, as_json: str) -> dict[str, float]:
+    """Filters name their images themselves, so they are asked with a slice of noise."""
+    noise = np.random.default_rng(0).uniform(0, 255, (256, 256))
+    bins = {"": bin_width}
+    for name, options in json.loads(as_json).items():
+        images = filters.apply(noise, _without_bins({name: options}), (1.0, 1.0))
+        bins.update(dict.fromkeys(images, options.get("bin_width", bin_width)))
+    return bins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +54,10 @@ class Settings:
         support of GLDM and NGTDM.
       distances: neighbour distances of the texture matrices, in pixels.
       gldm_alpha: largest difference in bins at which two neighbours are dependent (GLDM).
+      classes: PyRadiomics' feature class -> names of features, none for all that are not deprecated. The area
+        is always there; other features of shape2D are of single slices.
+      filters: PyRadiomics' filter -> its options and, where it is not that of the image, `bin_width`. All
+        classes but shape2D are computed on each filtered image, too.
     """
 
     name: str
@@ -35,6 +67,8 @@ class Settings:
     min_pixels: int = 9
     distances: tuple[int, ...] = (1,)
     gldm_alpha: int = 0
+    classes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=lambda: dict.fromkeys(_CLASSES, ()))
+    filters: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if not self.bin_width > 0:
@@ -43,6 +77,39 @@ class Settings:
             raise ValueError(f"min_pixels must be >= 2, got {self.min_pixels}; one pixel has no texture.")
         if not self.value_range[0] < self.value_range[1]:
             raise ValueError(f"value_range must be (low, high) with low < high, got {self.value_range}.")
+        for name, wanted in self.classes.items():
+            _check_known("feature class", [name], feature_classes.CLASSES)
+            _check_known(f"feature of {name}", wanted, feature_classes.CLASSES[name].getFeatureNames())
+        if not set(self.classes) - {feature_classes.SHAPE}:
+            raise ValueError(f"classes must name a class beside shape2D, got {list(self.classes)}; such as firstorder.")
+        _check_known("filter", self.filters, filters.OPTIONS)
+        for name, options in self.filters.items():
+            _check_known(f"option of filter {name}", options, ("bin_width", *filters.OPTIONS[name]))
+            if not options.get("bin_width", 1) > 0:
+                raise ValueError(f"bin_width of filter {name} must be > 0, got {options['bin_width']}.")
+        self.image_bins()
+
+    def image_bins(self) -> dict[str, float]:
+        """Bin width of the image, whose name is "", and of every filtered image by name."""
+        return _image_bins(self.bin_width, json.dumps(self.filters))
+
+    def filter_options(self) -> dict[str, dict[str, Any]]:
+        """Options of each filter as PyRadiomics knows them."""
+        return _without_bins(self.filters)
+
+    def features(self) -> dict[str, tuple[str, ...]]:
+        """Names of the features of every class but shape2D."""
+        return {
+            name: tuple(wanted) or feature_classes.features(name)
+            for name, wanted in self.classes.items()
+            if name != feature_classes.SHAPE
+        }
+
+    def shape_features(self) -> tuple[str, ...]:
+        """Names of the features of shape2D, the area first."""
+        wanted = self.classes.get(feature_classes.SHAPE)
+        more = () if wanted is None else tuple(wanted) or feature_classes.features(feature_classes.SHAPE)
+        return (_AREA, *(name for name in more if name != _AREA))
 
 
 # 256 / 2 = 128: no region can have more than 128 bins, and one that spans 32 grey levels (about 190 HU at a
@@ -53,16 +120,21 @@ EIGHT_BIT = Settings(name="eight_bit", bin_width=2.0, value_range=(0.0, 255.0))
 # 192 HU on, at most 128 up to 1524 HU. Air (-1024 HU) is the zero of Energy.
 HU = Settings(name="hu", bin_width=12.0, value_range=(-4096.0, 32767.0), shift=1024.0)
 
+PRESETS = {settings.name: settings for settings in (EIGHT_BIT, HU)}
 
-def names(regions=tuple(REGIONS)) -> list[str]:
-    """Column names of all phenotypes, 62 per region: `<region>_<class>_<feature>`, as `ggo_glcm_Imc1`.
 
-    Raises: ValueError for an unknown region.
+def make(preset: str, changes: Mapping[str, Any]) -> Settings:
+    """Settings of a preset with some of its attributes changed, as a config or a JSON file holds them.
+
+    Raises: ValueError for an unknown preset or attribute, or a value that does not fit.
     """
-    unknown = [region for region in regions if region not in REGIONS]
-    if unknown:
-        raise ValueError(f"Unknown region {unknown}; choose from {', '.join(REGIONS)}.")
-    return [f"{region}_{feature}" for region in regions for feature in (AREA, *feature_classes.FEATURES)]
+    _check_known("preset", [preset], PRESETS)
+    fields = [field.name for field in dataclasses.fields(Settings) if field.name != "name"]
+    _check_known("setting", changes, fields)
+    try:
+        return dataclasses.replace(PRESETS[preset], **changes)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"Settings {dict(changes)} do not have the form of class Settings ({error}).") from error
 
 
 def versions() -> dict[str, str]:

@@ -133,7 +133,7 @@ def regions_of(pixels, image=None):
     ("pixels", "area", "reason"),
     [
         (np.s_[:0], 0, "empty"),
-        (np.s_[5, 5], 1, "too_small"),
+        (np.s_[5, 5], 1, "one_pixel"),
         (np.s_[5, 2:6], 4, "too_small"),
         (np.s_[5, :], 12, "line"),
     ],
@@ -227,3 +227,175 @@ def test_settings_errors():
         dataclasses.replace(phenotypes.EIGHT_BIT, min_pixels=1)
     with pytest.raises(ValueError, match="value_range must be"):
         dataclasses.replace(phenotypes.EIGHT_BIT, value_range=(1, 0))
+
+
+def volumes(images, regions, spacing=(1.0, 1.0)):
+    """Image and mask of SimpleITK from [S, H, W]."""
+    found = [SimpleITK.GetImageFromArray(images.astype(float)), SimpleITK.GetImageFromArray(regions.astype(np.uint8))]
+    for volume in found:
+        volume.SetSpacing((spacing[1], spacing[0], 1.0))
+    return found
+
+
+def by_pyradiomics(images, regions, settings, image_types=("Original",), spacing=(1.0, 1.0)):
+    """PyRadiomics' own way, in the planes of a volume; names as ours."""
+    extractor = featureextractor.RadiomicsFeatureExtractor(
+        binWidth=settings.bin_width, force2D=True, additionalInfo=False, voxelArrayShift=settings.shift
+    )
+    extractor.disableAllImageTypes()
+    for name in image_types:
+        extractor.enableImageTypeByName(name, customArgs=dict(settings.filters.get(name, {})))
+    extractor.disableAllFeatures()
+    for name in settings.classes:
+        extractor.enableFeatureClassByName(name)
+    found = extractor.execute(*volumes(images, regions, spacing))
+    return {name.removeprefix("original_").replace("-mm-3D", "-mm"): float(value) for name, value in found.items()}
+
+
+def test_other_classes_and_filters_equal_pyradiomics(slice_):
+    image, classes = slice_
+    settings = phenotypes.make(
+        "eight_bit",
+        {
+            "bin_width": 5.0,
+            "classes": {"shape2D": (), "firstorder": (), "glcm": (), "glrlm": (), "glszm": ()},
+            "filters": {"Wavelet": {"wavelet": "haar"}, "SquareRoot": {}, "Gradient": {}, "Logarithm": {}},
+        },
+    )
+    found = phenotypes.extract(image, classes, settings=settings, spacing_mm=(0.8, 0.7))
+    types = ("Original", *settings.filters)
+    for region, values in phenotypes.REGIONS.items():
+        expected = by_pyradiomics(image[None], np.isin(classes, values)[None], settings, types, (0.8, 0.7))
+        assert {f"{region}_{name}" for name in expected} == set(phenotypes.names([region], settings))
+        for name, value in expected.items():
+            assert found[f"{region}_{name}"] == pytest.approx(value, rel=1e-7, abs=1e-9), name
+    assert len(expected) == 9 + (18 + 24 + 16 + 16) * 8  # the image, four of the wavelet, three of the others
+    assert found["ggo_wavelet-LL_reason"] == ""
+    assert found["ggo_wavelet-LL_num_bins"] > found["ggo_num_bins"] > 0
+
+
+def test_log_is_that_of_a_volume_that_does_not_change_from_slice_to_slice(slice_):
+    image, classes = slice_
+    settings = phenotypes.make(
+        "eight_bit", {"classes": {"firstorder": ()}, "filters": {"LoG": {"sigma": [1.0, 2.5], "bin_width": 0.5}}}
+    )
+    found = phenotypes.extract(image, classes, settings=settings, spacing_mm=(0.8, 0.7))
+    regions = np.zeros((31, 64, 64), bool)
+    regions[15] = classes == 1
+    of_pyradiomics = dataclasses.replace(
+        settings, bin_width=0.5, filters={"LoG": {"sigma": [1.0, 2.5]}}
+    )  # one bin width for all
+    expected = by_pyradiomics(np.repeat(image[None], 31, 0), regions, of_pyradiomics, ("LoG",), (0.8, 0.7))
+    assert len(expected) == 2 * 18
+    for name, value in expected.items():
+        if name.split("_")[-1] not in ("Entropy", "Uniformity"):  # of bins: a rounding may change one
+            assert found[f"ggo_{name}"] == pytest.approx(value, rel=1e-4, abs=1e-4), name
+    assert found["ggo_log-sigma-1-0-mm_firstorder_Entropy"] == pytest.approx(
+        expected["log-sigma-1-0-mm_firstorder_Entropy"], abs=0.05
+    )
+
+
+def patient(spacing=(0.8, 0.7)):
+    """Five slices of one patient: textures differ, so do the regions; the third has no lesion."""
+    rng = np.random.default_rng(1)
+    images = ndimage.gaussian_filter(rng.normal(size=(5, 48, 56)), (0, 1, 1))
+    images = (images - images.min()) / np.ptp(images) * np.array([120, 255, 200, 255, 90])[:, None, None]
+    height = ndimage.gaussian_filter(rng.normal(size=(5, 48, 56)), (0, 4, 4))
+    classes = (height > np.quantile(height, 0.7)).astype(np.uint8) + (height > np.quantile(height, 0.9))
+    classes[2] = 0
+    images = images.astype(np.uint8)
+    return images, classes, [(image, labels, spacing) for image, labels in zip(images, classes, strict=True)]
+
+
+@pytest.mark.parametrize("preset", ["eight_bit", "hu"])
+def test_merged_slices_equal_pyradiomics_in_the_planes_of_a_volume(preset):
+    settings = phenotypes.make(
+        preset,
+        {
+            "classes": {"firstorder": (), "glcm": (), "gldm": (), "ngtdm": (), "glrlm": (), "glszm": ()},
+            "filters": {"Square": {}} if preset == "hu" else {},
+        },
+    )
+    images, classes, slices = patient()
+    found = phenotypes.extract_merged(slices, settings=settings)
+    for region, values in phenotypes.REGIONS.items():
+        expected = by_pyradiomics(images, np.isin(classes, values), settings, spacing=(0.8, 0.7))
+        assert len(expected) == 18 + 24 + 14 + 5 + 16 + 16
+        for name, value in expected.items():
+            assert found[f"{region}_{name}"] == pytest.approx(value, rel=1e-7, abs=1e-9), name
+    assert not [name for name in found if "shape2D" in name]
+
+
+def test_merged_slices_may_differ_in_size_and_place():
+    _, _, slices = patient()
+    moved = [
+        (np.pad(image, ((k, 0), (0, 2 * k))), np.pad(classes, ((k, 0), (0, 2 * k))), spacing)
+        for k, (image, classes, spacing) in enumerate(slices)
+    ]
+    assert phenotypes.extract_merged(moved) == phenotypes.extract_merged(slices)
+
+
+def test_slices_too_small_alone_are_measured_when_merged():
+    rng = np.random.default_rng(0)
+    slices = []
+    for _ in range(3):
+        classes = np.zeros((12, 12), np.uint8)
+        classes[4:6, 4:8] = 2
+        slices.append((rng.integers(0, 255, (12, 12)), classes, (1.0, 1.0)))
+    assert phenotypes.extract(*slices[0][:2])["consolidation_reason"] == "too_small"
+    found = phenotypes.extract_merged(slices)
+    assert found["consolidation_reason"] == ""
+    assert found["ggo_reason"] == "empty"
+    pixels = np.concatenate([image[classes > 0] for image, classes, _ in slices])
+    assert found["lesion_firstorder_Mean"] == pytest.approx(pixels.mean())
+    assert found["lesion_firstorder_Energy"] == pytest.approx(np.sum(pixels.astype(float) ** 2))
+
+
+def test_merged_errors():
+    _, _, slices = patient()
+    with pytest.raises(ValueError, match=r"must have one pixel size, got \(0.5, 0.5\) to \(0.8, 0.7\) mm; resample"):
+        phenotypes.extract_merged([*slices, (*slices[0][:2], (0.5, 0.5))])
+    assert phenotypes.extract_merged([])["lesion_reason"] == "empty"
+
+
+def test_a_region_of_too_many_bins_is_refused(slice_):
+    settings = phenotypes.make("eight_bit", {"filters": {"Exponential": {"bin_width": 0.001}}})
+    found = phenotypes.extract(*slice_, settings=settings)
+    assert found["ggo_exponential_reason"] == "too_many_bins"
+    assert found["ggo_exponential_num_bins"] > 4096
+    assert np.isnan(found["ggo_exponential_glcm_Contrast"])
+    assert found["ggo_reason"] == ""
+
+
+def test_shape_is_nan_without_a_region_and_the_area_is_zero():
+    settings = phenotypes.make("eight_bit", {"classes": {"shape2D": ("Perimeter",), "firstorder": ("Mean",)}})
+    empty = phenotypes.extract(np.zeros((9, 9)), np.zeros((9, 9), int), settings=settings)
+    assert empty["ggo_shape2D_PixelSurface"] == 0
+    assert np.isnan(empty["ggo_shape2D_Perimeter"])
+    flat = phenotypes.extract(np.zeros((9, 9)), np.pad(np.ones((5, 5), int), 2), settings=settings)
+    assert (flat["ggo_reason"], flat["ggo_shape2D_Perimeter"]) == ("flat", pytest.approx(16 + 4 * 0.5**0.5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"binwidth": 1}, "Unknown setting binwidth; choose from bin_width, value_range"),
+        ({"classes": {"shape": ()}}, "Unknown feature class shape; choose from shape2D, firstorder"),
+        ({"classes": {"glcm": ("Contrasts",)}}, "Unknown feature of glcm Contrasts; choose from Autocorrelation"),
+        ({"classes": {"shape2D": ()}}, "classes must name a class beside shape2D"),
+        ({"classes": ["glcm"]}, "do not have the form of class Settings"),
+        ({"filters": {"LBP3D": {}}}, "Unknown filter LBP3D; choose from LoG, Wavelet"),
+        ({"filters": {"LoG": {}}}, "Filter 'LoG' with {} gives 0 images"),
+        ({"filters": {"LoG": {"sigma": [1, 0]}}}, "gives 1 images of a slice .* LoG needs sigma"),
+        (
+            {"filters": {"Wavelet": {"wavlet": "haar"}}},
+            "Unknown option of filter Wavelet wavlet; choose from bin_width",
+        ),
+        ({"filters": {"Square": {"bin_width": 0}}}, "bin_width of filter Square must be > 0, got 0"),
+    ],
+)
+def test_mistakes_in_classes_and_filters(changes, message):
+    with pytest.raises(ValueError, match=message):
+        phenotypes.make("eight_bit", changes)
+    with pytest.raises(ValueError, match="Unknown preset 7_bit; choose from eight_bit, hu"):
+        phenotypes.make("7_bit", {})

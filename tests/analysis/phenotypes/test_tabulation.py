@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import phenotypes
+from ssinfnet_jax.analysis.phenotypes import tabulation
 
 
 @pytest.fixture
@@ -77,12 +78,12 @@ def test_a_second_run_computes_only_what_is_missing(loaders, tmp_path):
 
 def test_an_interrupted_run_keeps_what_it_has(loaders, tmp_path):
     def stopping():
-        yield "s0", "p", loaders.arrays(0)
-        yield "s1", "p", loaders.arrays(1)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        table(stopping(), parts_dir=tmp_path)
+        table(
+            [("s0", "p", loaders.arrays(0)), ("s1", "p", loaders.arrays(1)), ("s2", "p", stopping)], parts_dir=tmp_path
+        )
     stored = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("part-*.parquet"))
     assert stored["slice_id"].tolist() == ["s0", "s1"]
     assert not list(tmp_path.glob(".*"))
@@ -114,14 +115,9 @@ def test_processes_give_the_same_and_survive_a_crash(loaders, tmp_path):
     items = [(f"s{i}", "p", functools.partial(loaders.arrays, i)) for i in range(10)]
     items.insert(4, ("crash", "p", loaders.deadly))
     found = table(items, num_workers=1, parts_dir=tmp_path).set_index("slice_id")
-    assert found.loc["crash", "error"] == "the worker process died (killed, or crashed in native code)"
+    assert found.loc["crash", "error"] == "the worker process died twice (killed, or crashed in native code)"
     here = table(items[:4] + items[5:]).set_index("slice_id")
     pd.testing.assert_frame_equal(found.drop(index="crash"), here)
-
-
-def test_items_that_cannot_be_sent_are_named(loaders):
-    with pytest.raises(TypeError, match=r"items s0 cannot be sent to a worker process .*use num_workers=0"):
-        table([("s0", "p", lambda: loaders.arrays(0))], num_workers=1)
 
 
 def test_grey_level_bins_out_of_range_are_counted_once(loaders):
@@ -134,6 +130,86 @@ def test_grey_level_bins_out_of_range_are_counted_once(loaders):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table(items[:1])
+
+
+def test_a_slice_of_another_version_is_computed_again(loaders, tmp_path):
+    def items(*versions):
+        return [(f"s{i}", "p", loaders.arrays(seed), version) for i, (seed, version) in enumerate(versions)]
+
+    first = table(items((0, "a"), (1, "a")), parts_dir=tmp_path)
+    second = table(items((0, "a"), (2, "b")), parts_dir=tmp_path)
+    third = table(items((5, "a"), (5, "b")), parts_dir=tmp_path)  # told to be the same, hence not read
+    expected = phenotypes.extract(*loaders.arrays(2))
+    assert (
+        second.loc[1, "ggo_firstorder_Mean"] == expected["ggo_firstorder_Mean"] != first.loc[1, "ggo_firstorder_Mean"]
+    )
+    pd.testing.assert_frame_equal(third, second)
+
+
+def test_another_pyradiomics_in_a_worker_is_told(loaders, monkeypatch):
+    items = [("s0", "p", loaders.arrays(0))]
+    monkeypatch.setattr(tabulation, "versions", lambda: {"pyradiomics": "2.0"})
+    error = table(items).loc[0, "error"]
+    assert error.startswith("RuntimeError: the worker has {'pyradiomics': '3.0.1'}, the program {'pyradiomics': '2.0'}")
+
+
+def cohort(loaders, **changed):
+    """Two patients of two slices, one without any lesion, one that cannot be read."""
+    image, classes = loaders.arrays(3)
+    items = {
+        "s0": ("s0", "p", loaders.arrays(0)),
+        "s1": ("s1", "p", loaders.arrays(1)),
+        "s2": ("s2", "q", (image, 0 * classes)),
+        "s3": ("s3", "q", functools.partial(loaders.broken, "x")),
+    }
+    return list({**items, **changed}.values())
+
+
+def test_merged_by_patient(loaders, tmp_path):
+    slices = table(cohort(loaders))
+    merged = phenotypes.merged_table(cohort(loaders), slices, parts_dir=tmp_path, num_workers=0, progress=False)
+    assert merged["patient_id"].tolist() == ["p", "q"]
+    expected = phenotypes.extract_merged([(*loaders.arrays(seed), (1.0, 1.0)) for seed in (0, 1)])
+    assert merged.loc[0, list(expected)].to_dict() == expected
+    assert merged.loc[1, "lesion_reason"] == "empty"
+    found = phenotypes.by_patient(slices, "merged", merged=merged).set_index("patient_id")
+    plain = phenotypes.by_patient(slices).set_index("patient_id")
+    assert list(found.columns) == list(plain.columns)
+    same = [name for name in plain if "shape2D" in name or "num_" in name]
+    pd.testing.assert_frame_equal(found[same], plain[same])
+    assert found.loc["p", "ggo_glcm_Contrast"] == expected["ggo_glcm_Contrast"] != plain.loc["p", "ggo_glcm_Contrast"]
+    assert found.loc["q", "lesion_shape2D_PixelSurface"] == 0
+    assert found.loc["q", "num_failed"] == 1
+
+
+def test_a_patient_with_another_slice_is_merged_again(loaders, tmp_path):
+    def merge(items):
+        return phenotypes.merged_table(items, table(items), parts_dir=tmp_path, num_workers=0, progress=False)
+
+    first = merge(cohort(loaders))
+    second = merge(cohort(loaders, s4=("s4", "q", loaders.arrays(4))))
+    pd.testing.assert_series_equal(first.loc[0], second.loc[0])
+    assert second.loc[1, "lesion_reason"] == ""
+
+
+def test_measured_cohort_in_files(loaders, tmp_path):
+    work = phenotypes.Work(parts_dir=tmp_path / "parts", num_workers=0, progress=False, provenance={"data": "toy"})
+    tables = phenotypes.measure(cohort(loaders), how="merged", work=work)
+    tables.write(tmp_path)
+    for name, expected in (("slices", tables.slices), ("patients", tables.patients)):
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / f"{name}.parquet"), expected)
+        from_csv = pd.read_csv(tmp_path / f"{name}.csv")
+        numbers = expected.select_dtypes("number").columns
+        pd.testing.assert_frame_equal(from_csv[numbers], expected[numbers], check_dtype=False)
+    about = json.loads((tmp_path / "about.json").read_text())
+    assert about["settings"]["bin_width"] == 2
+    assert (about["aggregation"], about["provenance"]) == ("merged", {"data": "toy"})
+    assert about["versions"]["pyradiomics"] == "3.0.1"
+    summary = tables.summary().set_index("region")
+    assert summary.loc["ggo", ["slices", "with region", "measured", "not measured"]].tolist() == [4, 2, 2, "1 empty"]
+    broken = [("s3", "q", functools.partial(loaders.broken, "x"))]
+    with pytest.raises(ValueError, match="No slice has phenotypes; all 1 failed, s3 OSError: cannot read x"):
+        phenotypes.measure(broken, work=phenotypes.Work(num_workers=0, progress=False))
 
 
 def test_empty_cohort():
@@ -173,10 +249,12 @@ def test_by_patient_weighted_by_area_and_without_empty_slices():
 
 
 def test_by_patient_errors():
-    with pytest.raises(ValueError, match="Unknown how 'median'; choose one of slice_mean, area_weighted"):
+    with pytest.raises(ValueError, match="Unknown how 'median'; choose one of slice_mean, area_weighted, merged"):
         phenotypes.by_patient(slices(), "median")
     with pytest.raises(ValueError, match="Unknown empty_area 'nan'; choose one of zero, missing"):
         phenotypes.by_patient(slices(), empty_area="nan")
+    with pytest.raises(ValueError, match="how='merged' needs a row for every patient of slices"):
+        phenotypes.by_patient(slices(), "merged")
     with pytest.raises(ValueError, match="Every slice needs a patient_id"):
         phenotypes.by_patient(slices().drop(columns="patient_id"))
     with pytest.raises(ValueError, match="No phenotypes in the table"):

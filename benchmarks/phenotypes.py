@@ -1,0 +1,136 @@
+"""Time of the phenotypes of many slices: python -m benchmarks.phenotypes [--slices=300] [--repeats=3]
+
+Generated slices of 352 x 352, three regions each, read from PNG files, in this process, in others, and by
+PyRadiomics' own extractor. The cases are measured in turns, so that other work on the machine slows all alike.
+Seconds hold the start of the processes and the tables; nothing was computed before. Processor seconds are those of all
+processes: beside other work, half of two workers' is what two free cores would need at least.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import resource
+import tempfile
+import time
+import warnings
+
+import numpy as np
+import SimpleITK
+from PIL import Image
+from radiomics import featureextractor, setVerbosity
+
+from ssinfnet_jax.analysis import phenotypes
+from ssinfnet_jax.analysis.phenotypes import folder
+from ssinfnet_jax.data import labels
+
+SIZE = 352
+WORKERS = (0, 2)
+
+
+def write_slices(directory: pathlib.Path, slices: int) -> None:
+    """Slices of generated patients with lesions, ten each, and their masks."""
+    from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
+
+    for name in ("images", "masks"):
+        (directory / name).mkdir()
+    number = written = 0
+    while written < slices:
+        patient = cohort.sample_patient(0, number)
+        for index in range(10):
+            slice_ = generator.render_slice(0, patient, index, 10, SIZE)
+            if slice_.classes.any() and written < slices:
+                image = labels.resize_image(slice_.image, (SIZE, SIZE))
+                classes = labels.resize_label(slice_.classes, (SIZE, SIZE))
+                for name, values in (("images", image), ("masks", classes)):
+                    Image.fromarray(values).save(directory / name / f"{number}_{index}.png")
+                written += 1
+        number += 1
+
+
+def copy_slices(directory: pathlib.Path, slices: int, images: str, masks: str) -> None:
+    """The slices of two folders, again and again until there are enough."""
+    sources = folder.items(images, masks)
+    for name in ("images", "masks"):
+        (directory / name).mkdir()
+    for number in range(slices):
+        image, classes, _ = sources[number % len(sources)].source()
+        Image.fromarray(image).save(directory / "images" / f"{number}_0.png")
+        Image.fromarray(classes).save(directory / "masks" / f"{number}_0.png")
+
+
+def measure(directory: pathlib.Path, num_workers: int) -> tuple[float, float]:
+    """Seconds, and seconds of processors, of both tables; 0 workers: in this process."""
+    started, used = time.perf_counter(), processor_seconds()
+    items = folder.items(directory / "images", directory / "masks", patients="^([0-9]+)_")
+    with tempfile.TemporaryDirectory() as parts_dir:
+        work = phenotypes.Work(parts_dir=parts_dir, num_workers=num_workers, progress=False)
+        tables = phenotypes.measure(items, work=work)
+    seconds = time.perf_counter() - started
+    assert (tables.slices["error"] == "").all()
+    return seconds, processor_seconds() - used
+
+
+def processor_seconds() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def measure_extractor(directory: pathlib.Path, slices: int) -> float:
+    """Seconds per slice of PyRadiomics' own extractor, called on every region that is large enough."""
+    setVerbosity(60)
+    extractor = featureextractor.RadiomicsFeatureExtractor(binWidth=2.0, force2D=True, additionalInfo=False)
+    extractor.disableAllFeatures()
+    for name in ("firstorder", "glcm", "gldm", "ngtdm"):
+        extractor.enableFeatureClassByName(name)
+    started = time.perf_counter()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for item in folder.items(directory / "images", directory / "masks")[:slices]:
+            image, classes, _ = item.source()
+            for values in phenotypes.REGIONS.values():
+                inside = np.isin(classes, values)
+                if inside.sum() >= phenotypes.EIGHT_BIT.min_pixels:
+                    volumes = image[None].astype(float), inside[None].astype(np.uint8)
+                    extractor.execute(*map(SimpleITK.GetImageFromArray, volumes))
+    return (time.perf_counter() - started) / slices
+
+
+def main() -> None:
+    """Prints seconds and ratios, and writes them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--extractor", type=int, default=0, help="measure PyRadiomics' own extractor, too, on so many")
+    parser.add_argument("--images", help="folder of slices to take instead of generated ones")
+    parser.add_argument("--masks", help="folder of their masks")
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder_name:
+        directory = pathlib.Path(folder_name)
+        if options.images:
+            copy_slices(directory, options.slices, options.images, options.masks)
+        else:
+            write_slices(directory, options.slices)
+        rows = []
+        for _ in range(options.repeats):
+            measured = {workers: measure(directory, workers) for workers in WORKERS}
+            row = {f"workers_{workers}": [round(value, 1) for value in values] for workers, values in measured.items()}
+            rows.append(
+                {**row, "ratio": round(measured[0][0] / measured[2][0], 2), "load": round(os.getloadavg()[0], 1)}
+            )
+            print(rows[-1], flush=True)
+        extractor = round(measure_extractor(directory, options.extractor), 3) if options.extractor else None
+    machine = {"cpus": len(os.sched_getaffinity(0)), "processor": platform.processor() or platform.machine()}
+    text = json.dumps(
+        {"machine": machine, "slices": options.slices, "rows": rows, "extractor_seconds_per_slice": extractor}, indent=2
+    )
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Slices and their masks in two folders, matched by name; they are read where they are measured."""
+
+import functools
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from ssinfnet_jax.analysis.phenotypes.rows import Item
+from ssinfnet_jax.analysis.phenotypes.settings import HU
+from ssinfnet_jax.data import ct, labels
+
+_PICTURES = (".png", ".jpg", ".jpeg")
+_VOLUMES = (".nii.gz", ".nii")
+_SHOWN = 5
+
+
+def items(
+    images: str | os.PathLike,
+    masks: str | os.PathLike,
+    *,
+    preset: str = "eight_bit",
+    patients: str | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+) -> list[Item]:
+    """The slices of a folder: PNG or JPG, one slice each, or NIfTI, whose axial slices are numbered from below.
+
+    A mask has the name of its image, maybe with another ending, in the same subfolder; it holds 0 background, 1 GGO,
+    2 consolidation, or another convention that `labels.CLASS_RULES` knows.
+
+    Args:
+      images: folder, or one file.
+      masks: folder, or one file of any name.
+      preset: "eight_bit": grey levels; NIfTI in HU is windowed as for the networks. "hu": NIfTI in HU.
+      patients: whose the slices are: a CSV file with the columns `file` (path below `images`, with or without
+        ending) and `patient_id`, or a regular expression with one group, sought in the path without its ending.
+        None: files in a subfolder are of one patient, who is called like it; other files are a patient each.
+      spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. NIfTI files tell theirs.
+    Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of NIfTI.
+    Raises: FileNotFoundError or ValueError for folders without images, unmatched names, patients that are not told,
+      or a kind of file that does not fit. What only reading a file shows is left to the rows.
+    """
+    image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks))
+    volumes = [name for name, path in image_of.items() if _ending(path) in _VOLUMES]
+    if 0 < len(volumes) < len(image_of):
+        raise ValueError(f"{images} holds NIfTI and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
+    if preset == HU.name and not volumes:
+        raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need NIfTI.")
+    if spacing_mm is not None and volumes:
+        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the NIfTI files of {images} tell their own.")
+    patient_of = _patients(list(image_of), patients)
+    found = []
+    for name, image in image_of.items():
+        mask = mask_of[name]
+        version = _stamp(image) + _stamp(mask)
+        if not volumes:
+            read = functools.partial(_read_pictures, image, mask, spacing_mm or (1.0, 1.0))
+            found.append(Item(name, patient_of[name], read, version))
+            continue
+        for index in range(ct.nifti_layout(image)[0][0]):
+            read = functools.partial(_read_slice, image, mask, index, preset, version)
+            found.append(Item(f"{name}_{index:04d}", patient_of[name], read, version))
+    return found
+
+
+def _matched(images: pathlib.Path, masks: pathlib.Path) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
+    """Image and mask by name."""
+    if images.is_file() and masks.is_file():
+        name = _without_ending(images.name)
+        return {name: images}, {name: masks}
+    image_of, mask_of = _files(images), _files(masks)
+    for kind, more, folder, fewer in (("image", image_of, masks, mask_of), ("mask", mask_of, images, image_of)):
+        alone = [path for name, path in more.items() if name not in fewer]
+        if alone:
+            raise ValueError(
+                f"{len(alone)} of {len(more)} {kind} files have no file of the same name in {folder}: "
+                f"{_some(alone)}. Name masks like their images, and take away what has no partner."
+            )
+    for name, path in image_of.items():
+        if (_ending(path) in _VOLUMES) != (_ending(mask_of[name]) in _VOLUMES):
+            raise ValueError(f"{path} and {mask_of[name]} must both be NIfTI, or both PNG or JPG; convert one of them.")
+    return image_of, mask_of
+
+
+def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist; give a folder of PNG, JPG or NIfTI files.")
+    files: dict[str, pathlib.Path] = {}
+    paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    for path in paths:
+        if not _ending(path) or path.name.startswith("."):
+            continue
+        name = _without_ending(path.relative_to(folder if folder.is_dir() else folder.parent).as_posix())
+        if name in files:
+            raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
+        files[name] = path
+    if not files:
+        raise ValueError(f"{folder} holds no {', '.join((*_PICTURES, *_VOLUMES))} file; give a folder that does.")
+    return files
+
+
+def _ending(path: pathlib.Path) -> str:
+    return next((ending for ending in (*_PICTURES, *_VOLUMES) if path.name.lower().endswith(ending)), "")
+
+
+def _without_ending(name: str) -> str:
+    return name[: len(name) - len(_ending(pathlib.PurePath(name)))]
+
+
+def _some(names: Iterable[object]) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _patients(names: list[str], rule: str | None) -> dict[str, str]:
+    if rule is None:
+        return {name: str(pathlib.PurePath(name).parent) if "/" in name else name for name in names}
+    if rule.lower().endswith(".csv"):
+        known = _patient_table(pathlib.Path(rule))
+        missing = [name for name in names if name not in known]
+        remedy = f"add them to {rule}"
+    else:
+        try:
+            pattern = re.compile(rule)
+        except re.error as error:
+            raise ValueError(f"patients={rule!r} is neither a CSV file nor a regular expression ({error}).") from error
+        if pattern.groups != 1:
+            raise ValueError(f"patients={rule!r} has {pattern.groups} groups, must have one, as in '^(P[0-9]+)_'.")
+        known = {name: match[1] for name in names if (match := pattern.search(name)) and match[1]}
+        missing = [name for name in names if name not in known]
+        remedy = f"change the regular expression {rule!r}"
+    if missing:
+        raise ValueError(f"No patient is known of {len(missing)} of {len(names)} files: {_some(missing)}; {remedy}.")
+    return {name: known[name] for name in names}
+
+
+def _patient_table(path: pathlib.Path) -> Mapping[str, str]:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    lacking = {"file", "patient_id"} - set(table.columns)
+    if lacking:
+        raise ValueError(f"{path} has no column {', '.join(sorted(lacking))}; it needs file and patient_id.")
+    table = table[table["patient_id"] != ""].assign(file=table["file"].map(_without_ending)).drop_duplicates()
+    twice = table["file"][table["file"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{path} gives several patients for {_some(twice)}; a file belongs to one.")
+    return dict(zip(table["file"], table["patient_id"], strict=True))
+
+
+def _stamp(path: pathlib.Path) -> str:
+    """Changes when a file does."""
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns};"
+
+
+def _read_pictures(image: pathlib.Path, mask: pathlib.Path, spacing_mm: tuple[float, float]):
+    grey, (classes, _) = ct.read_image(image), labels.read_classes(mask)
+    labels.check_same_size(grey, classes, image, mask)
+    return grey, classes, spacing_mm
+
+
+def _read_slice(image: pathlib.Path, mask: pathlib.Path, index: int, preset: str, version: str):
+    values, classes, spacing_mm = _read_volumes(image, mask, preset, version)
+    return values[index], classes[index], spacing_mm
+
+
+@functools.lru_cache(maxsize=1)
+def _read_volumes(image: pathlib.Path, mask: pathlib.Path, preset: str, version: str):
+    """Kept for the next slice of the same files; `version` tells when they have changed."""
+    values, classes = ct.read_nifti(image), ct.read_nifti(mask)
+    if values.shape != classes.shape:
+        raise ValueError(
+            f"Mask {mask} has (slices, rows, columns) {classes.shape}, but its image {image} {values.shape}; "
+            "it must be drawn on the image itself."
+        )
+    classes, _ = labels.recognise(classes, labels.CLASS_RULES, os.fspath(mask))
+    if preset != HU.name:
+        values, _ = ct.to_grey(values, os.fspath(image))
+    elif values.min() > ct.MOST_AIR_HU:
+        raise ValueError(
+            f"{image} holds values from {values.min():g} to {values.max():g}, not HU of a chest CT (air, below "
+            f"{ct.MOST_AIR_HU:g}); use the preset eight_bit for grey levels."
+        )
+    return values, np.ascontiguousarray(classes), ct.nifti_spacing_mm(image)[1:]

@@ -1,0 +1,182 @@
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssinfnet_jax.analysis import phenotypes
+from ssinfnet_jax.analysis.phenotypes import folder
+from ssinfnet_jax.data import ct
+
+
+def slice_of(seed, shape=(20, 24)):
+    rng = np.random.default_rng(seed)
+    classes = np.zeros(shape, np.uint8)
+    classes[3:9, 4:14], classes[12:17, 2:12] = 1, 2
+    return rng.integers(0, 255, shape).astype(np.uint8), classes
+
+
+def write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def slices(tmp_path):
+    """images/ and masks/ of two patients with two slices each, and one slice in no folder."""
+    for seed, name in enumerate(["P1/a", "P1/b", "P2/a", "P2/b", "alone"]):
+        image, classes = slice_of(seed)
+        write(tmp_path / "images" / f"{name}.png", image)
+        write(tmp_path / "masks" / f"{name}.PNG", classes)
+    (tmp_path / "images" / "notes.txt").write_text("other files do not count")
+    return tmp_path
+
+
+def found_in(tmp_path, **options):
+    return folder.items(tmp_path / "images", tmp_path / "masks", **options)
+
+
+def test_slices_are_matched_by_name(slices):
+    items = found_in(slices)
+    assert [item.slice_id for item in items] == ["P1/a", "P1/b", "P2/a", "P2/b", "alone"]
+    assert [item.patient_id for item in items] == ["P1", "P1", "P2", "P2", "alone"]
+    image, classes, spacing_mm = items[2].source()
+    np.testing.assert_array_equal(image, slice_of(2)[0])
+    np.testing.assert_array_equal(classes, slice_of(2)[1])
+    assert spacing_mm == (1.0, 1.0)
+    assert found_in(slices, spacing_mm=(0.5, 0.6))[0].source()[2] == (0.5, 0.6)
+
+
+def test_a_changed_file_has_another_version(slices):
+    before = found_in(slices)
+    write(slices / "masks" / "P1" / "b.PNG", np.zeros((20, 24), np.uint8))
+    after = found_in(slices)
+    assert [old.version == new.version for old, new in zip(before, after, strict=True)] == [True, False, *3 * [True]]
+
+
+def test_patients_by_regular_expression_or_table(slices):
+    items = found_in(slices, patients="(P[0-9]|alone)")
+    assert [item.patient_id for item in items] == ["P1", "P1", "P2", "P2", "alone"]
+    table = slices / "who.csv"
+    table.write_text("file,patient_id\nP1/a,x\nP1/b.png,x\nP2/a,y\nP2/b,x\nalone,007\nelse,z\n")
+    assert [item.patient_id for item in found_in(slices, patients=str(table))] == ["x", "x", "y", "x", "007"]
+    table.write_text("file,patient_id\nP1/a,x\nP1/a.png,y\n")
+    with pytest.raises(ValueError, match="gives several patients for P1/a; a file belongs to one"):
+        found_in(slices, patients=str(table))
+    table.write_text("file,patient_id\nP1/a,x\n")
+    with pytest.raises(
+        ValueError, match=r"No patient is known of 4 of 5 files: P1/b, P2/a, P2/b, alone; add them to .*who"
+    ):
+        found_in(slices, patients=str(table))
+    table.write_text("slice,patient_id\nP1/a,x\n")
+    with pytest.raises(ValueError, match=r"who.csv has no column file; it needs file and patient_id"):
+        found_in(slices, patients=str(table))
+    with pytest.raises(ValueError, match=r"No patient is known of 1 of 5 files: alone; change the regular expression"):
+        found_in(slices, patients="^(P[0-9])")
+    with pytest.raises(ValueError, match="has 0 groups, must have one"):
+        found_in(slices, patients="P")
+    with pytest.raises(ValueError, match="neither a CSV file nor a regular expression"):
+        found_in(slices, patients="(P")
+
+
+def test_files_without_partner_are_listed(slices):
+    (slices / "masks" / "P2" / "a.PNG").unlink()
+    with pytest.raises(
+        ValueError, match=r"1 of 5 image files have no file of the same name in .*masks: .*P2/a.png. Name"
+    ):
+        found_in(slices)
+    (slices / "images" / "P2" / "a.png").unlink()
+    (slices / "images" / "P1" / "b.png").unlink()
+    with pytest.raises(ValueError, match=r"1 of 4 mask files have no file of the same name in .*images: .*P1/b.PNG"):
+        found_in(slices)
+
+
+def test_folders_that_do_not_fit(slices):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; give a folder of PNG, JPG or NIfTI files"):
+        folder.items(slices / "nowhere", slices / "masks")
+    (slices / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty holds no .png, .jpg, .jpeg, .nii.gz, .nii file"):
+        folder.items(slices / "empty", slices / "masks")
+    with pytest.raises(ValueError, match=r"which have grey levels; Hounsfield units \(hu\) need NIfTI"):
+        found_in(slices, preset="hu")
+    write(slices / "images" / "alone.jpg", slice_of(0)[0])
+    with pytest.raises(ValueError, match=r"alone.jpg and .*alone.png differ in their ending only; keep one of them"):
+        found_in(slices)
+
+
+def test_what_only_reading_shows_is_an_error_of_the_slice(slices):
+    write(slices / "masks" / "P1" / "a.PNG", slice_of(0)[1][1:])
+    write(slices / "masks" / "P1" / "b.PNG", slice_of(0)[1] * 100)
+    (slices / "images" / "P2" / "a.png").write_bytes(b"nothing")
+    found = phenotypes.table(found_in(slices), num_workers=0, progress=False)
+    errors = found["error"].tolist()
+    assert "P1/a.PNG is 19x24 but its image" in errors[0]
+    assert "holds the values {0, 100, 200}, which no rule knows: classes 0/1/2" in errors[1]
+    assert "is not an image that can be read" in errors[2]
+    assert errors[3:] == ["", ""]
+    expected = phenotypes.extract(*slice_of(3))
+    assert found.loc[3, "ggo_glcm_Imc1"] == expected["ggo_glcm_Imc1"]
+
+
+def write_nifti(path, volume, spacing):
+    """volume[slices, rows, columns] as stored by scanners: columns to the left, rows to the back, slices up."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1])
+    nib.Nifti1Image(volume.transpose(2, 1, 0), affine).to_filename(path)
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    """A volume in HU of three slices, the second with air around, and its mask."""
+    slices = [slice_of(seed) for seed in range(3)]
+    ct_hu = np.stack([image for image, _ in slices]).astype(np.int16) * 4 - 1000
+    classes = np.stack([classes for _, classes in slices])
+    write_nifti(tmp_path / "images" / "scan.nii.gz", ct_hu, (5.0, 0.9, 0.7))
+    write_nifti(tmp_path / "masks" / "scan.nii", classes, (5.0, 0.9, 0.7))
+    return tmp_path, ct_hu, classes
+
+
+def test_a_volume_is_its_axial_slices(volumes):
+    tmp_path, ct_hu, classes = volumes
+    items = found_in(tmp_path, preset="hu")
+    assert [item.slice_id for item in items] == ["scan_0000", "scan_0001", "scan_0002"]
+    assert {item.patient_id for item in items} == {"scan"}
+    for index, item in enumerate(items):
+        image, labels, spacing_mm = item.source()
+        np.testing.assert_array_equal(image, ct_hu[index])
+        np.testing.assert_array_equal(labels, classes[index])
+        assert spacing_mm == pytest.approx((0.9, 0.7))
+    found = phenotypes.table(items, settings=phenotypes.HU, num_workers=0, progress=False)
+    assert found.loc[1, "ggo_shape2D_PixelSurface"] == pytest.approx(60 * 0.9 * 0.7)
+    grey, _, _ = found_in(tmp_path)[1].source()
+    np.testing.assert_array_equal(grey, ct.window_hu(ct_hu[1]))
+
+
+def test_files_of_any_name_are_one_case(volumes):
+    tmp_path, ct_hu, _ = volumes
+    (tmp_path / "masks" / "scan.nii").rename(tmp_path / "drawn.nii")
+    items = folder.items(tmp_path / "images" / "scan.nii.gz", tmp_path / "drawn.nii", preset="hu", patients="^(s)")
+    assert [(item.slice_id, item.patient_id) for item in items] == [(f"scan_000{i}", "s") for i in range(3)]
+    np.testing.assert_array_equal(items[2].source()[0], ct_hu[2])
+
+
+def test_volumes_that_do_not_fit(volumes):
+    tmp_path, ct_hu, classes = volumes
+    with pytest.raises(ValueError, match=r"is for PNG and JPG; the NIfTI files of .* tell their own"):
+        found_in(tmp_path, spacing_mm=(1.0, 1.0))
+    write_nifti(tmp_path / "masks" / "scan.nii", classes[:2], (5.0, 0.9, 0.7))
+    found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
+    assert all("(slices, rows, columns) (2, 20, 24), but its image" in error for error in found["error"])
+    write_nifti(tmp_path / "masks" / "scan.nii", classes, (5.0, 0.9, 0.7))
+    write_nifti(tmp_path / "images" / "scan.nii.gz", (ct_hu + 1000) // 4, (5.0, 0.9, 0.7))
+    found = phenotypes.table(found_in(tmp_path, preset="hu"), num_workers=0, progress=False)
+    assert all("not HU of a chest CT (air, below -500); use the preset eight_bit" in error for error in found["error"])
+    assert not any(phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)["error"])
+    image, labels = slice_of(0)
+    write(tmp_path / "images" / "other.png", image)
+    write(tmp_path / "masks" / "other.png", labels)
+    with pytest.raises(ValueError, match="holds NIfTI and PNG or JPG, whose areas are mm² and pixels"):
+        found_in(tmp_path)
+    (tmp_path / "masks" / "scan.nii").unlink()
+    write(tmp_path / "masks" / "scan.png", labels)
+    with pytest.raises(ValueError, match=r"scan.nii.gz and .*scan.png must both be NIfTI, or both PNG or JPG"):
+        found_in(tmp_path)
