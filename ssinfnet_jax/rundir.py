@@ -164,11 +164,18 @@ def run_stage(run: RunDir, name: str, function: Callable[[RunDir], str | None]) 
         "seconds": round(seconds, 1),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
         "skipped": skipped,
-        "commit": _commit(),
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        **provenance(),
     }
     write_text(run.stage(name) / "done.json", json.dumps(note, indent=2) + "\n")
     logging.info("%s: %s after %.0f s.", name, f"skipped ({skipped})" if skipped else "finished", seconds)
+
+
+def provenance() -> dict[str, Any]:
+    """What made a result: the `commit` of the code, and the `versions` of the packages that decide it."""
+    return {
+        "commit": _commit(),
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+    }
 
 
 @contextlib.contextmanager
@@ -182,7 +189,7 @@ def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with writing(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
 
 
 def _hold(folder: pathlib.Path) -> TextIO:

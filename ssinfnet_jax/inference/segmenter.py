@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -40,7 +40,26 @@ class Segmentation:
         return self.class_probs.argmax(axis=-1).astype(np.uint8)
 
 
-class Segmenter:
+class Program(NamedTuple):
+    """Both stages as one pure function.
+
+    Attributes:
+      predict: (variables, {"image": uint8[B,S,S]}) -> (lesion float32[B,S,S][, classes float32[B,S,S,3]]).
+      variables: {"single"[, "multi"]}, on the host.
+      descriptions: of each network, as `checkpoint.save_model` got them.
+    """
+
+    predict: Callable[[Any, dict[str, Any]], tuple[Any, ...]]
+    variables: dict[str, Any]
+    descriptions: dict[str, dict[str, Any]]
+
+    @property
+    def image_size(self) -> int:
+        """S, pixels per side."""
+        return int(self.descriptions["single"]["image_size"])
+
+
+def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None) -> Program:
     """Both stages, from the folders that `checkpoint.save_model` wrote.
 
     Args:
@@ -49,32 +68,39 @@ class Segmenter:
     Raises: FileNotFoundError if there is no trained network; ValueError if one was not trained to the end or gives not
       what its place needs, or the two do not fit together.
     """
+    single, description = _load(single_dir)
+    predict_single, single = _make_predict("single", description, single)
+    variables, descriptions = {"single": single}, {"single": description}
+    predict_multi = None
+    if multi_dir is not None:
+        multi, other = _load(multi_dir)
+        for name in ("image_size", "normalisation"):
+            if other[name] != description[name]:
+                raise ValueError(
+                    f"{single_dir} and {multi_dir} differ in {name} ({description[name]} and {other[name]}): the "
+                    "two stages must be trained on the same input."
+                )
+        predict_multi, variables["multi"] = _make_predict("multi", other, multi)
+        descriptions["multi"] = other
+
+    def predict(variables, batch):
+        lesion = predict_single(variables["single"], batch)
+        if predict_multi is None:
+            return (lesion,)
+        # In steps of 1/255, as the priors were that the multi network was trained with.
+        prior = (lesion * 255).round().astype("uint8")
+        return lesion, predict_multi(variables["multi"], {**batch, "prior": prior})
+
+    return Program(predict, variables, descriptions)
+
+
+class Segmenter:
+    """Both stages, compiled for the devices of this process; arguments and errors are those of `load_program`."""
 
     def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None):
-        single, description = _load(single_dir)
-        self.image_size = int(description["image_size"])
-        predict_single, single = _make_predict("single", description, single)
-        variables = {"single": single}
-        predict_multi = None
-        if multi_dir is not None:
-            multi, other = _load(multi_dir)
-            for name in ("image_size", "normalisation"):
-                if other[name] != description[name]:
-                    raise ValueError(
-                        f"{single_dir} and {multi_dir} differ in {name} ({description[name]} and {other[name]}): the "
-                        "two stages must be trained on the same input."
-                    )
-            predict_multi, variables["multi"] = _make_predict("multi", other, multi)
-
-        def predict(variables, batch):
-            lesion = predict_single(variables["single"], batch)
-            if predict_multi is None:
-                return (lesion,)
-            # In steps of 1/255, as the priors were that the multi network was trained with.
-            prior = (lesion * 255).round().astype("uint8")
-            return lesion, predict_multi(variables["multi"], {**batch, "prior": prior})
-
-        self._run = parallel.map_predict(predict)(variables)
+        program = load_program(single_dir, multi_dir)
+        self.image_size = program.image_size
+        self._run = parallel.map_predict(program.predict)(program.variables)
 
     def probabilities(self, records, positions: Sequence[int]) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
         """(slice_id, (lesion float32[S,S][, classes float32[S,S,3]])) in network geometry, in order."""

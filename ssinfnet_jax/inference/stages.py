@@ -93,8 +93,37 @@ def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
         row = table.loc[position, ["slice_id", "patient_id"]].to_dict()
         rows.append({**row, "mask": name, "ggo_px": int((pred == 1).sum()), "consolidation_px": int((pred == 2).sum()),
                      "lesion_fraction": float((pred > 0).mean())})  # fmt: skip
-    rundir.write_text(directory / "summary.csv", pd.DataFrame(rows).to_csv(index=False))
+    summary = pd.DataFrame(rows)
+    _keep_examples(directory, records, cohort, summary, config["data"]["image_size"])
+    rundir.write_text(directory / "summary.csv", summary.to_csv(index=False))
     return None
+
+
+def _keep_examples(
+    directory: pathlib.Path, records: Any, positions: np.ndarray, summary: pd.DataFrame, size: int
+) -> None:
+    """Writes `examples.npz` for the report: slices and label maps of the patients with most, median, least lesion."""
+    burden = summary.groupby("patient_id")["lesion_fraction"].mean().sort_values(ascending=False, kind="stable")
+    patients = dict.fromkeys(burden.index[[0, len(burden) // 2, -1]])
+    rows = [row for patient in patients for row in _thinned(np.flatnonzero(summary["patient_id"] == patient))]
+    with rundir.writing(directory / "examples.npz") as path:
+        np.savez_compressed(
+            path,
+            image=np.stack([labels.resize_image(records[int(positions[row])]["image"], (size, size)) for row in rows]),
+            pred=np.stack(
+                [
+                    labels.resize_label(read_mask(directory / "masks" / summary["mask"][row]), (size, size))
+                    for row in rows
+                ]
+            ),
+            slice_id=summary["slice_id"][rows].to_numpy(str),
+            patient_id=summary["patient_id"][rows].to_numpy(str),
+        )
+
+
+def _thinned(rows: np.ndarray, limit: int = 60) -> np.ndarray:
+    """At most `limit` of some rows, evenly spread."""
+    return rows if len(rows) <= limit else rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
 
 
 def mask_name(slice_id: str) -> str:

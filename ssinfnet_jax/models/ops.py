@@ -5,8 +5,10 @@ pooling up to forty times as fast written with strided slices, a transposed conv
 written as a matrix product whose results are added where they overlap. Elsewhere XLA's own operations are used.
 """
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,13 +18,29 @@ from jax import lax
 
 from ssinfnet_jax.models import kernel_gradient
 
+_backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
+
+
+@contextlib.contextmanager
+def forms_for(backend: str) -> Iterator[None]:
+    """What is traced in here gets the forms for a backend ("cpu", "gpu", "tpu") that need not be the one in use."""
+    token = _backend.set(backend)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
+
+
+def _on_cpu() -> bool:
+    return (_backend.get() or jax.default_backend()) == "cpu"
+
 
 def conv_general_dilated(lhs: jax.Array, rhs: jax.Array, window_strides, padding, **kwargs: Any) -> jax.Array:
     """`lax.conv_general_dilated` (NHWC, HWIO).
 
     On the CPU 1x1 convolutions are matrix products, and large images have the kernel's gradient of `kernel_gradient`.
     """
-    if jax.default_backend() != "cpu" or kwargs.get("feature_group_count", 1) > 1:
+    if not _on_cpu() or kwargs.get("feature_group_count", 1) > 1:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
     if rhs.shape[:2] == (1, 1):
         lhs = lhs[:, :: window_strides[0], :: window_strides[1]]
@@ -59,7 +77,7 @@ def _reduce_windows(x: jax.Array, combine: Callable, identity: float, *, size: i
     """Windows of size x size pixels, reduced; odd ones are centred on the pixels, padded with `identity`."""
     pad = (size - 1) // 2
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=identity)
-    if jax.default_backend() != "cpu":
+    if not _on_cpu():
         return lax.reduce_window(x, identity, combine, (1, size, size, 1), (1, stride, stride, 1), "VALID")
     height, width = x.shape[1] - 2 * pad, x.shape[2] - 2 * pad
     x = functools.reduce(combine, [x[:, offset : offset + height : stride] for offset in range(size)])
@@ -75,7 +93,7 @@ def conv_transpose_3x3_stride_2(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns: float[B, 2 H, 2 W, D] (torch: stride 2, padding 1, output_padding 1).
     """
     batch, height, width, channels = x.shape
-    if jax.default_backend() != "cpu":
+    if not _on_cpu():
         numbers, pads = ("NHWC", "HWIO", "NHWC"), ((1, 2), (1, 2))
         return lax.conv_general_dilated(
             x, kernel[::-1, ::-1], (1, 1), pads, lhs_dilation=(2, 2), dimension_numbers=numbers

@@ -51,11 +51,13 @@ _FIT = {
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Text shown, the value it is sorted by (None: last), and a second, smaller line."""
+    """Text shown, the value it is sorted by (None: last), a second, smaller line, a link, a picture (data URI)."""
 
     text: str
     sort: float | str | None = None
     note: str = ""
+    href: str = ""
+    picture: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,6 +73,7 @@ def test_report(finished):
     for word in ("Inpainting", "Dice", "ROC", "Mediation"):
         assert word.lower() in page.lower()
     assert "data:image/png;base64," in page
+    assert page.count('<div class="viewer"') == 4  # test slices, and three patients of the cohort
 
 
 def test_pretraining_went_through_its_phases(finished):
@@ -95,6 +96,10 @@ def test_tables(finished):
     cohort = pd.read_csv(workdir / "segment_cohort" / "summary.csv")
     assert len(cohort) == (splits["split"] == "cohort").sum()
     assert len(list((workdir / "segment_cohort" / "masks").glob("*.png"))) == len(cohort)
+    kept = np.load(workdir / "segment_cohort" / "examples.npz")
+    assert len(set(kept["patient_id"])) == 3
+    assert set(kept["slice_id"]) <= set(cohort["slice_id"])
+    assert kept["image"].shape == kept["pred"].shape == (len(kept["slice_id"]), 64, 64)
     patients = pd.read_csv(workdir / "phenotypes" / "patients.csv")
     assert set(patients["patient_id"]) == set(cohort["patient_id"])
     univariate = pd.read_csv(workdir / "mediate" / "univariate.csv")

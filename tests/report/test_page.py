@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.report import page, tables
+from ssinfnet_jax.report import page, run_files, tables
 
 HOSTILE = "<script>alert('x')</script>&$_{1}$"
 SECTIONS = [
@@ -56,7 +56,7 @@ def fill(workdir, image, truth):
     random = np.random.default_rng(0)
     config = {"name": "demo", "seed": 1, "data": {"datasets": [["ct_phantom", "small"]], "note": "<b>&"}}
     (workdir / "config.json").write_text(json.dumps(config))
-    for stage in page.STAGES:
+    for stage in run_files.STAGES:
         write_done(workdir, stage)
     num = len(image)
     ids = [HOSTILE, *(f"p{i:02d}_{i}" for i in range(1, num))]
@@ -164,6 +164,8 @@ def fill(workdir, image, truth):
     cohort = {"slice_id": [f"s{i}" for i in range(300)], "patient_id": np.repeat(patients, 3), "ggo_px": area}
     cohort |= {"consolidation_px": (area * (area > 900) * 0.3).round(), "lesion_fraction": area / 20000}
     pd.DataFrame(cohort).to_csv(workdir / "segment_cohort/summary.csv", index=False)
+    kept = {"image": image, "pred": truth, "slice_id": ids, "patient_id": ["007"] * (num - 2) + [HOSTILE] * 2}
+    np.savez(workdir / "segment_cohort/examples.npz", **kept)
 
     features = list(values)[1:]
     latent = entropy + values["ggo_firstorder_Kurtosis"] + 0.5 * random.standard_normal(100)
@@ -247,6 +249,22 @@ def test_hostile_names_are_escaped(full):
     assert "&lt;b&gt;&amp;" in text  # from the config
 
 
+def test_viewers_of_test_slices_and_patients(full):
+    text = full.read_text()
+    parts = dict(
+        re.findall(r'<div class="viewer" id="([\w-]+)"[^>]*>\s*<script type="application/json">(.*?)</script>', text)
+    )
+    assert list(parts) == ["test-slices", "patient-0", "patient-1"]
+    slices = {name: json.loads(part) for name, part in parts.items()}
+    assert [len(part["images"]) for part in slices.values()] == [6, 4, 2]
+    dice = [float(re.search(r"Dice ([\d.]+)$", label)[1]) for label in slices["test-slices"]["labels"]]
+    assert dice == sorted(dice, reverse=True)
+    assert any(slices["test-slices"]["truth"])
+    assert not any(slices["patient-0"]["truth"])
+    assert slices["patient-0"]["labels"][0] == HOSTILE
+    assert text.index('id="examples"') < text.index('id="test-slices"') < text.index('id="patient-1"')
+
+
 def test_mediation_tables(run):
     path, analysis = run
     text = visible(path).split('id="mediation"')[1]
@@ -320,7 +338,7 @@ def test_mediation_without_path_model_says_why(tmp_path):
 def test_only_config_says_what_was_not_run(tmp_path):
     (tmp_path / "config.json").write_text('{"name": "bare", "data": {"datasets": [["medseg", "default"]]}}')
     text = visible(page.write(tmp_path))
-    for stage, title in page.STAGES.items():
+    for stage, title in run_files.STAGES.items():
         assert f"{title}: not run (the run folder has no {stage}/)." in text
     assert "<img" not in text
     assert "not evaluated in this run" in text

@@ -1,0 +1,69 @@
+"""Both trained networks as one program that runs without this package, with a script that does so and a model card.
+
+python -m launch.export --workdir=runs/demo --out=runs/demo_exported
+python -m launch.export --single=MODEL_FOLDER [--multi=MODEL_FOLDER] --out=NEW_FOLDER
+"""
+
+import pathlib
+import shutil
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.inference import export
+from ssinfnet_jax.report import model_card
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder with trained networks.")
+_SINGLE = flags.DEFINE_string("single", None, "In place of --workdir: model folder of the single network.")
+_MULTI = flags.DEFINE_string("multi", None, "With --single: model folder of the multi network; none: lesions only.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write; must not exist.", required=True)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the folder; a user's mistake ends with one line."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
+    try:
+        _write(pathlib.Path(_OUT.value))
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"Error: {error}")
+
+
+def _write(out_dir: pathlib.Path) -> None:
+    if (_WORKDIR.value is None) == (_SINGLE.value is None) or (_MULTI.value and not _SINGLE.value):
+        raise ValueError("Give either --workdir, or --single (and --multi, if there is one).")
+    if out_dir.exists():
+        raise ValueError(f"--out={out_dir} exists; give a new folder, or delete this one.")
+    workdir = None if _WORKDIR.value is None else pathlib.Path(_WORKDIR.value)
+    if workdir is None:
+        single, multi = pathlib.Path(_SINGLE.value), _MULTI.value and pathlib.Path(_MULTI.value)
+    else:
+        run = rundir.RunDir(workdir)
+        single = run.require("train_single") / "model"
+        multi = None if run.was_skipped("train_multi") else run.require("train_multi") / "model"
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with rundir.writing(out_dir) as partial:
+        shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
+        partial.mkdir()
+        try:
+            program = export.write(partial, single, multi)
+            model_card.write(
+                partial / model_card.CARD,
+                program,
+                window_hu=(ct.LOW_HU, ct.HIGH_HU),
+                provenance=rundir.provenance(),
+                workdir=workdir,
+            )
+        except BaseException:
+            shutil.rmtree(partial)
+            raise
+    print(f"Exported: {out_dir} ({program['megabytes']:.1f} MB, for {', '.join(program['platforms'])})")
+    print(f"Run it: python {out_dir / 'run_exported.py'} SLICE.png LABELS.png")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,71 @@
+"""Both stages with their weights as one StableHLO program that runs without this package.
+
+The program holds the forms of `models.ops` for the CPU and those for GPU and TPU, and takes the ones where it runs;
+the weights are there once.
+"""
+
+import hashlib
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from ssinfnet_jax.inference import run_exported, segmenter
+from ssinfnet_jax.models import ops
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+PROGRAM = "program.jax_export"
+
+
+def make_program(program: segmenter.Program) -> export.Exported:
+    """The program uint8[B, S, S] -> {"labels", "lesion"[, "classes"]} for any B >= 1, weights included.
+
+    `labels` is uint8[B, S, S] of {0 background, 1 GGO, 2 consolidation}, or of {0, 1 lesion} without a multi network;
+    `lesion` float32[B, S, S] and `classes` float32[B, S, S, 3] are the probabilities that `Segmenter` gives.
+    """
+
+    def run(backend: str):
+        def forward(image, variables):
+            with ops.forms_for(backend):
+                lesion, *classes = program.predict(variables, {"image": image})
+            if not classes:
+                return {"labels": (lesion > 0.5).astype(jnp.uint8), "lesion": lesion}
+            labels = classes[0].argmax(axis=-1).astype(jnp.uint8)
+            return {"labels": labels, "lesion": lesion, "classes": classes[0]}
+
+        return forward
+
+    def for_any_platform(image):
+        return jax.lax.platform_dependent(image, program.variables, cpu=run("cpu"), default=run("gpu"))
+
+    shape = export.symbolic_shape(f"B, {program.image_size}, {program.image_size}")
+    image = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    return export.export(jax.jit(for_any_platform), platforms=PLATFORMS)(image)
+
+
+def write(out_dir: pathlib.Path, single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None) -> dict[str, Any]:
+    """Writes the serialised program, `program.jax_export`, and the script `run_exported.py` that runs it.
+
+    Args:
+      out_dir: an existing folder.
+      single_dir: folder of the single network.
+      multi_dir: of the multi network, or None for lesions only.
+    Returns: what a model card says of the program: image_size, platforms, sha256, megabytes, and the networks'
+      descriptions by name.
+    Raises: as `segmenter.load_program`.
+    """
+    program = segmenter.load_program(single_dir, multi_dir)
+    data = bytes(make_program(program).serialize())
+    (out_dir / PROGRAM).write_bytes(data)
+    shutil.copy(run_exported.__file__, out_dir / "run_exported.py")
+    return {
+        "image_size": program.image_size,
+        "platforms": PLATFORMS,
+        "file": PROGRAM,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "megabytes": len(data) / 1e6,
+        "networks": program.descriptions,
+    }

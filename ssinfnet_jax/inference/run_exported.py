@@ -1,0 +1,30 @@
+"""Segments one CT slice with the program beside this file: python run_exported.py SLICE.png LABELS.png
+
+Needs jax, flatbuffers, numpy and pillow. MODEL_CARD.md says how a slice is windowed to 8-bit grey.
+"""
+
+import pathlib
+import sys
+
+import jax.export
+import numpy as np
+from PIL import Image
+
+
+def main(source: str, target: str) -> None:
+    """Writes the label map of a slice, in the size of the slice, as a palette PNG."""
+    program = jax.export.deserialize(bytearray(pathlib.Path(__file__).with_name("program.jax_export").read_bytes()))
+    ct = Image.open(source).convert("L")
+    image = np.asarray(ct.resize(program.in_avals[0].shape[1:], Image.Resampling.BILINEAR))
+    found = jax.jit(program.call)(image[None])  # uint8[B, S, S] -> labels, lesion, classes; any B
+    probs = np.asarray(found["classes"][0] if "classes" in found else found["lesion"][0, ..., None])
+    maps = [Image.fromarray(probs[..., c]).resize(ct.size, Image.Resampling.BILINEAR) for c in range(probs.shape[2])]
+    labels = np.argmax(maps, axis=0) if len(maps) > 1 else np.greater(maps[0], 0.5)
+    picture = Image.fromarray(labels.astype(np.uint8))
+    picture.putpalette([0, 0, 0, 86, 180, 233, 230, 159, 0])
+    picture.save(target)
+    print(*(f"label {label}: {100 * np.mean(labels == label):.2f} %" for label in (0, 1, 2)), sep=", ")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,113 @@
+// Slice viewers: wheel, keys and slider move through the slices of a case; the overlay is drawn over them.
+let pageMoved = -Infinity;
+addEventListener("scroll", () => { pageMoved = performance.now(); }, {passive: true});
+
+for (const viewer of document.querySelectorAll(".viewer")) {
+  const find = selector => viewer.querySelector(selector);
+  const slices = JSON.parse(find("script").textContent);
+  const screen = find(".screen"), canvas = find("canvas"), slider = find(".slider"), overlay = find(".overlay");
+  const opacity = find(".opacity input"), choices = [...viewer.querySelectorAll("fieldset input")];
+  const scale = Math.max(1, Math.round(720 / canvas.width));
+  const width = canvas.width *= scale, height = canvas.height *= scale;
+  const pen = canvas.getContext("2d");
+  const border = document.createElement("canvas");
+  border.width = width;
+  border.height = height;
+  const pictures = {images: [], classes: [], truth: []};
+  let turn = 0, stepped = -Infinity, travelled = 0;
+
+  const load = uri => {
+    const picture = new Image();
+    picture.src = uri;
+    return picture.decode().then(() => picture);
+  };
+  const picture = (kind, place) => {
+    const uri = slices[kind][place];
+    return uri ? pictures[kind][place] ??= load(uri) : null;
+  };
+  const paint = (to, from, x = 0, y = 0) => to.drawImage(from, x, y, width, height);
+
+  // What lies within 2 points of a region but not in it.
+  const outline = region => {
+    const line = border.getContext("2d");
+    line.clearRect(0, 0, width, height);
+    line.imageSmoothingEnabled = false;
+    line.globalCompositeOperation = "source-over";
+    for (const [x, y] of [[-2, 0], [2, 0], [0, -2], [0, 2]]) paint(line, region, x, y);
+    line.globalCompositeOperation = "destination-out";
+    paint(line, region);
+    line.globalCompositeOperation = "source-in";
+    line.fillStyle = getComputedStyle(viewer).getPropertyValue("--truth");
+    line.fillRect(0, 0, width, height);
+    return border;
+  };
+
+  const draw = async () => {
+    const place = Number(slider.value), mine = ++turn;
+    const shown = choices.find(choice => choice.checked)?.value ?? "classes";
+    const [image, classes, truth] = await Promise.all(Object.keys(pictures).map(kind => picture(kind, place)));
+    if (mine !== turn) return;  // another slice is wanted by now
+    pen.globalAlpha = 1;
+    pen.imageSmoothingEnabled = true;
+    paint(pen, image);
+    if (overlay.checked) {
+      const fill = shown === "truth" ? truth : classes;
+      pen.globalAlpha = opacity.value / 100;
+      pen.imageSmoothingEnabled = false;
+      if (fill) paint(pen, fill);
+      pen.globalAlpha = 1;
+      if (shown === "both" && truth) paint(pen, outline(truth));
+    }
+    const number = `${place + 1} / ${slices.images.length}`;
+    const text = [slices.labels[place], slices.captions[place]].filter(Boolean).join(" · ");
+    find(".place").textContent = slices.images.length > 1 ? number : "";
+    find("output").textContent = text;
+    canvas.setAttribute("aria-label", `Slice ${number}: ${text}`);
+    slider.setAttribute("aria-valuetext", `${number}, ${text}`);
+    viewer.dataset.drawn = place;
+    for (const next of [place - 1, place + 1]) for (const kind in pictures) picture(kind, next);
+  };
+
+  const go = place => {
+    const before = slider.value;
+    slider.value = Math.min(Math.max(place, 0), slider.max);
+    if (slider.value === before) return false;
+    draw();
+    return true;
+  };
+
+  for (const control of [slider, overlay, opacity, ...choices]) control.addEventListener("input", draw);
+
+  screen.addEventListener("wheel", event => {
+    const now = performance.now();
+    if (event.ctrlKey || now - pageMoved < 300) return;  // zooming; or scrolling the page over the picture
+    const delta = event.deltaY * [1, 16, 400][event.deltaMode];
+    travelled = Math.sign(delta) === Math.sign(travelled) ? travelled + delta : delta;
+    if (Math.abs(travelled) < 40) return event.preventDefault();
+    const moved = go(Number(slider.value) + Math.sign(travelled));
+    travelled = 0;
+    if (moved) stepped = now;
+    if (moved || now - stepped < 400) event.preventDefault();  // past the end the page goes on, after a pause
+  }, {passive: false});
+
+  const moves = {ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9};
+  viewer.addEventListener("keydown", event => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const ownKeys = event.target === opacity || choices.includes(event.target);
+    if (event.key in moves && !ownKeys) {
+      go(Number(slider.value) + moves[event.key]);
+    } else if (event.key === "o") {
+      overlay.checked = !overlay.checked;
+    } else if (event.key === "t" && choices.length) {
+      choices[(choices.findIndex(choice => choice.checked) + 1) % choices.length].checked = true;
+    } else if (event.key === "+" || event.key === "-") {
+      opacity.value = Number(opacity.value) + (event.key === "+" ? 5 : -5);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    draw();
+  });
+
+  draw();
+}

@@ -1,0 +1,117 @@
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from jax import export as jax_export
+from PIL import Image
+
+from ssinfnet_jax import models
+from ssinfnet_jax.data import labels
+from ssinfnet_jax.inference import export, segmenter
+from ssinfnet_jax.training import checkpoint
+
+SIZE = 64
+NETWORKS = {"single": ("infnet", {"width": 0.125}), "multi": ("multi_ssinfnet", {"width": 0.125})}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Model folders of both networks, with norms and heads that are not what a training starts with."""
+    folder = tmp_path_factory.mktemp("models")
+    random = np.random.default_rng(0)
+    for which, (name, options) in NETWORKS.items():
+        model = models.create(name, **options)
+        variables = models.init(model, 1, models.num_inputs(name))
+        variables = jax.tree.map(lambda x: x * random.uniform(0.7, 1.4, x.shape).astype(np.float32), variables)
+        description = {
+            "model": name, "options": options, "image_size": SIZE, "normalisation": {"mean": 0.4, "std": 0.3},
+            "datasets": ["ct_phantom/tiny"], "initial": "",
+        }  # fmt: skip
+        checkpoint.save_model(folder / which, variables, description)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folders, tmp_path_factory):
+    """Folder of the exported program."""
+    folder = tmp_path_factory.mktemp("exported")
+    export.write(folder, folders / "single", folders / "multi")
+    return folder
+
+
+def _read(folder):
+    return jax_export.deserialize(bytearray((folder / export.PROGRAM).read_bytes()))
+
+
+def _images(num):
+    coarse = np.random.default_rng(num).integers(0, 256, (num, 8, 8), np.uint8)
+    return np.stack([np.asarray(Image.fromarray(part).resize((SIZE, SIZE))) for part in coarse])
+
+
+@pytest.mark.parametrize("num", [1, 3])
+def test_it_gives_what_the_package_gives(exported, folders, num):
+    image = _images(num)
+    found = jax.jit(_read(exported).call)(image)
+    program = segmenter.load_program(folders / "single", folders / "multi")
+    lesion, classes = jax.jit(program.predict)(program.variables, {"image": image})
+    np.testing.assert_allclose(found["lesion"], lesion, atol=1e-5)
+    np.testing.assert_allclose(found["classes"], classes, atol=1e-5)
+    np.testing.assert_array_equal(found["labels"], classes.argmax(axis=-1))
+    assert found["labels"].dtype == np.uint8
+    assert np.ptp(lesion) > 0.01  # it is no constant that they agree on
+
+
+@pytest.mark.parametrize("platform", export.PLATFORMS)
+def test_it_is_lowered_for_every_platform(exported, platform):
+    image = jax.ShapeDtypeStruct((2, SIZE, SIZE), np.uint8)
+    text = jax.jit(_read(exported).call).trace(image).lower(lowering_platforms=(platform,)).as_text()
+    assert f"tensor<2x{SIZE}x{SIZE}x3xf32>" in text
+
+
+def test_forms_for_the_cpu_and_for_other_platforms(folders, monkeypatch):
+    """What runs on a GPU or TPU, here on the CPU, to which its own forms are refused; lesions alone."""
+    program = segmenter.load_program(folders / "single")
+    image = _images(2)
+    both = export.make_program(program)
+    expected = jax.jit(both.call)(image)
+    assert set(expected) == {"labels", "lesion"}
+    np.testing.assert_array_equal(expected["labels"], expected["lesion"] > 0.5)
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
+    others = export.make_program(program)
+    np.testing.assert_allclose(jax.jit(others.call)(image)["lesion"], expected["lesion"], atol=1e-4)
+    # Windows are reduced elsewhere only, 1x1 convolutions are products on the CPU only.
+    counts = [[text.count(word) for word in ("stablehlo.reduce_window", "stablehlo.dot_general")]
+              for text in (both.mlir_module(), others.mlir_module())]  # fmt: skip
+    assert counts[0][0] == counts[1][0] > 0
+    assert counts[0][1] > counts[1][1] + 20
+
+
+def test_the_script_runs_without_the_package(exported, folders, tmp_path):
+    image = np.asarray(Image.fromarray(_images(1)[0]).resize((90, 70)))
+    Image.fromarray(image).save(tmp_path / "slice.png")
+    alone = shutil.copytree(exported, tmp_path / "alone")
+    environment = {"PATH": os.environ["PATH"], "JAX_PLATFORMS": "cpu", "HOME": str(tmp_path)}
+    command = [sys.executable, "-I", str(alone / "run_exported.py"), "slice.png", "labels.png"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    found = np.array(Image.open(tmp_path / "labels.png"))
+    program = segmenter.load_program(folders / "single", folders / "multi")
+    resized = labels.resize_image(image, (SIZE, SIZE))
+    _, (classes,) = jax.jit(program.predict)(program.variables, {"image": resized[None]})
+    expected = np.stack([segmenter.resize_probs(np.asarray(classes[..., c]), (70, 90)) for c in range(3)])
+    # Rounding may turn a pixel whose classes are equally probable.
+    assert (found == expected.argmax(axis=0)).mean() > 0.999
+    shares = ", ".join(f"label {label}: {100 * np.mean(found == label):.2f} %" for label in range(3))
+    assert result.stdout == f"{shares}\n"
+
+
+def test_the_script_is_short_and_needs_little():
+    text = pathlib.Path(export.run_exported.__file__).read_text()
+    assert "ssinfnet_jax" not in text
+    body = text.split('"""')[2]
+    assert sum(bool(line.strip()) for line in body.splitlines()) <= 24

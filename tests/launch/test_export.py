@@ -1,0 +1,50 @@
+import subprocess
+import sys
+
+import pytest
+
+from ssinfnet_jax import models
+from ssinfnet_jax.training import checkpoint
+from tests.conftest import ROOT
+
+
+def _run(*arguments):
+    command = [sys.executable, "-m", "launch.export", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_model_folder_is_exported(tmp_path):
+    model = models.create("infnet", width=0.125)
+    description = {
+        "model": "infnet", "options": {"width": 0.125}, "image_size": 64, "normalisation": {"mean": 0.4, "std": 0.3},
+    }  # fmt: skip
+    checkpoint.save_model(tmp_path / "single", models.init(model, 0, 3), description)
+    result = _run(f"--single={tmp_path / 'single'}", f"--out={tmp_path / 'new' / 'out'}")
+    assert result.returncode == 0, result.stderr
+    assert "for cpu, cuda, tpu" in result.stdout
+    found = {path.name for path in (tmp_path / "new" / "out").iterdir()}
+    assert found == {"program.jax_export", "run_exported.py", "MODEL_CARD.md"}
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give either --workdir, or --single"),
+        (["--workdir=.", "--single=x"], "Give either --workdir, or --single"),
+        (["--workdir=."], "Stage 'train_single' has not finished in .: run it first"),
+        (["--single=nowhere"], "No trained network in nowhere: run the stage that makes it"),
+    ],
+)
+def test_mistakes_end_with_one_clear_line_and_leave_nothing(tmp_path, arguments, message):
+    result = _run(*arguments, f"--out={tmp_path / 'out'}")
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_is_not_touched(tmp_path):
+    result = _run("--single=x", f"--out={tmp_path}")
+    assert f"--out={tmp_path} exists; give a new folder" in result.stderr
+    assert not list(tmp_path.iterdir())
