@@ -6,9 +6,10 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "ssinfnet_jax"
-BASE = {"rundir"}
+BASE = {"rundir", "distributed"}
 ALLOWED = {  # folder: what it may import of the package, beside itself and the base
     "rundir": set(),
+    "distributed": set(),
     "data": set(),
     "models": set(),
     "losses": set(),
