@@ -14,7 +14,7 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax import distributed, rundir
-from ssinfnet_jax.inference import segment_scan
+from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.readers import dicom, find
 from ssinfnet_jax.training import checkpoint
 
@@ -56,9 +56,11 @@ def run(
     """
     sources = find.find(inputs)
     config = {"options": dataclasses.asdict(job.options)}
-    for name, directory in (("single", job.single_dir), ("multi", job.multi_dir)):
-        segment_scan.trained_on(checkpoint.load_description(directory), directory)
+    networks = [(directory, checkpoint.load_description(directory)) for directory in (job.single_dir, job.multi_dir)]
+    for name, (directory, description) in zip(("single", "multi"), networks, strict=True):
+        segment_scan.trained_on(description, directory)
         config[f"{name}_sha256"] = _hash(directory)
+    segmenter.check_same_input(*networks)
     run_dir = rundir.open_run(job.out_dir, config)
     scans_dir = run_dir.stage("scans")
     for partial in scans_dir.glob(".partial-*"):
@@ -72,7 +74,9 @@ def run(
             left_out = isinstance(result, dicom.LeftOutError)
             reason = " ".join(str(result).split()) or type(result).__name__
             failures.append({"scan": source.name, "source": str(source.path), "left_out": left_out, "reason": reason})
-            logging.warning("%s: %s", source.name, reason)
+            # An error that nobody foresaw is shown whole.
+            foreseen = isinstance(result, ValueError | OSError | distributed.WorkerDiedError)
+            logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else result)
     columns = ["scan", "source", "left_out", "reason"]
     failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=columns)
     done = [json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))]

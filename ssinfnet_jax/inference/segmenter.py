@@ -80,12 +80,7 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
     predict_multi = None
     if multi_dir is not None:
         multi, other = _load(multi_dir)
-        for name in ("image_size", "normalisation", "window_hu", "view"):
-            if other.get(name) != description.get(name):
-                raise ValueError(
-                    f"{single_dir} and {multi_dir} differ in {name} ({description.get(name)} and {other.get(name)}): "
-                    "the two stages must be trained on the same input."
-                )
+        check_same_input((single_dir, description), (multi_dir, other))
         predict_multi, variables["multi"] = _make_predict("multi", other, multi)
         descriptions["multi"] = other
 
@@ -98,6 +93,17 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
         return lesion, _flipped(predict_multi, FLIPS[flips])(variables["multi"], {**batch, "prior": prior})
 
     return Program(predict, variables, descriptions)
+
+
+def check_same_input(*networks: tuple[pathlib.Path, dict[str, Any]]) -> None:
+    """Raises ValueError if two networks, given as (folder, description), were trained on different input."""
+    (one, first), (other, second) = networks
+    for name in ("image_size", "normalisation", "window_hu", "view"):
+        if first.get(name) != second.get(name):
+            raise ValueError(
+                f"{one} and {other} differ in {name} ({first.get(name)} and {second.get(name)}): the two stages must "
+                "be trained on the same input."
+            )
 
 
 class Segmenter:

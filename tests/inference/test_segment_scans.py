@@ -85,8 +85,9 @@ def test_a_network_must_say_what_it_was_trained_on(networks, scans, tmp_path):
         with pytest.raises(ValueError, match=reason):
             segment_scans.run(job(folder, tmp_path / "out"), [scans])
     path.write_text(json.dumps({**json.loads(path.read_text()), "view": "frame"}))
-    _, failures = segment_scans.run(job(folder, tmp_path / "out"), [scans / "chest7.nii.gz"])
-    assert "differ in view (frame and lungs): the two stages" in failures["reason"][0]
+    with pytest.raises(ValueError, match=r"differ in view \(frame and lungs\): the two stages"):
+        segment_scans.run(job(folder, tmp_path / "out"), [scans / "chest7.nii.gz"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_flips_average_over_the_turned_slice(networks):
