@@ -226,6 +226,7 @@ def run(kinds: list[str], *, seed: int, report: Callable[[str], None]) -> collec
             finished = _watch(process, queue, len(batch), counts, report)
             process.join()
             done += finished
+            report(f"{done} of {len(kinds)} cases")
     return counts
 
 
