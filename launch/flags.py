@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
-from launch import processes
+from launch import processes, start
 from ssinfnet_jax import rundir
 from ssinfnet_jax.training import parallel
 
@@ -19,9 +19,6 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and varia
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; the same command goes on where it was stopped.")
 _DATA_DIR = flags.DEFINE_multi_string(
     "data_dir", [], "Folder of the dataset's source files; with several datasets NAME=FOLDER, once for each."
-)
-_CACHE_DIR = flags.DEFINE_string(
-    "compilation_cache_dir", "~/.cache/ssinfnet_jax/xla", "Where compiled programs are kept; empty: nowhere."
 )
 
 
@@ -61,15 +58,7 @@ def run(
     def with_run(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-        if _CACHE_DIR.value:
-            jax.config.update("jax_compilation_cache_dir", os.path.expanduser(_CACHE_DIR.value))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-        logging.set_verbosity(logging.INFO)
-        # Libraries log their inner life at INFO; ours is what a user wants to read.
-        ours = str(pathlib.Path(rundir.__file__).parent)
-        logging.get_absl_handler().addFilter(
-            lambda record: record.levelno >= logging.converter.STANDARD_WARNING or record.pathname.startswith(ours)
-        )
+        start.prepare()
         try:
             if instead and flags.FLAGS[instead[0]].value is not None:
                 instead[1]()

@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 
 from launch import model_flags
+from ssinfnet_jax.data import ct
 from ssinfnet_jax.interop import import_checkpoint
 from ssinfnet_jax.training.inputs import Normalisation
 
@@ -19,6 +20,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Model folder to write; must not
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Pixels per side of the slices of its training.")
 _MEAN = flags.DEFINE_float("mean", None, "Input = (image - mean) / std of its training, image in [0, 1].")
 _STD = flags.DEFINE_float("std", None, "See --mean.")
+_WINDOW_LOW = flags.DEFINE_float("window_low_hu", ct.LOW_HU, "HU that were black in its training.")
+_WINDOW_HIGH = flags.DEFINE_float("window_high_hu", ct.HIGH_HU, "HU that were white.")
+_VIEW = flags.DEFINE_enum("view", "lungs", ["lungs", "frame"], "Whether its slices were cut down to the lungs.")
 _BACKBONE_ONLY = flags.DEFINE_bool("backbone_only", False, "The file is an ImageNet classifier of the backbone's kind.")
 
 
@@ -32,6 +36,8 @@ def main(name: str, options: dict[str, Any]) -> None:
         directory=pathlib.Path(_WORKDIR.value),
         image_size=_IMAGE_SIZE.value,
         normalisation=Normalisation(_MEAN.value, _STD.value) if known else None,
+        window_hu=(_WINDOW_LOW.value, _WINDOW_HIGH.value),
+        view=_VIEW.value,
         backbone_only=_BACKBONE_ONLY.value,
     )
     print(import_checkpoint.report(imported))

@@ -14,7 +14,7 @@ ALLOWED = {  # folder: what it may import of the package, beside itself and the 
     "models": set(),
     "losses": set(),
     "metrics": set(),
-    "interop": {"models", "training"},
+    "interop": {"data", "models", "training"},
     "training": {"data", "models", "losses", "metrics"},
     "inference": {"data", "models", "training"},
     "evaluation": {"data", "metrics", "inference"},

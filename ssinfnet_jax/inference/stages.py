@@ -13,10 +13,8 @@ from PIL import Image
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import labels, prepare
 from ssinfnet_jax.inference import segmenter
+from ssinfnet_jax.inference.writers import pictures
 from ssinfnet_jax.training import crossfit, networks
-
-# Indices 0 background, 1 GGO, 2 consolidation; the colours tell the classes apart for every kind of colour vision.
-PALETTE = [0, 0, 0, 86, 180, 233, 230, 159, 0]
 
 
 def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
@@ -86,7 +84,7 @@ def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
         for position, result in tqdm.tqdm(
             zip(missing, found, strict=True), total=len(missing), desc="segment cohort", unit="slice"
         ):
-            write_mask(masks / names[position], result.pred)
+            pictures.write_labels(masks / names[position], result.pred)
     rows = []
     for position, name in names.items():
         pred = read_mask(masks / name)
@@ -131,15 +129,7 @@ def mask_name(slice_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", slice_id) + ".png"
 
 
-def write_mask(path: pathlib.Path, pred: np.ndarray) -> None:
-    """Writes uint8[H,W] of {0, 1, 2} as a palette PNG, whole or not at all."""
-    image = Image.fromarray(pred).convert("P")
-    image.putpalette(PALETTE)
-    with rundir.writing(path) as partial:
-        image.save(partial, format="PNG")
-
-
 def read_mask(path: pathlib.Path) -> np.ndarray:
-    """Reads what `write_mask` wrote."""
+    """Reads what `write_labels` wrote."""
     with Image.open(path) as image:
         return np.array(image)

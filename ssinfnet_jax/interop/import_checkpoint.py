@@ -9,6 +9,7 @@ import flax
 import numpy as np
 
 from ssinfnet_jax import models
+from ssinfnet_jax.data import ct
 from ssinfnet_jax.interop import backbone_names, read_tensors, torch_checkpoint
 from ssinfnet_jax.training import checkpoint
 from ssinfnet_jax.training.inputs import Normalisation
@@ -60,6 +61,8 @@ def run(
     directory: pathlib.Path,
     image_size: int | None = None,
     normalisation: Normalisation | None = None,
+    window_hu: tuple[float, float] = (ct.LOW_HU, ct.HIGH_HU),
+    view: str = "lungs",
     backbone_only: bool = False,
 ) -> Imported:
     """Writes the model folder `directory`, whole or not at all.
@@ -70,6 +73,8 @@ def run(
       directory: must not exist.
       image_size: pixels per side of the slices that the network was trained on; a multiple of 32.
       normalisation: of its training. A checkpoint tells neither; a backbone alone needs neither.
+      window_hu: (low, high) of its training; if not given, that of the public slices, as measured on them.
+      view: "lungs" if its slices were cut down to them, as the public ones are, or "frame".
     Returns: what was imported.
     Raises: FileExistsError; ValueError for a missing or impossible image size or normalisation; as `load`.
     """
@@ -77,7 +82,7 @@ def run(
         raise FileExistsError(f"{directory} is there already; name a new folder, or remove it first.")
     description = {"model": name, "options": options}
     if not backbone_only:
-        description |= _input(image_size, normalisation)
+        description |= {**_input(image_size, normalisation), "window_hu": list(window_hu), "view": view}
     imported = load(name, options, source, backbone_only=backbone_only)
     description["fresh"] = imported.fresh
     description["imported"] = {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}

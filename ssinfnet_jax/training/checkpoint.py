@@ -170,12 +170,17 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     Raises: FileNotFoundError if there is no finished model, naming the folder and the remedy.
     """
     description = load_description(directory)
-    like = models.init(
-        models.create(description["model"], **description["options"]),
-        0,
-        models.num_inputs(description["model"]),
-    )
-    variables = _load(directory / "variables", like)
+    try:
+        model = models.create(description["model"], **description["options"])
+        shapes = models.shapes(model, models.num_inputs(description["model"]))
+        # Only their names and shapes count: a description that is wrong may speak of more than fits into memory.
+        like = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
+        variables = _load(directory / "variables", like)
+    except Exception as error:  # of a damaged folder, Orbax and its storage raise whatever they were given
+        text = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"The network in {directory} cannot be loaded ({text}); copy the folder again, whole."
+        ) from error
     return _checked(variables, like, str(directory)), description
 
 
@@ -187,7 +192,14 @@ def load_description(directory: pathlib.Path) -> dict[str, Any]:
             f"No trained network in {directory}: run the stage that makes it (launch.pipeline), or import one "
             "(launch.import_checkpoint)."
         )
-    return json.loads(path.read_text())
+    try:
+        description = json.loads(path.read_text())
+        kinds = type(description["model"]), type(description["options"])
+    except (ValueError, TypeError, KeyError) as error:  # a text that is no UTF-8 is a ValueError too
+        raise ValueError(f"{path} does not describe a network ({error}); copy the model folder again.") from error
+    if kinds != (str, dict):
+        raise ValueError(f'{path} must name a "model" and its "options", found {kinds}; copy the model folder again.')
+    return description
 
 
 def _load(directory: pathlib.Path, like: Any) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.data import pipeline, prepare
+from ssinfnet_jax.data import ct, pipeline, prepare
+from ssinfnet_jax.data.datasets import registry
 from ssinfnet_jax.training import parallel
 from ssinfnet_jax.training.inputs import Normalisation
 
@@ -66,6 +67,8 @@ class Setup:
             "options": dict(self.section["model"]["options"]),
             "image_size": config["data"]["image_size"],
             "normalisation": self.normalisation._asdict(),
+            "window_hu": [ct.LOW_HU, ct.HIGH_HU],
+            "view": registry.view([name for name, _ in config["data"]["datasets"]]),
             "datasets": ["/".join(pair) for pair in config["data"]["datasets"]],
             "task": "inpainting" if stage == "pretrain" else "segmentation",
             "initial": self.section[stage]["initial"],

@@ -1,6 +1,7 @@
 """The names of the datasets."""
 
 import importlib
+from collections.abc import Sequence
 
 # One line adds a dataset: name -> "module:class" of a slice_builder.SliceBuilder, in any package.
 BUILDERS: dict[str, str] = {
@@ -34,3 +35,9 @@ def check_config(name: str, config: str) -> None:
 def truth(name: str) -> list[dict]:
     """What generated data were made to show: exposure, phenotype, mediates (bool); empty for real data."""
     return list(getattr(builder_class(name), "TRUTH", ()))
+
+
+def view(names: Sequence[str]) -> str:
+    """What slices of datasets show: "lungs", cut down to them, if that holds for all, else the whole "frame"."""
+    views = {builder_class(name).VIEW for name in names}
+    return "lungs" if views == {"lungs"} else "frame"

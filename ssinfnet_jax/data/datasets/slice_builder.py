@@ -58,6 +58,7 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """
 
     NEEDS_SOURCE: bool = True  # reads a local folder
+    VIEW: str = "frame"  # or "lungs": slices are cut down to the lungs
     source: Mapping[str, Any] = {}  # what the folder held, for source.json
     _progress: tqdm.tqdm | None = None
     MANUAL_DOWNLOAD_INSTRUCTIONS = (

@@ -42,6 +42,7 @@ class Builder(slice_builder.SliceBuilder):
     """Public COVID-SemiSeg layout; any subset of its folders."""
 
     VERSION = tfds.core.Version("1.0.0")
+    VIEW = "lungs"
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="default", description="Slices at their own size.")]  # noqa: RUF012
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:

@@ -30,6 +30,7 @@ class Builder(slice_builder.SliceBuilder):
     """Labeled patients for the networks, and a cohort with clinical columns for the mediation analysis."""
 
     VERSION = tfds.core.Version("1.0.0")
+    VIEW = "lungs"
     NEEDS_SOURCE = False
     TRUTH = cohort.TRUTH
     BUILDER_CONFIGS = [  # noqa: RUF012

@@ -20,6 +20,15 @@ class Rendered:
     classes: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A whole frame: hu float32[H, W], classes uint8 {0, 1, 2}, lung float32, the share of a pixel that is lung."""
+
+    hu: np.ndarray
+    classes: np.ndarray
+    lung: np.ndarray
+
+
 def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int) -> Rendered:
     """Draws one slice of a patient; depends on the arguments only.
 
@@ -30,6 +39,14 @@ def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int
       num_slices: of the patient.
       size: pixels a side of the whole frame; the slice that is returned is the part of it that holds the lungs.
     """
+    frame = render_hu(seed, patient, index, num_slices, size)
+    view = _field_of_view(frame.lung)
+    classes = frame.classes[view]
+    return Rendered(image=ct.window_hu(frame.hu[view]), lesion=(classes > 0).astype(np.uint8), classes=classes)
+
+
+def render_hu(seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int) -> Frame:
+    """The whole frame of `render_slice`, in Hounsfield units."""
     of_patient = np.random.default_rng([seed, patient.number, 1])
     build = anatomy.Build.sample(of_patient, patient.gender)
     foci = lesions.Foci.sample(of_patient)
@@ -39,9 +56,7 @@ def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int
     hu, classes = lesions.render(healthy, foci, level, dict(patient.properties), rng)
     grain = ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), 0.6)
     hu += build.noise_hu * grain / grain.std()
-    view = _field_of_view(healthy.lung)
-    classes = classes[view]
-    return Rendered(image=ct.window_hu(hu[view]), lesion=(classes > 0).astype(np.uint8), classes=classes)
+    return Frame(hu, classes, healthy.lung)
 
 
 def _field_of_view(lung: np.ndarray) -> tuple[slice, slice]:

@@ -1,0 +1,294 @@
+"""Damaged files: scans and model folders that are mutated end in a clear error or a result, never in anything else.
+
+python -m benchmarks.fuzz [--cases=10000] [--seed=0] [--only=nifti]
+
+Every case is a sound file with random edits, read and segmented as launch.segment does it (with thresholds in place of
+the networks), or loaded, in a process that is watched. A finding is an exception that is no ValueError or OSError, an
+error that does not name the file, the death of the process, more than 10 s of processor time or 1.5 GiB, an unpickling,
+or a file written elsewhere than into the output folder. It is printed with its number, which as --seed repeats it; exit
+code 1.
+"""
+
+import collections
+import gzip
+import logging as standard_logging
+import math
+import multiprocessing
+import os
+import pathlib
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pydicom
+from absl import app, flags
+from PIL import Image
+
+from ssinfnet_jax import models
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.data.datasets.ct_phantom import volume
+from ssinfnet_jax.inference import segment_scan, segmenter
+from ssinfnet_jax.inference.readers import find
+from ssinfnet_jax.training import checkpoint
+
+_CASES = flags.DEFINE_integer("cases", 10_000, "How many.", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the first case; the others follow.", 0)
+_ONLY = flags.DEFINE_string("only", None, "One kind of file.")
+
+MAX_SECONDS, MAX_GIB = 10.0, 1.5
+SHARES = {"nifti": 0.3, "dicom": 0.4, "picture": 0.29, "checkpoint": 0.01}
+_BATCH = 500  # cases per process
+_POLL_SECONDS = 0.01
+_PATIENCE_SECONDS = 120.0  # of waiting for a process that does nothing
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+class Thresholds:
+    """Stands in for the networks: GGO where the slice is grey, consolidation where it is light."""
+
+    window_hu = (ct.LOW_HU, ct.HIGH_HU)
+
+    def __init__(self):
+        self.segmenter, self.batch_size = self, 4
+
+    def probabilities(self, records, positions):
+        """As `Segmenter.probabilities`."""
+        for position in positions:
+            record = records[position]
+            classes = np.eye(3, dtype=np.float32)[np.digitize(record["image"], [60, 140])]
+            yield record["slice_id"], (1 - classes[..., 0], classes)
+
+
+def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Sound files of every kind: the kind -> files, or folders of one."""
+    folder.mkdir(parents=True)
+    hu, _, affine = volume.render(0, 7, 3, 48)
+    for suffix in (".nii", ".nii.gz"):
+        nib.save(nib.Nifti1Image(hu, affine), folder / f"scan{suffix}")
+    nib.save(nib.Nifti2Image(hu.astype(np.float32), affine), folder / "scan2.nii")
+    syntaxes = {
+        "plain": None, "rle": pydicom.uid.RLELossless, "jls": pydicom.uid.JPEGLSLossless,
+        "j2k": pydicom.uid.JPEG2000Lossless,
+    }  # fmt: skip
+    for name, syntax in syntaxes.items():
+        change = (lambda dataset, _, syntax=syntax: dataset.compress(syntax)) if syntax else None
+        volume.write_dicom(folder / name, hu, affine, patient_id="p", change=change)
+    grey = ct.window_hu(hu[:, :, 1].T)
+    for suffix in ("png", "jpg"):
+        Image.fromarray(grey).save(folder / f"slice.{suffix}")
+    Image.fromarray(grey).convert("P").save(folder / "palette.png")
+    model = models.create("unet", width=0.0625)
+    description = {
+        "model": "unet", "options": {"width": 0.0625}, "image_size": 64, "normalisation": {"mean": 0.4, "std": 0.3},
+        "window_hu": [-1150.0, 250.0], "view": "lungs",
+    }  # fmt: skip
+    checkpoint.save_model(folder / "model", models.init(model, 0, 3), description)
+    return {
+        "nifti": sorted(folder.glob("*.nii*")),
+        "dicom": [folder / name for name in syntaxes],
+        "picture": [*folder.glob("*.png"), folder / "slice.jpg"],
+        "checkpoint": [folder / "model"],
+    }
+
+
+def mutate(data: bytes, rng: np.random.Generator) -> bytes:
+    """A few edits: bytes, numbers at their extremes, chunks cut, doubled or zeroed; most of them in the header."""
+    out = bytearray(data)
+    for _ in range(int(rng.integers(1, 6))):
+        if not out:
+            break
+        reach = len(out) if rng.random() < 0.4 else min(len(out), 400 if rng.random() < 0.5 else 1600)
+        at, length = int(rng.integers(reach)), int(rng.integers(1, 64))
+        extreme = rng.choice([0, 1, -1, 127, 255, 32767, 65535, 2**31 - 1, -(2**31)])
+        edit = rng.choice(["byte", "bit", "int16", "int32", "float", "cut", "double", "zero", "noise", "end"])
+        if edit == "byte":
+            out[at] = int(rng.integers(256))
+        elif edit == "bit":
+            out[at] ^= 1 << int(rng.integers(8))
+        elif edit in ("int16", "int32"):
+            out[at : at + int(edit[3:]) // 8] = int(extreme).to_bytes(8, "little", signed=True)[: int(edit[3:]) // 8]
+        elif edit == "float":
+            out[at : at + 4] = np.float32(rng.choice([np.nan, np.inf, -np.inf, 0, 1e-30, 1e30])).tobytes()
+        elif edit == "cut":
+            del out[at : at + length]
+        elif edit == "double":
+            out[at:at] = out[at : at + length]
+        elif edit == "zero":
+            out[at : at + length] = bytes(len(out[at : at + length]))
+        elif edit == "noise":
+            out[at : at + length] = rng.bytes(len(out[at : at + length]))
+        elif edit == "end":
+            del out[at:]
+    return bytes(out)
+
+
+def prepare(kind: str, seeds: list[pathlib.Path], folder: pathlib.Path, rng: np.random.Generator) -> pathlib.Path:
+    """Copies a sound file or folder into `folder` and damages a file of it; returns the copy."""
+    seed = seeds[int(rng.integers(len(seeds)))]
+    copy = folder / seed.name
+    shutil.copytree(seed, copy) if seed.is_dir() else shutil.copy(seed, copy)
+    files = sorted(path for path in copy.rglob("*") if path.is_file()) if copy.is_dir() else [copy]
+    # Of a series all slices sometimes, with the same edits, as a wrong exporter would write them.
+    together = kind == "dicom" and rng.random() < 0.3
+    chosen, state = files if together else [files[int(rng.integers(len(files)))]], int(rng.integers(2**32))
+    for path in chosen:
+        edits = np.random.default_rng(state)
+        data = path.read_bytes()
+        inside = path.name.endswith(".gz") and edits.random() < 0.7
+        damaged = mutate(gzip.decompress(data) if inside else data, edits)
+        path.write_bytes(gzip.compress(damaged, 1) if inside else damaged)
+    return copy
+
+
+def attempt(kind: str, path: pathlib.Path, out: pathlib.Path) -> str:
+    """Reads and segments, or loads; returns "result" or "error", raises what is neither."""
+    try:
+        if kind == "checkpoint":
+            network = segmenter.Segmenter(path)
+            segment_scan.trained_on(network.description, path)
+            return "result"
+        results = 0
+        for source in find.find([path]):
+            try:
+                segment_scan.segment(source, Thresholds(), segment_scan.Options(view="lungs"), out)
+                results += 1
+            except (ValueError, OSError) as error:
+                _check_message(error, path)
+        return "result" if results else "error"
+    except (ValueError, OSError) as error:
+        _check_message(error, path)
+        return "error"
+
+
+def _check_message(error: Exception, path: pathlib.Path) -> None:
+    message = str(error)
+    if path.name not in message or len(message) < 30:
+        raise AssertionError(f"the error does not say which file, or what: {type(error).__name__}: {message}")
+
+
+def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.Path, first: int, queue) -> None:
+    """Runs cases in a process of their own; tells the parent when each begins and how it ended."""
+    standard_logging.disable(standard_logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    allowed, found = [], []
+
+    def watch(event, arguments):
+        if not allowed:
+            return
+        if event == "pickle.find_class":
+            found.append(f"unpickles {arguments}")
+        if event == "open" and isinstance(arguments[0], str) and (arguments[2] or 0) & _WRITES:
+            path = os.path.abspath(arguments[0])
+            if not path.startswith((allowed[0], "/dev/", "/proc/")):
+                found.append(f"writes {path}")
+
+    sys.addaudithook(watch)
+    for number, kind in enumerate(kinds, first):
+        queue.put((number, kind, "begins"))
+        folder = pathlib.Path(tempfile.mkdtemp(dir=root))
+        path = prepare(kind, seeds[kind], folder, np.random.default_rng([number, 1]))
+        allowed.append(str(folder / "out"))
+        try:
+            outcome = attempt(kind, path, folder / "out")
+        except Exception as error:  # this is what is looked for
+            outcome = f"FINDING {type(error).__name__}: {error}"
+        allowed.clear()
+        if found:
+            outcome = f"FINDING {found.pop()}"
+        gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        if gib > MAX_GIB:
+            outcome = f"FINDING {gib:.2f} GiB"
+        shutil.rmtree(folder)
+        queue.put((number, kind, outcome))
+        if outcome.endswith("GiB"):
+            return
+
+
+def run(kinds: list[str], *, seed: int, report: Callable[[str], None]) -> collections.Counter:
+    """Runs a case of each kind in the list, numbered from `seed`; counts (kind, outcome)."""
+    context = multiprocessing.get_context("spawn")
+    counts: collections.Counter = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        seeds, done = make_seeds(root / "seeds"), 0
+        while done < len(kinds):
+            queue = context.SimpleQueue()
+            batch = kinds[done : done + _BATCH]
+            process = context.Process(target=_work, args=(batch, seeds, root, seed + done, queue))
+            process.start()
+            finished = _watch(process, queue, len(batch), counts, report)
+            process.join()
+            done += finished
+            report(f"{done} of {len(kinds)} cases")
+    return counts
+
+
+def _watch(process, queue, num_cases: int, counts: collections.Counter, report: Callable[[str], None]) -> int:
+    """Follows a process until its last case, its death or a hang; returns how many cases it has dealt with."""
+    # The processor's seconds are counted: on a busy machine the clock says little. Waiting for nothing counts too.
+    worker = psutil.Process(process.pid)
+    finished, current, waited, before = 0, None, -_PATIENCE_SECONDS, math.inf
+    while finished < num_cases:
+        if not queue.empty():
+            number, kind, outcome = queue.get()
+            waited, before = 0.0, _processor_seconds(worker)
+            if outcome == "begins":
+                current = number, kind
+                continue
+            finished += 1
+            if outcome.startswith("FINDING"):
+                report(f"case {number} ({kind}): {outcome}")
+            counts[kind, outcome.split(" ")[0]] += 1
+            continue
+        dead, late = (
+            not process.is_alive(),
+            (waited > _PATIENCE_SECONDS or _processor_seconds(worker) - before > MAX_SECONDS),
+        )
+        if not (dead or late):
+            time.sleep(_POLL_SECONDS)
+            waited += _POLL_SECONDS
+            continue
+        if dead and not queue.empty():
+            continue
+        if dead and current is None:
+            raise RuntimeError("The process that reads the files could not start.")
+        if dead and process.exitcode == 0:
+            return finished  # it has ended itself after a finding
+        process.kill()
+        report(f"case {current[0]} ({current[1]}): FINDING {'hangs' if late else f'dies ({process.exitcode})'}")
+        counts[current[1], "FINDING"] += 1
+        return finished + 1
+    return finished
+
+
+def _processor_seconds(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:2])
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def main(argv) -> None:
+    """Runs the cases and prints what came of them."""
+    del argv
+    standard_logging.disable(standard_logging.INFO)
+    rng = np.random.default_rng(_SEED.value)
+    kinds = [_ONLY.value] * _CASES.value if _ONLY.value else None
+    kinds = kinds or rng.choice(list(SHARES), _CASES.value, p=list(SHARES.values())).tolist()
+    start = time.monotonic()
+    counts = run(kinds, seed=_SEED.value, report=lambda line: print(line, flush=True))
+    for kind in sorted({kind for kind, _ in counts}):
+        print(kind, {outcome: counts[kind, outcome] for outcome in ("result", "error", "FINDING")})
+    print(f"{_CASES.value} cases in {time.monotonic() - start:.0f} s")
+    sys.exit(1 if any(outcome == "FINDING" for _, outcome in counts) else 0)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,114 @@
+"""Lesions in your own scans: DICOM series, NIfTI volumes, PNG or JPG slices, or folders of them; see docs/segment.md.
+
+python -m launch.segment --input=SCANS --out=DIR \\
+    --single=runs/demo/train_single/model --multi=runs/demo/train_multi/model
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+from absl import app, flags, logging
+
+from launch import start
+from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
+from ssinfnet_jax.report import segment_page, viewer
+from ssinfnet_jax.training import checkpoint
+
+_SHOWN = {  # column of measurements.csv -> its title on the pages
+    "slices": "slices",
+    "slices_affected": "slices affected",
+    "ggo_ml": "GGO (ml)",
+    "consolidation_ml": "consolidation (ml)",
+    "lesion_ml": "lesion (ml)",
+    "lesion_px": "lesion (voxels)",
+    "lesion_share_of_lung_approx": "lesion / lung (approximate)",
+    "notes": "notes",
+}
+_INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given several times.", required=True)
+_SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network.", required=True)
+_MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command goes on there.", required=True)
+_INPUT_KIND = flags.DEFINE_enum("input_kind", None, ["hu", "uint8"], "What the values are, where a file cannot tell.")
+_THRESHOLD = flags.DEFINE_float(
+    "threshold", None, "Lesion where its probability is above; not given: the likeliest class.", 0.0, 1.0
+)
+_MIN_ISLAND = flags.DEFINE_float("min_island", 0.0, "Remove smaller lesions of a slice: mm2, of pictures pixels.", 0.0)
+_FLIPS = flags.DEFINE_enum("flips", "none", list(segmenter.FLIPS), "Also segment flipped slices, and average.")
+_VIEW = flags.DEFINE_enum("view", None, ["lungs", "frame"], "Cut volumes down to the lungs; default: as in training.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Slices per call; more use more memory.", 1)
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes for several scans; 0: all in this one.", 0)
+_SCHEDULER = flags.DEFINE_string("dask_scheduler", None, "Address of a running Dask scheduler, tcp://HOST:PORT.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Segments what the flags name, and says what came of it; exit code 1 if a scan failed or there was none."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    start.prepare()
+    try:
+        single_dir, out_dir = pathlib.Path(_SINGLE.value), pathlib.Path(_OUT.value)
+        _, view = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
+        options = segment_scan.Options(_THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view)
+        job = segment_scans.Job(
+            single_dir, pathlib.Path(_MULTI.value), out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
+            start.cache_dir(),
+        )  # fmt: skip
+        table, failures = segment_scans.run(
+            job,
+            [pathlib.Path(path) for path in _INPUT.value],
+            num_workers=_NUM_WORKERS.value,
+            scheduler=_SCHEDULER.value,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    _write_pages(out_dir, table, single_dir)
+    columns = [
+        "scan",
+        "slices",
+        "slices_affected",
+        "ggo_ml",
+        "consolidation_ml",
+        "lesion_share_of_lung_approx",
+        "empty",
+    ]
+    if len(table):
+        print(table[columns].to_string(index=False))
+    for row in failures.itertuples():
+        print(f"{'Left out' if row.left_out else 'FAILED'} {row.scan}: {row.reason}", file=sys.stderr)
+    logging.info("Written to %s; look at %s.", out_dir, out_dir / segment_page.INDEX)
+    if not len(table) or not failures["left_out"].all():
+        sys.exit(
+            f"{(~failures['left_out'].astype(bool)).sum()} scans failed; the reasons are in {out_dir / 'failures.csv'}."
+        )
+
+
+def _write_pages(out_dir: pathlib.Path, table: pd.DataFrame, single_dir: pathlib.Path) -> None:
+    """Writes a page with a viewer for every scan that has none, and the index."""
+    window_hu, _ = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
+    for row in table.to_dict("records"):
+        page = out_dir / segment_page.CASES / f"{segment_page.file_name(row['scan'])}.html"
+        made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
+        if not page.is_file() or page.stat().st_mtime < made:
+            images, classes = results.load_views(out_dir, row["scan"], window_hu)
+            facts = {title: row[name] for name, title in _SHOWN.items() if row[name] != "" and not pd.isna(row[name])}
+            segment_page.write_case(out_dir, viewer.Case(row["scan"], images, classes, facts=facts))
+    if len(table):
+        shown = table[["scan", *_SHOWN]].rename(columns={"scan": "case"})
+        empty = int(table["empty"].sum())
+        segment_page.write(
+            out_dir,
+            shown,
+            title="Segmented scans",
+            facts={"Single network": _SINGLE.value, "Multi network": _MULTI.value, "Window (HU)": window_hu},
+            titles=_SHOWN,
+            headline=[
+                (str(len(table)), "scans", "for research, not for diagnosis"),
+                (str(empty), "without a lesion", "their notes say what was seen"),
+            ],
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,31 @@
+"""How programs begin: the compilation cache, and what is logged."""
+
+import os
+import pathlib
+
+import jax
+from absl import flags, logging
+
+from ssinfnet_jax import rundir
+
+_CACHE_DIR = flags.DEFINE_string(
+    "compilation_cache_dir", "~/.cache/ssinfnet_jax/xla", "Where compiled programs are kept; empty: nowhere."
+)
+
+
+def cache_dir() -> str | None:
+    """The folder of compiled programs, if there is to be one."""
+    return os.path.expanduser(_CACHE_DIR.value) if _CACHE_DIR.value else None
+
+
+def prepare() -> None:
+    """Sets up the compilation cache and the log."""
+    if cache_dir():
+        jax.config.update("jax_compilation_cache_dir", cache_dir())
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    logging.set_verbosity(logging.INFO)
+    # Libraries log their inner life at INFO; ours is what a user wants to read.
+    ours = str(pathlib.Path(rundir.__file__).parent)
+    logging.get_absl_handler().addFilter(
+        lambda record: record.levelno >= logging.converter.STANDARD_WARNING or record.pathname.startswith(ours)
+    )

@@ -1,0 +1,68 @@
+"""Measurements of a segmented scan, slice by slice and all together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ssinfnet_jax.inference.readers.scan import Scan
+from ssinfnet_jax.inference.survey import Survey
+
+CLASSES = {1: "ggo", 2: "consolidation"}
+
+
+def remove_islands(pred: np.ndarray, min_pixels: float) -> np.ndarray:
+    """The label map of a slice without lesions of fewer pixels, GGO and consolidation that touch taken together.
+
+    Args:
+      pred: uint8[H,W] of {0, 1, 2}.
+      min_pixels: at least so many stay.
+    """
+    if min_pixels <= 1 or not pred.any():
+        return pred
+    parts, num_parts = ndimage.label(pred > 0, structure=np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel(), minlength=num_parts + 1)
+    return np.where((sizes >= min_pixels)[parts], pred, np.uint8(0))
+
+
+def count(index: int, pred: np.ndarray, lung: np.ndarray) -> dict[str, Any]:
+    """Pixels of a slice: ggo_px, consolidation_px, lesion_px, lung_approx_px (approximate mask, and lesions)."""
+    row: dict[str, Any] = {"slice": index}
+    row |= {f"{name}_px": int((pred == number).sum()) for number, name in CLASSES.items()}
+    return row | {"lesion_px": int((pred > 0).sum()), "lung_approx_px": int((lung | (pred > 0)).sum())}
+
+
+def summarize(scan: Scan, survey: Survey, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The row of a scan, from `count` of its slices.
+
+    Millilitres where the spacing is known and there are several slices; pixels always. The share of the lung is that of
+    an approximate mask: air by a threshold, closed, with the lesions added.
+    """
+    total = {
+        name: sum(row[name] for row in rows) for name in ("ggo_px", "consolidation_px", "lesion_px", "lung_approx_px")
+    }
+    volume = scan.grid.voxel_ml if scan.grid is not None and scan.num_slices > 1 else None
+    return {
+        "format": scan.format,
+        "kind": survey.kind,
+        "slices": scan.num_slices,
+        "slices_affected": sum(row["lesion_px"] > 0 for row in rows),
+        **{
+            name.replace("_px", "_ml"): None if volume is None else round(value * volume, 3)
+            for name, value in total.items()
+        },
+        **total,
+        "lesion_share_of_lung_approx": round(total["lesion_px"] / total["lung_approx_px"], 5)
+        if survey.lungs.any()
+        else None,
+        **dict(zip(("slice_mm", "row_mm", "column_mm"), _spacing(scan), strict=True)),
+        "lowest_value": survey.low,
+        "highest_value": survey.high,
+        "mean_value": round(survey.mean, 2),
+        "empty": total["lesion_px"] == 0,
+    }
+
+
+def _spacing(scan: Scan) -> Sequence[float | None]:
+    return [None] * 3 if scan.grid is None else [round(value, 5) for value in scan.grid.spacing_mm]

@@ -1,0 +1,110 @@
+"""NIfTI volumes, read slice by slice from disk."""
+
+import gzip
+import pathlib
+import zlib
+
+import nibabel as nib
+import numpy as np
+
+from ssinfnet_jax.inference.readers import scan
+
+SUFFIXES = (".nii", ".nii.gz")
+AIR_HU = -1024.0
+_CHUNK = 2**22  # bytes
+
+
+def stem(path: pathlib.Path) -> str:
+    """File name without .nii or .nii.gz."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
+    """Opens a volume; slices are read when they are asked for.
+
+    A gzipped file cannot be read in any order: it is unpacked into `scratch_dir`, in chunks.
+
+    Returns: a scan of unknown kind, with the file's scaling (slope, intercept) applied and NaN replaced by air.
+    Raises: ValueError for what is not one 3-D volume of numbers, or is damaged; names the file.
+    """
+    image = _open(path)
+    shape = _shape_3d(image.shape, path)
+    grid = scan.check_grid(image.affine, shape, str(path))
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "iuf":
+        raise ValueError(f"{path} holds {dtype} voxels; a CT volume holds integers or floats. Export it as greyscale.")
+    num_bytes = image.dataobj.offset + int(np.prod(shape)) * dtype.itemsize
+    notes = []
+    if not (image.header["sform_code"] or image.header["qform_code"]):
+        notes.append("the file gives no orientation (sform and qform codes are 0): nibabel's default was taken")
+    if path.name.endswith(".gz"):
+        unpacked = scratch_dir / f"{stem(path)}.nii"
+        _unpack(path, unpacked, num_bytes)
+        image = _open(unpacked)
+    elif path.stat().st_size < num_bytes:
+        raise _too_short(path, path.stat().st_size, num_bytes)
+
+    def read_slice(index: int) -> np.ndarray:
+        where = (*grid.source_slice(index), *(0,) * (len(image.shape) - 3))
+        block = image.dataobj[where[: len(image.shape)]]
+        view = grid.to_view(np.asarray(block, np.float32).reshape(_block_shape(grid)))
+        return np.where(np.isnan(view), np.float32(AIR_HU), view)
+
+    return scan.Scan(
+        source=path,
+        format="nifti",
+        kind=None,
+        num_slices=grid.view_shape[0],
+        read=read_slice,
+        grid=grid,
+        header=image.header,
+        patient_id=stem(path),
+        notes=tuple(notes),
+    )
+
+
+def _open(path: pathlib.Path):
+    try:
+        image = nib.load(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # nibabel raises whatever the header gave it
+        raise ValueError(f"{path} cannot be read as NIfTI ({error}); copy or download it again.") from error
+    if not isinstance(image, nib.Nifti1Pair):
+        raise ValueError(f"{path} is not NIfTI but {type(image).__name__}; convert it to .nii.gz.")
+    return image
+
+
+def _shape_3d(shape: tuple[int, ...], path: pathlib.Path) -> tuple[int, int, int]:
+    found = shape
+    while len(found) > 3 and found[-1] == 1:
+        found = found[:-1]
+    if len(found) == 2:
+        found = (*found, 1)
+    if len(found) != 3:
+        raise ValueError(f"{path} has shape {shape}; expected one 3-D volume. Split series into single files.")
+    return found
+
+
+def _block_shape(grid: scan.Grid) -> tuple[int, ...]:
+    return tuple(1 if axis == grid.slice_axis else side for axis, side in enumerate(grid.shape))
+
+
+def _unpack(path: pathlib.Path, unpacked: pathlib.Path, num_bytes: int) -> None:
+    """Unpacks the header and the voxels, and no byte more."""
+    left = num_bytes
+    try:
+        with gzip.open(path) as file, unpacked.open("wb") as out:
+            while left and (chunk := file.read(min(_CHUNK, left))):
+                out.write(chunk)
+                left -= len(chunk)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is truncated or damaged ({error}); copy or download it again.") from error
+    if left:
+        raise _too_short(path, num_bytes - left, num_bytes)
+
+
+def _too_short(path: pathlib.Path, found: int, needed: int) -> ValueError:
+    return ValueError(
+        f"{path} is truncated: it holds {found} bytes (unpacked), its header says {needed}; copy or download it again."
+    )

@@ -1,0 +1,49 @@
+"""What was written of a scan, read again as slices to look at."""
+
+import json
+import pathlib
+import tempfile
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.inference.readers import nifti
+
+
+def load_views(out_dir: pathlib.Path, name: str, window_hu: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Slices and label maps of a segmented scan, in the radiologist's view.
+
+    Args:
+      out_dir: as given to `segment_scans.run`.
+      name: of the scan.
+      window_hu: (low, high) to show HU with.
+    Returns: uint8[N,H,W] and uint8[N,H,W] of {0, 1, 2}; pictures of different sizes are filled up with black.
+    """
+    folder = out_dir / "scans" / name
+    if json.loads((folder / "scan.json").read_text())["format"] == "pictures":
+        files = pd.read_csv(folder / "slices.csv", dtype={"file": str})["file"]
+        stacks = [[_picture(out_dir / kind / file) for file in files] for kind in ("images", "masks")]
+        shape = np.max([view.shape for view in stacks[0]], axis=0)
+        images, classes = (np.stack([_filled(view, shape) for view in stack]) for stack in stacks)
+        return images, classes
+    images = _volume(out_dir / "images" / f"{name}.nii.gz")
+    if images.min() < 0:
+        images = np.stack([ct.window_hu(view, *window_hu) for view in images])
+    return images.astype(np.uint8), _volume(out_dir / "masks" / f"{name}.nii.gz").astype(np.uint8)
+
+
+def _volume(path: pathlib.Path) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as scratch:
+        scan = nifti.read(path, scratch_dir=pathlib.Path(scratch))
+        return np.stack([np.rint(scan.read(index)).astype(np.int16) for index in range(scan.num_slices)])
+
+
+def _picture(path: pathlib.Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def _filled(view: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    return np.pad(view, [(0, int(side - own)) for side, own in zip(shape, view.shape, strict=True)])

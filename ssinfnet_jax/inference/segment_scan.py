@@ -1,0 +1,243 @@
+"""One scan, from its file to its results in a folder; slices are streamed through the networks."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import logging
+
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.inference import measure, segmenter, survey
+from ssinfnet_jax.inference.readers import find
+from ssinfnet_jax.inference.readers.scan import Scan
+from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
+
+MARGIN = 0.04  # of the sides, around the lungs
+PROBABILITIES = ("lesion", "ggo", "consolidation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How scans are segmented.
+
+    Attributes:
+      threshold: a pixel is lesion where the probability of GGO and consolidation together is above; None: where one of
+        them is the likeliest of the three classes.
+      min_island: lesions of a smaller area in a slice are removed: mm2 where the spacing is known, else pixels.
+      flips: a key of `segmenter.FLIPS`.
+      view: "lungs": the networks see volumes cut down to the lungs, with a margin; "frame": whole.
+    """
+
+    threshold: float | None = None
+    min_island: float = 0.0
+    flips: str = "none"
+    view: str = "frame"
+
+
+class Networks:
+    """Both networks, and what they were trained on."""
+
+    def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path, flips: str, batch_size: int):
+        self.segmenter = segmenter.Segmenter(single_dir, multi_dir, flips=flips, batch_size=batch_size)
+        self.window_hu, _ = trained_on(self.segmenter.description, single_dir)
+
+
+def trained_on(description: dict[str, Any], directory: pathlib.Path) -> tuple[tuple[float, float], str]:
+    """The window (low, high) in HU and the view, "lungs" | "frame", of a network's training.
+
+    Raises: ValueError if its folder does not say.
+    """
+    window, view = description.get("window_hu"), description.get("view")
+    usual = [ct.LOW_HU, ct.HIGH_HU]
+    if not (isinstance(window, list) and len(window) == 2 and all(isinstance(end, int | float) for end in window)):
+        raise ValueError(
+            f'{directory / "model.json"} has "window_hu" {window}: without the window of its training a network cannot '
+            f'be given HU. Add "window_hu": {usual} for a run of launch.pipeline.'
+        )
+    if view not in ("lungs", "frame"):
+        raise ValueError(
+            f'{directory / "model.json"} has "view" {view!r}; add "lungs" if the slices of its training were cut down '
+            'to the lungs, "frame" if they show the whole field of view.'
+        )
+    return (float(window[0]), float(window[1])), view
+
+
+def segment(
+    source: find.Source, networks: Networks, options: Options, out_dir: pathlib.Path, input_kind: str | None = None
+) -> dict[str, Any]:
+    """Segments a scan and writes `scans/NAME`, which is there whole or not at all, `masks/NAME*`, `images/NAME*`.
+
+    Returns: its row of measurements.
+    Raises: ValueError or OSError for a scan that cannot be segmented; nothing of it is left behind.
+    """
+    folder = out_dir / "scans" / source.name
+    partial = folder.with_name(f".partial-{source.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "scratch").mkdir(parents=True)
+    try:
+        scan = source.open(partial / "scratch")
+        seen = survey.survey(scan, input_kind, networks.window_hu)
+        result = _Result(source.name, scan, seen, networks, options, partial)
+        rows = result.fill()
+        row = {"scan": source.name, "patient_id": scan.patient_id, "source": str(scan.source)}
+        row |= measure.summarize(scan, seen, rows)
+        notes = [*scan.notes, *result.write(rows)]
+        if not seen.lungs.any():
+            notes.append("no lungs were found by thresholds: is this a chest CT?")
+        if row["empty"]:
+            notes.append(
+                f"EMPTY: no lesion was found (values {seen.low:g} to {seen.high:g}, mean {seen.mean:.1f}; highest "
+                f"probability of a lesion {result.highest:.3f})"
+            )
+            logging.warning("%s: %s.", source.name, notes[-1])
+        row["notes"] = "; ".join(notes)
+        pd.DataFrame(rows).to_csv(partial / "slices.csv", index=False)
+        (partial / "scan.json").write_text(json.dumps(row, indent=2) + "\n")
+        shutil.rmtree(partial / "scratch")
+        for kind in ("images", "masks"):
+            (out_dir / kind).mkdir(exist_ok=True)
+            for file in sorted((partial / kind).iterdir()):
+                file.rename(out_dir / kind / f"{source.name}{file.name}")
+            (partial / kind).rmdir()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return row
+
+
+class _Slices:
+    """The slices as records for the networks: windowed, and cut down to the view."""
+
+    def __init__(self, scan: Scan, seen: survey.Survey, networks: Networks, view: str):
+        self._scan, self._seen, self._window = scan, seen, networks.window_hu
+        self._cut = view == "lungs" and scan.grid is not None
+        # Those of a batch are asked for again when its results come.
+        self.read = functools.lru_cache(maxsize=networks.segmenter.batch_size + 1)(scan.read)
+
+    def __len__(self) -> int:
+        return self._scan.num_slices
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        grey = self.grey(index)
+        return {"image": np.ascontiguousarray(grey[self.box(grey.shape)]), "slice_id": str(index)}
+
+    def grey(self, index: int) -> np.ndarray:
+        """uint8[H,W], windowed as in training."""
+        values = self.read(index)
+        return ct.window_hu(values, *self._window) if self._seen.kind == "hu" else np.rint(values).astype(np.uint8)
+
+    def box(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns that the networks see of a slice of this shape."""
+        return self._seen.box(shape, MARGIN) if self._cut else (slice(0, shape[0]), slice(0, shape[1]))
+
+
+class _Result:
+    """The results of a scan while they are made: volumes on disk in the grid of the source, or pictures."""
+
+    def __init__(self, name: str, scan, seen, networks: Networks, options: Options, folder: pathlib.Path):
+        self._name = name
+        self._scan, self._seen, self._networks, self._options, self._folder = scan, seen, networks, options, folder
+        self._slices = _Slices(scan, seen, networks, options.view)
+        self._volumes: dict[str, np.ndarray] = {}
+        self.highest = 0.0  # probability of a lesion
+        for name in ("images", "masks", "probabilities", "overlays"):
+            (folder / name).mkdir()
+        if scan.grid is not None:
+            image_dtype = np.int16 if seen.kind == "hu" else np.uint8
+            for name in ("image", "labels", *PROBABILITIES):
+                self._volumes[name] = np.memmap(
+                    folder / "scratch" / name,
+                    dtype=image_dtype if name == "image" else np.uint8,
+                    mode="w+",
+                    shape=scan.grid.shape,
+                    order="F",
+                )
+
+    def fill(self) -> list[dict[str, Any]]:
+        """Runs the networks over all slices; returns `measure.count` of each."""
+        rows = []
+        for slice_id, (lesion, classes) in self._networks.segmenter.probabilities(
+            self._slices, range(self._scan.num_slices)
+        ):
+            index = int(slice_id)
+            grey = self._slices.grey(index)
+            box = self._slices.box(grey.shape)
+            probs = np.zeros((3, *grey.shape), np.float32)
+            for part, values in zip(probs, (lesion, classes[..., 1], classes[..., 2]), strict=True):
+                part[box] = segmenter.resize_probs(values, part[box].shape)
+            self.highest = max(self.highest, float(probs[1:].sum(axis=0).max()))
+            pred = measure.remove_islands(_decide(probs[1], probs[2], box, self._options.threshold), self._min_pixels())
+            row = measure.count(index, pred, self._seen.lung_slice(index, grey.shape))
+            if self._scan.grid is None:
+                row["file"] = self._name + self._file(index)
+            rows.append(row)
+            self._store(index, grey, pred, np.rint(probs * 255).astype(np.uint8))
+        return rows
+
+    def _file(self, index: int) -> str:
+        """Of a picture: what follows the name of the scan."""
+        return f"_{index:04d}_{self._scan.files[index].stem}.png"
+
+    def _min_pixels(self) -> float:
+        if self._scan.grid is None:
+            return self._options.min_island
+        _, row_mm, column_mm = self._scan.grid.spacing_mm
+        return self._options.min_island / (row_mm * column_mm)
+
+    def _store(self, index: int, grey: np.ndarray, pred: np.ndarray, probs: np.ndarray) -> None:
+        if pred.any():
+            pictures.overlay(grey, pred).save(self._folder / "overlays" / f"slice_{index:04d}.jpg", quality=90)
+        if self._scan.grid is None:
+            name = self._file(index)
+            pictures.write_grey(self._folder / "images" / name, grey)
+            pictures.write_labels(self._folder / "masks" / name, pred)
+            for part, values in zip(PROBABILITIES, probs, strict=True):
+                pictures.write_grey(self._folder / "probabilities" / f"{part}{name}", values)
+            return
+        image = grey if self._seen.kind == "uint8" else np.rint(self._slices.read(index))
+        views = {"image": image, "labels": pred, **dict(zip(PROBABILITIES, probs, strict=True))}
+        for name, view in views.items():
+            volume = self._volumes[name]
+            volume[self._scan.grid.source_slice(index)] = self._scan.grid.to_source(view.astype(volume.dtype))
+
+    def write(self, rows: list[dict[str, Any]]) -> list[str]:
+        """Writes the files that need all slices; returns what a user should know."""
+        notes = []
+        if self._scan.grid is not None:
+            volumes, scan = self._volumes, self._scan
+            nifti.write(self._folder / "images" / ".nii.gz", volumes["image"], scan, description="image")
+            about = "0 background, 1 GGO, 2 consolidation"
+            nifti.write(self._folder / "masks" / ".nii.gz", volumes["labels"], scan, description=about)
+            for name in PROBABILITIES:
+                path = self._folder / "probabilities" / f"{name}.nii.gz"
+                nifti.write(path, volumes[name], scan, slope=1 / 255, description=f"probability of {name}")
+        if self._scan.format == "dicom":
+            try:
+                dicom_seg.write(self._folder / "segmentation.dcm", self._volumes["labels"], self._scan)
+            except ValueError as error:
+                notes.append(str(error))
+        affected = [row["slice"] for row in rows if row["lesion_px"]]
+        labels = {index: self._overview(index) for index in pictures.chosen(affected, len(rows))}
+        pictures.write_sheet(self._folder / "overview.png", {f"slice {index}": view for index, view in labels.items()})
+        return notes
+
+    def _overview(self, index: int):
+        path = self._folder / "overlays" / f"slice_{index:04d}.jpg"
+        if path.is_file():
+            return pictures.Image.open(path)
+        return pictures.overlay(self._slices.grey(index), np.zeros_like(self._slices.grey(index)))
+
+
+def _decide(ggo: np.ndarray, consolidation: np.ndarray, box, threshold: float | None) -> np.ndarray:
+    """uint8[H,W] of {0, 1, 2}; 0 outside the box that the networks saw."""
+    lesion = ggo + consolidation
+    likeliest = np.maximum(ggo, consolidation) > 1 - lesion
+    found = likeliest if threshold is None else lesion > threshold
+    inside = np.zeros(ggo.shape, bool)
+    inside[box] = True
+    return np.where(found & inside, np.where(consolidation > ggo, 2, 1), 0).astype(np.uint8)

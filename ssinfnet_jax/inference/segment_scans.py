@@ -1,0 +1,128 @@
+"""Many scans: each on its own, so that one that fails stops no other, and a rerun does only what is missing."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import pandas as pd
+from absl import logging
+
+from ssinfnet_jax import distributed, rundir
+from ssinfnet_jax.inference import segment_scan, segmenter
+from ssinfnet_jax.inference.readers import dicom, find
+from ssinfnet_jax.training import checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a process needs to segment scans; small, so that it can be sent to another one.
+
+    Attributes:
+      single_dir, multi_dir: model folders.
+      out_dir: where everything is written.
+      options: how.
+      input_kind: "hu" | "uint8" where the user says it.
+      batch_size: slices per call of the networks.
+      cache_dir: of compiled programs, or None.
+    """
+
+    single_dir: pathlib.Path
+    multi_dir: pathlib.Path
+    out_dir: pathlib.Path
+    options: segment_scan.Options
+    input_kind: str | None
+    batch_size: int
+    cache_dir: str | None
+
+
+def run(
+    job: Job, inputs: Sequence[pathlib.Path], *, num_workers: int = 0, scheduler: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Segments all scans in `inputs`; writes `measurements.csv` and `failures.csv` beside the scans' folders.
+
+    Args:
+      job: how, and where to.
+      inputs: files and folders.
+      num_workers: processes on this machine; 0: this one does it all.
+      scheduler: address of a running Dask scheduler instead; its workers see the same files.
+    Returns: measurements, one row per scan; failures: scan, source, left_out (what is no CT volume), reason.
+    Raises: ValueError or OSError if there is no scan, no network, or the folder holds results of others.
+    """
+    sources = find.find(inputs)
+    config = {"options": dataclasses.asdict(job.options)}
+    networks = [(directory, checkpoint.load_description(directory)) for directory in (job.single_dir, job.multi_dir)]
+    for name, (directory, description) in zip(("single", "multi"), networks, strict=True):
+        segment_scan.trained_on(description, directory)
+        config[f"{name}_sha256"] = _hash(directory)
+    segmenter.check_same_input(*networks)
+    run_dir = rundir.open_run(job.out_dir, config)
+    scans_dir = run_dir.stage("scans")
+    for partial in scans_dir.glob(".partial-*"):
+        shutil.rmtree(partial)
+    missing = [source for source in sources if not (scans_dir / source.name).is_dir()]
+    if len(missing) < len(sources):
+        logging.info("%d of %d scans were segmented before.", len(sources) - len(missing), len(sources))
+    failures = []
+    for source, result in _results(job, missing, num_workers, scheduler):
+        if isinstance(result, Exception):
+            left_out = isinstance(result, dicom.LeftOutError)
+            reason = " ".join(str(result).split()) or type(result).__name__
+            failures.append({"scan": source.name, "source": str(source.path), "left_out": left_out, "reason": reason})
+            # An error that nobody foresaw is shown whole.
+            foreseen = isinstance(result, ValueError | OSError | distributed.WorkerDiedError)
+            logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else result)
+    columns = ["scan", "source", "left_out", "reason"]
+    failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=columns)
+    done = [json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))]
+    table = pd.DataFrame(done)
+    rundir.write_text(job.out_dir / "measurements.csv", table.to_csv(index=False))
+    rundir.write_text(job.out_dir / "failures.csv", failed.to_csv(index=False))
+    return table, failed
+
+
+def _results(
+    job: Job, sources: list[find.Source], num_workers: int, scheduler: str | None
+) -> Iterator[tuple[find.Source, Any]]:
+    """(source, row or error) as they come."""
+    function = functools.partial(_segment, job)
+    if not num_workers and not scheduler:
+        for source in sources:
+            try:
+                yield source, function(source)
+            except Exception as error:  # told in failures.csv
+                yield source, error
+        return
+    with distributed.client(scheduler, None if scheduler else num_workers) as client:
+        yield from distributed.run_all(
+            function, sources, client=client, description="segment", total=len(sources), unit="scan"
+        )
+
+
+def _segment(job: Job, source: find.Source) -> dict[str, Any]:
+    if job.cache_dir:
+        jax.config.update("jax_compilation_cache_dir", job.cache_dir)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    networks = _networks(job.single_dir, job.multi_dir, job.options.flips, job.batch_size)
+    return segment_scan.segment(source, networks, job.options, job.out_dir, job.input_kind)
+
+
+@functools.lru_cache(maxsize=1)
+def _networks(*arguments) -> segment_scan.Networks:
+    """The networks, read and compiled once in a process."""
+    return segment_scan.Networks(*arguments)
+
+
+def _hash(directory: pathlib.Path) -> str:
+    """SHA-256 over the names and contents of all files of a model folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(directory)).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""A first pass over a scan: whether its values are what a network can take, and where about the lungs are."""
+
+import dataclasses
+
+import numpy as np
+from scipy import ndimage
+
+from ssinfnet_jax.inference.readers import scan as scans
+
+AIR_LIMIT_HU = -500.0  # a chest CT holds air, in the lungs at least
+_COARSE = 128  # pixels at most, of a side
+_SMALL_LUNG = 0.1  # of the larger one: less is bowel or a bronchus
+_CLOSING_MM = 12.0  # vessels, and lesions at the border of the lung
+_MIN_BODY_PX = 16  # coarse; below that the view is left whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What the first pass saw.
+
+    Attributes:
+      kind: "hu" | "uint8".
+      low, high, mean: of the values, in their own unit.
+      lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices.
+      factor: per slice, by which its lungs are reduced.
+    """
+
+    kind: str
+    low: float
+    high: float
+    mean: float
+    lungs: np.ndarray
+    factors: np.ndarray
+
+    def lung_slice(self, index: int, shape: tuple[int, int]) -> np.ndarray:
+        """bool of a slice's own shape."""
+        factor = self.factors[index]
+        enlarged = self.lungs[index].repeat(factor, axis=0).repeat(factor, axis=1)
+        out = np.zeros(shape, bool)
+        rows, columns = (min(a, b) for a, b in zip(shape, enlarged.shape, strict=True))
+        out[:rows, :columns] = enlarged[:rows, :columns]
+        return out
+
+    def box(self, shape: tuple[int, int], margin: float) -> tuple[slice, slice]:
+        """Rows and columns that hold the lungs of all slices of a shape, with a margin (fraction of the sides).
+
+        Without lungs: all.
+        """
+        found = []
+        for axis, side in enumerate(shape):
+            inside = np.flatnonzero(self.lungs.any(axis=(0, 2 - axis)))
+            if len(inside) < _MIN_BODY_PX:
+                return slice(0, shape[0]), slice(0, shape[1])
+            factor, width = int(self.factors[0]), round(margin * side)
+            found.append(slice(max(inside[0] * factor - width, 0), min((inside[-1] + 1) * factor + width, side)))
+        return found[0], found[1]
+
+
+def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, float]) -> Survey:
+    """Reads every slice once, and keeps it reduced.
+
+    Args:
+      scan: what to look at.
+      input_kind: "hu" | "uint8" where the user says it, else None.
+      window_hu: (low, high) that 0 and 255 of windowed slices are taken for.
+    Raises: ValueError for values that are neither; names the source, the range and the remedy.
+    """
+    lows, highs, sums, counts, reduced, factors = [], [], [], [], [], []
+    for index in range(scan.num_slices):
+        view = scan.read(index)
+        if view.dtype != np.uint8 and not np.isfinite(view).all():
+            raise ValueError(f"{scan.source} holds infinite values in slice {index}; write the volume anew.")
+        lows.append(float(view.min()))
+        highs.append(float(view.max()))
+        sums.append(float(view.sum(dtype=np.float64)))
+        counts.append(view.size)
+        factors.append(-(-max(view.shape) // _COARSE))
+        reduced.append(_reduce(view, factors[-1]))
+    low, high = min(lows), max(highs)
+    kind = _kind(scan, input_kind, low, high)
+    if kind == "uint8":
+        scale = (window_hu[1] - window_hu[0]) / 255
+        reduced = [window_hu[0] + scale * view for view in reduced]
+    spacing = scan.grid.spacing_mm[1] if scan.grid else 0.0
+    lungs = _lungs(reduced, spacing * factors[0])
+    return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors))
+
+
+def _reduce(view: np.ndarray, factor: int) -> np.ndarray:
+    """Means of factor x factor blocks, the last ones cut off: float32, at most _COARSE a side."""
+    rows, columns = (max(side // factor, 1) for side in view.shape)
+    blocks = view[: rows * factor, : columns * factor].astype(np.float32)
+    return blocks.reshape(rows, -1, columns, blocks.shape[1] // columns).mean(axis=(1, 3))
+
+
+def _kind(scan: scans.Scan, given: str | None, low: float, high: float) -> str:
+    """What the values are: as the format says, else by their range; what the user says is checked against it."""
+    found = f"{scan.source} holds values from {low:g} to {high:g}"
+    if given and scan.kind and given != scan.kind:
+        raise ValueError(f"{scan.source} is {scan.kind} by its format; leave out --input_kind={given}.")
+    if (given or scan.kind) == "uint8":
+        if low < 0 or not 1 < high <= 255:
+            raise ValueError(f"{found}: not windowed slices of 0 to 255 grey levels, as --input_kind=uint8 says.")
+        return "uint8"
+    if low > AIR_LIMIT_HU or high > 32767 or low < -32768:
+        windowed = low >= 0 and high <= 255
+        raise ValueError(
+            f"{found}: not Hounsfield units of a chest CT, which holds air (below {AIR_LIMIT_HU:g}). "
+            + (
+                "It looks windowed already: give the original volume, or --input_kind=uint8 if its window is that of "
+                "the network's training."
+                if windowed
+                else "Apply the rescale slope and intercept of the scanner, and do not clip or crop to soft tissue."
+            )
+        )
+    return "hu"
+
+
+def _lungs(slices_hu: list[np.ndarray], spacing_mm: float) -> np.ndarray:
+    """About the lungs: air that the border does not reach, its larger parts, closed and filled."""
+    shape = tuple(np.max([view.shape for view in slices_hu], axis=0))
+    air = np.zeros((len(slices_hu), *shape), bool)
+    for index, view in enumerate(slices_hu):
+        air[index, : view.shape[0], : view.shape[1]] = view < AIR_LIMIT_HU
+    parts, num_parts = ndimage.label(air)
+    border = (
+        np.concatenate([parts[:, 0], parts[:, -1]], axis=1),
+        np.concatenate([parts[:, :, 0], parts[:, :, -1]], axis=1),
+    )
+    sizes = np.bincount(parts.ravel(), minlength=num_parts + 1)
+    sizes[np.unique(np.concatenate([np.unique(part) for part in border]))] = 0
+    sizes[0] = 0
+    lungs = (sizes >= max(_SMALL_LUNG * sizes.max(), 1))[parts]
+    steps = min(round(_CLOSING_MM / spacing_mm / 2), _COARSE // 16) if spacing_mm else 2
+    if steps:
+        disk = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), steps)
+        padded = np.pad(lungs, ((0, 0), (steps, steps), (steps, steps)))
+        lungs = ndimage.binary_closing(padded, disk[None])[:, steps:-steps, steps:-steps]
+    return np.stack([ndimage.binary_fill_holes(view) for view in lungs])

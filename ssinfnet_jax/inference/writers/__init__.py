@@ -1,0 +1,1 @@
+"""Results in the geometry of their source: NIfTI, DICOM-SEG, pictures."""

@@ -1,0 +1,94 @@
+"""DICOM Segmentation objects, for viewers such as 3D Slicer and OHIF."""
+
+import pathlib
+import warnings
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+import ssinfnet_jax
+from ssinfnet_jax import rundir
+from ssinfnet_jax.inference.readers.scan import Scan
+
+# Codes of the DICOM standard: the finding in CID 6102, its category in CID 7150, where it is in SNOMED CT.
+_CATEGORY = Code("49755003", "SCT", "Morphologically Altered Structure")
+_TYPES = {
+    1: ("GGO", Code("112120", "DCM", "Ground glass opacity"), (86, 180, 233)),
+    2: ("Consolidation", Code("95436008", "SCT", "Pulmonary consolidation"), (230, 159, 0)),
+}
+_LUNG = Code("39607008", "SCT", "Lung")
+_SERIES_NUMBER = 9001  # above those that scanners give
+# Elements that must be there though they may be empty; anonymised copies lack some.
+_MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+
+
+def write(path: pathlib.Path, labels: np.ndarray, scan: Scan) -> None:
+    """Writes GGO and consolidation as two binary segments that refer to the source images, whole or not at all.
+
+    Args:
+      path: ending in .dcm.
+      labels: uint8[columns, rows, slices] of {0, 1, 2}, in the grid of the scan.
+      scan: a DICOM series.
+    Raises: ValueError where the series lacks what a DICOM-SEG must say.
+    """
+    sources, frames = [], np.zeros((scan.num_slices, labels.shape[1], labels.shape[0]), np.uint8)
+    for index, file in enumerate(scan.files):
+        source = pydicom.dcmread(file, stop_before_pixels=True)
+        for name in _MAY_BE_EMPTY:
+            if name not in source:
+                setattr(source, name, None)
+        if source.get("SliceThickness") is None:
+            source.SliceThickness = scan.grid.spacing_mm[0]
+        sources.append(source)
+        frames[index] = labels[scan.grid.source_slice(index)][:, :, 0].T
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how the source names its patient
+            segmentation = _make(sources, frames)
+    except Exception as error:  # highdicom raises whatever the series lacks
+        raise ValueError(f"no DICOM-SEG can refer to {scan.source}: {error}") from error
+    with rundir.writing(path) as partial:
+        segmentation.save_as(partial)
+
+
+def _make(sources: list[pydicom.Dataset], frames: np.ndarray) -> hd.seg.Segmentation:
+    return hd.seg.Segmentation(
+        source_images=sources,
+        pixel_array=frames,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_describe(number) for number in _TYPES],
+        series_instance_uid=hd.UID(),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="ssinfnet_jax",
+        manufacturer_model_name="InfNet and multi network",
+        software_versions=ssinfnet_jax.__version__,
+        device_serial_number="0",
+        content_label="COVID19_LESIONS",
+        content_description="Lesions found by a network, for research",
+        series_description="GGO and consolidation (network, for research)",
+        omit_empty_frames=bool(frames.any()),
+    )
+
+
+def _describe(number: int) -> hd.seg.SegmentDescription:
+    label, finding, colour = _TYPES[number]
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label,
+        segmented_property_category=_CATEGORY,
+        segmented_property_type=finding,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name="ssinfnet_jax", version=ssinfnet_jax.__version__, family=codes.cid7162.ArtificialIntelligence
+        ),
+        anatomic_regions=[_LUNG],
+        display_color=hd.color.CIELabColor.from_rgb(*colour),
+    )

@@ -1,0 +1,60 @@
+"""NIfTI volumes in the voxel grid of their source."""
+
+import gzip
+import pathlib
+
+import nibabel as nib
+import numpy as np
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.inference.readers.scan import Scan
+
+_PLACE = (
+    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
+    "srow_x", "srow_y", "srow_z", "xyzt_units",
+)  # fmt: skip
+
+
+def write(path: pathlib.Path, volume: np.ndarray, scan: Scan, *, slope: float = 1.0, description: str) -> None:
+    """Writes a volume, whole or not at all, with the affine of the source, bit for bit where that is NIfTI.
+
+    Args:
+      path: ending in .nii.gz.
+      volume: [I,J,K] in the grid of the source; a memory map is read slice by slice.
+      scan: whose grid it is.
+      slope: of the stored numbers, such as 1/255 for probabilities.
+      description: at most 79 letters, for the header. Nothing else is taken from the source's header but its geometry,
+        since headers can tell who the patient is.
+    """
+    header = _header(scan)
+    header.set_data_dtype(volume.dtype)
+    header.set_data_shape(volume.shape)
+    header["pixdim"][1:4] = nib.affines.voxel_sizes(scan.grid.affine)
+    if scan.header is not None:
+        header["pixdim"][:4] = scan.header["pixdim"][:4]
+        for name in _PLACE:
+            header[name] = scan.header[name]
+    header.set_slope_inter(slope, 0)
+    header["descrip"] = description.encode()
+    header.set_data_offset(header.single_vox_offset)
+    # A fixed time in the file's head: the same result is the same file.
+    with (
+        rundir.writing(path) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0) as file,
+    ):
+        header.write_to(file)
+        for k in range(volume.shape[2]):
+            file.write(np.asarray(volume[:, :, k]).tobytes(order="F"))
+
+
+def _header(scan: Scan) -> nib.Nifti1Header:
+    if scan.header is not None:
+        return nib.Nifti2Header() if isinstance(scan.header, nib.Nifti2Header) else nib.Nifti1Header()
+    header = nib.Nifti1Header()
+    header.set_xyzt_units("mm")
+    header.set_sform(scan.grid.affine, code="scanner")
+    axes = scan.grid.affine[:3, :3] / nib.affines.voxel_sizes(scan.grid.affine)
+    if np.allclose(axes.T @ axes, np.eye(3), atol=1e-4):  # a tilted gantry shears the grid: no quaternion says that
+        header.set_qform(scan.grid.affine, code="scanner")
+    return header

@@ -1,0 +1,37 @@
+"""Networks that need no training: they mark grey levels, so that everybody can compute what they should find."""
+
+import numpy as np
+
+from ssinfnet_jax.data import ct
+
+WINDOW_HU = (ct.LOW_HU, ct.HIGH_HU)
+GGO_GREY, CONSOLIDATION_GREY = (60, 140), (141, 200)  # both ends belong to it
+
+
+class Thresholds:
+    """Stands in for `segment_scan.Networks`: certain of every pixel, by its grey level alone."""
+
+    window_hu = WINDOW_HU
+
+    def __init__(self):
+        self.segmenter = self
+        self.batch_size = 4
+
+    def probabilities(self, records, positions):
+        """As `Segmenter.probabilities`, at the slices' own size."""
+        for position in positions:
+            record = records[position]
+            classes = np.eye(3, dtype=np.float32)[expected(record["image"])]
+            yield record["slice_id"], (1 - classes[..., 0], classes)
+
+
+def expected(grey: np.ndarray) -> np.ndarray:
+    """uint8 of {0, 1, 2}, from windowed grey levels."""
+    ggo = (grey >= GGO_GREY[0]) & (grey <= GGO_GREY[1])
+    consolidation = (grey >= CONSOLIDATION_GREY[0]) & (grey <= CONSOLIDATION_GREY[1])
+    return (ggo + 2 * consolidation).astype(np.uint8)
+
+
+def expected_of_hu(hu: np.ndarray) -> np.ndarray:
+    """The same from Hounsfield units."""
+    return expected(ct.window_hu(hu, *WINDOW_HU))

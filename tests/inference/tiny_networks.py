@@ -1,0 +1,37 @@
+"""Tiny networks that nothing has trained, but whose outputs vary: model folders for the tests of programs."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from ssinfnet_jax import models
+from ssinfnet_jax.training import checkpoint
+from tests.inference.test_folded import _trained
+
+DESCRIPTION = {
+    "image_size": 64,
+    "normalisation": {"mean": 0.45, "std": 0.27},
+    "window_hu": [-1150.0, 250.0],
+    "view": "lungs",
+    "options": {"width": 0.125},
+}
+
+
+def write(folder: pathlib.Path) -> pathlib.Path:
+    """Writes `single` and `multi` into the folder."""
+    for which, name in (("single", "unet"), ("multi", "multi_ssinfnet")):
+        variables = _decided(name, _trained(models.init(models.create(name, width=0.125), 3, models.num_inputs(name))))
+        checkpoint.save_model(folder / which, variables, {"model": name, **DESCRIPTION})
+    return folder
+
+
+def _decided(name, variables):
+    """The variables with a last layer whose logits are of mean 0 and standard deviation 3 on noise."""
+    model, num_inputs = models.create(name, width=0.125), models.num_inputs(name)
+    noise = np.random.default_rng(0).normal(size=(1, 64, 64, num_inputs)).astype(np.float32)
+    logits = np.asarray(jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, noise))
+    scale = 3 / logits.std(axis=(0, 1, 2))
+    layer = variables["params"]["head"]["conv"]
+    layer = {"kernel": layer["kernel"] * scale, "bias": (layer["bias"] - logits.mean(axis=(0, 1, 2))) * scale}
+    return {**variables, "params": {**variables["params"], "head": {"conv": layer}}}

@@ -1,0 +1,94 @@
+"""launch.segment as a user runs it: real processes, tiny networks, killed in the middle."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.data.datasets.ct_phantom import volume
+from tests.inference import tiny_networks
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def command(networks, out, *inputs, **flags):
+    flags = {
+        "single": networks / "single",
+        "multi": networks / "multi",
+        "out": out,
+        "compilation_cache_dir": "",
+        **flags,
+    }
+    given = [f"--input={path}" for path in inputs] + [f"--{name}={value}" for name, value in flags.items()]
+    return [sys.executable, "-m", "launch.segment", *given]
+
+
+def run(*arguments, **flags):
+    return subprocess.run(command(*arguments, **flags), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    return tiny_networks.write(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scans")
+    for number in (7, 8, 9):
+        hu, _, affine = volume.render(0, number, 4, 96)
+        volume.write_nifti(folder / f"chest{number}.nii.gz", hu, affine)
+    volume.write_dicom(folder / "exam", hu, affine, patient_id="p9")
+    return folder
+
+
+def test_killed_midway_and_run_again_it_ends_as_if_it_had_not_been(networks, scans, tmp_path):
+    whole = run(networks, tmp_path / "whole", scans)
+    assert whole.returncode == 0, whole.stderr
+    assert "chest8" in whole.stdout
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(networks, out, scans), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    while not (out / "scans/chest7").is_dir() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "measurements.csv").exists()
+    again = run(networks, out, scans)
+    assert again.returncode == 0, again.stderr
+    assert "of 4 scans were segmented before" in again.stderr
+    pd.testing.assert_frame_equal(
+        pd.read_csv(out / "measurements.csv"), pd.read_csv(tmp_path / "whole/measurements.csv")
+    )
+    for mask in sorted((tmp_path / "whole/masks").iterdir()):
+        assert (out / "masks" / mask.name).read_bytes() == mask.read_bytes()
+    np.testing.assert_array_equal(
+        *(nib.load(out / "masks" / f"{name}.nii.gz").get_fdata() for name in ("chest9", "exam_series1"))
+    )
+    files = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    wanted = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    assert files == wanted
+    assert {pathlib.Path("report.html"), pathlib.Path("cases/chest7.html")} < files
+
+
+def test_failures_are_told_and_mistakes_are_one_line(networks, scans, tmp_path):
+    (tmp_path / "broken.nii").write_text("no volume")
+    failed = run(networks, tmp_path / "out", tmp_path / "broken.nii", scans / "chest7.nii.gz")
+    assert failed.returncode == 1
+    assert "FAILED broken: " in failed.stderr
+    assert "1 scans failed; the reasons are in" in failed.stderr
+    assert "chest7" in failed.stdout
+    wrong = run(networks, tmp_path / "out", scans, single=tmp_path)
+    assert wrong.stderr.strip().splitlines()[-1].startswith(f"Error: No trained network in {tmp_path}: run the stage")
+    wrong = run(networks, tmp_path / "nothing", tmp_path / "nowhere")
+    assert wrong.returncode == 1
+    assert wrong.stderr.strip().splitlines()[-1] == f"Error: --input={tmp_path / 'nowhere'} does not exist."
+    assert not (tmp_path / "nothing").exists()
