@@ -1,6 +1,7 @@
 """The label map lands on the millimetres of its source, as other programs read both."""
 
 import json
+import locale
 import pathlib
 
 import highdicom as hd
@@ -223,6 +224,15 @@ def test_lossless_compression_changes_nothing(tmp_path, name):
     np.testing.assert_array_equal(*masks)
 
 
+@pytest.fixture
+def keeps_locale():
+    """SimpleITK's writer of DICOM leaves the process in the C locale, where no text beyond ASCII can be read."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.usefixtures("keeps_locale")
 @pytest.mark.parametrize("compressor", [None, "JPEG", "JPEG2000"])
 def test_series_that_simpleitk_wrote(tmp_path, compressor):
     hu, place = chest((48, 40, 4)), affine("LPS", (0.75, 0.75, 3))
