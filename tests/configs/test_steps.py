@@ -57,13 +57,14 @@ def _segment(which, section, normalisation):
         make = functools.partial(segment_step.make_single_step, output=models.output(name, **options))
     else:
         make = functools.partial(segment_step.make_multi_step, num_inputs=num_inputs)
-    for scale in train["scales"]:
-        sees = segment_step.Options(
-            augment.make_options(train["augmentation"]), normalisation, scale=scale,
-            label_smoothing=train["label_smoothing"],
-        )  # fmt: skip
-        step = make(model, optimizer, losses=train["losses"], options=sees)
-        _walk(step, _state(model, optimizer, train["optimizer"], num_inputs), _batch())
+    sees = segment_step.Options(
+        augment.make_options(train["augmentation"]),
+        normalisation,
+        scale=max(train["scales"]),
+        label_smoothing=train["label_smoothing"],
+    )
+    step = make(model, optimizer, losses=train["losses"], options=sees)
+    _walk(step, _state(model, optimizer, train["optimizer"], num_inputs), _batch())
 
 
 @functools.cache
