@@ -55,27 +55,14 @@ def run(
       instead: a flag that takes the place of --config and --workdir where it is given, and what to do then.
     """
 
-    def with_run(argv: Sequence[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-        start.prepare()
-        try:
-            if instead and flags.FLAGS[instead[0]].value is not None:
-                instead[1]()
-                return
-            config = _CONFIG.value.to_dict()
-            processes.join()
-            check(config)
-            main(config, _open_run(config))
-        except (ValueError, OSError, FloatingPointError) as error:
-            # One line for the user; the whole story where a developer finds it.
-            log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
-            log.write_text(traceback.format_exc())
-            processes.leave(f"Error: {error}\n(Traceback: {log})")
-        except Exception:
-            if jax.process_count() == 1:
-                raise
-            processes.leave(traceback.format_exc())
+    def work() -> None:
+        if instead and flags.FLAGS[instead[0]].value is not None:
+            instead[1]()
+            return
+        config = _CONFIG.value.to_dict()
+        processes.join()
+        check(config)
+        main(config, open_run(_WORKDIR.value, config))
 
     if instead:
         flags.register_multi_flags_validator(
@@ -88,11 +75,39 @@ def run(
         )
     else:
         flags.mark_flags_as_required(["config", "workdir"])
-    app.run(with_run)
+    _run(work)
 
 
-def _open_run(config: dict[str, Any]) -> rundir.RunDir:
-    """The run folder: opened and locked by process 0, then joined by the others."""
-    opened = rundir.open_run(_WORKDIR.value, config) if parallel.is_main() else None
+def run_experiment(main: Callable[[dict[str, Any], pathlib.Path], None]) -> None:
+    """Parses the flags and calls `main(config of the experiment, its folder)`; mistakes as in `run`."""
+    flags.mark_flags_as_required(["config", "workdir"])
+    _run(lambda: main(_CONFIG.value.to_dict(), pathlib.Path(_WORKDIR.value)))
+
+
+def open_run(folder: str | pathlib.Path, config: dict[str, Any]) -> rundir.RunDir:
+    """A run folder: opened and locked by process 0, then joined by the others."""
+    opened = rundir.open_run(folder, config) if parallel.is_main() else None
     parallel.wait("run folder opened")
-    return opened or rundir.join_run(_WORKDIR.value, config)
+    return opened or rundir.join_run(folder, config)
+
+
+def _run(work: Callable[[], None]) -> None:
+    """Parses the flags and works; a user's mistake ends with one clear line."""
+
+    def with_flags(argv: Sequence[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+        start.prepare()
+        try:
+            work()
+        except (ValueError, OSError, FloatingPointError) as error:
+            # One line for the user; the whole story where a developer finds it.
+            log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
+            log.write_text(traceback.format_exc())
+            processes.leave(f"Error: {error}\n(Traceback: {log})")
+        except Exception:
+            if jax.process_count() == 1:
+                raise
+            processes.leave(traceback.format_exc())
+
+    app.run(with_flags)

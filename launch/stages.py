@@ -1,8 +1,12 @@
 """The stages of the pipeline, in order; every program in this folder runs one of them, `launch.pipeline` all."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from absl import logging
 
 from launch import dask_flags, flags
 from ssinfnet_jax import rundir
@@ -13,17 +17,47 @@ from ssinfnet_jax.inference import stages as inference
 from ssinfnet_jax.report import page
 from ssinfnet_jax.training import config_check, parallel, pretrain, train
 
-STAGES: dict[str, Callable[[dict[str, Any], rundir.RunDir], str | None]] = {
-    "prepare": lambda config, run: prepare.run(config, run, flags.source_dirs(config)),
-    "pretrain_single": functools.partial(pretrain.run, which="single"),
-    "train_single": functools.partial(train.run, which="single"),
-    "predict_priors": inference.predict_priors,
-    "pretrain_multi": functools.partial(pretrain.run, which="multi"),
-    "train_multi": functools.partial(train.run, which="multi"),
-    "evaluate": evaluate.run,
-    "segment_cohort": inference.segment_cohort,
-    "phenotypes": lambda config, run: analysis.phenotypes(config, run, **dask_flags.options()),
-    "mediate": analysis.mediate,
+
+class Stage(NamedTuple):
+    """A stage of the pipeline.
+
+    Attributes:
+      run: does the work, given config and run folder; may return the reason why there was nothing to do.
+      reads: the parts of the config that decide what it makes. It is given no others (but `save_every_s`), so that two
+        runs which agree in these, and in the stages before, may share what it made.
+      writes: folders beside its own.
+    """
+
+    run: Callable[[dict[str, Any], rundir.RunDir], str | None]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...] = ()
+
+
+STAGES: dict[str, Stage] = {
+    "prepare": Stage(
+        lambda config, run: prepare.run(config, run, flags.source_dirs(config)), reads=("data",), writes=("data",)
+    ),
+    "pretrain_single": Stage(
+        functools.partial(pretrain.run, which="single"), reads=("seed", "data", "single.model", "single.pretrain")
+    ),
+    "train_single": Stage(
+        functools.partial(train.run, which="single"), reads=("seed", "data", "single.model", "single.train")
+    ),
+    "predict_priors": Stage(
+        inference.predict_priors, reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds")
+    ),
+    "pretrain_multi": Stage(
+        functools.partial(pretrain.run, which="multi"), reads=("seed", "data", "multi.model", "multi.pretrain")
+    ),
+    "train_multi": Stage(
+        functools.partial(train.run, which="multi"), reads=("seed", "data", "multi.model", "multi.train")
+    ),
+    "evaluate": Stage(evaluate.run, reads=("seed", "data")),
+    "segment_cohort": Stage(inference.segment_cohort, reads=("data",)),
+    "phenotypes": Stage(
+        lambda config, run: analysis.phenotypes(config, run, **dask_flags.options()), reads=("data", "phenotypes")
+    ),
+    "mediate": Stage(analysis.mediate, reads=("data", "mediation")),
 }
 # With several processes, all of them run these; process 0 runs the others while the rest wait.
 TOGETHER = ("pretrain_single", "train_single", "pretrain_multi", "train_multi")
@@ -37,23 +71,58 @@ def check(config: dict[str, Any]) -> None:
     analysis.check(config)
 
 
-def run(config: dict[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | None = None) -> None:
+def part(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The parts of a config with these names, "data" or "single.model", as a config."""
+    found: dict[str, Any] = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        if not key or config[section] is None:
+            found[section] = config[section]
+        else:
+            found.setdefault(section, {})[key] = config[section][key]
+    return found
+
+
+def run(
+    config: dict[str, Any],
+    run_dir: rundir.RunDir,
+    names: Sequence[str] | None = None,
+    others: Sequence[pathlib.Path] = (),
+) -> None:
     """Runs stages of a run in the order of the pipeline; finished ones are not repeated.
 
     Args:
       config: of the run.
       run_dir: the run folder.
       names: stages to run; all and the report if None.
+      others: folders of runs whose finished stages are taken over where they would come out the same.
     Raises: ValueError for an unknown stage, with the choices.
     """
     unknown = sorted(set(names or ()) - {*STAGES, REPORT})
     if unknown:
         raise ValueError(f"Unknown stage {', '.join(unknown)}; choose from {', '.join((*STAGES, REPORT))}.")
-    for name, function in STAGES.items():
+    for name, stage in STAGES.items():
         if names is None or name in names:
-            _run_stage(run_dir, name, functools.partial(function, config))
+            if parallel.is_main():
+                _take_over(run_dir, name, config, others)
+            own = {**part(config, stage.reads), "save_every_s": config["save_every_s"]}
+            _run_stage(run_dir, name, functools.partial(stage.run, own))
     if parallel.is_main() and (names is None or REPORT in names):
         print(f"Report: {page.write(run_dir.path)}")
+
+
+def _take_over(run_dir: rundir.RunDir, name: str, config: Mapping[str, Any], others: Sequence[pathlib.Path]) -> None:
+    """Takes a stage from the first run that has finished it with the same parts of the config."""
+    stage = STAGES[name]
+    wanted = json.loads(json.dumps(part(config, stage.reads)))
+    for folder in others:
+        path = folder / "config.json"
+        if folder.resolve() == run_dir.path.resolve() or not path.is_file():
+            continue
+        same = part(json.loads(path.read_text()), stage.reads) == wanted
+        if same and run_dir.take_over(name, rundir.RunDir(folder), stage.writes):
+            logging.info("%s: taken over from %s.", name, folder)
+            return
 
 
 def _run_stage(run_dir: rundir.RunDir, name: str, function: Callable[[rundir.RunDir], str | None]) -> None:

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from absl import logging
@@ -51,6 +51,8 @@ class RunDir:
     def stage(self, name: str) -> pathlib.Path:
         """The folder of a stage, made if need be."""
         folder = self.path / name
+        if folder.is_symlink() and not folder.exists():
+            folder.unlink()  # taken over from a run that is gone
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -77,6 +79,33 @@ class RunDir:
             made_from = {**self._made_from(self.current), name: self._done(name)["id"]}
             write_text(self.stage(self.current) / "made_from.json", json.dumps(made_from, indent=2) + "\n")
         return self.path / name
+
+    def take_over(self, name: str, other: "RunDir", folders: Sequence[str] = ()) -> bool:
+        """Takes a stage that another run has finished as this run's own, by symbolic links, if it fits.
+
+        It fits if the stages that it was made from are the same here: taken over too. That its config is the same is
+        the caller's business.
+
+        Args:
+          name: of the stage.
+          other: the run that has finished it.
+          folders: what the stage wrote beside its own folder.
+        Returns: whether it was taken over; not if this run has begun the stage itself.
+        """
+        made_from = other._made_from(name)
+        if not other.is_done(name) or any(
+            not self.is_done(earlier) or self._done(earlier)["id"] != identity
+            for earlier, identity in made_from.items()
+        ):
+            return False
+        names = [folder for folder in (*folders, name) if (other.path / folder).exists()]
+        if any((self.path / folder).exists() for folder in names):
+            return False
+        for folder in names:
+            link = self.path / folder
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath((other.path / folder).resolve(), self.path.resolve()))
+        return True
 
     def check_current(self, name: str) -> None:
         """Raises ValueError if a stage that `name` was made from has been made anew since."""

@@ -17,8 +17,9 @@ KEEP = ("last", "best")
 def check(config: Mapping[str, Any]) -> None:
     """Raises ValueError for what is wrong in the sections `single`, `multi` and the networks' input."""
     _check_fields("config.data.normalisation", config["data"]["normalisation"], Normalisation)
-    _check_choice("config.multi.prior_source", config["multi"]["prior_source"], PRIOR_SOURCES)
-    if config["multi"]["prior_source"] == "cross_fitted" and parallel.num_processes() > 1:
+    prior_source = (config["multi"] or {}).get("prior_source", "predicted")
+    _check_choice("config.multi.prior_source", prior_source, PRIOR_SOURCES)
+    if prior_source == "cross_fitted" and parallel.num_processes() > 1:
         # Its trainings are part of a stage that process 0 runs alone: their steps would wait for the others forever.
         raise ValueError(
             f"config.multi.prior_source 'cross_fitted' needs a single process, found {parallel.num_processes()}; run "
@@ -26,6 +27,10 @@ def check(config: Mapping[str, Any]) -> None:
         )
     for which in ("single", "multi"):
         section = config[which]
+        if section is None:
+            if which == "single":
+                raise ValueError("config.single is None; only config.multi can be left out, for the lesion alone.")
+            continue
         name, options = section["model"]["name"], section["model"]["options"]
         networks.check_output(which, name, options)
         if section["pretrain"]:

@@ -108,7 +108,9 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
 
 
 def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | None:
-    """Why the data leave out the stages of a network: the multi network needs slices that tell the classes."""
+    """Why config or data leave out the stages of a network: the multi network needs slices that tell the classes."""
+    if config[which] is None:
+        return "the config has no such network"
     _, table = prepare.load(config, run_dir)
     train = table["split"] == "train"
     if which == "multi" and not (train & table["has_classes"].astype(bool)).any():

@@ -1,0 +1,34 @@
+"""Which technique does what in the multi network (the paper's table S7): inpainting, focal loss, lookahead; all eight.
+
+python -m launch.experiment --config=configs/experiments/ablation.py:SIZE --workdir=DIR [--data_dir=FOLDER]
+
+All eight see the prior of the same pretrained single network, and have the same layers.
+"""
+
+import itertools
+
+import ml_collections
+
+from configs.experiments import start
+
+FACTORS = {  # name: changes without it
+    "inpainting": [start.SCRATCH["multi"]],
+    "focal": start.PLAIN[:1],
+    "lookahead": start.PLAIN[1:],
+}
+
+
+def get_config(size: str | None = None) -> ml_collections.ConfigDict:
+    """The grid at a size of `start.SIZES`."""
+    config = start.get_config("ablation", size, "Inpainting, focal loss and lookahead, with and without")
+    config.reference = "none"
+    methods = {}
+    for present in itertools.product((False, True), repeat=len(FACTORS)):
+        factors = dict(zip(FACTORS, present, strict=True))
+        name = "_".join(factor for factor, there in factors.items() if there) or "none"
+        methods[name] = {
+            "title": " + ".join(factor for factor, there in factors.items() if there) or "none of them",
+            "changes": [change for factor, there in factors.items() if not there for change in FACTORS[factor]],
+            "factors": factors,
+        }
+    return start.with_methods(config, methods)

@@ -1,0 +1,24 @@
+"""GGO and consolidation by four systems (the paper's figure 3C, D, table S4): U-Net, FCN8, SInfNet, SSInfNet.
+
+python -m launch.experiment --config=configs/experiments/comparison_multi.py:SIZE --workdir=DIR [--data_dir=FOLDER]
+
+U-Net sees the slice alone, the others the prior of a single network too: SSInfNet that of the pretrained one, FCN8 and
+SInfNet that of the one that was not. All but SSInfNet learn by cross-entropy, without lookahead.
+"""
+
+import ml_collections
+
+from configs.experiments import start
+
+
+def get_config(size: str | None = None) -> ml_collections.ConfigDict:
+    """The grid at a size of `start.SIZES`."""
+    config = start.get_config("comparison_multi", size, "GGO and consolidation by four systems")
+    plain = [start.SCRATCH["single"], start.SCRATCH["multi"], *start.PLAIN]
+    methods = {
+        "unet": {"title": "U-Net", "changes": [*plain, *start.model("multi", "unet", config.base, num_classes=3)]},
+        "fcn8": {"title": "FCN8", "changes": [*plain, *start.model("multi", "fcn8", config.base)]},
+        "sinfnet": {"title": "SInfNet", "changes": [*plain, *start.model("multi", "multi_infnet", config.base)]},
+        "ssinfnet": {"title": "SSInfNet", "changes": []},
+    }
+    return start.with_methods(config, methods)

@@ -1,0 +1,22 @@
+"""The lesion by three networks (the paper's figure 3A, B): U-Net, SInfNet without and SSInfNet with pretraining.
+
+python -m launch.experiment --config=configs/experiments/comparison_single.py:SIZE --workdir=DIR [--data_dir=FOLDER]
+"""
+
+import ml_collections
+
+from configs.experiments import start
+
+
+def get_config(size: str | None = None) -> ml_collections.ConfigDict:
+    """The grid at a size of `start.SIZES`."""
+    config = start.get_config("comparison_single", size, "Lesion segmentation by three networks")
+    config.network = "single"
+    config.base.multi = None
+    base = start.get_config("comparison_single", size, "").base
+    methods = {
+        "unet": {"title": "U-Net", "changes": start.model("single", "unet", base)},
+        "sinfnet": {"title": "SInfNet", "changes": [start.SCRATCH["single"]]},
+        "ssinfnet": {"title": "SSInfNet", "changes": []},
+    }
+    return start.with_methods(config, methods)

@@ -1,0 +1,72 @@
+"""What the experiments share: their sizes, and the networks they compare."""
+
+from typing import Any
+
+import ml_collections
+
+from configs import covid_semiseg, ct_phantom, recommended
+from configs.losses import losses
+
+SIZES = {
+    "tiny": (ct_phantom, "tiny"),  # generated slices; shows that it works
+    "demo": (ct_phantom, "demo"),
+    "cpu": (covid_semiseg, "cpu"),  # public slices; an hour or two on two cores
+    "gpu": (covid_semiseg, "gpu"),  # at 352x352
+    "full": (covid_semiseg, "full"),  # the paper's 2000 epochs of pretraining
+}
+# A plain training: cross-entropy and no lookahead.
+PLAIN = [("multi.train.losses", losses("bce")), ("multi.train.optimizer.lookahead", None)]
+SCRATCH = {"single": ("single.pretrain", None), "multi": ("multi.pretrain", None)}
+
+
+def get_config(name: str, size: str | None, title: str) -> ml_collections.ConfigDict:
+    """An experiment without methods: base config, one data set, one fold, one seed."""
+    size, (file, variant) = recommended.choose(SIZES, size, f"configs/experiments/{name}.py")
+    base = file.get_config(variant)
+    if size == "cpu":
+        _shorten(base)
+    if file is ct_phantom:
+        base.multi.train.losses = losses("focal")
+    return ml_collections.ConfigDict(
+        {
+            "name": f"{name}:{size}",
+            "title": title,
+            "task": "train",
+            "network": "multi",  # whose measures are compared
+            "reference": "ssinfnet",  # with what the others are compared
+            "base": base,
+            "methods": {},  # see `with_methods`
+            "order": (),
+            "data": {"default": {"title": " + ".join(name for name, _ in base.data.datasets), "changes": []}},
+            "folds": (0,),
+            "seeds": (0,),
+            "compare": {"test": "wilcoxon", "num_draws": 10_000},
+        }
+    )
+
+
+def with_methods(config: ml_collections.ConfigDict, methods: dict[str, dict]) -> ml_collections.ConfigDict:
+    """The experiment with its methods, in this order (a ConfigDict sorts its keys)."""
+    config.methods, config.order = methods, tuple(methods)
+    return config
+
+
+def model(which: str, name: str, base: ml_collections.ConfigDict, **options: Any) -> list[tuple[str, Any]]:
+    """Changes to network `name` of the base's width, for the single or the multi network."""
+    section = base[which]
+    shared = {key: section.model.options[key] for key in ("width", "dtype") if key in section.model.options}
+    if which == "single" and name != section.model.name:
+        shared["width"] = base.multi.model.options.width  # a U-Net costs six times as much as InfNet
+    changes = [(f"{which}.model", {"name": name, "options": {**shared, **options}})]
+    if name in ("unet", "fcn8"):
+        biases = -2.0 if which == "single" else (2.0, -2.5, -3.0)
+        changes += [SCRATCH[which], (f"{which}.train.head_biases", {"head/conv/bias": biases})]
+    return changes
+
+
+def _shorten(base: ml_collections.ConfigDict) -> None:
+    """160x160 in place of 192x192 and fewer epochs, so that three grids pass in two hours."""
+    base.data.image_size = 160
+    base.single.train.losses.weighted_iou_bce.window = 15
+    base.single.train.epochs, base.multi.train.epochs = 100, 60
+    base.multi.pretrain.phases = [["inpaint_random", 12], ["coach", 3], ["inpaint_coach", 6]]

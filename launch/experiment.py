@@ -1,0 +1,119 @@
+"""A grid of runs with one command: comparisons, ablation, cross-validation, cost (configs/experiments/).
+
+python -m launch.experiment --config=configs/experiments/ablation.py:tiny --workdir=DIR [--share=OTHER_DIR]
+
+Runs what is missing, each run in a process of its own, and makes tables, figures and DIR/report.html of what is there.
+A failed run is noted and does not stop the rest; the same command tries it again. Runs share the stages that come out
+the same. `--index=K` runs the K-th run alone (from 0; for the array of a cluster), `--collect` none.
+"""
+
+import json
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from absl import flags, logging
+
+from launch import flags as common
+from launch import grid_runner, processes, stages
+from ssinfnet_jax import rundir
+from ssinfnet_jax.evaluation import collect, grid
+
+_INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
+_COLLECT = flags.DEFINE_bool("collect", False, "Run nothing; make tables and figures of what is there.")
+_SHARE = flags.DEFINE_multi_string("share", [], "Folder of another experiment whose finished stages may be taken over.")
+STAGES = ("prepare", "pretrain_single", "train_single", "predict_priors", "pretrain_multi", "train_multi", "evaluate")
+
+
+def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
+    """Runs what is missing of a grid, then collects.
+
+    Raises: ValueError for a mistake in the grid or one of its configs, before anything is run.
+    """
+    # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
+    jax.config.update("jax_platforms", "cpu")
+    runs = grid.runs(experiment)
+    with rundir.holding(folder):
+        _write_description(experiment, runs, folder)
+        if not _COLLECT.value:
+            _check(experiment, runs)
+            missing = [
+                (index, run.name)
+                for index, run in enumerate(runs)
+                if not collect.is_done(folder / "runs" / run.name, experiment["task"])
+            ]
+            logging.info("%d of %d runs are done.", len(runs) - len(missing), len(runs))
+            grid_runner.run(missing, folder)
+        states = collect.write(experiment, runs, folder)
+        for row in states[states["state"] == "failed"].itertuples():
+            logging.warning("Run %s failed in stage %s: %s", row.run, row.stage, row.reason)
+        print("Runs: " + ", ".join(f"{count} {state}" for state, count in states["state"].value_counts().items()))
+    if (states["state"] == "failed").any() and not _COLLECT.value:
+        sys.exit(1)
+
+
+def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> None:
+    """Runs one run of a grid in this process; what stops it is noted in its folder.
+
+    Raises: ValueError for an index beyond the grid; what the run raises.
+    """
+    processes.join()
+    runs = grid.runs(experiment)
+    if index >= len(runs):
+        raise ValueError(f"--index={index}: the grid has runs 0 to {len(runs) - 1}.")
+    run = runs[index]
+    path = folder / "runs" / run.name
+    logging.info("Run %d of %d: %s", index + 1, len(runs), run.name)
+    with grid_runner.noting_failure(path, STAGES):
+        others = [
+            other for root in (folder, *map(pathlib.Path, _SHARE.value)) for other in sorted((root / "runs").glob("*"))
+        ]
+        stages.check(run.config)
+        stages.run(run.config, common.open_run(path, run.config), STAGES, others)
+
+
+def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:
+    """Raises ValueError for a mistake in a config; folds and seeds differ in nothing that could be one."""
+    if experiment["task"] != "train":
+        return
+    if experiment["reference"] not in experiment["methods"]:
+        raise ValueError(
+            f"The experiment's reference {experiment['reference']!r} is none of its methods: "
+            f"{', '.join(experiment['order'])}."
+        )
+    for run in {(run.data, run.method): run for run in runs}.values():
+        try:
+            stages.check(run.config)
+        except ValueError as error:
+            raise ValueError(f"Run {run.name}: {error}") from error
+
+
+def _write_description(experiment: dict[str, Any], runs: Sequence[grid.Run], folder: pathlib.Path) -> None:
+    """Writes `experiment.json`; ValueError if the folder holds another grid."""
+    path = folder / "experiment.json"
+    wanted = json.loads(json.dumps(experiment))
+    found = json.loads(path.read_text()) if path.is_file() else wanted
+    differences = [key for key in wanted if found.get(key) != wanted[key] and key != "compare"]
+    if differences and any((folder / "runs").glob("*")):
+        raise ValueError(
+            f"{folder} holds another experiment ({', '.join(differences)} differ); take a new --workdir, or go on with "
+            "the old config."
+        )
+    wanted["runs"] = [run._asdict() | {"config": None} for run in runs]
+    wanted["command"] = "python -m launch.experiment " + " ".join(shlex.quote(flag) for flag in sys.argv[1:])
+    rundir.write_text(path, json.dumps(wanted, indent=2) + "\n")
+
+
+def main(experiment: dict[str, Any], workdir: pathlib.Path) -> None:
+    """One run, or all."""
+    if _INDEX.value is not None:
+        run_one(experiment, workdir, _INDEX.value)
+    else:
+        run_all(experiment, workdir)
+
+
+if __name__ == "__main__":
+    common.run_experiment(main)

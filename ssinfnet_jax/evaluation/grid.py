@@ -1,0 +1,75 @@
+"""A grid of runs as plain data: methods, each a change of a base config, times data, folds and seeds."""
+
+import copy
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+TASKS = ("train", "cost")
+
+
+class Run(NamedTuple):
+    """One run of a grid.
+
+    Attributes:
+      name: of its folder, unique in the grid.
+      method, data, fold, seed: where it stands in the grid.
+      config: of the run; for the task "cost" what is measured.
+    """
+
+    name: str
+    method: str
+    data: str
+    fold: int
+    seed: int
+    config: dict[str, Any]
+
+
+def runs(experiment: Mapping[str, Any]) -> list[Run]:
+    """The runs of a grid in order: the methods of one seed, fold and data set follow each other.
+
+    Args:
+      experiment: {"task": "train", "base": a whole config, "methods": {name: {"title", "changes"}}, "data": the same,
+        "folds", "seeds", "order": names of
+        the methods}; changes are pairs of a key of the config, "single.model", and its new value. Or {"task":
+        "cost", "methods": {name: {"title", "entry": what to measure}}, "order"}.
+    Raises: ValueError for an unknown task, an empty axis, or a change of a key that the base does not have.
+    """
+    if experiment["task"] not in TASKS:
+        raise ValueError(f"Unknown task {experiment['task']!r} of an experiment; choose one of {', '.join(TASKS)}.")
+    if experiment["task"] == "cost":
+        return [Run(name, name, "", 0, 0, experiment["methods"][name]["entry"]) for name in experiment["order"]]
+    for axis in ("order", "data", "folds", "seeds"):
+        if not len(experiment[axis]):
+            raise ValueError(f"The experiment's {axis} are empty; give one at least.")
+    found = []
+    for data, fold, seed in itertools.product(experiment["data"], experiment["folds"], experiment["seeds"]):
+        for method in experiment["order"]:
+            config = copy.deepcopy(dict(experiment["base"]))
+            for kind, name in (("data", data), ("methods", method)):
+                for key, value in experiment[kind][name]["changes"]:
+                    change(config, key, copy.deepcopy(value))
+            if "num_folds" in config["data"]["splits"]:
+                config["data"]["splits"]["test_fold"] = (int(fold),)
+            elif len(experiment["folds"]) > 1:
+                raise ValueError(
+                    f"The experiment has folds {list(experiment['folds'])}, but the splits of {data!r} have none: "
+                    f"{config['data']['splits']}; set num_folds there, or one fold here."
+                )
+            config["seed"] = int(seed)
+            name = "-".join([*([data] if len(experiment["data"]) > 1 else []), method, f"fold{fold}", f"seed{seed}"])
+            config["name"] = f"{experiment['name']}/{name}"
+            found.append(Run(name, method, data, int(fold), int(seed), config))
+    return found
+
+
+def change(config: dict[str, Any], key: str, value: Any) -> None:
+    """Sets `config["a"]["b"]` for the key "a.b"; raises ValueError for one that is not there, with the choices."""
+    *above, last = key.split(".")
+    section = config
+    for name in above:
+        section = section.get(name) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or last not in section:
+        choices = ", ".join(section) if isinstance(section, dict) else "nothing: it is no section"
+        raise ValueError(f"The config of the experiment has no {key!r} to change; {'.'.join(above)!r} has {choices}.")
+    section[last] = value
