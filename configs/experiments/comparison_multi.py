@@ -14,11 +14,13 @@ from configs.experiments import start
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     """The grid at a size of `start.SIZES`."""
     config = start.get_config("comparison_multi", size, "GGO and consolidation by four systems")
-    plain = [start.SCRATCH["single"], start.SCRATCH["multi"], *start.PLAIN]
+    systems = start.systems(config.base)
+    plain = systems["sinfnet"]["changes"]
     methods = {
+        # The single network plays no part, so that it may be any.
         "unet": {"title": "U-Net", "changes": [*plain, *start.model("multi", "unet", config.base, num_classes=3)]},
         "fcn8": {"title": "FCN8", "changes": [*plain, *start.model("multi", "fcn8", config.base)]},
-        "sinfnet": {"title": "SInfNet", "changes": [*plain, *start.model("multi", "multi_infnet", config.base)]},
-        "ssinfnet": {"title": "SSInfNet", "changes": []},
+        "sinfnet": systems["sinfnet"],
+        "ssinfnet": systems["ssinfnet"],
     }
     return start.with_methods(config, methods)

@@ -32,7 +32,7 @@ def get_config(name: str, size: str | None, title: str) -> ml_collections.Config
             "name": f"{name}:{size}",
             "title": title,
             "task": "train",
-            "network": "multi",  # whose measures are compared
+            "network": "multi",  # whose measures are compared: "single", "multi" or "both"
             "reference": "ssinfnet",  # with what the others are compared
             "base": base,
             "methods": {},  # see `with_methods`
@@ -62,6 +62,17 @@ def model(which: str, name: str, base: ml_collections.ConfigDict, **options: Any
         biases = -2.0 if which == "single" else (2.0, -2.5, -3.0)
         changes += [SCRATCH[which], (f"{which}.train.head_biases", {"head/conv/bias": biases})]
     return changes
+
+
+def systems(base: ml_collections.ConfigDict) -> dict[str, dict]:
+    """U-Net, SInfNet and SSInfNet as whole systems, a single and a multi network each, with their changes."""
+    plain = [SCRATCH["single"], SCRATCH["multi"], *PLAIN]
+    unet = [*model("single", "unet", base), *model("multi", "unet", base, num_classes=3)]
+    return {
+        "unet": {"title": "U-Net", "changes": [*plain, *unet]},
+        "sinfnet": {"title": "SInfNet", "changes": [*plain, *model("multi", "multi_infnet", base)]},
+        "ssinfnet": {"title": "SSInfNet", "changes": []},
+    }
 
 
 def _shorten(base: ml_collections.ConfigDict) -> None:

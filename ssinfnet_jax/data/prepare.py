@@ -12,6 +12,9 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.data import datasets, splits
 from ssinfnet_jax.data.datasets import registry
 
+# What splits the labeled slices: its options, the first of which is the sign.
+_SPLITS = (("fractions",), ("num_folds", "test_fold", "val_fold"), ("test_datasets",))
+
 
 def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dirs: Mapping[str, str]) -> None:
     """Prepares the datasets of a config below the run folder and writes `prepare/slices.csv`.
@@ -41,11 +44,19 @@ def check(config: Mapping[str, Any]) -> None:
     for name, variant in data["datasets"]:
         registry.check_config(name, variant)
     options = data["splits"]
-    allowed = {"seed", "num_folds", "test_fold", "val_fold"} if "num_folds" in options else {"seed", "fractions"}
-    if set(options) - allowed or set(options.get("fractions", {})) - {"train", "val", "test"}:
+    kinds = [keys for keys in _SPLITS if keys[0] in options]
+    allowed = {"seed", "official_test", *(key for keys in kinds for key in keys)}
+    if len(kinds) != 1 or set(options) - allowed or set(options.get("fractions", {})) - {"train", "val", "test"}:
         raise ValueError(
-            f"config.data.splits has either fractions of train, val and test, or num_folds, test_fold and val_fold "
-            f"(and a seed); found {dict(options)}."
+            f"config.data.splits has either fractions of train, val and test, or num_folds, test_fold and val_fold, or "
+            f"test_datasets (and a seed, and official_test); found {dict(options)}."
+        )
+    names = ["/".join(pair) for pair in data["datasets"]]
+    tested = set(options.get("test_datasets", ()))
+    if tested - set(names) or tested == set(names):
+        raise ValueError(
+            f"config.data.splits.test_datasets must be some, not all, of the datasets {', '.join(names)}; found "
+            f"{', '.join(sorted(tested))}."
         )
     if not 0 <= data["pretrain_holdout"] < 1:
         raise ValueError(f"config.data.pretrain_holdout must be in [0, 1), found {data['pretrain_holdout']}.")
@@ -88,7 +99,9 @@ def _load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[Records, p
     found = [
         datasets.load(name, variant, prepared_dir=run_dir.path / "data") for name, variant in config["data"]["datasets"]
     ]
-    slices = pd.concat([dataset.slices for dataset in found], ignore_index=True)
+    slices = pd.concat(
+        [dataset.slices.assign(dataset=f"{dataset.name}/{dataset.config}") for dataset in found], ignore_index=True
+    )
     twice = slices.loc[slices["slice_id"].duplicated(), "slice_id"]
     if len(twice):
         raise ValueError(
@@ -103,23 +116,36 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
 
     `split`: labeled slices become train, val or test; an official test part is test, and then no labeled slice is;
     the other parts keep their names (unlabeled, cohort). `pretrain`: "train" or "val" for what the single network's
-    pretraining, which needs no labels, may use: all but val and test; "" for the rest.
+    pretraining, which needs no labels, may use: all but val and test, and nothing of a dataset to be tested on; "" for
+    the rest.
 
     Args:
-      slices: one row per slice with `patient_id` and `part`.
+      slices: one row per slice with `patient_id`, `part` and `dataset`.
       options: {"seed", "fractions": {"train", "val", "test"}} for a split by hash, stable under adding patients, or
         {"seed", "num_folds", "test_fold", "val_fold"} for folds of equal size; either fold may be a number, several, or
-        left out.
+        left out; or {"test_datasets"}: all labeled slices of these datasets are test, those of the others train.
+        "official_test": False deals an official test part like the labeled slices.
       pretrain_holdout: fraction of the patients without labels on which the pretraining is watched.
     Raises: ValueError if nothing is labeled, a fold does not exist, or a patient is in two splits.
     """
     table = slices.copy()
+    if not options.get("official_test", True):
+        table["part"] = table["part"].replace("test", "labeled")
     table["split"] = table["part"]
     labeled = table["part"] == "labeled"
+    tested = (
+        table["dataset"].isin(options["test_datasets"]) if "test_datasets" in options else pd.Series(False, table.index)
+    )
     if not labeled.any():
         raise ValueError("No labeled slices: there is nothing to train the segmentation on; check the dataset's parts.")
     patients = table.loc[labeled, "patient_id"]
-    if (table["part"] == "test").any():
+    if "test_datasets" in options:
+        labeled |= table["part"] == "test"
+        sides = table.loc[labeled, "patient_id"].groupby(np.where(tested[labeled], "test", "train"))
+        splits.check_disjoint({name: group for name, group in sides})
+        assignment = {patient: name for name, group in sides for patient in group}
+        patients = table.loc[labeled, "patient_id"]
+    elif (table["part"] == "test").any():
         assignment = dict.fromkeys(patients, "train")
     elif "num_folds" in options:
         num_folds = int(options["num_folds"])
@@ -135,7 +161,7 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
 
     table["pretrain"] = ""
     table.loc[table["split"] == "train", "pretrain"] = "train"
-    free = table["part"].isin(["unlabeled", "cohort"])
+    free = table["part"].isin(["unlabeled", "cohort"]) & ~tested
     if free.any():
         roles = splits.by_patient(
             table.loc[free, "patient_id"],

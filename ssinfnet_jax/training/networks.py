@@ -62,14 +62,16 @@ class Setup:
 
     def description(self, config: Mapping[str, Any], stage: str) -> dict[str, Any]:
         """What is stored with the network that `stage` ("pretrain" | "train") trained: how to apply it, its start."""
+        tested = config["data"]["splits"].get("test_datasets", ())
+        seen = [pair for pair in config["data"]["datasets"] if "/".join(pair) not in tested]
         return {
             "model": self.section["model"]["name"],
             "options": dict(self.section["model"]["options"]),
             "image_size": config["data"]["image_size"],
             "normalisation": self.normalisation._asdict(),
             "window_hu": [ct.LOW_HU, ct.HIGH_HU],
-            "view": registry.view([name for name, _ in config["data"]["datasets"]]),
-            "datasets": ["/".join(pair) for pair in config["data"]["datasets"]],
+            "view": registry.view([name for name, _ in seen]),
+            "datasets": ["/".join(pair) for pair in seen],
             "task": "inpainting" if stage == "pretrain" else "segmentation",
             "initial": self.section[stage]["initial"],
         }

@@ -17,13 +17,19 @@ _FIRST_OF_COHORT = 100_000
 
 @dataclasses.dataclass(kw_only=True)
 class PhantomConfig(tfds.core.BuilderConfig):
-    """size: pixels a side of the frame; num_labeled, num_cohort: patients of the two parts."""
+    """size: pixels a side of the frame; num_labeled, num_cohort: patients of the two parts; noise: of the scanner."""
 
     size: int
     num_labeled: int
     num_cohort: int
     slices_per_patient: int
     seed: int = 0
+    noise: float = 1.0
+    prefix: str = "phantom"  # of the ids
+
+
+# Tested on by networks that were trained on the configs of the same size: other patients, a scanner of twice the noise.
+_OTHER_SCANNER = {"num_cohort": 0, "seed": 1, "noise": 2.0, "prefix": "other"}
 
 
 class Builder(slice_builder.SliceBuilder):
@@ -50,6 +56,22 @@ class Builder(slice_builder.SliceBuilder):
             num_cohort=10,
             slices_per_patient=2,
         ),
+        PhantomConfig(
+            name="demo_other_scanner",
+            description="24 patients in noisier frames of 160x160.",
+            size=160,
+            num_labeled=24,
+            slices_per_patient=3,
+            **_OTHER_SCANNER,
+        ),
+        PhantomConfig(
+            name="tiny_other_scanner",
+            description="4 patients in noisier frames of 64x64, for tests.",
+            size=64,
+            num_labeled=4,
+            slices_per_patient=2,
+            **_OTHER_SCANNER,
+        ),
     ]
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
@@ -68,7 +90,7 @@ class Builder(slice_builder.SliceBuilder):
 
     def _slice(self, part: str, patient: cohort.Patient, index: int) -> slice_builder.Slice:
         clinical = {name: getattr(patient, name) for name in ("age", "gender", "underlying", "severity_level")}
-        patient_id = f"phantom_{patient.number:06d}"
+        patient_id = f"{self.builder_config.prefix}_{patient.number:06d}"
         return slice_builder.Slice(
             slice_id=f"{patient_id}_{index}",
             patient_id=patient_id,
@@ -79,7 +101,9 @@ class Builder(slice_builder.SliceBuilder):
 
 
 def _read(config: PhantomConfig, patient: cohort.Patient, index: int, *, with_labels: bool) -> Mapping[str, np.ndarray]:
-    rendered = generator.render_slice(config.seed, patient, index, config.slices_per_patient, config.size)
+    rendered = generator.render_slice(
+        config.seed, patient, index, config.slices_per_patient, config.size, noise=config.noise
+    )
     if not with_labels:
         return {"image": rendered.image}
     return {"image": rendered.image, "lesion": rendered.lesion, "classes": rendered.classes}

@@ -29,7 +29,9 @@ class Frame:
     lung: np.ndarray
 
 
-def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int) -> Rendered:
+def render_slice(
+    seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
+) -> Rendered:
     """Draws one slice of a patient; depends on the arguments only.
 
     Args:
@@ -38,14 +40,17 @@ def render_slice(seed: int, patient: cohort.Patient, index: int, num_slices: int
       index: of the slice, in [0, num_slices), apex to base.
       num_slices: of the patient.
       size: pixels a side of the whole frame; the slice that is returned is the part of it that holds the lungs.
+      noise: times as much as the scanners of the population have.
     """
-    frame = render_hu(seed, patient, index, num_slices, size)
+    frame = render_hu(seed, patient, index, num_slices, size, noise=noise)
     view = _field_of_view(frame.lung)
     classes = frame.classes[view]
     return Rendered(image=ct.window_hu(frame.hu[view]), lesion=(classes > 0).astype(np.uint8), classes=classes)
 
 
-def render_hu(seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int) -> Frame:
+def render_hu(
+    seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
+) -> Frame:
     """The whole frame of `render_slice`, in Hounsfield units."""
     of_patient = np.random.default_rng([seed, patient.number, 1])
     build = anatomy.Build.sample(of_patient, patient.gender)
@@ -55,7 +60,7 @@ def render_hu(seed: int, patient: cohort.Patient, index: int, num_slices: int, s
     healthy = anatomy.draw(build, level, size, rng)
     hu, classes = lesions.render(healthy, foci, level, dict(patient.properties), rng)
     grain = ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), 0.6)
-    hu += build.noise_hu * grain / grain.std()
+    hu += noise * build.noise_hu * grain / grain.std()
     return Frame(hu, classes, healthy.lung)
 
 

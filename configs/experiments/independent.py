@@ -1,0 +1,30 @@
+"""Trained on one data set, tested on another (the paper's tables S5 and S6): SInfNet and SSInfNet, both networks.
+
+python -m launch.experiment --config=configs/experiments/independent.py:SIZE --workdir=DIR \\
+    --data_dir=covid_semiseg=FOLDER --data_dir=medseg=FOLDER
+
+Mind that MedSeg's `tr_im` are the labeled slices of COVID-SemiSeg: the folder of medseg must hold `rp_im` and `rp_msk`
+only. COVID-SemiSeg's unlabeled slices are in part of Radiopaedia too, so that pretraining may have seen slices, though
+no labels, of the same patients. The generated sizes train on ct_phantom and test on it with another scanner.
+"""
+
+import ml_collections
+
+from configs.experiments import start
+
+
+def get_config(size: str | None = None) -> ml_collections.ConfigDict:
+    """The grid at a size of `start.SIZES`."""
+    config = start.get_config("independent", size, "Tested on another data set than trained on")
+    config.network = "both"
+    name, variant = config.base.data.datasets[0]
+    other = ("ct_phantom", f"{variant}_other_scanner") if name == "ct_phantom" else ("medseg", "default")
+    splits = {"seed": 0, "test_datasets": ("/".join(other),)}
+    config.data = {
+        other[0] if other[0] != name else "other_scanner": {
+            "title": "tested on " + "/".join(other),
+            "changes": [("data.datasets", ((name, variant), other)), ("data.splits", splits)],
+        }
+    }
+    systems = start.systems(config.base)
+    return start.with_methods(config, {name: systems[name] for name in ("sinfnet", "ssinfnet")})
