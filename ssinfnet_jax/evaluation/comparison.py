@@ -1,0 +1,230 @@
+"""Tables of several methods on the same slices: their means, and each one against a reference.
+
+They are made from one long table, a row per network, slice and class: data, method, seed, slice_id, patient_id, class
+and the measures of `overlap.METRICS`, NaN where undefined. A *method* is what a grid compares (a network, a loss, a way
+of pretraining), a *seed* one training of it; with cross-validation the networks of all folds share a seed, and a slice
+is measured by one of them.
+
+Two questions, two tests. Networks that differ in nothing but the seed are different networks, and with enough slices a
+test over slices will rightly tell them apart. So
+
+- `p` (over patients) asks whether **these networks** differ on new patients like these. It says nothing of what the
+  method would give when trained again.
+- `seed_p` (over seeds) asks whether **the method** differs by more than the noise of training, on these very slices.
+  It says nothing of other patients.
+
+That a method is better on new patients needs both: p_adj < 0.05 and seed_p < 0.05. The interval resamples both.
+Neither knows that the networks of a cross-validation share training slices, which makes both somewhat too sure.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from absl import logging
+from scipy import stats
+from statsmodels.stats import multitest
+
+from ssinfnet_jax.evaluation import evaluate, long_table, resampling
+from ssinfnet_jax.metrics import overlap
+
+MIN_UNITS = 6  # with five pairs the smallest p of a signed-rank test is 0.0625
+_DECIMALS = 12  # differences that rounding alone makes are ties
+
+
+def summarize(slices: pd.DataFrame, *, seed: int = 0, num_draws: int = 2000) -> pd.DataFrame:
+    """Mean over slices and its error, 1.96 standard errors, per data, method, class and measure.
+
+    With several seeds a slice counts once, with the mean over the seeds that define its measure. The error is that of
+    `evaluate.summarize`: over slices as published, seeds and patients aside; `compare` heeds both.
+
+    Args:
+      slices: the long table.
+      seed: of the resampling for the class "overall", of the multi network.
+      num_draws: its resamples.
+    Returns: table of data, method, class, metric, mean, error, n (slices), excluded, patients, seeds.
+    Raises: ValueError for a table that lacks columns or measures a slice twice.
+    """
+    long_table.check(slices, overlap.METRICS)
+    tables = []
+    for (data, method), part in slices.groupby(["data", "method"], sort=False):
+        means = part.groupby(["slice_id", "class"], sort=False)[list(overlap.METRICS)].mean().reset_index()
+        means["patient_id"] = means["slice_id"].map(long_table.patients(part))
+        of_multi = means["class"].isin(evaluate.CLASSES)
+        for overall, rows in ((False, means[~of_multi]), (True, means[of_multi])):
+            if not rows.empty:
+                table = evaluate.summarize(rows, overall=overall, seed=seed, num_draws=num_draws)
+                table["patients"] = [
+                    rows.loc[_counted(rows, name, metric), "patient_id"].nunique()
+                    for name, metric in zip(table["class"], table["metric"], strict=True)
+                ]
+                table.insert(0, "data", data)
+                table.insert(1, "method", method)
+                tables.append(table.assign(seeds=part["seed"].nunique()))
+    return pd.concat(tables, ignore_index=True)
+
+
+def compare(
+    slices: pd.DataFrame,
+    *,
+    reference: str,
+    metrics: Sequence[str] = overlap.METRICS,
+    test: str = "wilcoxon",
+    num_draws: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every other method against the reference on the same slices, per data, class and measure.
+
+    A slice is compared if every seed of both methods has measured it and defines the measure there; the others, of
+    those that either method has measured, are counted as excluded. "overall" is, per slice, the mean over those of
+    background, GGO and consolidation that all these networks define there, so that it is paired as well; hence it is
+    not quite the difference of the overall means of `summarize`.
+
+    Args:
+      slices: the long table.
+      reference: the method that the others are compared with.
+      metrics: of `overlap.METRICS`, those that are to be compared. p values are adjusted over them (Holm); with many
+        measures and few slices nothing can be significant, so name here what the comparison is about.
+      test: "wilcoxon", signed ranks of the patients' mean differences (zeros by Pratt), patients being what is
+        independent; or "mannwhitney", the published test, which takes the slices of both methods for independent
+        samples: it ignores pairs and patients.
+      num_draws: resamples for the interval.
+      seed: of the resampling.
+    Returns: table of
+      data, method, reference, class, metric;
+      n, patients: compared slices and their patients; excluded: slices; seeds, reference_seeds;
+      difference: mean over slices of method - reference; low, high: 95 % interval, not adjusted
+        (`resampling.interval`, over patients and, where there are several, seeds);
+      effect: rank-biserial correlation in [-1, 1], of matched pairs for Wilcoxon, else of two samples;
+      p, p_adj: of the test, and adjusted by Holm over all methods x classes x measures of one data set;
+      seed_p, seed_p_adj: Welch's t test between the seeds' means over the compared slices, and the same adjustment;
+        NaN without two seeds of both;
+      note: why a number is NaN.
+    Raises: ValueError for an unknown method, test or measure, and for tables as in `summarize`.
+    Source: Pratt 1959, doi:10.1080/01621459.1959.10501526; Kerby 2014, doi:10.2466/11.IT.3.1 (effect).
+    """
+    long_table.check(slices, metrics)
+    if test not in TESTS:
+        raise ValueError(f"Unknown test {test!r}; choose one of {', '.join(TESTS)}.")
+    methods = list(dict.fromkeys(slices["method"]))
+    if reference not in methods:
+        raise ValueError(f"Unknown reference method {reference!r}; the table has {', '.join(map(str, methods))}.")
+    tables = []
+    for data, part in slices.groupby("data", sort=False):
+        classes = pd.Index(part["class"].unique())
+        patients = long_table.patients(part)
+        found = {
+            method: long_table.arrange(rows, classes, patients.index, metrics)
+            for method, rows in part.groupby("method", sort=False)
+        }
+        if reference not in found:
+            logging.warning("Nothing is compared on %s: there is no result of %r, the reference.", data, reference)
+            continue
+        other = found.pop(reference)
+        rows = []
+        for method, own in found.items():
+            for name, members in _groups(classes, own, other).items():
+                for column, metric in enumerate(metrics):
+                    pair = _pair(own, other, column, members)
+                    about = {"data": data, "method": method, "reference": reference, "class": name, "metric": metric}
+                    rows.append({**about, **_compare(pair, patients.to_numpy(), test, num_draws, seed)})
+        table = pd.DataFrame(rows)
+        for name in ("p", "seed_p") if rows else ():
+            table.insert(table.columns.get_loc(name) + 1, f"{name}_adj", _holm(table[name].to_numpy(float)))
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+class _Pair(NamedTuple):
+    """Values float64[seed, N] of both methods on N compared slices; kept bool[slice] says which; excluded counts."""
+
+    method: np.ndarray
+    reference: np.ndarray
+    kept: np.ndarray
+    excluded: int
+
+
+def _groups(classes: pd.Index, *methods: long_table.Measured) -> dict[str, list[int]]:
+    """The classes that both methods have, each alone, and "overall" for those of the multi network together."""
+    shared = np.flatnonzero(np.all([method.rows.any(axis=1) for method in methods], axis=0))
+    groups = {classes[index]: [index] for index in shared}
+    multi = [index for index in shared if classes[index] in evaluate.CLASSES]
+    return {**groups, "overall": multi} if multi else groups
+
+
+def _pair(own: long_table.Measured, other: long_table.Measured, metric: int, members: list[int]) -> _Pair:
+    first, second = (measured.values[metric, members] for measured in (own, other))
+    defined = ~(np.isnan(first).any(axis=-1) | np.isnan(second).any(axis=-1))  # [class, slice]
+    kept = defined.any(axis=0)
+    count = defined.sum(axis=0)[kept]
+    means = [np.where(defined[..., None], each, 0.0).sum(axis=0)[kept].T / count for each in (first, second)]
+    num_rows = int((own.rows[members] | other.rows[members]).any(axis=0).sum())
+    return _Pair(*means, kept, num_rows - int(kept.sum()))
+
+
+def _compare(pair: _Pair, patients: np.ndarray, test: str, num_draws: int, seed: int) -> dict[str, Any]:
+    """The numbers of one row of `compare`."""
+    names, units = np.unique(patients[pair.kept], return_inverse=True)
+    num_slices, notes = len(units), []
+    difference, low, high, effect, p = [np.nan] * 5
+    if num_slices:
+        difference = float(pair.method.mean() - pair.reference.mean())
+        effect, p = TESTS[test](pair, units)
+    if len(names) < MIN_UNITS:
+        p = np.nan
+        notes.append(f"{len(names)} patients are too few to test, {MIN_UNITS} are needed")
+    else:
+        low, high = resampling.interval(pair.method, pair.reference, units, num_draws=num_draws, seed=seed)
+    seed_p, note = _welch(pair.method, pair.reference)
+    return {
+        "n": num_slices, "patients": len(names), "excluded": pair.excluded,
+        "seeds": len(pair.method), "reference_seeds": len(pair.reference),
+        "difference": difference, "low": low, "high": high, "effect": effect, "p": p, "seed_p": seed_p,
+        "note": "; ".join([*notes, *note]),
+    }  # fmt: skip
+
+
+def _wilcoxon(pair: _Pair, units: np.ndarray) -> tuple[float, float]:
+    difference = pair.method.mean(axis=0) - pair.reference.mean(axis=0)
+    difference = (np.bincount(units, difference) / np.bincount(units)).round(_DECIMALS)
+    if not difference.any():
+        return 0.0, 1.0
+    ranks = stats.rankdata(np.abs(difference))
+    effect = (ranks * np.sign(difference)).sum() / ranks[difference != 0].sum()
+    few = len(difference) < MIN_UNITS
+    return float(effect), np.nan if few else float(stats.wilcoxon(difference, zero_method="pratt").pvalue)
+
+
+def _mann_whitney(pair: _Pair, units: np.ndarray) -> tuple[float, float]:
+    del units
+    first, second = (values.mean(axis=0).round(_DECIMALS) for values in (pair.method, pair.reference))
+    result = stats.mannwhitneyu(first, second)
+    return float(2 * result.statistic / len(first) / len(second) - 1), float(result.pvalue)
+
+
+TESTS = {"wilcoxon": _wilcoxon, "mannwhitney": _mann_whitney}
+
+
+def _welch(method: np.ndarray, reference: np.ndarray) -> tuple[float, list[str]]:
+    """p of the seeds' means, and why there is none."""
+    if not method.size:
+        return np.nan, []
+    first, second = (values.mean(axis=1).round(_DECIMALS) for values in (method, reference))
+    if min(len(first), len(second)) < 2:
+        return np.nan, ["seed_p needs two seeds of both methods"]
+    if np.ptp(first) == 0 and np.ptp(second) == 0:
+        return np.nan, ["all seeds of a method give the same: are they one network?"]
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue), []
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Adjusted over those that are not NaN."""
+    adjusted, known = p.copy(), ~np.isnan(p)
+    if known.any():
+        adjusted[known] = multitest.multipletests(p[known], method="holm")[1]
+    return adjusted
+
+
+def _counted(rows: pd.DataFrame, name: str, metric: str) -> pd.Series:
+    return rows["class"].notna() if name == "overall" else (rows["class"] == name) & rows[metric].notna()

@@ -1,0 +1,74 @@
+"""The 95 % interval of a mean difference between two methods, by resampling patients and seeds."""
+
+import numpy as np
+from scipy import stats
+
+_BLOCK = 4_000_000  # numbers drawn at once
+
+
+def interval(
+    method: np.ndarray, reference: np.ndarray, patients: np.ndarray, *, num_draws: int, seed: int
+) -> tuple[float, float]:
+    """Bootstrap interval of the mean over seeds and slices of method - reference.
+
+    A resample draws patients, with all their slices, and, where a method has several seeds, its seeds, all
+    independently (crossed, or "pigeonhole"). Of k units k - 1 are drawn, which makes the variance of each factor that
+    of the mean and not (k - 1) / k of it, and quantiles are taken as far out as Student's t is beyond the normal
+    distribution, with the degrees of freedom that patients and seeds leave together (Satterthwaite): with ten
+    patients or three seeds the plain percentile interval covers 82 to 90 % in place of 95.
+
+    With seeds the interval errs to the wide side, up to 99 %: what a network does on one patient alone counts thrice.
+
+    Args:
+      method: float64[seeds, N], value of a slice by each seed.
+      reference: float64[its seeds, N], of the same slices.
+      patients: int64[N], number of each slice's patient, from 0.
+      num_draws: resamples.
+      seed: of the resampling.
+    Returns: low, high; NaN with fewer than two patients.
+    Source: Owen 2007, doi:10.1214/07-AOAS122; Rao and Wu 1988, doi:10.1080/01621459.1988.10478591 (k - 1 of k);
+      Hesterberg 2015, doi:10.1080/00031305.2015.1089789 (expanded percentiles).
+    """
+    sizes = np.bincount(patients)
+    if len(sizes) < 2:
+        return np.nan, np.nan
+    sums = [_by_patient(values, patients) for values in (method, reference)]
+    rng = np.random.default_rng(seed)
+    draws, block = [], max(1, _BLOCK // len(sizes))
+    for start in range(0, num_draws, block):
+        count = min(block, num_draws - start)
+        weights = _weights(rng, count, len(sizes))
+        first, second = (_weights(rng, count, len(each)) @ each / len(each) for each in sums)
+        totals = weights @ sizes
+        known = totals > 0
+        draws.append(((first - second) * weights).sum(axis=1)[known] / totals[known])
+    tail = _tail(method, reference, patients)
+    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _by_patient(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    return np.stack([np.bincount(patients, row) for row in values])
+
+
+def _weights(rng: np.random.Generator, num_draws: int, num_units: int) -> np.ndarray:
+    """float64[num_draws, num_units] of mean 1: how often each unit was drawn; ones for a single unit."""
+    if num_units == 1:
+        return np.ones((num_draws, 1))
+    drawn = rng.integers(num_units, size=(num_draws, num_units - 1)) + num_units * np.arange(num_draws)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=num_draws * num_units).reshape(num_draws, num_units)
+    return counts * (num_units / (num_units - 1))
+
+
+def _tail(method: np.ndarray, reference: np.ndarray, patients: np.ndarray) -> float:
+    """Probability to leave out at either end: that of a normal distribution beyond Student's t of 95 %."""
+    difference = method.mean(axis=0) - reference.mean(axis=0)
+    deviations = np.bincount(patients, difference - difference.mean())
+    variances = [len(deviations) / (len(deviations) - 1) * (deviations**2).sum() / len(patients) ** 2]
+    freedom = [len(deviations) - 1]
+    for values in (method, reference):
+        if len(values) > 1:
+            variances.append(values.mean(axis=1).var(ddof=1) / len(values))
+            freedom.append(len(values) - 1)
+    shares = np.array(variances) / sum(variances) if sum(variances) > 0 else np.array([1.0, *[0.0] * len(freedom[1:])])
+    return float(stats.norm.sf(stats.t.isf(0.025, 1 / (shares**2 / freedom).sum())))
