@@ -20,7 +20,8 @@ from absl import flags, logging
 from launch import flags as common
 from launch import grid_runner, processes, stages
 from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import collect, grid
+from ssinfnet_jax.evaluation import collect, cost, grid
+from ssinfnet_jax.report import experiment_page
 
 _INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
 _COLLECT = flags.DEFINE_bool("collect", False, "Run nothing; make tables and figures of what is there.")
@@ -43,13 +44,14 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
             missing = [
                 (index, run.name)
                 for index, run in enumerate(runs)
-                if not collect.is_done(folder / "runs" / run.name, experiment["task"])
+                if collect.missing_results(folder / "runs" / run.name, experiment)
             ]
             logging.info("%d of %d runs are done.", len(runs) - len(missing), len(runs))
             grid_runner.run(missing, folder)
         states = collect.write(experiment, runs, folder)
         for row in states[states["state"] == "failed"].itertuples():
             logging.warning("Run %s failed in stage %s: %s", row.run, row.stage, row.reason)
+        print(f"Report: {experiment_page.write(folder)}")
         print("Runs: " + ", ".join(f"{count} {state}" for state, count in states["state"].value_counts().items()))
     if (states["state"] == "failed").any() and not _COLLECT.value:
         sys.exit(1)
@@ -68,11 +70,18 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
     path = folder / "runs" / run.name
     logging.info("Run %d of %d: %s", index + 1, len(runs), run.name)
     with grid_runner.noting_failure(path, STAGES):
+        if experiment["task"] == "cost":
+            cost.run(run.config, path)
+            return
         others = [
             other for root in (folder, *map(pathlib.Path, _SHARE.value)) for other in sorted((root / "runs").glob("*"))
         ]
         stages.check(run.config)
-        stages.run(run.config, common.open_run(path, run.config), STAGES, others)
+        run_dir = common.open_run(path, run.config)
+        stages.run(run.config, run_dir, STAGES, others)
+        missing = collect.missing_results(path, experiment)
+        if missing:
+            raise ValueError(f"The run has given no {', '.join(missing)}: it has no such network, or no test slices.")
 
 
 def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:

@@ -1,5 +1,6 @@
 """What a grid of runs has given so far: one table of all slices, and which runs are missing or failed."""
 
+import itertools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -8,14 +9,22 @@ from typing import Any
 import pandas as pd
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.data.datasets import registry
+from ssinfnet_jax.evaluation import comparison, cost
 from ssinfnet_jax.evaluation.grid import Run
 
+NETWORKS = {"single": ("single",), "multi": ("multi",), "both": ("single", "multi")}  # an experiment's "network"
+TABLES = ("slices", "summary", "comparison", "published")
 FAILED = "failed.json"  # in the folder of a run that failed: stage, reason
 
 
-def is_done(folder: pathlib.Path, task: str) -> bool:
-    """Whether a run of a grid has its result."""
-    return (folder / "cost.json").is_file() if task == "cost" else (folder / "evaluate" / "done.json").is_file()
+def missing_results(folder: pathlib.Path, experiment: Mapping[str, Any]) -> list[str]:
+    """Files that a run of a grid is made for and that are not there; none if it is done."""
+    if experiment["task"] == "cost":
+        names = ["cost.json"]
+    else:
+        names = ["evaluate/done.json", *(f"evaluate/{name}_slices.csv" for name in NETWORKS[experiment["network"]])]
+    return [name for name in names if not (folder / name).is_file()]
 
 
 def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Path) -> pd.DataFrame:
@@ -27,15 +36,28 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
       folder: of the experiment.
     Returns: table of run, state ("done" | "failed" | "missing"), stage, reason.
     """
-    states = pd.DataFrame([{"run": run.name, **_state(folder / "runs" / run.name, experiment["task"])} for run in grid])
+    states = pd.DataFrame([{"run": run.name, **_state(folder / "runs" / run.name, experiment)} for run in grid])
     failed = states[states["state"] == "failed"].drop(columns="state")
     rundir.write_text(folder / "failures.csv", failed.to_csv(index=False))
     done = [run for run, state in zip(grid, states["state"], strict=True) if state == "done"]
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
-    slices = read_slices(folder, done, experiment["network"])
-    if not slices.empty:
-        rundir.write_text(tables / "slices.csv", slices.to_csv(index=False))
+    if experiment["task"] == "cost":
+        found = cost.collect({run.name: folder / "runs" / run.name for run in done})
+        rundir.write_text(tables / "cost.csv", found.to_csv(index=False))
+        return states
+    slices = read_slices(folder, done, NETWORKS[experiment["network"]])
+    if slices.empty:
+        return states
+    made = {"slices": slices, "summary": comparison.summarize(slices)}
+    if slices["method"].nunique() > 1 and (slices["method"] == experiment["reference"]).any():
+        made["comparison"] = comparison.compare(slices, reference=experiment["reference"], **experiment["compare"])
+    made["published"] = _published([folder / "runs" / run.name for run in done], set(slices["class"]))
+    for name in TABLES:
+        if name in made and not made[name].empty:
+            rundir.write_text(tables / f"{name}.csv", made[name].to_csv(index=False))
+        else:
+            (tables / f"{name}.csv").unlink(missing_ok=True)  # of runs that are no more
     return states
 
 
@@ -44,34 +66,37 @@ def write_failure(path: pathlib.Path, stage: str, reason: str) -> None:
     rundir.write_text(path, json.dumps({"stage": stage, "reason": reason}, indent=2) + "\n")
 
 
-def read_slices(folder: pathlib.Path, runs: Sequence[Run], network: str) -> pd.DataFrame:
-    """The measures of every test slice of some runs, with method, data, fold and seed.
+def read_slices(folder: pathlib.Path, runs: Sequence[Run], networks: Sequence[str]) -> pd.DataFrame:
+    """The measures of every test slice of some runs: the long table of `comparison`, with the fold.
 
     Args:
       folder: of the experiment.
       runs: finished ones.
-      network: "single" | "multi", whose measures.
-    Raises: ValueError for a run without measures of this network.
+      networks: of "single", "multi", whose measures.
     """
     parts = []
-    for run in runs:
+    for run, network in itertools.product(runs, networks):
         path = folder / "runs" / run.name / "evaluate" / f"{network}_slices.csv"
-        if not path.is_file():
-            raise ValueError(
-                f"{path} is missing: run {run.name!r} has no measures of the {network} network (no labeled test "
-                "slices, or no such network); correct the experiment's config, and delete this run's folder."
-            )
         table = pd.read_csv(path, dtype={"slice_id": str, "patient_id": str})
-        table.insert(0, "seed", run.seed)
-        table.insert(0, "fold", run.fold)
-        table.insert(0, "method", run.method)
-        table.insert(0, "data", run.data)
-        parts.append(table)
+        about = {"data": run.data, "method": run.method, "fold": run.fold, "seed": run.seed}
+        parts.append(pd.DataFrame({**about, **table}, index=table.index))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _state(folder: pathlib.Path, task: str) -> dict[str, str]:
-    if is_done(folder, task):
+def _published(folders: Sequence[pathlib.Path], classes: set[str]) -> pd.DataFrame:
+    """Published figures of the official test part, if that is what all these runs were tested on; else empty."""
+    names = set()
+    for folder in folders:
+        table = pd.read_csv(folder / "prepare" / "slices.csv", usecols=["part", "split"])
+        if not (table.loc[table["split"] == "test", "part"] == "test").all():
+            return pd.DataFrame()
+        names |= {name for name, _ in json.loads((folder / "config.json").read_text())["data"]["datasets"]}
+    rows = [row for name in sorted(names) for row in registry.published(name) if row["class"] in classes]
+    return pd.DataFrame(rows)
+
+
+def _state(folder: pathlib.Path, experiment: Mapping[str, Any]) -> dict[str, str]:
+    if not missing_results(folder, experiment):
         return {"state": "done", "stage": "", "reason": ""}
     if (folder / FAILED).is_file():
         return {"state": "failed", **json.loads((folder / FAILED).read_text())}

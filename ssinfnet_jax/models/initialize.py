@@ -4,6 +4,7 @@ A network of 200 kernels takes XLA half a minute to compile an initialisation fo
 draw. The values depend on the seed and on the leaf's path only, so that a layer starts the same in every network.
 """
 
+import functools
 import math
 import zlib
 from collections.abc import Callable
@@ -40,8 +41,13 @@ INITIALIZERS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndar
 
 def shapes(model: nn.Module, num_channels: int, *, size: int = 32, method: str = "init_all", **kwargs: Any):
     """Shapes of the variables that a method of a network touches on square images; nothing is computed."""
+    return jax.tree.map(lambda x: x, _shapes(model, num_channels, size, method, tuple(sorted(kwargs.items()))))
+
+
+@functools.lru_cache(maxsize=64)  # tracing a network takes a second
+def _shapes(model: nn.Module, num_channels: int, size: int, method: str, kwargs: tuple[tuple[str, Any], ...]):
     sample = jax.ShapeDtypeStruct((1, size, size, num_channels), jnp.float32)
-    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method=method, **kwargs), sample)
+    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method=method, **dict(kwargs)), sample)
 
 
 def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:

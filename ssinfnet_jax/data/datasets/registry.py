@@ -37,6 +37,11 @@ def truth(name: str) -> list[dict]:
     return list(getattr(builder_class(name), "TRUTH", ()))
 
 
+def published(name: str) -> list[dict]:
+    """Figures published for a dataset's official test part: method, class, metric, mean, n, source; empty if none."""
+    return list(getattr(builder_class(name), "PUBLISHED", ()))
+
+
 def view(names: Sequence[str]) -> str:
     """What slices of datasets show: "lungs", cut down to them, if that holds for all, else the whole "frame"."""
     views = {builder_class(name).VIEW for name in names}

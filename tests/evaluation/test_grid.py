@@ -1,0 +1,119 @@
+import pytest
+
+from configs.experiments import (
+    ablation,
+    comparison_multi,
+    comparison_single,
+    cost,
+    cross_validation,
+    independent,
+    loss_variants,
+    start,
+)
+from configs.losses import LOSSES
+from launch import stages
+from ssinfnet_jax.evaluation import grid
+
+FILES = {
+    file.__name__.rpartition(".")[2]: file
+    for file in (ablation, comparison_multi, comparison_single, cost, cross_validation, independent, loss_variants)
+}
+
+
+def _experiment(**changes):
+    base = {"seed": 0, "name": "", "data": {"splits": {"num_folds": 3}}, "single": {"rate": 1.0, "loss": {"a": 1}}}
+    return {
+        "name": "toy", "task": "train", "base": base, "order": ("plain", "fast"),
+        "methods": {"fast": {"changes": [("single.rate", 2.0)]}, "plain": {"changes": []}},
+        "data": {"here": {"changes": []}}, "folds": (0, 2), "seeds": (7,), **changes,
+    }  # fmt: skip
+
+
+def test_runs_are_the_product_of_the_axes_in_the_order_of_the_methods():
+    runs = grid.runs(_experiment())
+    assert [run.name for run in runs] == [
+        "plain-fold0-seed7",
+        "fast-fold0-seed7",
+        "plain-fold2-seed7",
+        "fast-fold2-seed7",
+    ]
+    last = runs[-1].config
+    assert (last["single"]["rate"], last["data"]["splits"]["test_fold"], last["seed"]) == (2.0, (2,), 7)
+    assert last["name"] == "toy/fast-fold2-seed7"
+    assert runs[0].config["single"]["rate"] == 1.0
+
+
+def test_a_change_of_one_run_is_not_one_of_another():
+    loss = {"b": 2}
+    methods = {"plain": {"changes": [("single.loss", loss)]}, "fast": {"changes": [("single.loss", loss)]}}
+    runs = grid.runs(_experiment(methods=methods))
+    runs[0].config["single"]["loss"]["b"] = 9
+    assert loss == runs[1].config["single"]["loss"] == {"b": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "trian"}, "Unknown task 'trian' of an experiment; choose one of train, cost"),
+        ({"folds": ()}, "The experiment's folds are empty"),
+        (
+            {"methods": {"plain": {"changes": []}, "fast": {"changes": [("single.raet", 2)]}}},
+            "has no 'single.raet' to change; 'single' has rate, loss",
+        ),
+        (
+            {"data": {"here": {"changes": [("data.splits", {"fractions": {}})]}}},
+            r"has folds \[0, 2\], but the splits of 'here' have none",
+        ),
+    ],
+)
+def test_errors(changes, message):
+    with pytest.raises(ValueError, match=message):
+        grid.runs(_experiment(**changes))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_experiment_has_runs_of_different_names(name):
+    for size in getattr(FILES[name], "SIZES", start.SIZES):
+        experiment = FILES[name].get_config(size).to_dict()
+        assert experiment["name"] == f"{name}:{size}"
+        runs = grid.runs(experiment)
+        assert len({run.name for run in runs}) == len(runs)
+        assert set(experiment["order"]) == set(experiment["methods"])
+        if experiment["task"] == "train":
+            assert experiment["reference"] in experiment["methods"]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "cost"])
+def test_every_method_is_a_config_without_mistakes(name):
+    for run in grid.runs(FILES[name].get_config("tiny").to_dict()):
+        stages.check(run.config)
+
+
+def test_an_unknown_size_is_an_error():
+    with pytest.raises(
+        ValueError, match=r"Unknown variant 'huge' of configs/experiments/ablation.py; choose one of tiny"
+    ):
+        ablation.get_config("huge")
+
+
+def test_ablation_has_all_eight_and_each_factor_changes_one_thing():
+    experiment = ablation.get_config("tiny").to_dict()
+    runs = {run.method: run.config["multi"] for run in grid.runs(experiment)}
+    assert len(runs) == 8
+    for method, multi in runs.items():
+        factors = experiment["methods"][method]["factors"]
+        assert (multi["pretrain"] is not None) == factors["inpainting"]
+        assert ("focal" in multi["train"]["losses"]) == factors["focal"]
+        assert (multi["train"]["optimizer"]["lookahead"] is not None) == factors["lookahead"]
+        multi["pretrain"] = multi["train"]["losses"] = multi["train"]["optimizer"]["lookahead"] = None
+    assert all(multi == runs["none"] for multi in runs.values())
+
+
+def test_every_loss_of_the_table_is_a_method():
+    assert set(loss_variants.get_config("tiny").methods) == set(LOSSES)
+
+
+def test_tested_data_are_not_trained_on():
+    for run in grid.runs(independent.get_config("tiny").to_dict()):
+        assert run.config["data"]["splits"]["test_datasets"] == ("ct_phantom/tiny_other_scanner",)
+        assert run.config["data"]["datasets"] == (("ct_phantom", "tiny"), ("ct_phantom", "tiny_other_scanner"))
