@@ -1,6 +1,7 @@
 # Two commands do it all on a fresh machine with Python >= 3.11:
 #   make demo   generated chest CT through every stage, ends with runs/demo/report.html
 #   make test   the tests
+# make experiments  the paper's comparisons at their smallest; each ends with runs/experiments/NAME/report.html
 # make setup JAX=cpu|cuda13|cuda12|tpu  installs only; make check  the form; make clean  removes .venv and runs/demo.
 PYTHON ?= python3
 JAX ?= cpu
@@ -17,10 +18,21 @@ define step
 	@$(2) || { echo "" >&2; echo "Set-up failed at step: $(1)." >&2; echo "What to do: $(3)" >&2; exit 1; }
 endef
 
-.PHONY: demo test setup check clean
+EXPERIMENTS := comparison_single comparison_multi ablation cross_validation independent loss_variants cost
+EXPERIMENTS_DIR ?= runs/experiments
+SIZE ?= tiny
+
+.PHONY: demo test experiments setup check clean
 
 demo: $(STAMP)
 	$(PY) -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=$(WORKDIR)
+
+# One after the other; what comes out the same is taken from those before.
+experiments: $(STAMP)
+	@shares=; for name in $(EXPERIMENTS); do \
+	  $(PY) -m launch.experiment --config=configs/experiments/$$name.py:$(SIZE) --workdir=$(EXPERIMENTS_DIR)/$$name $$shares || exit 1; \
+	  shares="$$shares --share=$(EXPERIMENTS_DIR)/$$name"; \
+	done
 
 test: $(STAMP)
 	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile

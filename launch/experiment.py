@@ -37,10 +37,11 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
     jax.config.update("jax_platforms", "cpu")
     runs = grid.runs(experiment)
+    if not _COLLECT.value:
+        _check(experiment, runs)
     with rundir.holding(folder):
         _write_description(experiment, runs, folder)
         if not _COLLECT.value:
-            _check(experiment, runs)
             missing = [
                 (index, run.name)
                 for index, run in enumerate(runs)
@@ -73,9 +74,7 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
         if experiment["task"] == "cost":
             cost.run(run.config, path)
             return
-        others = [
-            other for root in (folder, *map(pathlib.Path, _SHARE.value)) for other in sorted((root / "runs").glob("*"))
-        ]
+        others = [other for root in (folder, *_shared()) for other in sorted((root / "runs").glob("*"))]
         stages.check(run.config)
         run_dir = common.open_run(path, run.config)
         stages.run(run.config, run_dir, STAGES, others)
@@ -84,8 +83,18 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
             raise ValueError(f"The run has given no {', '.join(missing)}: it has no such network, or no test slices.")
 
 
+def _shared() -> list[pathlib.Path]:
+    """The folders of --share; ValueError for one that is no experiment's."""
+    folders = [pathlib.Path(name) for name in _SHARE.value]
+    for folder in folders:
+        if not (folder / "experiment.json").is_file():
+            raise ValueError(f"--share={folder} is no folder of an experiment: it has no experiment.json.")
+    return folders
+
+
 def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:
     """Raises ValueError for a mistake in a config; folds and seeds differ in nothing that could be one."""
+    _shared()
     if experiment["task"] != "train":
         return
     if experiment["reference"] not in experiment["methods"]:

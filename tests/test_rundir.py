@@ -113,3 +113,58 @@ def test_other_processes_join_the_folder_that_the_first_has_opened(tmp_path):
     assert rundir.join_run(tmp_path, CONFIG).path == tmp_path
     with pytest.raises(ValueError, match="is not the folder that process 0 has opened"):
         rundir.join_run(tmp_path, {**CONFIG, "name": "other"})
+
+
+def _two_stages(folder):
+    """A run whose stage `train` was made from `prepare`, which wrote into `data` too."""
+    run = rundir.open_run(folder, CONFIG)
+
+    def prepare(run):
+        (run.path / "data").mkdir()
+
+    def train(run):
+        run.require("prepare")
+        (run.stage("train") / "model").write_text(folder.name)
+
+    rundir.run_stage(run, "prepare", prepare)
+    rundir.run_stage(run, "train", train)
+    return run
+
+
+def test_a_stage_is_taken_over_with_what_it_was_made_from(tmp_path):
+    first, second = _two_stages(tmp_path / "first"), rundir.open_run(tmp_path / "second", CONFIG)
+    assert not second.take_over("train", first)  # its `prepare` is not here
+    assert second.take_over("prepare", first, ["data"])
+    assert second.take_over("train", first)
+    assert (second.path / "train" / "model").read_text() == "first"
+    assert (second.path / "data").resolve() == first.path / "data"
+    second.check_current("train")
+    rundir.run_stage(second, "train", lambda run: pytest.fail("run again"))
+    # A third run may take over what the second has taken over.
+    third = rundir.open_run(tmp_path / "third", CONFIG)
+    assert third.take_over("prepare", second, ["data"])
+    assert (third.path / "prepare").resolve() == first.path / "prepare"
+
+
+def test_a_stage_made_from_another_one_is_not_taken_over(tmp_path):
+    first, second = _two_stages(tmp_path / "first"), _two_stages(tmp_path / "second")
+    shutil.rmtree(second.path / "train")
+    assert not second.take_over("train", first)
+    assert not second.take_over("missing", first)
+
+
+def test_a_stage_that_was_begun_is_not_taken_over(tmp_path):
+    first, second = _two_stages(tmp_path / "first"), rundir.open_run(tmp_path / "second", CONFIG)
+    assert second.take_over("prepare", first, ["data"])
+    (second.stage("train") / "checkpoint").write_text("half")
+    assert not second.take_over("train", first)
+
+
+def test_a_stage_taken_over_from_a_run_that_is_gone_is_run_again(tmp_path):
+    first, second = _two_stages(tmp_path / "first"), rundir.open_run(tmp_path / "second", CONFIG)
+    second.take_over("prepare", first, ["data"])
+    second.take_over("train", first)
+    shutil.rmtree(first.path)
+    assert not second.is_done("train")
+    rundir.run_stage(second, "train", lambda run: (run.stage("train") / "model").write_text("own") and None)
+    assert (second.path / "train" / "model").read_text() == "own"

@@ -6,17 +6,20 @@ usage() {
   cat <<'TEXT'
 Usage: launch/cluster/slurm.sh [--dry_run] STAGE --config=FILE:VARIANT --workdir=FOLDER [more flags of launch.STAGE]
 
-STAGE is pipeline, or one of its stages. The working folder must be on a file system that all nodes share.
+STAGE is pipeline, one of its stages, or experiment. The working folder must be on a file system that all nodes share.
 Settings, by environment:
   NODES       number of nodes (1)
   GPUS        GPUs per node (1)
   CPUS        CPU cores per node (8)
   TIME        time limit (24:00:00); the job is told two minutes before, saves its state and is queued again
+  ARRAY       for experiment: numbers of its runs, e.g. 0-7 or 0-23%4 (four at a time); each is a job of its own
   PARTITION, ACCOUNT   of the cluster (its defaults)
   PYTHON      interpreter (.venv/bin/python)
   --dry_run   prints the command and runs nothing
 
 Example: NODES=2 GPUS=4 launch/cluster/slurm.sh pipeline --config=configs/covid_semiseg.py:full --workdir=/shared/runs/a
+         ARRAY=0-7 launch/cluster/slurm.sh experiment --config=configs/experiments/ablation.py:gpu --workdir=/shared/ablation
+         then: python -m launch.experiment --config=... --workdir=... --collect
 TEXT
 }
 
@@ -30,17 +33,23 @@ case "${1:-}" in
 esac
 stage=$1; shift
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline or one of its stages."
+[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline, one of its stages, or experiment."
 [[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing: a folder that all nodes see."
 if [[ -z $dry_run ]]; then command -v sbatch > /dev/null || fail "sbatch was not found: run this on a login node of the cluster."; fi
 
 printf -v program '%q ' "${PYTHON:-.venv/bin/python}" -m "launch.$stage" "$@"
+if [[ -n ${ARRAY:-} ]]; then
+  [[ $stage == experiment ]] || fail "ARRAY is for the stage experiment, found '$stage'."
+  # shellcheck disable=SC2016 # the job knows its number
+  program+='--index=$SLURM_ARRAY_TASK_ID '
+fi
 # The exit code 75 says: stopped by a signal, state saved.
 body="srun --kill-on-bad-exit=1 ${program% } || { code=\$?; [ \$code = 75 ] && scontrol requeue \$SLURM_JOB_ID; exit \$code; }"
 command=(
   sbatch "--job-name=ssinfnet-$stage" "--nodes=${NODES:-1}" --ntasks-per-node=1 "--gpus-per-node=${GPUS:-1}"
   "--cpus-per-task=${CPUS:-8}" "--time=${TIME:-24:00:00}" --signal=TERM@120 --requeue --open-mode=append
 )
+if [[ -n ${ARRAY:-} ]]; then command+=("--array=$ARRAY"); fi
 if [[ -n ${PARTITION:-} ]]; then command+=("--partition=$PARTITION"); fi
 if [[ -n ${ACCOUNT:-} ]]; then command+=("--account=$ACCOUNT"); fi
 command+=("--wrap=$body")

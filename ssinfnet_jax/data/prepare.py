@@ -53,7 +53,7 @@ def check(config: Mapping[str, Any]) -> None:
         )
     names = ["/".join(pair) for pair in data["datasets"]]
     tested = set(options.get("test_datasets", ()))
-    if tested - set(names) or tested == set(names):
+    if tested - set(names) or tested == set(names) or ("test_datasets" in options and not tested):
         raise ValueError(
             f"config.data.splits.test_datasets must be some, not all, of the datasets {', '.join(names)}; found "
             f"{', '.join(sorted(tested))}."

@@ -42,6 +42,45 @@ def test_an_official_test_part_is_the_test_split():
     assert dict(table.groupby("part")["split"].first()) == {"labeled": "train", "test": "test"}
 
 
+def test_an_official_test_part_can_be_dealt_like_the_rest():
+    options = {"seed": 0, "num_folds": 3, "test_fold": 0, "official_test": False}
+    table = prepare.assign_splits(_slices(labeled=10, test=5), options, 0.2)
+    assert table.groupby("split")["patient_id"].nunique().to_dict() == {"test": 5, "train": 10}
+    assert set(table.loc[table["split"] == "train", "patient_id"].str.split("_").str[0]) == {"labeled", "test"}
+
+
+def test_a_data_set_to_be_tested_on_is_not_trained_on():
+    here, there = _slices(labeled=6, unlabeled=4), _slices(labeled=5, test=2, unlabeled=3)
+    there[["slice_id", "patient_id"]] += "_there"
+    slices = pd.concat([here.assign(dataset="here/a"), there.assign(dataset="there/b")], ignore_index=True)
+    table = prepare.assign_splits(slices, {"seed": 0, "test_datasets": ("there/b",)}, 0.25)
+    assert set(table.loc[table["dataset"] == "there/b", "pretrain"]) == {""}
+    assert table.groupby(["dataset", "split"])["patient_id"].nunique().to_dict() == {
+        ("here/a", "train"): 6, ("here/a", "unlabeled"): 4, ("there/b", "test"): 7, ("there/b", "unlabeled"): 3,
+    }  # fmt: skip
+    slices["patient_id"] = slices["patient_id"].str.removesuffix("_there")
+    with pytest.raises(ValueError, match="patients are in more than one split: labeled_0"):
+        prepare.assign_splits(slices, {"seed": 0, "test_datasets": ("there/b",)}, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (
+            {"test_datasets": ("medseg/default",)},
+            "must be some, not all, of the datasets ct_phantom/tiny; found medseg",
+        ),
+        ({"test_datasets": ("ct_phantom/tiny",)}, "must be some, not all, of the datasets ct_phantom/tiny"),
+        ({"test_datasets": (), "num_folds": 3}, "has either fractions of train, val and test, or num_folds"),
+        ({"seed": 0}, "has either fractions"),
+    ],
+)
+def test_mistakes_in_the_splits_of_a_config(splits, message):
+    data = {"datasets": (("ct_phantom", "tiny"),), "splits": splits, "pretrain_holdout": 0.1}
+    with pytest.raises(ValueError, match=message):
+        prepare.check({"data": data})
+
+
 def test_folds_are_equal_in_size():
     table = prepare.assign_splits(_slices(labeled=50), {"seed": 0, "num_folds": 5, "test_fold": (0, 1)}, 0.2)
     assert table.groupby("split")["patient_id"].nunique().to_dict() == {"test": 20, "train": 30}

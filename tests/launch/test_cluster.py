@@ -93,3 +93,15 @@ def test_usage(script):
     assert result.returncode == 0
     assert "Usage:" in result.stdout
     assert "--dry_run" in result.stdout
+
+
+def test_an_array_runs_one_run_of_a_grid_each():
+    result = _run("slurm", "--dry_run", "experiment", *FLAGS, ARRAY="0-7%4")
+    assert result.returncode == 0, result.stderr
+    command = shlex.split(result.stdout)
+    assert "--array=0-7%4" in command
+    inside = shlex.split(command[-1].partition("=")[2])
+    assert inside[2:8] == [".venv/bin/python", "-m", "launch.experiment", *FLAGS]
+    assert inside[8] == "--index=$SLURM_ARRAY_TASK_ID"
+    result = _run("slurm", "--dry_run", "pipeline", *FLAGS, ARRAY="0-7")
+    assert "Error: ARRAY is for the stage experiment, found 'pipeline'." in result.stderr

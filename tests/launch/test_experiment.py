@@ -1,0 +1,145 @@
+"""A grid as a user runs it: stopped, killed, gone on with; a failed run stops no other."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import pandas as pd
+import pytest
+
+from launch import stages
+from ssinfnet_jax.training import loop
+
+ROOT = pathlib.Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "launch.experiment", "--config=tests/launch/toy_experiment.py"]
+
+
+def _start(workdir, *more):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    command = [
+        *COMMAND,
+        f"--workdir={workdir}",
+        f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}",
+        *more,
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _end(process):
+    output, _ = process.communicate(timeout=900)
+    return process.returncode, output
+
+
+def _wait_for(path, process, timeout_s=600):
+    deadline = time.monotonic() + timeout_s
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(folder, exit code and output of the last call): stopped by SIGTERM, killed, then run to the end."""
+    workdir = tmp_path_factory.mktemp("experiment")
+    run = workdir / "runs" / "slow-fold0-seed0"
+    process = _start(workdir)
+    _wait_for(run / "train_single" / "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    code, output = _end(process)
+    assert code == loop.INTERRUPTED, output
+    assert "SIGTERM: stopped in run slow-fold0-seed0; the same command goes on." in output
+    assert not (run / "train_single" / "done.json").exists()
+
+    process = _start(workdir)
+    _wait_for(workdir / "runs" / "fast-fold0-seed0" / "train_single", process)
+    process.kill()
+    _end(process)
+    lock = workdir / "runs" / "fast-fold0-seed0" / ".lock"
+    orphan = int(lock.read_text().split()[1])
+    deadline = time.monotonic() + 60
+    while pathlib.Path(f"/proc/{orphan}").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)  # a run ends when the grid's program is gone
+    assert not pathlib.Path(f"/proc/{orphan}").exists()
+    return workdir, *_end(_start(workdir))
+
+
+def test_a_failed_run_is_noted_and_stops_no_other(finished):
+    workdir, code, output = finished
+    assert code == 1
+    assert "Runs: 2 done, 1 failed" in output
+    failures = pd.read_csv(workdir / "failures.csv")
+    assert failures["run"].tolist() == ["broken-fold0-seed0"]
+    assert failures["stage"].tolist() == ["train_single"]
+    assert "10000" in failures["reason"][0]
+    assert (workdir / "logs" / "broken-fold0-seed0.log").read_text().count("Error: ") == 2  # tried by both calls
+
+
+def test_finished_runs_are_not_repeated_and_share_their_stages(finished):
+    workdir, _, output = finished
+    assert "1 of 3 runs are done." in output
+    first, last = workdir / "runs" / "slow-fold0-seed0", workdir / "runs" / "fast-fold0-seed0"
+    for shared in ("data", "prepare", "pretrain_single"):
+        assert (last / shared).resolve() == (first / shared).resolve()
+    assert (last / "train_single").resolve() != (first / "train_single").resolve()
+    assert json.loads((first / "train_multi" / "done.json").read_text())["skipped"] == "the config has no such network"
+
+
+def test_tables_and_page(finished):
+    workdir, _, _ = finished
+    slices = pd.read_csv(workdir / "tables" / "slices.csv")
+    assert slices.groupby("method").size().to_dict() == {"fast": 4, "slow": 4}
+    comparison = pd.read_csv(workdir / "tables" / "comparison.csv")
+    assert set(comparison["method"]) == {"fast"}
+    page = (workdir / "report.html").read_text()
+    assert "broken-fold0-seed0" in page
+
+
+def test_collect_runs_nothing(finished):
+    workdir, *_ = finished
+    (workdir / "report.html").unlink()
+    code, output = _end(_start(workdir, "--collect"))
+    assert code == 0
+    assert "Runs: 2 done, 1 failed" in output
+    assert (workdir / "report.html").is_file()
+
+
+def test_one_run_alone(finished, tmp_path):
+    workdir, *_ = finished
+    code, output = _end(_start(tmp_path, "--index=0", f"--share={workdir}"))
+    assert code == 0, output
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name == "slow-fold0-seed0"
+    # All of it comes out the same in the other experiment.
+    assert all((run / stage).is_symlink() for stage in ("prepare", "train_single", "evaluate"))
+    code, output = _end(_start(tmp_path, "--index=3"))
+    assert code == 1
+    assert "--index=3: the grid has runs 0 to 2." in output
+
+
+def test_another_grid_is_refused(finished):
+    workdir, *_ = finished
+    code, output = _end(_start(workdir, "--config.seeds=(1,)"))
+    assert code == 1
+    assert "holds another experiment (seeds differ)" in output
+
+
+def test_a_mistake_is_found_before_anything_is_run(tmp_path):
+    code, output = _end(_start(tmp_path, "--config.base.single.train.keep=beste"))
+    assert code == 1
+    assert "Error: Run slow-fold0-seed0: Unknown config.single.train.keep 'beste'" in output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_stage_is_given_only_what_it_reads():
+    config = {"seed": 1, "data": {"x": 2}, "single": {"model": 3, "train": 4}, "multi": None}
+    assert stages.part(config, ("seed", "single.model", "multi.model")) == {
+        "seed": 1, "single": {"model": 3}, "multi": None,
+    }  # fmt: skip
