@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.data.datasets import registry
+from ssinfnet_jax.evaluation import collect, grid
+from ssinfnet_jax.metrics import overlap
+
+EXPERIMENT = {"task": "train", "network": "both", "reference": "a", "compare": {"num_draws": 100}}
+RUNS = [grid.Run(f"{method}-fold{fold}", method, "d", fold, 0, {}) for method in "ab" for fold in (0, 1)]
+CLASSES = {"single": ("lesion",), "multi": ("background", "ggo", "consolidation")}
+
+
+def _make(folder, run, part="test", dataset="covid_semiseg"):
+    """The files of a finished run on four slices of its fold."""
+    path = folder / "runs" / run.name
+    rng = np.random.default_rng(len(run.name) + run.fold)
+    for network, classes in CLASSES.items():
+        rows = [
+            {"slice_id": f"s{run.fold}{index}", "patient_id": f"p{run.fold}{index}", "class": name,
+             **{metric: rng.uniform() for metric in overlap.METRICS}}
+            for index in range(4) for name in classes
+        ]  # fmt: skip
+        (path / "evaluate").mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(path / "evaluate" / f"{network}_slices.csv", index=False)
+    (path / "evaluate" / "done.json").write_text(json.dumps({"skipped": None}))
+    (path / "prepare").mkdir(exist_ok=True)
+    pd.DataFrame({"part": ["labeled", part], "split": ["train", "test"]}).to_csv(path / "prepare" / "slices.csv")
+    (path / "config.json").write_text(json.dumps({"data": {"datasets": [[dataset, "default"]]}}))
+
+
+def test_what_is_there_is_collected_and_what_is_not_is_said(tmp_path):
+    for run in RUNS[:3]:
+        _make(tmp_path, run)
+    (tmp_path / "runs" / "b-fold1").mkdir()
+    collect.write_failure(tmp_path / "runs" / "b-fold1" / collect.FAILED, "train_multi", "FloatingPointError: no")
+    states = collect.write(EXPERIMENT, RUNS, tmp_path)
+    assert states["state"].tolist() == ["done", "done", "done", "failed"]
+    assert pd.read_csv(tmp_path / "failures.csv").to_dict("records") == [
+        {"run": "b-fold1", "stage": "train_multi", "reason": "FloatingPointError: no"}
+    ]
+    slices = pd.read_csv(tmp_path / "tables" / "slices.csv")
+    assert slices.groupby(["method", "fold"])["slice_id"].nunique().to_dict() == {("a", 0): 4, ("a", 1): 4, ("b", 0): 4}
+    summary = pd.read_csv(tmp_path / "tables" / "summary.csv")
+    row = summary[(summary["method"] == "a") & (summary["class"] == "ggo") & (summary["metric"] == "dice")].iloc[0]
+    own = slices.loc[(slices["method"] == "a") & (slices["class"] == "ggo"), "dice"]
+    assert row["mean"] == pytest.approx(own.mean())
+    assert row["n"] == 8
+    comparison = pd.read_csv(tmp_path / "tables" / "comparison.csv")
+    assert set(comparison["class"]) == {"lesion", "background", "ggo", "consolidation", "overall"}
+    assert set(comparison["n"]) == {4}  # the slices that both have
+
+
+def test_tables_of_runs_that_are_no_more_go(tmp_path):
+    for run in RUNS:
+        _make(tmp_path, run)
+    collect.write(EXPERIMENT, RUNS, tmp_path)
+    assert (tmp_path / "tables" / "comparison.csv").is_file()
+    collect.write(EXPERIMENT, RUNS[:2], tmp_path)
+    assert (tmp_path / "tables" / "slices.csv").is_file()
+    assert not (tmp_path / "tables" / "comparison.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "dataset", "there"),
+    [("test", "covid_semiseg", True), ("labeled", "covid_semiseg", False), ("test", "medseg", False)],
+)
+def test_published_figures_stand_beside_the_official_split_only(part, dataset, there, tmp_path):
+    _make(tmp_path, RUNS[0], part, dataset)
+    collect.write(EXPERIMENT, RUNS[:1], tmp_path)
+    path = tmp_path / "tables" / "published.csv"
+    assert path.is_file() == there
+    if there:
+        table = pd.read_csv(path)
+        assert len(table) == len(registry.published("covid_semiseg")) == 10
+        lesion = table[table["class"] == "lesion"].set_index("method")["mean"]
+        assert lesion["Semi-Inf-Net"] == 0.770
+
+
+def test_a_run_without_the_measures_it_is_made_for_is_not_done(tmp_path):
+    _make(tmp_path, RUNS[0])
+    (tmp_path / "runs" / RUNS[0].name / "evaluate" / "multi_slices.csv").unlink()
+    assert collect.missing_results(tmp_path / "runs" / RUNS[0].name, EXPERIMENT) == ["evaluate/multi_slices.csv"]
+    single = {**EXPERIMENT, "network": "single"}
+    assert not collect.missing_results(tmp_path / "runs" / RUNS[0].name, single)
