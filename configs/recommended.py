@@ -43,6 +43,7 @@ def get_config() -> ml_collections.ConfigDict:
     }  # fmt: skip
     train = {
         "initial": "",  # the same, for a training without pretraining
+        "transfer": None,  # modules taken over from the pretraining, as ("encoder",); None: all but the last layers
         "epochs": 500,
         "batch_size": 16,
         # Differs from the paper: quarter turns and changes of light in place of cutout and multi-scale training.

@@ -40,6 +40,12 @@ def check(config: Mapping[str, Any]) -> None:
         size = config["data"]["image_size"]
         shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=size)
         states.with_biases(shapes, section["train"]["head_biases"])
+        unknown = sorted(set(section["train"]["transfer"] or ()) - set(shapes["params"]))
+        if unknown:
+            raise ValueError(
+                f"Unknown modules {', '.join(unknown)} in config.{which}.train.transfer; {name!r} has "
+                f"{', '.join(sorted(shapes['params']))}."
+            )
         start.check(config, which, shapes)
 
 

@@ -135,7 +135,10 @@ def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.Run
     if run_dir.was_skipped(stage):
         return start.load(config, setup.which, "train", fresh)
     pretrained, _ = checkpoint.load_model(run_dir.path / stage / "model")
-    merged, layers = states.transfer(pretrained, fresh, states.is_head)
+    wanted = setup.section["train"]["transfer"]
+    merged, layers = states.transfer(
+        pretrained, fresh, lambda path: states.is_head(path) or (wanted is not None and path[1] not in wanted)
+    )
     logging.info("train_%s starts from %s; fresh: %s.", setup.which, stage, ", ".join(layers))
     return merged
 

@@ -8,6 +8,7 @@ from configs.experiments import (
     cross_validation,
     independent,
     loss_variants,
+    pretraining,
     start,
 )
 from configs.losses import LOSSES
@@ -16,7 +17,16 @@ from ssinfnet_jax.evaluation import grid
 
 FILES = {
     file.__name__.rpartition(".")[2]: file
-    for file in (ablation, comparison_multi, comparison_single, cost, cross_validation, independent, loss_variants)
+    for file in (
+        ablation,
+        comparison_multi,
+        comparison_single,
+        cost,
+        cross_validation,
+        independent,
+        loss_variants,
+        pretraining,
+    )
 }
 
 

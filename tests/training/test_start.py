@@ -9,6 +9,7 @@ from configs import ct_phantom
 from ssinfnet_jax import models
 from ssinfnet_jax.training import checkpoint, config_check, start
 from ssinfnet_jax.training import state as states
+from tests.training import toy_stages
 
 OPTIONS = {"width": 0.125}
 NORMALISATION = {"mean": 0.5, "std": 0.25}
@@ -106,3 +107,18 @@ def test_two_starts_of_one_training_are_refused():
     config.single.train.initial = "somewhere"
     with pytest.raises(ValueError, match=r"single.train.initial and .* as config.single.pretrain.initial"):
         config_check.check(config.to_dict())
+
+
+@pytest.mark.parametrize(("transfer", "taken"), [(None, True), (("body",), True), (("head",), False), ((), False)])
+def test_a_training_takes_the_modules_of_the_config_from_its_pretraining(transfer, taken, monkeypatch, tmp_path):
+    config = ct_phantom.get_config("tiny")
+    config.single.train.transfer = transfer
+    # No step moves a weight, so that the start is what is left.
+    config.single.train.optimizer = {"name": "sgd", "learning_rate": 1e-12, "momentum": 0.0, "schedule": "constant"}
+    config.single.pretrain.batch_size = config.single.train.batch_size = 4
+    stages = ["pretrain_single", "train_single"]
+    run = toy_stages.run(monkeypatch, tmp_path, config, toy_stages.records(9), ["train"] * 8 + ["val"], stages)
+    (old, _), (new, _) = (checkpoint.load_model(run.path / stage / "model") for stage in stages)
+    old, new = (flax.traverse_util.flatten_dict(tree["params"]) for tree in (old, new))
+    same = {path[0]: np.allclose(old[path], new[path], atol=1e-9) for path in old if path[-1] == "kernel"}
+    assert (same["body"], same["head"]) == (taken, False)

@@ -1,0 +1,35 @@
+"""What pretraining does for the lesion: all of it taken over, the encoder alone, nothing; with few and all labels.
+
+python -m launch.experiment --config=configs/experiments/pretraining.py:SIZE --workdir=DIR [--data_dir=FOLDER]
+
+With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones), in as many
+updates. Where the data have an official test part, all labels are used in both.
+"""
+
+import ml_collections
+
+from configs.experiments import start
+
+
+def get_config(size: str | None = None) -> ml_collections.ConfigDict:
+    """The grid at a size of `start.SIZES`."""
+    config = start.get_config("pretraining", size, "What pretraining does for the lesion")
+    config.network, config.reference, config.base.multi = "single", "scratch", None
+    splits = config.base.data.splits.to_dict()
+    folds = [fold for fold in range(splits["num_folds"]) if fold not in splits["test_fold"]]
+    unused = folds[1:]
+    epochs = config.base.single.train.epochs
+    config.data = {
+        "all_labels": {"title": "all labels", "changes": [("data.splits.val_fold", ())]},
+        "few_labels": {
+            "title": f"labels of one fold in {len(folds)}",
+            "changes": [("data.splits.val_fold", tuple(unused)), ("single.train.epochs", epochs * len(folds)),
+                        ("single.train.validate_every_epochs", epochs * len(folds))],
+        },
+    }  # fmt: skip
+    methods = {
+        "scratch": {"title": "no pretraining", "changes": [start.SCRATCH["single"]]},
+        "encoder": {"title": "encoder pretrained", "changes": [("single.train.transfer", ("encoder",))]},
+        "all": {"title": "all pretrained", "changes": []},
+    }
+    return start.with_methods(config, methods)
