@@ -15,15 +15,13 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     """The grid at a size of `start.SIZES`."""
     config = start.get_config("pretraining", size, "What pretraining does for the lesion")
     config.network, config.reference, config.base.multi = "single", "scratch", None
-    splits = config.base.data.splits.to_dict()
-    folds = [fold for fold in range(splits["num_folds"]) if fold not in splits["test_fold"]]
-    unused = folds[1:]
+    folds = [fold for fold in range(config.base.data.splits.num_folds) if fold not in config.folds]
     epochs = config.base.single.train.epochs
     config.data = {
         "all_labels": {"title": "all labels", "changes": [("data.splits.val_fold", ())]},
         "few_labels": {
             "title": f"labels of one fold in {len(folds)}",
-            "changes": [("data.splits.val_fold", tuple(unused)), ("single.train.epochs", epochs * len(folds)),
+            "changes": [("data.splits.val_fold", tuple(folds[1:])), ("single.train.epochs", epochs * len(folds)),
                         ("single.train.validate_every_epochs", epochs * len(folds))],
         },
     }  # fmt: skip
