@@ -17,6 +17,7 @@ from absl import flags
 from benchmarks import measure
 from launch import model_flags
 from ssinfnet_jax import models
+from ssinfnet_jax.evaluation import timing
 from ssinfnet_jax.inference import folded
 from ssinfnet_jax.models import summary
 
@@ -41,7 +42,7 @@ def measure_batch(
     }
     calls = {form: functools.partial(apply, tree, inputs) for form, (apply, tree) in forms.items()}
     results = {form: call() for form, call in calls.items()}
-    times = measure.in_turns(calls, seconds=seconds)
+    times = timing.in_turns(calls, seconds=seconds)
     flops = summary.flops(name, options, image_size=image_size, batch_size=batch_size)
     return [
         {

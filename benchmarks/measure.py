@@ -1,29 +1,15 @@
-"""What all benchmarks share: the machine, its peak, its memory, and timing in turns."""
+"""What the benchmarks share beside `ssinfnet_jax.evaluation.timing`: the peak of the machine, the JSON file."""
 
 import json
-import os
 import pathlib
-import platform
-import resource
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-
-def machine() -> dict[str, Any]:
-    """What the figures hold for."""
-    return {
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "num_devices": jax.device_count(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "machine": platform.processor() or platform.machine(),
-    }
+from ssinfnet_jax.evaluation import timing
 
 
 def matmul(size: int, dtype: Any) -> tuple[Callable[[], Any], float]:
@@ -36,34 +22,7 @@ def matmul(size: int, dtype: Any) -> tuple[Callable[[], Any], float]:
     return lambda: product(one), 2.0 * times * size**3
 
 
-def in_turns(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, float]:
-    """Median seconds of each call, made in turns so that other work on the machine slows all alike.
-
-    Args:
-      calls: name -> function that returns arrays still being computed.
-      seconds: for all together, after one call of each that compiles; at least three rounds are made.
-    """
-    for call in calls.values():
-        jax.block_until_ready(call())
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    end = time.monotonic() + seconds
-    while time.monotonic() < end or min(map(len, times.values())) < 3:
-        for name, call in calls.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(values)) for name, values in times.items()}
-
-
-def peak_gib() -> float:
-    """The most memory in GiB so far: of the device where it tells, else of the process."""
-    statistics = jax.devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in statistics:
-        return statistics["peak_bytes_in_use"] / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def write(path: str | None, about: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
     """Writes the numbers as JSON, if a file is wanted."""
     if path:
-        pathlib.Path(path).write_text(json.dumps({**about, **machine(), "rows": rows}, indent=2) + "\n")
+        pathlib.Path(path).write_text(json.dumps({**about, **timing.machine(), "rows": rows}, indent=2) + "\n")

@@ -14,10 +14,9 @@ def interval(
     A resample draws patients, with all their slices, and, where a method has several seeds, its seeds, all
     independently (crossed, or "pigeonhole"). Of k units k - 1 are drawn, which makes the variance of each factor that
     of the mean and not (k - 1) / k of it, and quantiles are taken as far out as Student's t is beyond the normal
-    distribution, with the degrees of freedom that patients and seeds leave together (Satterthwaite): with ten
-    patients or three seeds the plain percentile interval covers 82 to 90 % in place of 95.
-
-    With seeds the interval errs to the wide side, up to 99 %: what a network does on one patient alone counts thrice.
+    distribution, with the degrees of freedom that patients and seeds leave together (Satterthwaite). In simulations
+    it covers 93 to 95 % with 10 to 30 patients, and 92 to 99 % with 2 to 5 seeds (too wide where networks differ most
+    by patient, which the crossed resampling counts thrice); the plain percentiles cover 82 to 98 %.
 
     Args:
       method: float64[seeds, N], value of a slice by each seed.

@@ -1,0 +1,49 @@
+"""How long a computation takes here and how much memory it has taken, beside other work on the machine."""
+
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def machine() -> dict[str, Any]:
+    """What the figures hold for."""
+    return {
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "machine": platform.processor() or platform.machine(),
+    }
+
+
+def in_turns(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, float]:
+    """Median seconds of each call, made in turns so that other work on the machine slows all alike.
+
+    Args:
+      calls: name -> function that returns arrays still being computed.
+      seconds: for all together, after one call of each that compiles; at least three rounds are made.
+    """
+    for call in calls.values():
+        jax.block_until_ready(call())
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or min(map(len, times.values())) < 3:
+        for name, call in calls.items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def peak_gib() -> float:
+    """The most memory in GiB so far: of the device where it tells, else of the process."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in statistics:
+        return statistics["peak_bytes_in_use"] / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

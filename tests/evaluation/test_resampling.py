@@ -1,0 +1,108 @@
+"""Of what the intervals and tests claim over many experiments whose truth is known; all are drawn, none is chosen."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.evaluation import comparison, resampling
+from ssinfnet_jax.metrics import overlap
+
+NUM_METRICS = len(overlap.METRICS)
+
+
+def _experiments(rng, num, *, num_patients, slices=4, seeds=1, seed_sd=0.0, effect=0.0, together=0.05):
+    """Two methods, "a" and "b" = "a" + effect, on slices whose patients and networks have ways of their own.
+
+    Args:
+      together: standard deviation of what the slices of a patient share in the difference of two networks.
+    Returns: patients int[N]; float[2 methods, num, seeds, N].
+    """
+    patients = np.repeat(np.arange(num_patients), slices)
+    shape = (2, num, seeds)
+    values = rng.normal(0.6, 0.2, (1, num, 1, num_patients))[..., patients] + np.zeros((*shape, 1))
+    values += rng.normal(0, together / np.sqrt(2), (*shape, num_patients))[..., patients]
+    values += rng.normal(0, seed_sd, (*shape, 1)) + rng.normal(0, 0.03, (*shape, len(patients)))
+    values[1] += effect
+    return patients, values
+
+
+def _compare(patients, values):
+    """`compare` on all experiments, each a class and a measure of one data set."""
+    slices = {"slice_id": np.arange(len(patients)), "patient_id": patients}
+    parts = [
+        pd.DataFrame({"data": 0, "method": method, "seed": seed, "class": f"class {number}", **slices}).assign(
+            **dict(zip(overlap.METRICS, of_class[:, seed], strict=True))
+        )
+        for method, of_method in zip("ab", values, strict=True)
+        for number, of_class in enumerate(of_method.reshape(-1, NUM_METRICS, *of_method.shape[1:]))
+        for seed in range(of_class.shape[1])
+    ]
+    return comparison.compare(pd.concat(parts), reference="a", num_draws=20)
+
+
+def _coverage(values, patients, truth):
+    intervals = [resampling.interval(b, a, patients, num_draws=1000, seed=0) for a, b in zip(*values, strict=True)]
+    return np.mean([low <= truth <= high for low, high in intervals])
+
+
+@pytest.mark.parametrize("num_patients", [10, 30])
+def test_interval_over_patients_covers_and_one_over_slices_does_not(num_patients):
+    rng = np.random.default_rng(num_patients)
+    patients, values = _experiments(rng, 800, num_patients=num_patients, effect=0.05)
+    assert 0.93 <= _coverage(values, patients, 0.05) <= 0.97
+    assert _coverage(values, np.arange(len(patients)), 0.05) < 0.85
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_interval_over_seeds_covers_and_one_over_patients_alone_does_not(seeds):
+    rng = np.random.default_rng(seeds)
+    patients, values = _experiments(rng, 400, num_patients=20, seeds=seeds, seed_sd=0.03, effect=0.05)
+    assert 0.91 <= _coverage(values, patients, 0.05) <= 0.99
+    assert _coverage(values.mean(axis=2, keepdims=True), patients, 0.05) < 0.75
+
+
+def test_interval_of_unequal_patients_is_that_of_the_mean_over_slices():
+    patients = np.repeat(np.arange(40), np.arange(1, 41))
+    values = np.random.default_rng(0).normal(size=(2, 1, len(patients)))
+    low, high = resampling.interval(*values, patients, num_draws=20_000, seed=0)
+    difference = (values[0] - values[1])[0]
+    sums = np.bincount(patients, difference - difference.mean())
+    error = np.sqrt(40 / 39 * (sums**2).sum()) / len(patients)  # of a ratio, linearised
+    assert (low + high) / 2 == pytest.approx(difference.mean(), abs=0.15 * error)
+    assert high - low == pytest.approx(2 * 2.02 * error, rel=0.06)
+
+
+def test_interval_is_that_of_its_seed_whatever_the_blocks(monkeypatch):
+    patients, values = _experiments(np.random.default_rng(0), 1, num_patients=12)
+    drawn = [resampling.interval(*values[:, 0], patients, num_draws=3000, seed=seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    monkeypatch.setattr(resampling, "_BLOCK", 12 * 700)
+    in_blocks = resampling.interval(*values[:, 0], patients, num_draws=3000, seed=0)
+    assert in_blocks == pytest.approx(drawn[0], abs=0.1 * (drawn[0][1] - drawn[0][0]))
+
+
+def test_interval_of_one_patient_is_unknown():
+    assert np.isnan(resampling.interval(*np.ones((2, 1, 3)), np.zeros(3, int), num_draws=10, seed=0)).all()
+
+
+def test_equal_networks_differ_as_often_as_stated_and_on_slices_too_often():
+    patients, values = _experiments(np.random.default_rng(0), 400, num_patients=20)
+    assert 0.03 <= (_compare(patients, values)["p"] < 0.05).mean() <= 0.07
+    assert (_compare(np.arange(len(patients)), values)["p"] < 0.05).mean() > 0.15
+
+
+def test_the_same_method_with_other_seeds_is_seldom_called_another():
+    rng = np.random.default_rng(0)
+    found = _compare(*_experiments(rng, 400, num_patients=30, slices=2, seeds=3, seed_sd=0.03))
+    seeds_differ = found["seed_p"] < 0.05
+    assert (found["p"] < 0.05).mean() > 0.5  # they are other networks, many
+    assert (found["p_adj"] < 0.05).mean() > 0.2  # of them beyond doubt
+    assert 0.005 <= seeds_differ.mean() <= 0.05
+    for name in ("p", "p_adj"):
+        assert ((found[name] < 0.05) & seeds_differ).mean() <= 0.05
+
+
+def test_a_better_method_is_found():
+    rng = np.random.default_rng(0)
+    found = _compare(*_experiments(rng, 100, num_patients=30, slices=2, seeds=5, seed_sd=0.03, effect=0.1))
+    assert ((found["p_adj"] < 0.05) & (found["seed_p"] < 0.05)).mean() > 0.9
