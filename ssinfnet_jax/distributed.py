@@ -27,6 +27,17 @@ _CONNECT_SECONDS = 10
 # long again.
 _ITK_ENVIRONMENT = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 _SPAWN_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_OPTIONS = {
+    # What a dying worker takes with it is tried again by run_all, one by one, not by Dask, together.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.nanny.pre-spawn-environ": _SPAWN_ENVIRONMENT,
+    # Dask watches itself for a dashboard that nobody opens: a stack trace every 10 ms, the event loops every 20 ms, the
+    # system every 500 ms. In each process that took a fifth of the time of work in Python.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
 
 
 class WorkerDiedError(RuntimeError):
@@ -149,12 +160,7 @@ def _num_threads(client: dask.distributed.Client) -> int:
 def _local_cluster(num_workers: int | None) -> dask.distributed.LocalCluster:
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be >= 1, got {num_workers}.")
-    # What a dying worker takes with it is tried again by run_all, one by one, not by Dask, together.
-    options = {
-        "distributed.scheduler.allowed-failures": 0,
-        "distributed.nanny.pre-spawn-environ": _SPAWN_ENVIRONMENT,
-    }
-    with dask.config.set(options):
+    with dask.config.set(_OPTIONS):
         try:
             return dask.distributed.LocalCluster(
                 n_workers=num_workers or dask.system.CPU_COUNT,

@@ -41,6 +41,14 @@ def test_results_come_from_other_processes_of_one_thread(client):
     assert set(client.nthreads().values()) == {1}
 
 
+def test_workers_do_not_watch_themselves(client):
+    def watching(dask_worker):
+        callbacks = dask_worker.periodic_callbacks
+        return {name: callbacks[name].callback_time for name in ("tick", "monitor")}, "profile" in callbacks
+
+    assert list(client.run(watching).values()) == [({"tick": 1000, "monitor": 5000}, False)] * 2
+
+
 def test_a_failing_task_comes_back_as_its_error(client):
     found = run(lambda task: 6 / task, [1, 0, 3], client)
     assert (found[1], found[3]) == (6, 2)
