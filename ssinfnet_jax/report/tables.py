@@ -4,7 +4,6 @@ Readers give None for a file that is not there (its stage was not run); a file t
 column is an error. `Table` is what the page draws: text to show and a value to sort by, cell by cell.
 """
 
-import collections
 import dataclasses
 import json
 import math
@@ -25,13 +24,6 @@ _CLINICAL = {
     "gender": "Gender",
     "underlying": "Underlying diseases (number)",
     "severity_level": "Severity level",
-}
-_FAMILIES = {
-    "firstorder": "First order",
-    "glcm": "GLCM",
-    "gldm": "GLDM",
-    "ngtdm": "NGTDM",
-    "shape": "Shape",
 }
 _FIT = {
     "chisq": "Chi-square of the model against the data",
@@ -394,43 +386,6 @@ def describe(frame: pd.DataFrame, caption: str, names: Mapping[str, str]) -> Tab
         ]
         rows.append([text_cell(names[name]), *(number_cell(value) for value in numbers)])
     return Table(caption, [Column(head, index > 0) for index, head in enumerate(heads)], rows)
-
-
-def phenotype_counts(patients: pd.DataFrame) -> Table | None:
-    """How many phenotypes of each family there are per mask, and how many values are missing.
-
-    Args:
-      patients: phenotypes/patients.csv; a phenotype is named `<region>_<family>_<feature>`.
-    Returns: None where no column is named so.
-    """
-    counts: dict[str, collections.Counter] = {}
-    missing: dict[str, list[float]] = collections.defaultdict(list)
-    for name in patients.select_dtypes("number"):
-        kind = phenotype_mask(name)
-        if kind is None:
-            continue
-        family = next(head for key, head in _FAMILIES.items() if key in name.lower())
-        counts.setdefault(kind, collections.Counter())[family] += 1
-        missing[kind].append(float(patients[name].isna().mean()))
-    if not counts:
-        return None
-    families = [head for head in _FAMILIES.values() if any(count[head] for count in counts.values())]
-    rows = []
-    for kind, count in counts.items():
-        share = 100 * sum(missing[kind]) / len(missing[kind])
-        cells = [number_cell(count[head]) for head in families]
-        rows.append([text_cell(kind), *cells, number_cell(count.total()), Cell(f"{share:.1f} %", share)])
-    heads = [Column("Region"), *(Column(head, True) for head in families)]
-    heads += [Column("All", True), Column("Missing values", True)]
-    return Table("Phenotypes per region and family.", heads, rows)
-
-
-def phenotype_mask(name: str) -> str | None:
-    """Region of a phenotype such as `ggo_glcm_Imc1`: GGO, Consolidation or Lesion; None for other columns."""
-    kind, _, feature = name.lower().partition("_")
-    if kind not in ("ggo", "consolidation", "lesion") or not feature.startswith(tuple(_FAMILIES)):
-        return None
-    return "GGO" if kind == "ggo" else kind.capitalize()
 
 
 def mediation(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> Table:

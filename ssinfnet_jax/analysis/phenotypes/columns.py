@@ -9,7 +9,7 @@ from ssinfnet_jax.analysis.phenotypes.settings import EIGHT_BIT, Settings
 # Values of `classes` that make up each region.
 REGIONS = {"ggo": (1,), "consolidation": (2,), "lesion": (1, 2)}
 AREA = "shape2D_PixelSurface"
-_PHENOTYPE = re.compile(rf"({'|'.join(REGIONS)})_(?:[^_]+_)?(?:{'|'.join(feature_classes.CLASSES)})_[A-Za-z0-9]+")
+_PHENOTYPE = re.compile(rf"({'|'.join(REGIONS)})_(?:([^_]+)_)?({'|'.join(feature_classes.CLASSES)})_[A-Za-z0-9]+")
 
 
 def names(regions: Iterable[str] = tuple(REGIONS), settings: Settings = EIGHT_BIT) -> list[str]:
@@ -45,7 +45,13 @@ def prefix(image: str) -> str:
     return image and f"{image}_"
 
 
+def origin(name: str) -> tuple[str, str, str] | None:
+    """Region, filtered image ("" for the image itself) and feature class of a phenotype; None for other columns."""
+    match = _PHENOTYPE.fullmatch(name)
+    return match and (match[1], match[2] or "", match[3])
+
+
 def phenotypes_of(region: str, table_columns: Iterable[str]) -> list[str]:
     """The columns of a table that are phenotypes of a region, whatever settings they were made with."""
-    matches = [(_PHENOTYPE.fullmatch(name), name) for name in table_columns]
-    return [name for match, name in matches if match and match[1] == region]
+    origins = [(origin(name), name) for name in table_columns]
+    return [name for found, name in origins if found and found[0] == region]

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.report import blocks, figures, run_files, tables, viewer
+from ssinfnet_jax.report import blocks, figures, phenotype_tables, run_files, tables, viewer
 
 
 def build(run: run_files.Run) -> blocks.Section:
@@ -78,13 +78,14 @@ def build_phenotypes(run: run_files.Run) -> blocks.Section:
     slices = run.csv("phenotypes/slices.csv")
     if patients is None:
         return section
-    text = f"{blocks.count(patients['patient_id'].nunique(), 'patient')}"
+    text = blocks.count(patients["patient_id"].nunique(), "patient")
     if slices is not None:
-        text += f", each the average over the patient's slices ({blocks.count(len(slices), 'slice')} in all)"
-    section.add("text", f"{text}.")
+        text += f", {blocks.count(len(slices), 'slice')}"
+    aggregation = phenotype_tables.aggregation(tables.read_json(run.path("phenotypes/about.json")))
+    section.add("text", f"{text}. {aggregation and f'Phenotypes of a patient: {aggregation}.'}".strip())
     if "num_failed" in patients and patients["num_failed"].sum():
         section.add("warning", f"Phenotypes of {blocks.count(int(patients['num_failed'].sum()), 'slice')} failed.")
-    section.add("table", tables.phenotype_counts(patients))
+    section.add("table", phenotype_tables.counts(patients))
     names = [name for name in patients.select_dtypes("number") if name != "patient_id"]
     table = tables.describe(patients, "Every phenotype over patients.", {name: name for name in names})
     section.add("details", (f"Distribution of all {len(names)} columns", [blocks.Block("table", table)]))
