@@ -147,7 +147,7 @@ def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
     differences = _differences(found, wanted)
     if differences and any(child.is_dir() for child in run.path.iterdir()):
         raise ValueError(
-            f"{run.path} holds a run of another config; take a new --workdir, or go on with the old config. "
+            f"{run.path} holds a run of another config; take a new folder, or go on with the old config. "
             "Differences (there -> now):\n  " + "\n  ".join(differences)
         )
     if differences or not path.is_file():

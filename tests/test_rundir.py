@@ -47,7 +47,7 @@ def test_the_same_config_opens_the_same_run(tmp_path):
 
 def test_another_config_is_refused_with_the_differences(tmp_path):
     rundir.open_run(tmp_path, CONFIG).stage("prepare")
-    with pytest.raises(ValueError, match=r"another config; take a new --workdir.*\n  train.epochs: 2 -> 3"):
+    with pytest.raises(ValueError, match=r"another config; take a new folder.*\n  train.epochs: 2 -> 3"):
         rundir.open_run(tmp_path, {**CONFIG, "train": {"epochs": 3, "scale": (0.8, 1.0)}})
 
 

@@ -14,7 +14,7 @@ from absl import logging
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.inference import measure, segmenter, survey
 from ssinfnet_jax.inference.readers import find
-from ssinfnet_jax.inference.readers.scan import Scan
+from ssinfnet_jax.inference.readers.scan import Scan, readable
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
 
 MARGIN = 0.04  # of the sides, around the lungs
@@ -96,6 +96,8 @@ def segment(
             )
             logging.warning("%s: %s.", source.name, notes[-1])
         row["notes"] = "; ".join(notes)
+        row = {name: readable(value) if isinstance(value, str) else value for name, value in row.items()}
+        row["identity"] = source.identity
         pd.DataFrame(rows).to_csv(partial / "slices.csv", index=False)
         (partial / "scan.json").write_text(json.dumps(row, indent=2) + "\n")
         shutil.rmtree(partial / "scratch")
@@ -116,8 +118,8 @@ class _Slices:
     def __init__(self, scan: Scan, seen: survey.Survey, networks: Networks, view: str):
         self._scan, self._seen, self._window = scan, seen, networks.window_hu
         self._cut = view == "lungs" and scan.grid is not None
-        # Those of a batch are asked for again when its results come.
-        self.read = functools.lru_cache(maxsize=networks.segmenter.batch_size + 1)(scan.read)
+        # Those of a batch are asked for again when its results come; the next one has been read then.
+        self.read = functools.lru_cache(maxsize=2 * networks.segmenter.batch_size)(scan.read)
 
     def __len__(self) -> int:
         return self._scan.num_slices
@@ -181,7 +183,7 @@ class _Result:
 
     def _file(self, index: int) -> str:
         """Of a picture: what follows the name of the scan."""
-        return f"_{index:04d}_{self._scan.files[index].stem}.png"
+        return f"_{index:04d}_{readable(self._scan.files[index].stem)}.png"
 
     def _min_pixels(self) -> float:
         if self._scan.grid is None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import pathlib
 import shutil
@@ -15,7 +16,7 @@ from absl import logging
 
 from ssinfnet_jax import distributed, rundir
 from ssinfnet_jax.inference import segment_scan, segmenter
-from ssinfnet_jax.inference.readers import dicom, find
+from ssinfnet_jax.inference.readers import dicom, find, scan
 from ssinfnet_jax.training import checkpoint
 
 
@@ -65,25 +66,38 @@ def run(
     scans_dir = run_dir.stage("scans")
     for partial in scans_dir.glob(".partial-*"):
         shutil.rmtree(partial)
-    missing = [source for source in sources if not (scans_dir / source.name).is_dir()]
+    before = {path.parent.name: json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))}
+    known = {row.get("identity") for row in before.values()}
+    missing = [source for source in sources if source.identity not in known]
     if len(missing) < len(sources):
         logging.info("%d of %d scans were segmented before.", len(sources) - len(missing), len(sources))
+    taken = [(source, _taken(source, before[source.name], job)) for source in missing if source.name in before]
+    free = [source for source in missing if source.name not in before]
     failures = []
-    for source, result in _results(job, missing, num_workers, scheduler):
+    for source, result in itertools.chain(taken, _results(job, free, num_workers, scheduler)):
         if isinstance(result, Exception):
             left_out = isinstance(result, dicom.LeftOutError)
-            reason = " ".join(str(result).split()) or type(result).__name__
-            failures.append({"scan": source.name, "source": str(source.path), "left_out": left_out, "reason": reason})
+            reason = scan.readable(" ".join(str(result).split())) or type(result).__name__
+            path = scan.readable(str(source.path))
+            failures.append({"scan": source.name, "source": path, "left_out": left_out, "reason": reason})
             # An error that nobody foresaw is shown whole.
             foreseen = isinstance(result, ValueError | OSError | distributed.WorkerDiedError)
             logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else result)
     columns = ["scan", "source", "left_out", "reason"]
     failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=columns)
     done = [json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))]
-    table = pd.DataFrame(done)
+    table = pd.DataFrame(done).drop(columns="identity", errors="ignore")
     rundir.write_text(job.out_dir / "measurements.csv", table.to_csv(index=False))
     rundir.write_text(job.out_dir / "failures.csv", failed.to_csv(index=False))
     return table, failed
+
+
+def _taken(source: find.Source, before: dict[str, Any], job: Job) -> ValueError:
+    return ValueError(
+        f"{source.path} would be called {source.name}, as {before['source']} in {job.out_dir} is. If it is that scan, "
+        f"moved or with other files: delete {job.out_dir / 'scans' / source.name} to segment it anew; if not: rename "
+        "it, or take another --out."
+    )
 
 
 def _results(

@@ -4,6 +4,7 @@ Steps are mapped by `jax.pmap` over the devices of all processes, which all run 
 into the run folder; the others wait for it where they read what it wrote.
 """
 
+import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -138,11 +139,21 @@ def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]],
 
 
 def predict_all(run: Callable, batches: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """(batch, result) without the padding, batch by batch."""
-    for batch in batches:
-        result = run(batch)
-        real = np.asarray(batch["valid"]) > 0
-        yield (
-            {name: value[real] for name, value in batch.items()},
-            jax.tree.map(lambda x, real=real: x[real], result),
-        )
+    """(batch, result) without the padding, batch by batch.
+
+    While the devices compute, the next batch is read, and the caller works on the one before.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for batch in batches:
+            result = pool.submit(run, batch)
+            if waiting is not None:
+                yield _real(*waiting)
+            waiting = batch, result
+        if waiting is not None:
+            yield _real(*waiting)
+
+
+def _real(batch: dict[str, Any], waiting: concurrent.futures.Future) -> tuple[dict[str, Any], Any]:
+    result, real = waiting.result(), np.asarray(batch["valid"]) > 0
+    return {name: value[real] for name, value in batch.items()}, jax.tree.map(lambda x: x[real], result)

@@ -1,5 +1,7 @@
 """What is not a chest CT in HU is refused, with the reason."""
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -74,6 +76,18 @@ def test_copies_of_an_image_are_taken_once(tmp_path):
     assert scan.notes == ("1 copies of images that are there already",)
 
 
+def test_images_of_a_series_that_are_no_slices_are_left_out_alone(tmp_path):
+    def kind(k):
+        return ["ORIGINAL", "PRIMARY", "LOCALIZER" if k == 0 else "AXIAL"]
+
+    files = exam(tmp_path / "exam", ImageType=kind)
+    scan = dicom.read(files)
+    assert scan.num_slices == len(files) - 1
+    assert len(scan.notes) == 1
+    assert "1 images of the series were left out, such as" in scan.notes[0]
+    assert "is a scout" in scan.notes[0]
+
+
 def test_padding_is_air(tmp_path):
     (path, *_) = exam(tmp_path / "exam", PixelPaddingValue=63536, BitsStored=16, HighBit=15)
     dataset = pydicom.dcmread(path)
@@ -82,6 +96,13 @@ def test_padding_is_air(tmp_path):
     dataset.PixelData = pixels.tobytes()
     dataset.save_as(path)
     assert (dicom.read([path]).read(0)[:3] == -1024).all()
+    dataset.add_new("PixelPaddingRangeLimit", "US", 63540)
+    pixels[:3], pixels[3:5] = 63536, 63539
+    dataset.PixelData = pixels.tobytes()
+    dataset.save_as(path)
+    view = dicom.read([path]).read(0)
+    assert (view[:5] == -1024).all()
+    assert (view[5:] != -1024).any()
 
 
 def test_undecodable_pixels_name_the_file(tmp_path):
@@ -162,6 +183,15 @@ def test_nifti_that_cannot_be_read(tmp_path):
         nifti.read(tmp_path / "text.nii", scratch_dir=tmp_path)
 
 
+@pytest.mark.parametrize(("unit", "name"), [(1, "meter"), (3, "micron"), (7, "unit number 7")])
+def test_nifti_in_other_units_is_refused(tmp_path, unit, name):
+    image = nib.Nifti1Image(chest(), affine("LPS", (1, 1, 2)))
+    image.header["xyzt_units"] = unit
+    nib.save(image, tmp_path / "v.nii")
+    with pytest.raises(ValueError, match=rf"v\.nii gives its spacing in {name}; write it anew in mm"):
+        nifti.read(tmp_path / "v.nii", scratch_dir=tmp_path)
+
+
 def test_a_refused_scan_leaves_nothing_behind(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "v.nii.gz")
     (source,) = find.find([tmp_path / "v.nii.gz"])
@@ -207,3 +237,45 @@ def test_names_stay_inside_the_folder(tmp_path, name):
     clean = find._with_unique_names([find.Source(name, tmp_path, "nifti", ())])[0].name
     assert (tmp_path / clean).resolve().parent == tmp_path.resolve()
     assert not clean.startswith(".")
+
+
+def test_a_series_in_several_folders_is_one_scan(tmp_path):
+    files = exam(tmp_path / "exam/A")
+    for path in files[2:]:
+        (tmp_path / "exam/B").mkdir(exist_ok=True)
+        path.rename(tmp_path / "exam/B" / path.name)
+    for inputs in ([tmp_path], [tmp_path / "exam/A", tmp_path / "exam/B"], [tmp_path, tmp_path / "exam/B"]):
+        (source,) = find.find(inputs)
+        assert source.open(tmp_path).num_slices == len(files)
+
+
+def test_patients_that_share_uids_stay_apart(tmp_path):
+    for number in range(2):
+        for path in exam(tmp_path / str(number), PatientID=f"p{number}"):
+            dataset = pydicom.dcmread(path)
+            dataset.SeriesInstanceUID = "1.2.3"
+            dataset.save_as(path)
+    assert [source.name for source in find.find([tmp_path])] == ["0_series1", "1_series1"]
+
+
+def test_what_may_not_be_read_is_a_scan_with_a_reason(tmp_path, monkeypatch):
+    exam(tmp_path / "exam")
+    (tmp_path / "secret.nii.gz").write_bytes(b"")
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "secret" not in str(path) and allowed(path, mode))
+    sources = {source.name: source for source in find.find([tmp_path])}
+    assert set(sources) == {"exam_series1", "secret.nii"}
+    with pytest.raises(ValueError, match=r"secret\.nii\.gz cannot be read: this user has no permission"):
+        sources["secret.nii"].open(tmp_path)
+
+
+def test_names_that_are_not_unicode(tmp_path):
+    folder = tmp_path / os.fsdecode(b"M\xfcller")
+    folder.mkdir()
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(folder / os.fsdecode(b"\xe9.png"))
+    (source,) = find.find([folder])
+    row = segment_scan.segment(source, stand_in.Thresholds(), segment_scan.Options(), tmp_path / "out")
+    assert row["source"] == str(tmp_path / "M\N{REPLACEMENT CHARACTER}ller")
+    assert [path.name for path in (tmp_path / "out/masks").iterdir()] == [
+        f"{source.name}_0000_\N{REPLACEMENT CHARACTER}.png"
+    ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -62,6 +63,31 @@ def test_one_bad_scan_stops_no_other_and_a_rerun_does_what_is_missing(networks, 
     assert not list(out.rglob("*partial*"))
     with pytest.raises(ValueError, match=r"another config.*\n *options\.flips: 'none' -> 'all'"):
         segment_scans.run(job(networks, out, flips="all"), [scans])
+
+
+def test_scans_of_the_same_name_are_not_taken_for_one_another(networks, scans, tmp_path):
+    for name, number in (("a", 7), ("b", 8)):
+        (tmp_path / name).mkdir()
+        shutil.copy(scans / f"chest{number}.nii.gz", tmp_path / name / "ct.nii.gz")
+    this = job(networks, tmp_path / "out")
+    first, _ = segment_scans.run(this, [tmp_path / "a"])
+    table, failures = segment_scans.run(this, [tmp_path / "b"])
+    assert table["source"].tolist() == [str(tmp_path / "a/ct.nii.gz")]
+    assert re.search(r"would be called ct, as .*a/ct\.nii\.gz in .*scans/ct to segment it anew", failures["reason"][0])
+    table, failures = segment_scans.run(this, [tmp_path / "a", tmp_path / "b"])
+    assert table["source"].tolist() == [str(tmp_path / name / "ct.nii.gz") for name in "ab"]
+    assert failures.empty
+    pd.testing.assert_frame_equal(table[:1], first, check_dtype=False)
+
+
+def test_results_are_not_taken_for_scans(networks, scans, tmp_path):
+    shutil.copy(scans / "chest7.nii.gz", tmp_path)
+    for _ in range(2):
+        table, failures = segment_scans.run(job(networks, tmp_path / "out"), [tmp_path])
+        assert table["scan"].tolist() == ["chest7"]
+        assert failures.empty
+    with pytest.raises(ValueError, match=r"holds no scan: .*found nothing, or results of earlier calls"):
+        segment_scans.run(job(networks, tmp_path / "out"), [tmp_path / "out"])
 
 
 def test_processes_give_the_same(networks, scans, tmp_path):

@@ -1,3 +1,5 @@
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,34 @@ def test_predictions_come_back_in_order_without_padding():
     ((real, found),) = parallel.predict_all(run, [batch])
     assert real["id"].tolist() == ["a", "b", "c"]
     assert found.tolist() == [0, 2, 4]
+
+
+def test_the_next_batch_is_read_while_one_is_computed():
+    events, reading = [], threading.Event()
+
+    def batches():
+        for number in range(3):
+            events.append(f"read {number}")
+            if number:
+                reading.set()
+            yield {"x": np.array([number]), "valid": np.array([1])}
+
+    def run(batch):
+        if batch["x"] == 0:
+            assert reading.wait(60)  # only another thread can end this
+        return batch["x"]
+
+    for _, found in parallel.predict_all(run, batches()):
+        events.append(f"got {found[0]}")
+    assert events == ["read 0", "read 1", "got 0", "read 2", "got 1", "got 2"]
+
+
+def test_an_error_of_a_prediction_is_raised():
+    def run(batch):
+        raise ValueError("no result")
+
+    with pytest.raises(ValueError, match="no result"):
+        list(parallel.predict_all(run, [{"valid": np.array([1])}]))
 
 
 def test_batch_sizes():

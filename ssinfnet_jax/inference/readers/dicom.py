@@ -44,7 +44,7 @@ def is_dicom(path: pathlib.Path) -> bool:
 
 def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathlib.Path, str]]:
     """The series that DICOM files belong to, in the order of their numbers, and the files that cannot be read."""
-    found: dict[str, list[tuple[pathlib.Path, str]]] = {}
+    found: dict[tuple[str, str], list[tuple[pathlib.Path, str]]] = {}
     unreadable = {}
     for path in files:
         try:
@@ -54,8 +54,9 @@ def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathl
         except ValueError as error:
             unreadable[path] = str(error)
             continue
-        found.setdefault(series_uid, []).append((path, number))
-    series = [Series(tuple(path for path, _ in rows), key, rows[0][1]) for key, rows in found.items()]
+        # Some anonymisers give all patients the same UIDs.
+        found.setdefault((series_uid, str(header["PatientID"])), []).append((path, number))
+    series = [Series(tuple(path for path, _ in rows), key[0], rows[0][1]) for key, rows in found.items()]
     return sorted(series, key=lambda one: (len(one.number), one.number, one.uid)), unreadable
 
 
@@ -66,10 +67,19 @@ def read(files: Sequence[pathlib.Path]) -> scan.Scan:
       LeftOutError: what is no CT volume.
       ValueError: not HU, not axial, slices missing or twice; names the file or the gap.
     """
-    headers = {path: _header(path) for path in files}
-    for path, header in headers.items():
-        _check_header(header, path)
+    headers, others = {}, []
+    for path in files:
+        header = _header(path)
+        try:
+            _check_header(header, path)
+            headers[path] = header
+        except LeftOutError as error:
+            others.append(error)
+    if not headers:
+        raise others[0]
     headers, notes = _without_copies(headers)
+    if others:
+        notes = (*notes, f"{len(others)} images of the series were left out, such as: {others[0]}")
     paths, grid = _geometry(headers)
     view = range(len(paths)) if grid.source_slice(0)[2].start == 0 else range(len(paths) - 1, -1, -1)
     ordered = tuple(paths[k] for k in view)
@@ -236,12 +246,13 @@ def _pixels_hu(path: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
         stored = dataset.pixel_array
         values = np.asarray(apply_rescale(stored, dataset), np.float32)
         padding = dataset.get("PixelPaddingValue")
+        ends = sorted((padding, dataset.get("PixelPaddingRangeLimit", padding))) if padding is not None else (1, 0)
+        padded = (stored >= ends[0]) & (stored <= ends[1])
     except Exception as error:  # pydicom and its decoders raise whatever the file gave them
         raise ValueError(
             f"The pixels of {path} cannot be decoded ({error}); copy the file again, or export the series uncompressed."
         ) from error
     if values.shape != (shape[1], shape[0]):
         raise ValueError(f"The pixels of {path} are {values.shape}, not {(shape[1], shape[0])}; export it again.")
-    if padding is not None:
-        values[stored == padding] = _AIR_HU
+    values[padded] = _AIR_HU
     return values

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 from collections import Counter
@@ -11,6 +12,8 @@ from absl import logging
 
 from ssinfnet_jax.inference.readers import dicom, nifti, pictures, scan
 
+RESULTS = ("config.json", "scans", "masks")  # what tells a folder of results from one of scans
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -19,7 +22,7 @@ class Source:
     Attributes:
       name: unique; made of the letters that a file name can hold.
       path: the file or folder.
-      format: "dicom" | "nifti" | "pictures".
+      format: "dicom" | "nifti" | "pictures" | "unreadable".
       files: that it is made of.
       reason: why it cannot be read, where that is known already.
     """
@@ -29,6 +32,11 @@ class Source:
     format: str
     files: tuple[pathlib.Path, ...]
     reason: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Tells it from all others: a hash of where its files are."""
+        return hashlib.sha256(b"\n".join(os.fsencode(path.resolve()) for path in self.files)).hexdigest()
 
     def open(self, scratch_dir: pathlib.Path) -> scan.Scan:
         """Opens the scan; raises ValueError or OSError for what cannot be segmented."""
@@ -44,35 +52,48 @@ class Source:
 def find(inputs: Sequence[pathlib.Path]) -> list[Source]:
     """The scans in files and folders, folders in folders too.
 
-    A NIfTI file is a scan, a DICOM series is one, and so are all pictures of a folder, or a picture given by itself.
-    Other files are left alone.
+    A NIfTI file is a scan, a DICOM series is one, in however many folders its files lie, and so are all pictures of a
+    folder, or a picture given by itself. Other files are left alone, and so are results of earlier calls. What cannot
+    be opened is a scan with a `reason`.
 
     Raises: FileNotFoundError for a path that does not exist; ValueError if there is no scan in a path.
     """
     sources: dict[tuple, Source] = {}
+    slices: dict[pathlib.Path, pathlib.Path] = {}  # of DICOM, by where they really are
     for path in inputs:
         if not path.exists():
             raise FileNotFoundError(f"--input={path} does not exist.")
-        before, others = len(sources), []
-        folders = _folders(path) if path.is_dir() else [(path, [path])]
-        for folder, files in folders:
+        others, found = [], False
+        for folder, files in _folders(path) if path.is_dir() else [(path, [path])]:
             for source in _in_folder(folder, files, others):
-                sources.setdefault(source.files, source)
-        if len(sources) == before and not any(
-            path in (source.path, *source.path.parents) for source in sources.values()
-        ):
+                found = True
+                if source.format == "slices":
+                    slices |= {file.resolve(): file for file in source.files if file.resolve() not in slices}
+                else:
+                    sources.setdefault(source.files, source)
+        if not found:
             raise ValueError(
                 f"--input={path} holds no scan: expected DICOM files, .nii, .nii.gz, .png or .jpg; "
-                f"found {', '.join(file.name for file in others[:3]) or 'nothing'}."
+                f"found {', '.join(file.name for file in others[:3]) or 'nothing, or results of earlier calls'}."
             )
         if others:
             logging.info("%s: %d other files are left alone, such as %s.", path, len(others), others[0].name)
-    return _with_unique_names(list(sources.values()))
+    return _with_unique_names([*sources.values(), *_series([*slices.values()])])
 
 
 def _folders(path: pathlib.Path) -> Iterable[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """Every folder from `path` down with its files, hidden ones left out; links to folders are not followed."""
-    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    """Every folder from `path` down with its files, hidden ones left out; links to folders are not followed.
+
+    A folder that cannot be listed stands for itself.
+    """
+    if all((path / name).exists() for name in RESULTS):
+        logging.info("%s holds results of an earlier call, and is left alone.", path)
+        return
+    try:
+        children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    except PermissionError:
+        yield path, [path]
+        return
     files = [child for child in children if child.is_file()]
     if files:
         yield path, files
@@ -82,27 +103,38 @@ def _folders(path: pathlib.Path) -> Iterable[tuple[pathlib.Path, list[pathlib.Pa
 
 
 def _in_folder(folder: pathlib.Path, files: list[pathlib.Path], others: list[pathlib.Path]) -> Iterable[Source]:
+    """The scans of a folder; what is no scan goes to `others`. Its DICOM files come as one, of format "slices"."""
+
     def take(test: Callable[[pathlib.Path], bool]) -> list[pathlib.Path]:
         nonlocal files
         taken = [path for path in files if test(path)]
         files = [path for path in files if path not in set(taken)]
         return taken
 
+    for path in take(lambda path: not os.access(path, os.R_OK)):
+        reason = f"{path} cannot be read: this user has no permission; ask its owner, or copy it as a user who has."
+        yield Source(path.stem, path, "unreadable", (path,), reason)
     for path in take(lambda path: path.name.lower().endswith(nifti.SUFFIXES)):
         yield Source(nifti.stem(path), path, "nifti", (path,))
     found = sorted(take(lambda path: path.suffix.lower() in pictures.SUFFIXES), key=pictures.natural)
     if found:
         yield Source(found[0].stem if found == [folder] else folder.resolve().name, folder, "pictures", tuple(found))
     slices = take(lambda path: dicom.is_dicom(path) and path.name != "DICOMDIR")
-    damaged = take(lambda path: path.suffix.lower() in (".dcm", ".dicom"))
-    series, unreadable = dicom.find_series(slices)
-    unreadable |= {path: f"{path} does not begin as a DICOM file does; copy or export it again." for path in damaged}
-    for one in series:
-        name = f"{(folder if folder.is_dir() else folder.parent).resolve().name}_series{one.number}"
-        yield Source(name, folder, "dicom", one.files)
-    for path, reason in unreadable.items():
+    if slices:
+        yield Source("", folder, "slices", tuple(slices))
+    for path in take(lambda path: path.suffix.lower() in (".dcm", ".dicom")):
+        reason = f"{path} does not begin as a DICOM file does; copy or export it again."
         yield Source(path.stem, path, "dicom", (path,), reason)
     others += files
+
+
+def _series(slices: Sequence[pathlib.Path]) -> Iterable[Source]:
+    series, unreadable = dicom.find_series(slices)
+    for one in series:
+        folder = one.files[0].parent
+        yield Source(f"{folder.resolve().name}_series{one.number}", folder, "dicom", one.files)
+    for path, reason in unreadable.items():
+        yield Source(path.stem, path, "dicom", (path,), reason)
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:
@@ -110,10 +142,6 @@ def _with_unique_names(sources: list[Source]) -> list[Source]:
     clean = [re.sub(r"[^A-Za-z0-9._-]", "_", source.name).strip("._")[:80] or "scan" for source in sources]
     counts = Counter(name.lower() for name in clean)  # some file systems do not tell case
     return [
-        dataclasses.replace(source, name=name if counts[name.lower()] == 1 else f"{name}_{_hash(source)}")
+        dataclasses.replace(source, name=name if counts[name.lower()] == 1 else f"{name}_{source.identity[:8]}")
         for source, name in zip(sources, clean, strict=True)
     ]
-
-
-def _hash(source: Source) -> str:
-    return hashlib.sha256("\n".join(str(path.resolve()) for path in source.files).encode()).hexdigest()[:8]

@@ -33,6 +33,9 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
     dtype = image.get_data_dtype()
     if dtype.kind not in "iuf":
         raise ValueError(f"{path} holds {dtype} voxels; a CT volume holds integers or floats. Export it as greyscale.")
+    unit = _unit(image.header)
+    if unit not in ("mm", "unknown"):
+        raise ValueError(f"{path} gives its spacing in {unit}; write it anew in mm, as viewers expect it.")
     num_bytes = image.dataobj.offset + int(np.prod(shape)) * dtype.itemsize
     notes = []
     if not (image.header["sform_code"] or image.header["qform_code"]):
@@ -44,10 +47,13 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
     elif path.stat().st_size < num_bytes:
         raise _too_short(path, path.stat().st_size, num_bytes)
 
+    # Mapped: where slices are stored along the first axis, nibabel's reading of one reads all of the file.
+    stored = np.asanyarray(image.dataobj.get_unscaled()).reshape(grid.shape, order="F")
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+
     def read_slice(index: int) -> np.ndarray:
-        where = (*grid.source_slice(index), *(0,) * (len(image.shape) - 3))
-        block = image.dataobj[where[: len(image.shape)]]
-        view = grid.to_view(np.asarray(block, np.float32).reshape(_block_shape(grid)))
+        block = nib.volumeutils.apply_read_scaling(stored[grid.source_slice(index)], slope, intercept)
+        view = grid.to_view(np.asarray(block, np.float32))
         return np.where(np.isnan(view), np.float32(AIR_HU), view)
 
     return scan.Scan(
@@ -75,6 +81,14 @@ def _open(path: pathlib.Path):
     return image
 
 
+def _unit(header: nib.Nifti1Header) -> str:
+    """Of the spacing: "mm", "meter", "micron", "unknown", or what a damaged header holds."""
+    try:
+        return header.get_xyzt_units()[0]
+    except KeyError:
+        return f"unit number {int(header['xyzt_units'])}"
+
+
 def _shape_3d(shape: tuple[int, ...], path: pathlib.Path) -> tuple[int, int, int]:
     found = shape
     while len(found) > 3 and found[-1] == 1:
@@ -84,10 +98,6 @@ def _shape_3d(shape: tuple[int, ...], path: pathlib.Path) -> tuple[int, int, int
     if len(found) != 3:
         raise ValueError(f"{path} has shape {shape}; expected one 3-D volume. Split series into single files.")
     return found
-
-
-def _block_shape(grid: scan.Grid) -> tuple[int, ...]:
-    return tuple(1 if axis == grid.slice_axis else side for axis, side in enumerate(grid.shape))
 
 
 def _unpack(path: pathlib.Path, unpacked: pathlib.Path, num_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -105,6 +106,11 @@ class Scan:
     header: nib.Nifti1Header | None = None
     patient_id: str = ""
     notes: tuple[str, ...] = ()
+
+
+def readable(text: str) -> str:
+    """A text as UTF-8 can hold it: names of files need not be valid Unicode."""
+    return os.fsencode(text).decode(errors="replace")
 
 
 def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:
