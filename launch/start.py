@@ -25,7 +25,7 @@ def prepare() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     logging.set_verbosity(logging.INFO)
     # Libraries log their inner life at INFO; ours is what a user wants to read.
-    ours = str(pathlib.Path(rundir.__file__).parent)
+    ours = (str(pathlib.Path(rundir.__file__).parent), str(pathlib.Path(__file__).parent))
     logging.get_absl_handler().addFilter(
         lambda record: record.levelno >= logging.converter.STANDARD_WARNING or record.pathname.startswith(ours)
     )

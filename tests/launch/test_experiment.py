@@ -78,7 +78,7 @@ def test_a_failed_run_is_noted_and_stops_no_other(finished):
     failures = pd.read_csv(workdir / "failures.csv")
     assert failures["run"].tolist() == ["broken-fold0-seed0"]
     assert failures["stage"].tolist() == ["train_single"]
-    assert "10000" in failures["reason"][0]
+    assert "not finite" in failures["reason"][0]
     assert (workdir / "logs" / "broken-fold0-seed0.log").read_text().count("Error: ") == 2  # tried by both calls
 
 

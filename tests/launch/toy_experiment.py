@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     unet = config.methods["unet"]["changes"]
     methods = {
         "slow": {"title": "slow", "changes": [*unet, ("single.train.optimizer.learning_rate", 1e-3)]},
-        "broken": {"title": "broken", "changes": [*unet, ("single.train.batch_size", 10_000)]},
+        "broken": {"title": "broken", "changes": [*unet, ("single.train.optimizer.learning_rate", 1e38)]},
         "fast": {"title": "fast", "changes": [*unet, ("single.train.optimizer.learning_rate", 1e-2)]},
     }
     return start.with_methods(config, methods)
