@@ -93,7 +93,8 @@ def compare(
       seed: of the resampling.
     Returns: table of
       data, method, reference, class, metric;
-      n, patients: compared slices and their patients; excluded: slices; seeds, reference_seeds;
+      n, patients: compared slices and their patients, or the finest unit that the data tell; excluded: slices;
+      seeds, reference_seeds: trainings;
       difference: mean over slices of method - reference; low, high: 95 % interval, not adjusted
         (`resampling.interval`, over patients and, where there are several, seeds);
       effect: rank-biserial correlation in [-1, 1], of matched pairs for Wilcoxon, else of two samples;

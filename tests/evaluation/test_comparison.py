@@ -67,7 +67,9 @@ def test_seeds_are_averaged_first_and_compared_by_welch():
     ours, unet = rng.random((3, 20)), rng.random((2, 20))
     parts = [_rows("ours", values, seed=seed) for seed, values in enumerate(ours)]
     parts += [_rows("unet", values, seed=seed) for seed, values in enumerate(unet)]
-    found = _compare(*parts).iloc[0]
+    table = _compare(*parts)
+    np.testing.assert_allclose(table["seed_p_adj"], multitest.multipletests(table["seed_p"], method="holm")[1])
+    found = table.iloc[0]
     assert found["p"] == pytest.approx(stats.wilcoxon(ours.mean(axis=0), unet.mean(axis=0)).pvalue)
     assert found["seed_p"] == pytest.approx(stats.ttest_ind(ours.mean(axis=1), unet.mean(axis=1), equal_var=False)[1])
     assert found["difference"] == pytest.approx(ours.mean() - unet.mean())
