@@ -1,10 +1,128 @@
-"""Tables of the report page for what stands beside the linear mediation models."""
+"""Tables of the report page for the mediation analysis."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from ssinfnet_jax.report import tables
 
 _PAIR = {"exposure": ("Exposure", tables.text_cell), "mediator": ("Mediator", tables.text_cell)}
+_FIT = {
+    "chisq": "Chi-square of the model against the data",
+    "df": "Its degrees of freedom",
+    "pvalue": "Its p (small: the model does not fit)",
+    "cfi": "Comparative fit index (good: at least 0.95)",
+    "tli": "Tucker-Lewis index (good: at least 0.95)",
+    "rmsea": "Root mean square error of approximation (good: below 0.06)",
+    "srmr": "Standardised root mean square residual (good: below 0.08)",
+    "aic": "Akaike information criterion (to compare models)",
+    "bic": "Bayesian information criterion (to compare models)",
+    "logl": "Log-likelihood",
+    "npar": "Free parameters",
+    "ntotal": "Patients",
+}
+
+
+def pairs(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> tables.Table:
+    """Effects of each exposure-mediator pair with their standard errors, smallest adjusted p first.
+
+    Args:
+      univariate: mediate/univariate.csv, or some of its rows, with bool columns `is_mediator`, `found`.
+      caption: the sentence above.
+      verdict: whether two last columns say which pairs are significant by their indirect effect (or why one
+        could not be fitted) and by the paper's three regressions.
+    """
+    effects = {
+        "indirect": ("Indirect", "a times b"),
+        "a": ("a", "exposure to mediator"),
+        "b": ("b", "mediator to outcome, given the exposure"),
+        "direct": ("Direct", "exposure to outcome, given the mediator"),
+        "total": ("Total", "exposure to outcome"),
+    }
+    effects = {name: pair for name, pair in effects.items() if f"{name}_est" in univariate}
+    heads = [tables.Column("Exposure"), tables.Column("Mediator"), tables.Column("n", True)]
+    heads += [tables.Column("p (adj.)", True, "of the indirect effect, adjusted for the number of tests")]
+    heads += [tables.Column("Indirect, std.", True, "indirect effect of standardised variables")]
+    heads += [tables.Column(head, True, hint) for head, hint in effects.values()]
+    heads += [tables.Column("Significant"), tables.Column("Paper's rule")] if verdict else []
+    rows = []
+    ordered = univariate.sort_values("indirect_p_adj") if "indirect_p_adj" in univariate else univariate
+    for _, row in ordered.head(tables.MAX_ROWS).iterrows():
+        cells = [tables.text_cell(row["exposure"]), tables.text_cell(row["mediator"]), tables.number_cell(row.get("n"))]
+        cells += [tables.p_cell(row.get("indirect_p_adj")), tables.number_cell(row.get("indirect_std"))]
+        for name in effects:
+            error = row.get(f"{name}_se")
+            note = "" if error is None or pd.isna(error) else f"SE {tables.number(error, 2)}"
+            cells.append(dataclasses.replace(tables.number_cell(row[f"{name}_est"]), note=note))
+        if verdict:
+            cells += [tables.text_cell(row.get("flag") or ("yes" if row["is_mediator"] else "no"))]
+            cells += [tables.text_cell("yes" if row.get("is_mediator_paper") else "no")]
+        rows.append(cells)
+    foot = "SE: standard error."
+    if len(univariate) > tables.MAX_ROWS:
+        foot += f" The first {tables.MAX_ROWS} of {len(univariate)} rows; the file has them all."
+    return tables.Table(caption, heads, rows, foot)
+
+
+def estimates(table: pd.DataFrame) -> tables.Table:
+    """Estimates of the model with several mediators, in the order of lavaan's output.
+
+    Args:
+      table: mediate/multiple_estimates.csv.
+    """
+    columns = {
+        "parameter": ("Parameter", tables.text_cell),
+        "label": ("Label", tables.text_cell),
+        "est": ("Estimate", tables.number_cell),
+        "se": ("SE", tables.number_cell),
+        "z": ("z", tables.number_cell),
+        "p": ("p", tables.p_cell),
+        "std": ("Standardised", tables.number_cell),
+    }
+    named = table.assign(parameter=table["lhs"] + " " + table["op"] + " " + table["rhs"])
+    caption = "Estimates of the model with several mediators (maximum likelihood)."
+    foot = "~ regression, ~~ (co)variance, := defined (an indirect or total effect)."
+    return tables.from_frame(named, caption, columns, foot=foot)
+
+
+def total_effects(table: pd.DataFrame) -> tables.Table:
+    """Effects of the exposures without any mediator.
+
+    Args:
+      table: mediate/multiple_total_effects.csv.
+    """
+    columns = {
+        "exposure": ("Exposure", tables.text_cell),
+        "est": ("Estimate", tables.number_cell),
+        "se": ("SE", tables.number_cell),
+        "t": ("t", tables.number_cell),
+        "p": ("p", tables.p_cell),
+        "std": ("Standardised", tables.number_cell),
+    }
+    return tables.from_frame(table, "Total effects: a model of the exposures alone (least squares).", columns)
+
+
+def fit_measures(fit: Mapping[str, Any]) -> tables.Table:
+    """Fit measures, with what each means where it is known.
+
+    Args:
+      fit: mediate/multiple_fit.json.
+    """
+    rows = []
+    for name, value in fit.items():
+        write = (
+            tables.p_cell
+            if name == "pvalue"
+            else tables.text_cell
+            if isinstance(value, (str, bool))
+            else tables.number_cell
+        )
+        rows.append([tables.text_cell(name), write(value), tables.text_cell(_FIT.get(name, ""))])
+    return tables.Table(
+        "Fit of that model.", [tables.Column("Measure"), tables.Column("Value", True), tables.Column("Meaning")], rows
+    )
 
 
 def intervals(table: pd.DataFrame, caption: str) -> tables.Table:

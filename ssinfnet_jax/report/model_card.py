@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from ssinfnet_jax.report import figures, render, run_files, tables
+from ssinfnet_jax.report import data_tables, figures, render, run_files, tables
 
 CARD = "MODEL_CARD.md"
 
@@ -43,7 +43,7 @@ def write(
         normalisation=networks["single"]["normalisation"],
         datasets=list(dict.fromkeys(name for network in networks.values() for name in network.get("datasets", []))),
         starts={stage: _start(run, stage, network) for stage, network in networks.items()},
-        splits=None if slices is None else _rows(tables.splits(slices)),
+        splits=None if slices is None else _rows(data_tables.splits(slices)),
         metrics=rows,
         metric_names=names,
         commits=list(dict.fromkeys(str(s.marker["commit"]) for s in trained if s.marker.get("commit"))),

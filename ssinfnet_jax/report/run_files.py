@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import figure as mpl_figure
 from PIL import Image
 
-from ssinfnet_jax.report import blocks, figures, tables
+from ssinfnet_jax.report import blocks, figures, table_files
 
 STAGES = {
     "prepare": "Prepare data",
@@ -71,7 +71,7 @@ class Run:
 
     def csv(self, name: str, required: Sequence[str] = ()) -> pd.DataFrame | None:
         """Table of the run folder; None where there is no such file, or no row in it."""
-        table = tables.read_csv(self.path(*name.split("/")), required)
+        table = table_files.read_csv(self.path(*name.split("/")), required)
         return None if table is None or table.empty else table
 
     def arrays(self, name: str, required: Sequence[str]) -> dict[str, np.ndarray] | None:
@@ -104,7 +104,7 @@ def read(workdir: pathlib.Path) -> Run:
 
     Raises: FileNotFoundError without config.json.
     """
-    config = tables.read_json(workdir / "config.json")
+    config = table_files.read_json(workdir / "config.json")
     if config is None:
         raise FileNotFoundError(
             f"No config.json in {workdir}: this is not the folder of a run. Give the --workdir of a run, or "
@@ -112,7 +112,7 @@ def read(workdir: pathlib.Path) -> Run:
         )
     stages = {}
     for name in STAGES:
-        marker = tables.read_json(workdir / name / "done.json")
+        marker = table_files.read_json(workdir / name / "done.json")
         if marker is None:
             state = "unfinished" if (workdir / name).is_dir() else "not run"
         else:

@@ -1,13 +1,10 @@
-"""Reads the run folder's tables, and writes numbers as readers of a paper expect them.
+"""Numbers as readers of a paper expect them, and tables of them.
 
-Readers give None for a file that is not there (its stage was not run); a file that is there but lacks a
-column is an error. `Table` is what the page draws: text to show and a value to sort by, cell by cell.
+`Table` is what the page draws: text to show and a value to sort by, cell by cell.
 """
 
 import dataclasses
-import json
 import math
-import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,30 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# Who writes a table often reads a file for it: the two readers go by this name, too.
+from ssinfnet_jax.report.table_files import read_csv as read_csv
+from ssinfnet_jax.report.table_files import read_json as read_json
+
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 MAX_ROWS = 1000  # of one table on the page
-_IDS = {"slice_id": str, "patient_id": str}  # ids such as 007 are text
-_CLINICAL = {
-    "age": "Age (years)",
-    "gender": "Gender",
-    "underlying": "Underlying diseases (number)",
-    "severity_level": "Severity level",
-}
-_FIT = {
-    "chisq": "Chi-square of the model against the data",
-    "df": "Its degrees of freedom",
-    "pvalue": "Its p (small: the model does not fit)",
-    "cfi": "Comparative fit index (good: at least 0.95)",
-    "tli": "Tucker-Lewis index (good: at least 0.95)",
-    "rmsea": "Root mean square error of approximation (good: below 0.06)",
-    "srmr": "Standardised root mean square residual (good: below 0.08)",
-    "aic": "Akaike information criterion (to compare models)",
-    "bic": "Bayesian information criterion (to compare models)",
-    "logl": "Log-likelihood",
-    "npar": "Free parameters",
-    "ntotal": "Patients",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,77 +122,6 @@ def p_cell(value: Any) -> Cell:
     return Cell(p_value(value), None if value is None or pd.isna(value) else float(value))
 
 
-def as_bool(column: pd.Series) -> pd.Series:
-    """True for True, "true", "yes", 1 and 1.0; False for all else (so for a missing value)."""
-    return column.astype(str).str.strip().str.lower().isin(["true", "yes", "1", "1.0"])
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """Content of a JSON file; None where there is no file.
-
-    Raises: ValueError, naming the file, for something that is not JSON.
-    """
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it and run its stage again.") from error
-
-
-def read_csv(path: pathlib.Path, required: Sequence[str] = ()) -> pd.DataFrame | None:
-    """Table with ids as text; None where there is no file.
-
-    Args:
-      path: a CSV file of the run folder.
-      required: columns without which the page cannot be made.
-    Raises: ValueError, naming the file, for missing columns.
-    """
-    if not path.is_file():
-        return None
-    try:
-        # Only these mean "missing": pandas' own list holds words such as null, which mediate/truth.csv uses.
-        table = pd.read_csv(path, dtype=_IDS, keep_default_na=False, na_values=["", "nan", "NaN"])
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame(columns=list(required))
-    missing = [name for name in required if name not in table]
-    if missing:
-        raise ValueError(
-            f"{path} lacks the columns {missing} (it has {list(table.columns)}); delete "
-            f"{path.parent.name}/done.json and run the same command again to have it written anew."
-        )
-    return table
-
-
-def read_metrics(path: pathlib.Path) -> pd.DataFrame | None:
-    """Rows of a metrics.jsonl; None where there is no file, or no row in it.
-
-    A half-written last line (a run that was stopped) is dropped; a step that was repeated after a restart
-    counts once, as it was logged last.
-
-    Args:
-      path: one JSON object per line with `step`, `phase` and any numbers.
-    Raises: ValueError, naming file and line, for another line that is not JSON or lacks `step`.
-    """
-    if not path.is_file():
-        return None
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
-    rows = []
-    for count, line in enumerate(lines, start=1):
-        try:
-            rows.append({"phase": "train"} | json.loads(line))
-        except json.JSONDecodeError as error:
-            if count < len(lines):
-                raise ValueError(f"Line {count} of {path} is not JSON ({error}); delete that line.") from error
-    if not rows:
-        return None
-    table = pd.DataFrame(rows)
-    if "step" not in table:
-        raise ValueError(f"No line of {path} has a 'step'; the curves are drawn over it: log it in every row.")
-    table = table.drop_duplicates(["step", "phase"], keep="last")
-    return table.sort_values("step", kind="stable", ignore_index=True)
-
-
 def from_frame(
     frame: pd.DataFrame,
     caption: str,
@@ -249,77 +158,6 @@ def formatter(column: pd.Series) -> Formatter:
     if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
         return text_cell
     return p_cell if re.search(r"(^|_)p(_adj|value)?$", str(column.name)) else number_cell
-
-
-def splits(slices: pd.DataFrame) -> Table:
-    """Slices, patients and labels per split, and in all.
-
-    Args:
-      slices: prepare/slices.csv.
-    """
-    order = {"train": 0, "val": 1, "test": 2, "pretrain": 3, "cohort": 4}
-    names = sorted(slices["split"].dropna().unique(), key=lambda name: (order.get(name, 9), str(name)))
-    parts = [(str(name), slices[slices["split"] == name]) for name in names] + [("All, each once", slices)]
-    counted = {"has_lesion": "With lesion label", "has_classes": "With GGO / consolidation label"}
-    counted = {name: head for name, head in counted.items() if name in slices}
-    columns = [Column("Split"), Column("Patients", True), Column("Slices", True)]
-    columns += [Column(head, True) for head in counted.values()]
-    healthy = "severity_level" in slices
-    columns += [Column("Healthy controls (patients)", True)] if healthy else []
-    rows = []
-    for name, part in parts:
-        part = part.drop_duplicates("slice_id")
-        counts = [part["patient_id"].nunique(), len(part), *(as_bool(part[key]).sum() for key in counted)]
-        if healthy:
-            well = part["severity_level"].astype(str).str.lower().str.contains("healthy")
-            counts.append(part.loc[well, "patient_id"].nunique())
-        rows.append([text_cell(name), *(number_cell(int(count)) for count in counts)])
-    return Table("Patients and slices of each split.", columns, rows)
-
-
-def shared_patients(slices: pd.DataFrame, between: Sequence[str] = ("train", "val", "test")) -> list[str]:
-    """Patients who are in more than one of the given splits: there should be none.
-
-    Args:
-      slices: prepare/slices.csv.
-      between: splits that must not share a patient.
-    """
-    held = slices[slices["split"].isin(list(between))].groupby("patient_id")["split"].nunique()
-    return sorted(str(patient) for patient in held.index[held > 1])
-
-
-def clinical(slices: pd.DataFrame) -> Table | None:
-    """Each clinical column over patients: mean (SD) and range, or counts; None without such columns.
-
-    Args:
-      slices: prepare/slices.csv; all columns that are not of the schema count as clinical.
-    """
-    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "pretrain"}
-    names = [name for name in slices if name not in schema and slices[name].notna().any()]
-    patients = slices.drop_duplicates("patient_id")
-    rows = []
-    for name in names:
-        held = patients[name].dropna()
-        held = held.map({0: "female", 1: "male"}) if name == "gender" and held.isin([0, 1]).all() else held
-        numeric = pd.api.types.is_numeric_dtype(held) and not pd.api.types.is_bool_dtype(held)
-        if numeric and held.nunique() > 2:
-            text = f"mean {number(held.mean())} (SD {number(held.std())}), "
-            text += f"{number(held.min())} to {number(held.max())}"
-        else:
-            counts = held.value_counts()
-            text = ", ".join(f"{_label(value)}: {count}" for value, count in counts.head(8).items())
-            text += f" and {len(counts) - 8} more values" if len(counts) > 8 else ""
-        missing = len(patients) - len(held)
-        rows.append(
-            [
-                text_cell(_CLINICAL.get(name, name)),
-                number_cell(len(held)),
-                number_cell(missing),
-                Cell(text, text),
-            ]
-        )
-    columns = [Column("Column"), Column("Patients", True), Column("Missing", True), Column("Values")]
-    return Table("Clinical columns, every patient counted once.", columns, rows) if rows else None
 
 
 def summary(table: pd.DataFrame, titles: Mapping[str, str], caption: str) -> Table:
@@ -388,111 +226,7 @@ def describe(frame: pd.DataFrame, caption: str, names: Mapping[str, str]) -> Tab
     return Table(caption, [Column(head, index > 0) for index, head in enumerate(heads)], rows)
 
 
-def mediation(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> Table:
-    """Effects of each exposure-mediator pair with their standard errors, smallest adjusted p first.
-
-    Args:
-      univariate: mediate/univariate.csv, or some of its rows, with bool columns `is_mediator`, `found`.
-      caption: the sentence above.
-      verdict: whether two last columns say which pairs are significant by their indirect effect (or why one
-        could not be fitted) and by the paper's three regressions.
-    """
-    effects = {
-        "indirect": ("Indirect", "a times b"),
-        "a": ("a", "exposure to mediator"),
-        "b": ("b", "mediator to outcome, given the exposure"),
-        "direct": ("Direct", "exposure to outcome, given the mediator"),
-        "total": ("Total", "exposure to outcome"),
-    }
-    effects = {name: pair for name, pair in effects.items() if f"{name}_est" in univariate}
-    heads = [Column("Exposure"), Column("Mediator"), Column("n", True)]
-    heads += [Column("p (adj.)", True, "of the indirect effect, adjusted for the number of tests")]
-    heads += [Column("Indirect, std.", True, "indirect effect of standardised variables")]
-    heads += [Column(head, True, hint) for head, hint in effects.values()]
-    heads += [Column("Significant"), Column("Paper's rule")] if verdict else []
-    rows = []
-    ordered = univariate.sort_values("indirect_p_adj") if "indirect_p_adj" in univariate else univariate
-    for _, row in ordered.head(MAX_ROWS).iterrows():
-        cells = [text_cell(row["exposure"]), text_cell(row["mediator"]), number_cell(row.get("n"))]
-        cells += [p_cell(row.get("indirect_p_adj")), number_cell(row.get("indirect_std"))]
-        for name in effects:
-            error = row.get(f"{name}_se")
-            note = "" if error is None or pd.isna(error) else f"SE {number(error, 2)}"
-            cells.append(dataclasses.replace(number_cell(row[f"{name}_est"]), note=note))
-        if verdict:
-            cells += [text_cell(row.get("flag") or ("yes" if row["is_mediator"] else "no"))]
-            cells += [text_cell("yes" if row.get("is_mediator_paper") else "no")]
-        rows.append(cells)
-    foot = "SE: standard error."
-    if len(univariate) > MAX_ROWS:
-        foot += f" The first {MAX_ROWS} of {len(univariate)} rows; the file has them all."
-    return Table(caption, heads, rows, foot)
-
-
-def estimates(table: pd.DataFrame) -> Table:
-    """Estimates of the model with several mediators, in the order of lavaan's output.
-
-    Args:
-      table: mediate/multiple_estimates.csv.
-    """
-    columns = {
-        "parameter": ("Parameter", text_cell),
-        "label": ("Label", text_cell),
-        "est": ("Estimate", number_cell),
-        "se": ("SE", number_cell),
-        "z": ("z", number_cell),
-        "p": ("p", p_cell),
-        "std": ("Standardised", number_cell),
-    }
-    named = table.assign(parameter=table["lhs"] + " " + table["op"] + " " + table["rhs"])
-    caption = "Estimates of the model with several mediators (maximum likelihood)."
-    foot = "~ regression, ~~ (co)variance, := defined (an indirect or total effect)."
-    return from_frame(named, caption, columns, foot=foot)
-
-
-def total_effects(table: pd.DataFrame) -> Table:
-    """Effects of the exposures without any mediator.
-
-    Args:
-      table: mediate/multiple_total_effects.csv.
-    """
-    columns = {
-        "exposure": ("Exposure", text_cell),
-        "est": ("Estimate", number_cell),
-        "se": ("SE", number_cell),
-        "t": ("t", number_cell),
-        "p": ("p", p_cell),
-        "std": ("Standardised", number_cell),
-    }
-    return from_frame(table, "Total effects: a model of the exposures alone (least squares).", columns)
-
-
-def fit_measures(fit: Mapping[str, Any]) -> Table:
-    """Fit measures, with what each means where it is known.
-
-    Args:
-      fit: mediate/multiple_fit.json.
-    """
-    rows = []
-    for name, value in fit.items():
-        write = p_cell if name == "pvalue" else text_cell if isinstance(value, (str, bool)) else number_cell
-        rows.append([text_cell(name), write(value), text_cell(_FIT.get(name, ""))])
-    return Table("Fit of that model.", [Column("Measure"), Column("Value", True), Column("Meaning")], rows)
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, str]:
-    """Nested config -> {"data.config.seed": "0"}."""
-    if isinstance(tree, Mapping) and tree:
-        parts = (flatten(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in tree.items())
-        return {key: value for part in parts for key, value in part.items()}
-    return {prefix: json.dumps(tree) if not isinstance(tree, str) else tree}
-
-
 def _decimals(value: float, digits: int) -> int:
     if value == 0:
         return digits
     return max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-
-
-def _label(value: Any) -> str:
-    return number(value) if isinstance(value, (int, float, np.number)) else str(value)

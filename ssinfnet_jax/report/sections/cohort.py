@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.report import blocks, figures, phenotype_tables, run_files, tables, viewer
+from ssinfnet_jax.report import blocks, figures, phenotype_tables, run_files, table_files, tables, viewer
 
 
 def build(run: run_files.Run) -> blocks.Section:
@@ -81,7 +81,7 @@ def build_phenotypes(run: run_files.Run) -> blocks.Section:
     text = blocks.count(patients["patient_id"].nunique(), "patient")
     if slices is not None:
         text += f", {blocks.count(len(slices), 'slice')}"
-    aggregation = phenotype_tables.aggregation(tables.read_json(run.path("phenotypes/about.json")))
+    aggregation = phenotype_tables.aggregation(table_files.read_json(run.path("phenotypes/about.json")))
     section.add("text", f"{text}. {aggregation and f'Phenotypes of a patient: {aggregation}.'}".strip())
     if "num_failed" in patients and patients["num_failed"].sum():
         section.add("warning", f"Phenotypes of {blocks.count(int(patients['num_failed'].sum()), 'slice')} failed.")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ssinfnet_jax.report import blocks, run_files, tables
+from ssinfnet_jax.report import blocks, data_tables, run_files
 
 
 def build(run: run_files.Run) -> blocks.Section:
@@ -12,8 +12,8 @@ def build(run: run_files.Run) -> blocks.Section:
     slices = run.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
     if slices is None:
         return section
-    section.add("table", tables.splits(slices))
-    shared = tables.shared_patients(slices)
+    section.add("table", data_tables.splits(slices))
+    shared = data_tables.shared_patients(slices)
     if shared:
         listed = ", ".join(shared[:10]) + (" …" if len(shared) > 10 else "")
         section.add(
@@ -21,7 +21,7 @@ def build(run: run_files.Run) -> blocks.Section:
         )
     else:
         section.add("text", _separation(slices))
-    section.add("table", tables.clinical(slices))
+    section.add("table", data_tables.clinical(slices))
     return section
 
 

@@ -1,6 +1,6 @@
 """How a run was made: its stages, commits, versions and config."""
 
-from ssinfnet_jax.report import blocks, run_files, tables
+from ssinfnet_jax.report import blocks, run_files, table_files, tables
 
 
 def build(run: run_files.Run) -> blocks.Section:
@@ -47,7 +47,7 @@ def build(run: run_files.Run) -> blocks.Section:
             "details",
             ("Versions", [blocks.Block("table", tables.Table("Versions of what was used.", columns, cells))]),
         )
-    cells = [[tables.text_cell(key), tables.text_cell(value)] for key, value in tables.flatten(run.config).items()]
+    cells = [[tables.text_cell(key), tables.text_cell(value)] for key, value in table_files.flatten(run.config).items()]
     table = tables.Table("Every value of config.json.", [tables.Column("Key"), tables.Column("Value")], cells)
     section.add("details", ("Configuration in full", [blocks.Block("table", table)]))
     return section

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.report import blocks, mediation_figures, mediation_tables, run_files, tables
+from ssinfnet_jax.report import blocks, mediation_figures, mediation_tables, run_files, table_files, tables
 
 TRUTH = ("exposure", "mediator", "expected", "found")  # columns of mediate/truth.csv
 
@@ -35,12 +35,12 @@ def build(run: run_files.Run) -> blocks.Section:
         f"{f' ({counts})' if counts else ''}: {rule}. {family}",
     )
     if len(found):
-        table = tables.mediation(found, "Significant mediators, smallest adjusted p first.", verdict=False)
+        table = mediation_tables.pairs(found, "Significant mediators, smallest adjusted p first.", verdict=False)
         section.add("table", table)
     truth = run.csv("mediate/truth.csv", TRUTH)
     if truth is not None:
         section.add("table", _truth_table(truth))
-    table = tables.mediation(univariate, "All pairs, smallest adjusted p first.", verdict=True)
+    table = mediation_tables.pairs(univariate, "All pairs, smallest adjusted p first.", verdict=True)
     section.add("details", (f"All {len(univariate)} pairs", [blocks.Block("table", table)]))
     for exposure, pairs in univariate.groupby("exposure", sort=False):
         fitted = int((pairs["flag"] == "").sum())
@@ -106,14 +106,14 @@ def read_univariate(run: run_files.Run) -> pd.DataFrame | None:
     univariate["flag"] = flag.where(flag.notna(), "")
     for name in ("is_mediator", "is_mediator_paper"):
         if name in univariate:
-            univariate[name] = tables.as_bool(univariate[name])
+            univariate[name] = table_files.as_bool(univariate[name])
     paper = _mediation_options(run)[0].get("rule") == "paper" and "is_mediator_paper" in univariate
     return univariate.assign(found=univariate["is_mediator_paper" if paper else "is_mediator"])
 
 
 def _mediation_options(run: run_files.Run) -> tuple[Mapping[str, Any], str]:
     """Options of the analysis and its family of tests in words; empty without mediate/summary.json."""
-    summary = tables.read_json(run.path("mediate", "summary.json")) or {}
+    summary = table_files.read_json(run.path("mediate", "summary.json")) or {}
     family = str(summary.get("family") or "")
     return summary.get("options") or {}, f"Family of tests: {family.rstrip('.')}." if family else ""
 
@@ -121,14 +121,14 @@ def _mediation_options(run: run_files.Run) -> tuple[Mapping[str, Any], str]:
 def _multiple(run: run_files.Run, section: blocks.Section) -> None:
     """The model with several mediators: path plot, estimates, total effects, fit."""
     section.add("heading", "Several mediators in one model")
-    summary = tables.read_json(run.path("mediate", "summary.json")) or {}
+    summary = table_files.read_json(run.path("mediate", "summary.json")) or {}
     estimates = run.csv("mediate/multiple_estimates.csv", ("lhs", "op", "rhs", "label", "est", "se", "p", "std"))
     if estimates is None:
         reason = summary.get("no_path_model_because") or "it needs a mediator that passes the filter"
         section.add("note", f"There is no such model in this run: {reason}.")
         return
     totals = run.csv("mediate/multiple_total_effects.csv")
-    fit = tables.read_json(run.path("mediate", "multiple_fit.json")) or summary.get("fit") or {}
+    fit = table_files.read_json(run.path("mediate", "multiple_fit.json")) or summary.get("fit") or {}
     if fit:
         model = _path_model(estimates, fit, totals, (summary.get("options") or {}).get("covariates") or [])
         mediators = len({name for names in model.exposures.values() for name in names})
@@ -139,15 +139,15 @@ def _multiple(run: run_files.Run, section: blocks.Section) -> None:
             "correlation of exposures; grey dashed arrow: not significant."
         )
         section.add("figure", run.figure("path_plot", mediation_figures.path_plot(model), caption))
-    section.add("table", tables.estimates(estimates))
+    section.add("table", mediation_tables.estimates(estimates))
     intervals = run.csv("mediate/multiple_intervals.csv")
     if intervals is not None:
         table = mediation_tables.intervals(intervals, "Bootstrap intervals of the effects that this model defines.")
         section.add("table", table)
     if totals is not None:
-        section.add("table", tables.total_effects(totals))
+        section.add("table", mediation_tables.total_effects(totals))
     if fit:
-        section.add("table", tables.fit_measures(fit))
+        section.add("table", mediation_tables.fit_measures(fit))
 
 
 def _path_model(
@@ -176,12 +176,12 @@ def _path_model(
 
 def as_expected(truth: pd.DataFrame) -> pd.Series:
     """Whether each pair of mediate/truth.csv was found to be what it was generated as."""
-    return (truth["expected"] == "mediator") == tables.as_bool(truth["found"])
+    return (truth["expected"] == "mediator") == table_files.as_bool(truth["found"])
 
 
 def _truth_table(truth: pd.DataFrame) -> tables.Table:
     right = as_expected(truth)
-    shown = truth.assign(found=np.where(tables.as_bool(truth["found"]), "mediator", "null"))
+    shown = truth.assign(found=np.where(table_files.as_bool(truth["found"]), "mediator", "null"))
     shown["as_expected"] = np.where(right, "yes", "no")
     columns = {
         "exposure": ("Exposure", tables.text_cell),

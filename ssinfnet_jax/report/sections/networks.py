@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ssinfnet_jax.report import blocks, figures, run_files, tables
+from ssinfnet_jax.report import blocks, figures, run_files, table_files, tables
 
 
 def build_pretraining(run: run_files.Run) -> blocks.Section:
@@ -12,7 +12,7 @@ def build_pretraining(run: run_files.Run) -> blocks.Section:
         stage = run.stages[f"pretrain_{network}"]
         section.add("heading", title)
         section.add("note", stage.reason)
-        metrics = tables.read_metrics(run.path(stage.name, "metrics.jsonl"))
+        metrics = table_files.read_metrics(run.path(stage.name, "metrics.jsonl"))
         if metrics is None and stage.state == "done":
             section.add("note", f"No rows in {stage.name}/metrics.jsonl.")
         if metrics is not None:
@@ -46,7 +46,7 @@ def build_training(run: run_files.Run) -> blocks.Section:
         section.add("heading", title)
         section.add("note", run.stages["predict_priors"].reason if network == "multi" else "")
         section.add("note", stage.reason)
-        metrics = tables.read_metrics(run.path(stage.name, "metrics.jsonl"))
+        metrics = table_files.read_metrics(run.path(stage.name, "metrics.jsonl"))
         if metrics is None and stage.state == "done":
             section.add("note", f"No rows in {stage.name}/metrics.jsonl.")
         if metrics is not None:
@@ -71,7 +71,7 @@ def _validation(run: run_files.Run, stage: run_files.Stage, metrics: pd.DataFram
     title = figures.title(names[0]) if len(names) == 1 else "Dice (mean of the classes)"
     best = values.idxmax()
     highest = f"{tables.number(values[best])} at step {tables.number(rows['step'][best])}"
-    description = tables.read_json(run.path(stage.name, "model", "model.json")) or {}
+    description = table_files.read_json(run.path(stage.name, "model", "model.json")) or {}
     if description.get("weights") == "best":
         return f"Validation {title} of the best weights, which are used: {highest}. "
     text = f"Validation {title} of the last weights, which are used: {tables.number(values.iloc[-1])}"
