@@ -3,13 +3,15 @@
 python -m benchmarks.fuzz [--cases=10000] [--seed=0] [--only=nifti]
 
 Every case is a sound file with random edits, read and segmented as launch.segment does it (with thresholds in place of
-the networks), or loaded, in a process that is watched. A finding is an exception that is no ValueError or OSError, an
-error that does not name the file, the death of the process, more than 10 s of processor time or 1.5 GiB, an unpickling,
-or a file written elsewhere than into the output folder. It is printed with its number, which as --seed repeats it; exit
-code 1.
+the networks), or loaded (model folders; tensors of others as .npz and .safetensors), in a process that is watched. A
+finding is an exception that is no ValueError or OSError, an error that does not name the file, the death of the
+process, more than 10 s of processor time or 1.5 GiB, an unpickling, or a file written, moved or removed elsewhere than
+in the output folder. It is printed with its number, which as --seed repeats it; exit code 1. Of every kind the slowest
+case is told, and the largest memory of a process.
 """
 
 import collections
+import dataclasses
 import gzip
 import logging as standard_logging
 import math
@@ -28,6 +30,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 import pydicom
+import safetensors.numpy
 from absl import app, flags
 from PIL import Image
 
@@ -36,6 +39,7 @@ from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.readers import find
+from ssinfnet_jax.interop import read_tensors
 from ssinfnet_jax.training import checkpoint
 
 _CASES = flags.DEFINE_integer("cases", 10_000, "How many.", 1)
@@ -43,11 +47,15 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the first case; the others follow.",
 _ONLY = flags.DEFINE_string("only", None, "One kind of file.")
 
 MAX_SECONDS, MAX_GIB = 10.0, 1.5
-SHARES = {"nifti": 0.3, "dicom": 0.4, "picture": 0.29, "checkpoint": 0.01}
+SHARES = {"nifti": 0.3, "dicom": 0.38, "picture": 0.25, "checkpoint": 0.02, "tensors": 0.05}
 _BATCH = 500  # cases per process
 _POLL_SECONDS = 0.01
 _PATIENCE_SECONDS = 120.0  # of waiting for a process that does nothing
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_CHANGES = {  # event -> which of its arguments are paths, which say that a path is below an open folder
+    "os.mkdir": ((0,), (2,)), "os.remove": ((0,), (1,)), "os.rmdir": ((0,), (1,)), "shutil.rmtree": ((0,), (1,)),
+    "os.rename": ((0, 1), (2, 3)), "os.link": ((0, 1), (2, 3)), "os.symlink": ((1,), (2,)), "os.truncate": ((0,), ()),
+}  # fmt: skip
 
 
 class Thresholds:
@@ -90,7 +98,11 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         "window_hu": [-1150.0, 250.0], "view": "lungs",
     }  # fmt: skip
     checkpoint.save_model(folder / "model", models.init(model, 0, 3), description)
+    tensors = {"conv1.weight": np.ones((4, 3, 3, 3), np.float32), "bn1.bias": np.arange(4.0, dtype=np.float32)}
+    np.savez(folder / "tensors.npz", **tensors)
+    safetensors.numpy.save_file(tensors, folder / "tensors.safetensors")
     return {
+        "tensors": [folder / "tensors.npz", folder / "tensors.safetensors"],
         "nifti": sorted(folder.glob("*.nii*")),
         "dicom": [folder / name for name in syntaxes],
         "picture": [*folder.glob("*.png"), folder / "slice.jpg"],
@@ -154,6 +166,9 @@ def attempt(kind: str, path: pathlib.Path, out: pathlib.Path) -> str:
             network = segmenter.Segmenter(path)
             segment_scan.trained_on(network.description, path)
             return "result"
+        if kind == "tensors":
+            read_tensors.read_tensors(path)
+            return "result"
         results = 0
         for source in find.find([path]):
             try:
@@ -184,21 +199,29 @@ def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.
             return
         if event == "pickle.find_class":
             found.append(f"unpickles {arguments}")
-        if event == "open" and isinstance(arguments[0], str) and (arguments[2] or 0) & _WRITES:
-            path = os.path.abspath(arguments[0])
-            if not path.startswith((allowed[0], "/dev/", "/proc/")):
-                found.append(f"writes {path}")
+        paths = []
+        if event == "open" and (arguments[2] or 0) & _WRITES:
+            paths = [arguments[0]]
+        elif event in _CHANGES and all(arguments[k] == -1 for k in _CHANGES[event][1]):
+            paths = [arguments[k] for k in _CHANGES[event][0]]
+        for path in paths:
+            if isinstance(path, str | bytes | os.PathLike):  # not a file that is open already
+                absolute = os.path.abspath(os.fsdecode(path))
+                if not absolute.startswith((allowed[0], "/dev/", "/proc/")):
+                    found.append(f"{event} {absolute}")
 
     sys.addaudithook(watch)
     for number, kind in enumerate(kinds, first):
-        queue.put((number, kind, "begins"))
+        queue.put((number, kind, "begins", 0.0, 0.0))
         folder = pathlib.Path(tempfile.mkdtemp(dir=root))
         path = prepare(kind, seeds[kind], folder, np.random.default_rng([number, 1]))
         allowed.append(str(folder / "out"))
+        start = time.process_time()
         try:
             outcome = attempt(kind, path, folder / "out")
         except Exception as error:  # this is what is looked for
             outcome = f"FINDING {type(error).__name__}: {error}"
+        seconds = time.process_time() - start
         allowed.clear()
         if found:
             outcome = f"FINDING {found.pop()}"
@@ -206,15 +229,30 @@ def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.
         if gib > MAX_GIB:
             outcome = f"FINDING {gib:.2f} GiB"
         shutil.rmtree(folder)
-        queue.put((number, kind, outcome))
+        queue.put((number, kind, outcome, seconds, gib))
         if outcome.endswith("GiB"):
             return
 
 
-def run(kinds: list[str], *, seed: int, report: Callable[[str], None]) -> collections.Counter:
-    """Runs a case of each kind in the list, numbered from `seed`; counts (kind, outcome)."""
+@dataclasses.dataclass
+class Tally:
+    """What came of the cases: how many by (kind, outcome); by kind the slowest (processor seconds, number) and GiB."""
+
+    counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    slowest: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    peak_gib: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def add(self, number: int, kind: str, outcome: str, seconds: float, gib: float) -> None:
+        """Counts a case; `gib` is the largest so far of the process that ran it."""
+        self.counts[kind, outcome.split(" ")[0]] += 1
+        self.slowest[kind] = max(self.slowest.get(kind, (0.0, 0)), (seconds, number))
+        self.peak_gib[kind] = max(self.peak_gib.get(kind, 0.0), gib)
+
+
+def run(kinds: list[str], *, seed: int, report: Callable[[str], None]) -> Tally:
+    """Runs a case of each kind in the list, numbered from `seed`."""
     context = multiprocessing.get_context("spawn")
-    counts: collections.Counter = collections.Counter()
+    tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         seeds, done = make_seeds(root / "seeds"), 0
@@ -223,21 +261,21 @@ def run(kinds: list[str], *, seed: int, report: Callable[[str], None]) -> collec
             batch = kinds[done : done + _BATCH]
             process = context.Process(target=_work, args=(batch, seeds, root, seed + done, queue))
             process.start()
-            finished = _watch(process, queue, len(batch), counts, report)
+            finished = _watch(process, queue, len(batch), tally, report)
             process.join()
             done += finished
             report(f"{done} of {len(kinds)} cases")
-    return counts
+    return tally
 
 
-def _watch(process, queue, num_cases: int, counts: collections.Counter, report: Callable[[str], None]) -> int:
+def _watch(process, queue, num_cases: int, tally: Tally, report: Callable[[str], None]) -> int:
     """Follows a process until its last case, its death or a hang; returns how many cases it has dealt with."""
     # The processor's seconds are counted: on a busy machine the clock says little. Waiting for nothing counts too.
     worker = psutil.Process(process.pid)
     finished, current, waited, before = 0, None, -_PATIENCE_SECONDS, math.inf
     while finished < num_cases:
         if not queue.empty():
-            number, kind, outcome = queue.get()
+            number, kind, outcome, seconds, gib = queue.get()
             waited, before = 0.0, _processor_seconds(worker)
             if outcome == "begins":
                 current = number, kind
@@ -245,7 +283,7 @@ def _watch(process, queue, num_cases: int, counts: collections.Counter, report: 
             finished += 1
             if outcome.startswith("FINDING"):
                 report(f"case {number} ({kind}): {outcome}")
-            counts[kind, outcome.split(" ")[0]] += 1
+            tally.add(number, kind, outcome, seconds, gib)
             continue
         dead, late = (
             not process.is_alive(),
@@ -263,7 +301,7 @@ def _watch(process, queue, num_cases: int, counts: collections.Counter, report: 
             return finished  # it has ended itself after a finding
         process.kill()
         report(f"case {current[0]} ({current[1]}): FINDING {'hangs' if late else f'dies ({process.exitcode})'}")
-        counts[current[1], "FINDING"] += 1
+        tally.counts[current[1], "FINDING"] += 1
         return finished + 1
     return finished
 
@@ -283,11 +321,14 @@ def main(argv) -> None:
     kinds = [_ONLY.value] * _CASES.value if _ONLY.value else None
     kinds = kinds or rng.choice(list(SHARES), _CASES.value, p=list(SHARES.values())).tolist()
     start = time.monotonic()
-    counts = run(kinds, seed=_SEED.value, report=lambda line: print(line, flush=True))
-    for kind in sorted({kind for kind, _ in counts}):
-        print(kind, {outcome: counts[kind, outcome] for outcome in ("result", "error", "FINDING")})
+    tally = run(kinds, seed=_SEED.value, report=lambda line: print(line, flush=True))
+    for kind in SHARES:
+        outcomes = {outcome: tally.counts[kind, outcome] for outcome in ("result", "error", "FINDING")}
+        if kind in tally.slowest:
+            slowest, number = tally.slowest[kind]
+            print(f"{kind} {outcomes}, slowest {slowest:.2f} s (case {number}), peak {tally.peak_gib[kind]:.2f} GiB")
     print(f"{_CASES.value} cases in {time.monotonic() - start:.0f} s")
-    sys.exit(1 if any(outcome == "FINDING" for _, outcome in counts) else 0)
+    sys.exit(1 if any(outcome == "FINDING" for _, outcome in tally.counts) else 0)
 
 
 if __name__ == "__main__":

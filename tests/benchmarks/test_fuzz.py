@@ -1,5 +1,8 @@
 """A slice of `benchmarks.fuzz`, and that it finds what it looks for."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +16,7 @@ def seeds(tmp_path_factory):
     return fuzz.make_seeds(tmp_path_factory.mktemp("fuzz") / "seeds")
 
 
-@pytest.mark.parametrize("kind", ["nifti", "dicom", "picture"])
+@pytest.mark.parametrize("kind", ["nifti", "dicom", "picture", "tensors"])
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(number=st.integers(0, 2**32 - 1))
 def test_damaged_files_end_in_a_result_or_a_clear_error(kind, seeds, tmp_path_factory, number):
@@ -29,6 +32,34 @@ def test_damaged_model_folders_end_in_a_result_or_a_clear_error(seeds, tmp_path)
         folder.mkdir()
         path = fuzz.prepare("checkpoint", seeds["checkpoint"], folder, np.random.default_rng(number))
         assert fuzz.attempt("checkpoint", path, folder / "out") in ("result", "error")
+
+
+@pytest.mark.parametrize(
+    ("crime", "said"),
+    [
+        ("pathlib.Path({other!r}).write_text('x')", "open {other}"),
+        ("os.mkdir({other!r})", "os.mkdir {other}"),
+        ("os.rename(path, {other!r})", "os.rename {other}"),
+        ("__import__('shutil').rmtree(path.parent)", "shutil.rmtree"),
+        ("__import__('pickle').loads(b'cos\\ngetcwd\\n.')", "unpickles ('os', 'getcwd')"),
+        ("1", "result"),
+    ],
+)
+def test_what_is_forbidden_is_found(seeds, tmp_path, crime, said):
+    other = str(tmp_path / "elsewhere")
+    program = f"""
+import os, pathlib, queue
+from benchmarks import fuzz
+fuzz.attempt = lambda kind, path, out: ({crime.format(other=other)}, "result")[1]
+told = queue.SimpleQueue()
+seeds = {{"picture": [pathlib.Path({str(seeds["picture"][0])!r})]}}
+fuzz._work(["picture"], seeds, pathlib.Path({str(tmp_path)!r}), 0, told)
+told.get()
+print(told.get()[2])
+"""
+    # In a process of its own: audit hooks cannot be taken away.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert said.format(other=other) in done.stdout, done.stderr
 
 
 def test_an_error_that_does_not_name_its_file_is_found(seeds, tmp_path, monkeypatch):
