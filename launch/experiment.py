@@ -20,8 +20,9 @@ from absl import flags, logging
 from launch import flags as common
 from launch import grid_runner, processes, stages
 from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import collect, cost, grid
+from ssinfnet_jax.evaluation import collect, cost, grid, timing
 from ssinfnet_jax.report import experiment_page
+from ssinfnet_jax.training import parallel
 
 _INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
 _COLLECT = flags.DEFINE_bool("collect", False, "Run nothing; make tables and figures of what is there.")
@@ -30,18 +31,20 @@ STAGES = ("prepare", "pretrain_single", "train_single", "predict_priors", "pretr
 
 
 def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
-    """Runs what is missing of a grid, then collects.
+    """Runs what is missing of a grid, then collects; with --collect, what is there of the grid that the folder holds.
 
     Raises: ValueError for a mistake in the grid or one of its configs, before anything is run.
     """
     # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
     jax.config.update("jax_platforms", "cpu")
+    if _COLLECT.value:
+        experiment = _stored(folder)
     runs = grid.runs(experiment)
     if not _COLLECT.value:
         _check(experiment, runs)
     with rundir.holding(folder):
-        _write_description(experiment, runs, folder)
         if not _COLLECT.value:
+            _write_description(experiment, runs, folder)
             missing = [
                 (index, run.name)
                 for index, run in enumerate(runs)
@@ -78,6 +81,8 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
         stages.check(run.config)
         run_dir = common.open_run(path, run.config)
         stages.run(run.config, run_dir, STAGES, others)
+        if parallel.is_main():
+            rundir.write_text(path / "machine.json", json.dumps(timing.machine(), indent=2) + "\n")
         missing = collect.missing_results(path, experiment)
         if missing:
             raise ValueError(f"The run has given no {', '.join(missing)}: it has no such network, or no test slices.")
@@ -107,6 +112,14 @@ def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:
             stages.check(run.config)
         except ValueError as error:
             raise ValueError(f"Run {run.name}: {error}") from error
+
+
+def _stored(folder: pathlib.Path) -> dict[str, Any]:
+    """The experiment that was run in a folder, whatever its config file says today."""
+    path = folder / "experiment.json"
+    if not path.is_file():
+        raise ValueError(f"There is nothing to collect: {folder} has no experiment.json; run without --collect first.")
+    return json.loads(path.read_text())
 
 
 def _write_description(experiment: dict[str, Any], runs: Sequence[grid.Run], folder: pathlib.Path) -> None:

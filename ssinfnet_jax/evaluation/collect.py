@@ -10,11 +10,11 @@ import pandas as pd
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data.datasets import registry
-from ssinfnet_jax.evaluation import comparison, cost
+from ssinfnet_jax.evaluation import comparison, cost, factors
 from ssinfnet_jax.evaluation.grid import Run
 
 NETWORKS = {"single": ("single",), "multi": ("multi",), "both": ("single", "multi")}  # an experiment's "network"
-TABLES = ("slices", "summary", "comparison", "published")
+TABLES = ("slices", "summary", "comparison", "factors", "published")
 FAILED = "failed.json"  # in the folder of a run that failed: stage, reason
 
 
@@ -52,6 +52,9 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
     made = {"slices": slices, "summary": comparison.summarize(slices)}
     if slices["method"].nunique() > 1 and (slices["method"] == experiment["reference"]).any():
         made["comparison"] = comparison.compare(slices, reference=experiment["reference"], **experiment["compare"])
+        held = {name: method.get("factors") for name, method in experiment["methods"].items()}
+        if all(held.values()):
+            made["factors"] = factors.effects(slices, held, **experiment["compare"])
     made["published"] = _published([folder / "runs" / run.name for run in done], set(slices["class"]))
     for name in TABLES:
         if name in made and not made[name].empty:

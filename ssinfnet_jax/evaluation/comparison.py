@@ -132,7 +132,7 @@ def compare(
                     rows.append({**about, **_compare(pair, patients.to_numpy(), test, num_draws, seed)})
         table = pd.DataFrame(rows)
         for name in ("p", "seed_p") if rows else ():
-            table.insert(table.columns.get_loc(name) + 1, f"{name}_adj", _holm(table[name].to_numpy(float)))
+            table.insert(table.columns.get_loc(name) + 1, f"{name}_adj", holm(table[name].to_numpy(float)))
         tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -219,8 +219,8 @@ def _welch(method: np.ndarray, reference: np.ndarray) -> tuple[float, list[str]]
     return float(stats.ttest_ind(first, second, equal_var=False).pvalue), []
 
 
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Adjusted over those that are not NaN."""
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values adjusted by Holm over those that are not NaN."""
     adjusted, known = p.copy(), ~np.isnan(p)
     if known.any():
         adjusted[known] = multitest.multipletests(p[known], method="holm")[1]

@@ -1,6 +1,7 @@
 """How long a computation takes here and how much memory it has taken, beside other work on the machine."""
 
 import os
+import pathlib
 import platform
 import resource
 import time
@@ -18,8 +19,15 @@ def machine() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "num_devices": jax.device_count(),
         "cpus": len(os.sched_getaffinity(0)),
-        "machine": platform.processor() or platform.machine(),
+        "machine": _cpu() or platform.processor() or platform.machine(),
     }
+
+
+def _cpu() -> str:
+    """The model of the processor, where the system tells."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def in_turns(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, float]:

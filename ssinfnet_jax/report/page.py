@@ -40,6 +40,8 @@ def write(workdir: str | pathlib.Path) -> pathlib.Path:
         "report.html.j2",
         name=str(run.config.get("name", "unnamed")),
         dataset=run.dataset,
+        kind="report of a run",
+        lead=f"Dataset {run.dataset}.",
         headline=_headline(run),
         sections=sections,
     )

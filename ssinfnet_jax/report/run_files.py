@@ -94,9 +94,7 @@ class Run:
 
     def figure(self, name: str, figure: mpl_figure.Figure, caption: str) -> blocks.Figure:
         """Saves a figure (PNG, SVG) and gives it as a picture of the page."""
-        png = figures.save(figure, self.path("figures"), name)
-        width = round(float(figure.get_size_inches()[0]) * 112)
-        return blocks.Figure(name, base64.b64encode(_embeddable(png)).decode(), caption, width)
+        return save_figure(self.workdir, name, figure, caption)
 
 
 def read(workdir: pathlib.Path) -> Run:
@@ -119,6 +117,13 @@ def read(workdir: pathlib.Path) -> Run:
             state = "skipped" if marker.get("skipped") else "done"
         stages[name] = Stage(name, state, marker or {})
     return Run(workdir, config, stages)
+
+
+def save_figure(folder: pathlib.Path, name: str, figure: mpl_figure.Figure, caption: str) -> blocks.Figure:
+    """Saves a figure (PNG, SVG) in `<folder>/figures` and gives it as a picture of a page in `folder`."""
+    png = figures.save(figure, folder / "figures", name)
+    width = round(float(figure.get_size_inches()[0]) * 112)
+    return blocks.Figure(name, base64.b64encode(_embeddable(png)).decode(), caption, width)
 
 
 def _embeddable(png: pathlib.Path) -> bytes:

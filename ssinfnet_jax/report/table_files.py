@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-_IDS = {"slice_id": str, "patient_id": str}  # ids such as 007 are text
+# A name such as 007 is text.
+_TEXT = ("slice_id", "patient_id", "run", "data", "method", "reference", "class")
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -27,27 +28,26 @@ def read_json(path: pathlib.Path) -> Any:
         raise ValueError(f"{path} is not JSON ({error}); delete it and run its stage again.") from error
 
 
-def read_csv(path: pathlib.Path, required: Sequence[str] = ()) -> pd.DataFrame | None:
+def read_csv(path: pathlib.Path, required: Sequence[str] = (), *, remedy: str = "") -> pd.DataFrame | None:
     """Table with ids as text; None where there is no file.
 
     Args:
       path: a CSV file of the run folder.
       required: columns without which the page cannot be made.
+      remedy: what to do where they are missing; that for a file of a stage if empty.
     Raises: ValueError, naming the file, for missing columns.
     """
     if not path.is_file():
         return None
     try:
         # Only these mean "missing": pandas' own list holds words such as null, which mediate/truth.csv uses.
-        table = pd.read_csv(path, dtype=_IDS, keep_default_na=False, na_values=["", "nan", "NaN"])
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=["", "nan", "NaN"])
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=list(required))
     missing = [name for name in required if name not in table]
     if missing:
-        raise ValueError(
-            f"{path} lacks the columns {missing} (it has {list(table.columns)}); delete "
-            f"{path.parent.name}/done.json and run the same command again to have it written anew."
-        )
+        remedy = remedy or f"delete {path.parent.name}/done.json and run the same command again to have it written anew"
+        raise ValueError(f"{path} lacks the columns {missing} (it has {list(table.columns)}); {remedy}.")
     return table
 
 

@@ -23,13 +23,14 @@ MAX_ROWS = 1000  # of one table on the page
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Text shown, the value it is sorted by (None: last), a second, smaller line, a link, a picture (data URI)."""
+    """Text shown, the value it is sorted by (None: last), a smaller line, a link, a picture (data URI), emphasis."""
 
     text: str
     sort: float | str | None = None
     note: str = ""
     href: str = ""
     picture: str = ""
+    strong: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,13 @@ from ssinfnet_jax.data.datasets import registry
 from ssinfnet_jax.evaluation import collect, grid
 from ssinfnet_jax.metrics import overlap
 
-EXPERIMENT = {"task": "train", "network": "both", "reference": "a", "compare": {"num_draws": 100}}
+EXPERIMENT = {
+    "task": "train",
+    "network": "both",
+    "reference": "a",
+    "compare": {"num_draws": 100},
+    "methods": {"a": {}, "b": {}},
+}
 RUNS = [grid.Run(f"{method}-fold{fold}", method, "d", fold, 0, {}) for method in "ab" for fold in (0, 1)]
 CLASSES = {"single": ("lesion",), "multi": ("background", "ggo", "consolidation")}
 

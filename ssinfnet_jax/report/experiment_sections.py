@@ -1,0 +1,113 @@
+"""Sections of an experiment's page: results, differences, example slices, curves, cost."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib import figure as mpl_figure
+
+from ssinfnet_jax.report import (
+    blocks,
+    experiment_examples,
+    experiment_figures,
+    experiment_files,
+    experiment_slices,
+    experiment_tables,
+    run_files,
+    table_files,
+    tables,
+)
+
+Experiment = experiment_files.Experiment
+NUM_EXAMPLES = 5
+TITLES = {"single": "Single network (lesion)", "multi": "Multi network (GGO, consolidation)"}
+
+
+def results(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks.Section:
+    """Means of every method, and what others have published for the official test part."""
+    section = blocks.Section("results", "Results", "Results")
+    section.add("table", shown.get("metrics_table"))
+    section.add("table", shown.get("published_table"))
+    if experiment.summary is not None:
+        figure = experiment_figures.dot_plot(experiment.summary, experiment.methods)
+        caption = "Mean over test slices (dot) ± 1.96 standard errors, by class, measure and method."
+        section.add("figure", _picture(experiment, "metrics", figure, caption))
+    return section
+
+
+def differences(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks.Section:
+    """Every method against the reference, and the factors of an ablation."""
+    section = blocks.Section("differences", "Differences", "Differences")
+    section.add("table", shown.get("factors_table"))
+    dice = experiment_tables.comparison(experiment, only="dice")
+    if dice is None:
+        return section
+    section.add("table", dice.table)
+    figure = experiment_figures.forest(experiment.comparison, experiment.methods)
+    caption = "Difference of the mean Dice from the reference on the same slices, with its 95 % bootstrap interval."
+    section.add("figure", _picture(experiment, "differences", figure, caption))
+    section.add("details", ("All measures", [blocks.Block("table", shown["comparison_table"])]))
+    return section
+
+
+def examples(experiment: Experiment) -> blocks.Section:
+    """Test slices as every method sees them."""
+    section = blocks.Section("examples", "Example slices", "Examples")
+    for network in experiment.networks:
+        chosen = experiment_slices.choose(experiment, network, NUM_EXAMPLES)
+        if chosen:
+            section.add("heading", TITLES[network])
+            figure = experiment_examples.examples(chosen, experiment.methods, lesion_only=network == "single")
+            reference = experiment.methods[experiment.reference]
+            caption = f"Test slices: best, median and worst of {reference}, and those on which the methods differ most."
+            section.add("figure", _picture(experiment, f"examples_{network}", figure, caption))
+    return section
+
+
+def curves(experiment: Experiment) -> blocks.Section:
+    """ROC and learning curves."""
+    section = blocks.Section("curves", "Curves", "Curves")
+    for network in experiment.networks:
+        held = _by_method(experiment, f"evaluate/{network}_roc.csv", table_files.read_csv)
+        if held:
+            figure = experiment_figures.roc(held, experiment.methods)
+            caption = (
+                f"{TITLES[network]}: ROC curves over the pixels of all test slices; circle: the threshold with the "
+                "largest recall minus false-positive rate (Youden). Dotted: chance."
+            )
+            section.add("figure", _picture(experiment, f"roc_{network}", figure, caption))
+        held = _by_method(experiment, f"train_{network}/metrics.jsonl", table_files.read_metrics)
+        if held:
+            figure = experiment_figures.learning_curves(held, experiment.methods)
+            caption = (
+                f"{TITLES[network]}: learning curves, on augmented slices; losses of different kinds differ in scale."
+            )
+            section.add("figure", _picture(experiment, f"learning_{network}", figure, caption))
+    return section
+
+
+def cost(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks.Section:
+    """What every network costs."""
+    section = blocks.Section("cost", "Cost", "Cost")
+    section.add("table", shown.get("cost_table"))
+    if experiment.cost is not None:
+        figure = experiment_figures.cost(experiment.cost, experiment.methods)
+        section.add(
+            "figure",
+            _picture(experiment, "cost", figure, "Cost per network; each was measured in a process of its own."),
+        )
+    return section
+
+
+def _picture(experiment: Experiment, name: str, figure: mpl_figure.Figure, caption: str) -> blocks.Figure:
+    return run_files.save_figure(experiment.folder, name, figure, caption)
+
+
+def _by_method(experiment: Experiment, name: str, read: Any) -> dict[str, list[pd.DataFrame]]:
+    """A file of the finished runs, by method."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for run in experiment.runs:
+        table = read(run.folder / name) if run.state == "finished" else None
+        if table is not None and not table.empty:
+            found.setdefault(run.method, []).append(table)
+    return found
