@@ -39,12 +39,12 @@ TITLES = {
 }
 WIDTH = 9.6  # inches; on a printed page (about 7 inches) a 10 point letter is then 7 points high
 DPI = 150
-_LINES = ["#1B1F24", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B7280"]
-_DASHES = ["-", "--", "-.", ":"]
+LINES = ["#1B1F24", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B7280"]
+DASHES = ["-", "--", "-.", ":"]
 _PHASES = {"inpaint_random": "#0072B2", "coach": "#D55E00", "inpaint_coach": "#009E73"}
 _METRICS = ("dice", "iou", "recall", "precision", "auc", "accuracy")
 _NOT_LOSS = ("second", "time", "norm", "epoch", "step", "count", "num_", "scale", "fraction", "memory")
-_STYLE = {
+STYLE = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.labelsize": 10.0,
@@ -92,7 +92,7 @@ def save(figure: mpl_figure.Figure, figures_dir: pathlib.Path, name: str) -> pat
     """
     figures_dir.mkdir(parents=True, exist_ok=True)
     png = figures_dir / f"{name}.png"
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(png, dpi=DPI)
         figure.set_layout_engine("none")  # it has its layout now; to find it takes longer than to draw
         figure.savefig(png.with_suffix(".svg"), dpi=DPI, metadata={"Date": None})
@@ -132,7 +132,7 @@ def blend(
     return np.round(255 * rgb).astype(np.uint8)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def overlays(examples: Mapping[str, np.ndarray]) -> mpl_figure.Figure:
     """Best, median and worst slice by lesion Dice: image, ground truth, prediction of each network.
 
@@ -149,22 +149,22 @@ def overlays(examples: Mapping[str, np.ndarray]) -> mpl_figure.Figure:
     multi = "pred" in examples
     names = ["CT slice", "Ground truth", "Single network, p > 0.5"] + (["Multi network"] if multi else [])
     height, width = examples["image"].shape[1:]
-    figure, grid = _image_grid(len(chosen), 4 if multi else 3, height / width, header=0.62, caption=0.32)
+    figure, grid = image_grid(len(chosen), 4 if multi else 3, height / width, header=0.62, caption=0.32)
     entries = {"lesion": LESION} | ({"ggo": GGO, "consolidation": CONSOLIDATION} if multi else {})
-    _colour_key(figure, entries)
+    colour_key(figure, entries)
     for axes, name in zip(grid[0], names, strict=True):
-        _above(axes, name, inches=0.34, weight="bold")
+        above(axes, name, inches=0.34, weight="bold")
     for row, (label, index) in zip(grid, chosen, strict=True):
         image, truth = examples["image"][index], examples["truth"][index]
         lesion = examples["lesion_prob"][index] > 0.5
         identity = shorten(examples["slice_id"][index], 60)
         empty = "" if (truth > 0).any() else "  (no lesion in the ground truth)"
-        _above(row[0], f"{label}: {identity}   lesion Dice {examples['dice'][index]:.3f}{empty}", inches=0.07)
-        _draw(row[0], image)
-        _draw(row[1], image, truth if multi else truth > 0, CLASSES if multi else LESIONS)
-        _draw(row[2], image, lesion, LESIONS)
+        above(row[0], f"{label}: {identity}   lesion Dice {examples['dice'][index]:.3f}{empty}", inches=0.07)
+        draw(row[0], image)
+        draw(row[1], image, truth if multi else truth > 0, CLASSES if multi else LESIONS)
+        draw(row[2], image, lesion, LESIONS)
         if multi:
-            _draw(row[3], image, examples["pred"][index], CLASSES)
+            draw(row[3], image, examples["pred"][index], CLASSES)
     return figure
 
 
@@ -189,7 +189,7 @@ def choose(dice: np.ndarray) -> list[tuple[str, int]]:
     return sorted(chosen, key=lambda pair: -dice[pair[1]])
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def contact_sheet(
     image: np.ndarray,
     labels: Sequence[str],
@@ -216,16 +216,16 @@ def contact_sheet(
     if outline is not None:
         key["ground truth"] = TRUTH_LINE
     width = WIDTH * max(columns, 3) / num_columns if columns < num_columns else WIDTH
-    figure, grid = _image_grid(
+    figure, grid = image_grid(
         rows, columns, aspect, header=0.32 if key else 0.06, caption=0.06, footer=0.34, width=width
     )
-    _colour_key(figure, key, lines=("ground truth",))
+    colour_key(figure, key, lines=("ground truth",))
     limit = int(13 * grid[0][0].get_position().width * width)  # about 13 letters of 7.5 points per inch
     for index, axes in enumerate(axes for row in grid for axes in row):
         if index >= len(image):
             axes.set_visible(False)
             continue
-        _draw(axes, image[index], None if fill is None else fill[index], colours, line=0.0)
+        draw(axes, image[index], None if fill is None else fill[index], colours, line=0.0)
         if outline is not None:
             _contour(axes, outline[index] > 0, TRUTH_LINE, 0.7)
         lines = [shorten(line, limit) for line in str(labels[index]).split("\n")]
@@ -233,7 +233,7 @@ def contact_sheet(
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) -> mpl_figure.Figure:
     """Image, erased image, restored image, the network's own output and its error, row by row, from every phase.
 
@@ -246,25 +246,25 @@ def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) 
     """
     chosen = spread(examples["phase"], max_rows)
     height, width = examples["image"].shape[1:]
-    figure, grid = _image_grid(len(chosen), 5, height / width, header=0.36, caption=0.3, right=0.75)
+    figure, grid = image_grid(len(chosen), 5, height / width, header=0.36, caption=0.3, right=0.75)
     difference = np.abs(examples["image"] - examples["inpainting"])
     # Clipped a little below the largest value: one bright pixel would leave the rest black.
     top = max(float(np.quantile(difference[chosen], 0.998)), 1e-3)
     names = ("Image", "Erased image", "Restored image", "Network output", "|Image \N{MINUS SIGN} output|")
     for axes, name in zip(grid[0], names, strict=True):
-        _above(axes, name, inches=0.32, weight="bold")
+        above(axes, name, inches=0.32, weight="bold")
     for row, index in zip(grid, chosen, strict=True):
         image, keep = examples["image"][index], examples["keep"][index]
         erased, phase = keep < 0.5, shorten(examples["phase"][index], 40)
         erased_error, kept_error = (_mean(difference[index], region) for region in (erased, ~erased))
         error = f"mean error: erased {erased_error}, kept {kept_error}"
-        _above(row[0], f"Phase {phase}   erased {erased.mean():.1%}   {error}", inches=0.06)
-        _draw(row[0], image)
+        above(row[0], f"Phase {phase}   erased {erased.mean():.1%}   {error}", inches=0.06)
+        draw(row[0], image)
         rgb = keep[..., None] * _unit(image)[..., None] + (1 - keep[..., None]) * np.asarray(colors.to_rgb(ERASED))
-        _draw(row[1], rgb)
+        draw(row[1], rgb)
         output = np.clip(examples["inpainting"][index], 0, 1)
-        _draw(row[2], keep * image + (1 - keep) * output)
-        _draw(row[3], output)
+        draw(row[2], keep * image + (1 - keep) * output)
+        draw(row[3], output)
         row[4].imshow(difference[index], cmap="magma", vmin=0, vmax=top)
         row[4].set_axis_off()
     box = grid[0][4].get_position()
@@ -293,7 +293,7 @@ def spread(groups: Sequence[str], limit: int) -> list[int]:
     return sorted(chosen)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def pretraining_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
     """One small panel per logged number over the steps, coloured by phase.
 
@@ -309,7 +309,7 @@ def pretraining_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
         raise ValueError("metrics.jsonl of pretraining holds no numbers besides step and epoch.")
     phases = list(dict.fromkeys(metrics["phase"]))
     others = [phase for phase in phases if phase not in _PHASES]
-    palette = _PHASES | dict(zip(others, itertools.cycle(_LINES[4:])))
+    palette = _PHASES | dict(zip(others, itertools.cycle(LINES[4:])))
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure = mpl_figure.Figure(figsize=(WIDTH, 0.9 + 1.9 * rows), layout="constrained")
@@ -332,7 +332,7 @@ def pretraining_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def training_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
     """Loss and its terms, validation metrics, learning rate over the steps; dashed: the validation split.
 
@@ -358,7 +358,7 @@ def training_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
     for axes, (label, part) in zip(grid, parts.items(), strict=True):
         bases = list(dict.fromkeys(name.removeprefix("val_") for name in part))
         for name in part:
-            own = _LINES[bases.index(name.removeprefix("val_")) % len(_LINES)]
+            own = LINES[bases.index(name.removeprefix("val_")) % len(LINES)]
             colour = (_class_colour(name) if label == "Score" else None) or own
             for phase, rows in metrics.groupby("phase", sort=False):
                 held = rows[["step", name]].dropna()
@@ -380,7 +380,7 @@ def training_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def roc(curves: Mapping[str, pd.DataFrame]) -> mpl_figure.Figure:
     """True against false positive rate of each class, one square panel per network.
 
@@ -395,9 +395,9 @@ def roc(curves: Mapping[str, pd.DataFrame]) -> mpl_figure.Figure:
         for index, (kind, curve) in enumerate(table.groupby("class", sort=False)):
             curve = curve.sort_values(["fpr", "tpr"])
             area = float(np.trapezoid(curve["tpr"], curve["fpr"]))
-            colour = NAMED.get(str(kind), _LINES[index % len(_LINES)])
+            colour = NAMED.get(str(kind), LINES[index % len(LINES)])
             label = f"{title(kind)}: area {area:.3f}"
-            axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=_DASHES[index % 4], lw=2, label=label)
+            axes.plot(curve["fpr"], curve["tpr"], color=colour, linestyle=DASHES[index % 4], lw=2, label=label)
             if "threshold" in curve and curve["threshold"].notna().any():
                 half = curve.loc[(curve["threshold"] - 0.5).abs().idxmin()]
                 axes.plot(half["fpr"], half["tpr"], "o", color=colour, markeredgecolor="#1B1F24", markersize=7)
@@ -407,7 +407,7 @@ def roc(curves: Mapping[str, pd.DataFrame]) -> mpl_figure.Figure:
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def distributions(
     groups: Mapping[str, np.ndarray],
     *,
@@ -467,7 +467,7 @@ def _mean(values: np.ndarray, where: np.ndarray) -> str:
     return f"{values[where].mean():.3f}" if where.any() else "-"
 
 
-def _image_grid(
+def image_grid(
     num_rows: int,
     num_columns: int,
     aspect: float,
@@ -495,7 +495,7 @@ def _image_grid(
     return figure, grid
 
 
-def _above(axes: mpl_axes.Axes, text: str, *, inches: float, weight: str = "normal") -> None:
+def above(axes: mpl_axes.Axes, text: str, *, inches: float, weight: str = "normal") -> None:
     """Text from the left edge of an image, some inches above it; ids may hold a dollar sign: no mathtext."""
     figure = axes.get_figure()
     box = axes.get_position()
@@ -503,7 +503,7 @@ def _above(axes: mpl_axes.Axes, text: str, *, inches: float, weight: str = "norm
     figure.text(box.x0, height, text, va="bottom", fontweight=weight, parse_math=False)
 
 
-def _colour_key(figure: mpl_figure.Figure, entries: Mapping[str, str], lines: Sequence[str] = ()) -> None:
+def colour_key(figure: mpl_figure.Figure, entries: Mapping[str, str], lines: Sequence[str] = ()) -> None:
     """Legend in the top left corner; names in `lines` are shown as a border, the others as a fill."""
     handles = []
     for name, colour in entries.items():
@@ -517,7 +517,7 @@ def _colour_key(figure: mpl_figure.Figure, entries: Mapping[str, str], lines: Se
         )  # fmt: skip
 
 
-def _draw(
+def draw(
     axes: mpl_axes.Axes,
     image: np.ndarray,
     classes: np.ndarray | None = None,

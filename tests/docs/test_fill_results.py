@@ -20,7 +20,7 @@ def test_a_block_is_written_from_the_folder(experiment, tmp_path):
     text = fill_results.fill(TEXT, experiment, tmp_path)
     assert text.startswith("before\n<!-- begin experiment toy:small -->\n```\npython -m launch.experiment")
     assert text.endswith("<!-- end experiment toy:small -->\nafter\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert "--workdir=.../toy\n" in text
     assert "/somewhere" not in text
     dice = experiment.summary.query("method == 'ssinfnet' and metric == 'dice'").iloc[0]
