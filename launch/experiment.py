@@ -37,14 +37,17 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     """
     # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
     jax.config.update("jax_platforms", "cpu")
-    if _COLLECT.value:
-        experiment = _stored(folder)
+    path = folder / "experiment.json"
+    if _COLLECT.value and path.is_file():
+        # What was run in this folder, whatever the config file says today; how it is compared may change.
+        experiment = json.loads(path.read_text()) | {key: experiment[key] for key in ("compare",) if key in experiment}
     runs = grid.runs(experiment)
     if not _COLLECT.value:
         _check(experiment, runs)
     with rundir.holding(folder):
+        if not _COLLECT.value or not path.is_file():
+            _write_description(experiment, runs, path)
         if not _COLLECT.value:
-            _write_description(experiment, runs, folder)
             missing = [
                 (index, run.name)
                 for index, run in enumerate(runs)
@@ -114,24 +117,15 @@ def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:
             raise ValueError(f"Run {run.name}: {error}") from error
 
 
-def _stored(folder: pathlib.Path) -> dict[str, Any]:
-    """The experiment that was run in a folder, whatever its config file says today."""
-    path = folder / "experiment.json"
-    if not path.is_file():
-        raise ValueError(f"There is nothing to collect: {folder} has no experiment.json; run without --collect first.")
-    return json.loads(path.read_text())
-
-
-def _write_description(experiment: dict[str, Any], runs: Sequence[grid.Run], folder: pathlib.Path) -> None:
+def _write_description(experiment: dict[str, Any], runs: Sequence[grid.Run], path: pathlib.Path) -> None:
     """Writes `experiment.json`; ValueError if the folder holds another grid."""
-    path = folder / "experiment.json"
     wanted = json.loads(json.dumps(experiment))
     found = json.loads(path.read_text()) if path.is_file() else wanted
     differences = [key for key in wanted if found.get(key) != wanted[key] and key != "compare"]
-    if differences and any((folder / "runs").glob("*")):
+    if differences and any((path.parent / "runs").glob("*")):
         raise ValueError(
-            f"{folder} holds another experiment ({', '.join(differences)} differ); take a new --workdir, or go on with "
-            "the old config."
+            f"{path.parent} holds another experiment ({', '.join(differences)} differ); take a new --workdir, or go on "
+            "with the old config."
         )
     wanted["runs"] = [run._asdict() | {"config": None} for run in runs]
     wanted["command"] = "python -m launch.experiment " + " ".join(shlex.quote(flag) for flag in sys.argv[1:])

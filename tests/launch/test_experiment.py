@@ -122,6 +122,9 @@ def test_one_run_alone(finished, tmp_path):
     code, output = _end(_start(tmp_path, "--index=3"))
     assert code == 1
     assert "--index=3: the grid has runs 0 to 2." in output
+    code, output = _end(_start(tmp_path, "--collect"))
+    assert code == 0, output
+    assert "Runs: 2 missing, 1 done" in output
 
 
 def test_another_grid_is_refused(finished):
