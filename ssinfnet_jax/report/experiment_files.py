@@ -164,6 +164,8 @@ class Experiment:
                 f"{path} holds the methods {unknown}, but experiment.json names {list(self.methods)}: the table is of "
                 "another grid; collect the runs again to have it written anew."
             )
+        if {"patients", "n"} <= set(table) and (table["patients"] == table["n"]).all():
+            table = table.drop(columns="patients")  # a slice each, or unknown
         return table
 
 

@@ -109,6 +109,16 @@ def _limits(experiment: experiment_files.Experiment) -> blocks.Section:
     summary = experiment.summary
     if summary is not None and summary["n"].max() < 30:
         items.append(f"At most {int(summary['n'].max())} test slices: only large differences could be significant.")
+    tested = experiment.comparison
+    if tested is not None and tested["p"].notna().any():
+        units = tested.get("patients", tested["n"]).max()
+        smallest, tests = 2.0 ** (1 - units), int(tested["p"].notna().sum())
+        if smallest * tests > experiment_tables.ALPHA:
+            items.append(
+                f"With {units:.0f} of them a signed-rank test gives no p below {smallest:.2g}, and adjusted over "
+                f"{tests} tests none can be significant. Name the measure that the comparison is about, before looking: "
+                "--config.compare.metrics=\"('dice',)\"."
+            )
     if len({run.fold for run in experiment.runs}) > 1:
         items.append("Networks of different folds share training slices, which makes tests somewhat too sure.")
     if any("ct_phantom" in title for title in experiment.data.values()):

@@ -61,7 +61,7 @@ def examples(experiment: Experiment) -> blocks.Section:
             reference = experiment.methods[experiment.reference]
             caption = f"Test slices: best, median and worst of {reference}, and those on which the methods differ most."
             if network == "multi":
-                caption += " Dice: mean of GGO and consolidation, of what prediction or truth has."
+                caption += " Dice: mean of GGO and consolidation, of what the ground truth has."
             section.add("figure", _picture(experiment, f"examples_{network}", figure, caption))
     return section
 

@@ -39,11 +39,15 @@ def _arrays(run: experiment_files.GridRun, network: str) -> dict[str, np.ndarray
 
 
 def _dice(experiment: experiment_files.Experiment, network: str, data: str, fold: int, seed: int) -> pd.DataFrame:
-    """Dice by slice and method: of the lesion, or the mean of GGO and consolidation."""
+    """Dice by slice and method: of the lesion, or the mean over those of GGO and consolidation that the truth has."""
     slices = experiment.slices
     wanted = ["lesion"] if network == "single" else ["ggo", "consolidation"]
     rows = slices[
-        (slices["data"] == data) & (slices["fold"] == fold) & (slices["seed"] == seed) & slices["class"].isin(wanted)
+        (slices["data"] == data)
+        & (slices["fold"] == fold)
+        & (slices["seed"] == seed)
+        & slices["class"].isin(wanted)
+        & slices["recall"].notna()
     ]
     return rows.groupby(["slice_id", "method"])["dice"].mean().unstack("method")
 

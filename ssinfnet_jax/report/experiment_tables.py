@@ -320,7 +320,8 @@ def _interval(low: float, high: float, between: str = ",") -> tables.Cell:
 
 def signed(value: float) -> str:
     """`+0.012`, `−0.003`: a difference with three decimals."""
-    return tables.MISSING if pd.isna(value) else f"{value:+.3f}".replace("-", tables.MINUS)
+    text = f"{value:+.3f}".replace("-0.000", "+0.000")
+    return tables.MISSING if pd.isna(value) else text.replace("-", tables.MINUS)
 
 
 def _given(table: pd.DataFrame, column: str) -> bool:
