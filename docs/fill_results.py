@@ -1,11 +1,12 @@
 """Fills docs/results.md from the folders of experiments: no number of its tables is typed by hand.
 
-python docs/fill_results.py DIR...
+python -m docs.fill_results DIR...
 
 Between the lines `<!-- begin experiment NAME -->` and `<!-- end experiment NAME -->`, NAME being that of the grid
 (`ablation:cpu`), it writes command, commit, data, time and machine, the tables, and figures, which go to docs/figures.
 """
 
+import io
 import json
 import pathlib
 import re
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from ssinfnet_jax import rundir
 from ssinfnet_jax.report import experiment_files, experiment_tables, table_export, tables
 
 DOCS = pathlib.Path(__file__).parent
@@ -25,39 +27,52 @@ FIGURES = {  # of an experiment's folder, where it has them: what stands below
     "cost": "Cost of each network",
 }
 WIDTH = 1400  # pixels of a figure, at most
+MAX_BYTES = 300_000  # of a figure
 
 
 def main(argv: Sequence[str]) -> None:
     """Fills the blocks of the experiments in the folders `argv[1:]`."""
     if len(argv) < 2:
-        sys.exit("Usage: python docs/fill_results.py DIR...  (folders of launch.experiment)")
-    path = DOCS / "results.md"
+        sys.exit("Usage: python -m docs.fill_results DIR...  (folders of launch.experiment)")
     try:
-        text = path.read_text()
-        for folder in argv[1:]:
-            text = fill(text, experiment_files.read(folder), DOCS)
+        write(DOCS / "results.md", argv[1:])
     except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
-    path.write_text(text)
 
 
-def fill(text: str, experiment: experiment_files.Experiment, docs: pathlib.Path) -> str:
-    """The text with the experiment's block written anew, and its figures in `<docs>/figures`.
+def write(path: pathlib.Path, folders: Sequence[str | pathlib.Path]) -> None:
+    """Fills a page's blocks of some experiments, and `figures/` beside it; nothing if one of them has no place."""
+    text, pictures = path.read_text(encoding="utf-8"), {}
+    for folder in folders:
+        text, own = fill(text, experiment_files.read(folder))
+        pictures |= own
+    (path.parent / "figures").mkdir(exist_ok=True)
+    for name, content in pictures.items():
+        with rundir.writing(path.parent / "figures" / name) as partial:
+            partial.write_bytes(content)
+    rundir.write_text(path, text)
+
+
+def fill(text: str, experiment: experiment_files.Experiment) -> tuple[str, dict[str, bytes]]:
+    """The text with the experiment's block written anew, and the figures that it shows, by file name.
 
     Raises: ValueError if the text does not have the block exactly once.
     """
     begin, end = (f"<!-- {side} experiment {experiment.name} -->" for side in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        held = ", ".join(re.findall("<!-- begin experiment (.*?) -->", text)) or "none"
         raise ValueError(
             f"The results must have one block of {experiment.name}, the lines {begin} and {end}; found "
-            f"{text.count(begin)} and {text.count(end)}."
+            f"{text.count(begin)} and {text.count(end)}. They have blocks of: {held}. Add the two lines where it is to "
+            "stand."
         )
     head, _, rest = text.partition(begin)
-    return f"{head}{begin}\n{block(experiment, docs)}{end}{rest.partition(end)[2]}"
+    written, pictures = block(experiment)
+    return f"{head}{begin}\n{written}{end}{rest.partition(end)[2]}", pictures
 
 
-def block(experiment: experiment_files.Experiment, docs: pathlib.Path) -> str:
-    """How the experiment was run, its tables and figures, in Markdown."""
+def block(experiment: experiment_files.Experiment) -> tuple[str, dict[str, bytes]]:
+    """How the experiment was run, its tables and figures, in Markdown; the figures by file name."""
     parts = [f"```\n{_public(experiment.config.get('command', ''))}\n```\n", f"{_how(experiment)}\n"]
     made = [
         experiment_tables.cost(experiment), experiment_tables.metrics(experiment),
@@ -65,13 +80,15 @@ def block(experiment: experiment_files.Experiment, docs: pathlib.Path) -> str:
         experiment_tables.comparison(experiment, only="dice"),
     ]  # fmt: skip
     parts += [table_export.markdown(table.table) for table in made if table is not None]
+    pictures = {}
     for name, caption in FIGURES.items():
         source = experiment.folder / "figures" / f"{name}.png"
         if source.is_file():
-            target = f"figures/experiment_{re.sub('[^a-z0-9]+', '_', experiment.name)}_{name}.png"
-            _copy(source, docs / target)
-            parts.append(f"![{caption}]({target})\n")
-    return "\n".join(parts)
+            ending, content = _small(source)
+            target = f"experiment_{re.sub('[^a-z0-9]+', '_', experiment.name)}_{name}.{ending}"
+            pictures[target] = content
+            parts.append(f"![{caption}](figures/{target})\n")
+    return "\n".join(parts), pictures
 
 
 def _how(experiment: experiment_files.Experiment) -> str:
@@ -85,7 +102,12 @@ def _how(experiment: experiment_files.Experiment) -> str:
         f"{tables.duration(experiment.seconds)} of stages" if experiment.seconds else "",
         *(sorted(machines) or ["machine not recorded"]),
     ]
-    return "; ".join(fact for fact in facts if fact) + "."
+    absent = [
+        f"- {run.name}: {run.state}{f', {_public(run.reason)}' if run.reason else ''}".replace("<", "&lt;")
+        for run in experiment.runs
+        if run.state != "finished"
+    ]
+    return "\n".join(["; ".join(fact for fact in facts if fact) + ".", *absent])
 
 
 def _machine(folder: pathlib.Path) -> str:
@@ -97,18 +119,32 @@ def _machine(folder: pathlib.Path) -> str:
     return ""
 
 
-def _public(command: str) -> str:
-    """The command with only the last part of absolute paths."""
-    return re.sub(r"(?<==)/\S*/", ".../", command)
+def _public(text: str) -> str:
+    """`--data_dir=/home/me/covid` -> `--data_dir=.../covid`: where somebody keeps files is of no use to readers."""
+    quoted = re.sub(r"'((?:--\w+=(?:\w+=)?)?)~?/[^'\n]*?([^/'\n]+)'", r"'\1.../\2'", text)
+    return re.sub(r"(?<![\w./])~?/(?:[^/\s'\",]+/)*([^/\s'\",]+)", r".../\1", quoted)
 
 
-def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    """The picture at the width of a page, in few colours."""
-    with Image.open(source) as picture:
-        picture = picture.convert("RGB")
+def _small(path: pathlib.Path) -> tuple[str, bytes]:
+    """A picture at the width of a page, in few colours; as JPEG where that is still too large."""
+    with Image.open(path) as held:
+        picture = held.convert("RGB")
     picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
-    target.parent.mkdir(exist_ok=True)
-    picture.quantize(192, dither=Image.Dither.NONE).save(target, optimize=True)
+    content = _encoded(picture.quantize(192, dither=Image.Dither.NONE), "PNG")
+    if len(content) <= MAX_BYTES:
+        return "png", content
+    while True:
+        for quality in (90, 85, 80, 75):
+            content = _encoded(picture, "JPEG", quality=quality)
+            if len(content) <= MAX_BYTES:
+                return "jpg", content
+        picture = picture.resize([max(1, side * 4 // 5) for side in picture.size], Image.Resampling.LANCZOS)
+
+
+def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format=kind, optimize=True, **options)
+    return stream.getvalue()
 
 
 if __name__ == "__main__":

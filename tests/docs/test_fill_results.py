@@ -1,43 +1,110 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from docs import fill_results
-from ssinfnet_jax.report import experiment_files, experiment_page
+from ssinfnet_jax.report import experiment_files
 from tests.report import toy_experiment
 
-METHODS = {"sinfnet": ("SInfNet", 0.3), "ssinfnet": ("SSInfNet", 0.1)}
+METHODS = {"sinfnet": ("SInfNet", 0.3), "broken": ("Broken", 0.4), "ssinfnet": ("SSInfNet", 0.1)}
+COMMAND = "python -m launch.experiment --config=configs/a.py:small --workdir=/somewhere/of/mine/toy"
 TEXT = "before\n<!-- begin experiment toy:small -->\nold\n<!-- end experiment toy:small -->\nafter\n"
+FIGURES = {"examples_single": ".jpg", "metrics": ".png"}  # how they are kept
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
-    command = "python -m launch.experiment --config=configs/a.py:small --workdir=/somewhere/of/mine/toy"
-    folder = toy_experiment.build(tmp_path_factory.mktemp("toy"), METHODS, command=command)
-    experiment_page.write(folder)
-    return experiment_files.read(folder)
+def folder(tmp_path_factory):
+    """Two finished runs and a failed one; a figure of noise, too large for a PNG, and a plain one."""
+    made = toy_experiment.build(tmp_path_factory.mktemp("toy"), METHODS, failed=("broken",), command=COMMAND)
+    (made / "figures").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1800, 3), np.uint8)
+    Image.fromarray(noise).save(made / "figures" / "examples_single.png")
+    Image.fromarray(np.full((60, 90, 3), 200, np.uint8)).save(made / "figures" / "metrics.png")
+    machine = {"device": "NVIDIA H200", "num_devices": 2, "cpus": 16, "machine": "Xeon", "jax": "0.10.2"}
+    (made / "runs" / "run0-fold0-seed0" / "machine.json").write_text(json.dumps(machine))
+    return made
 
 
-def test_a_block_is_written_from_the_folder(experiment, tmp_path):
-    text = fill_results.fill(TEXT, experiment, tmp_path)
+@pytest.fixture
+def results(tmp_path):
+    path = tmp_path / "results.md"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_block_is_written_from_the_folder(folder, results):
+    fill_results.write(results, [folder])
+    text = results.read_text()
     assert text.startswith("before\n<!-- begin experiment toy:small -->\n```\npython -m launch.experiment")
     assert text.endswith("<!-- end experiment toy:small -->\nafter\n")
     assert "\nold\n" not in text
-    assert "--workdir=.../toy\n" in text
+    assert "--config=configs/a.py:small --workdir=.../toy\n" in text
     assert "/somewhere" not in text
-    dice = experiment.summary.query("method == 'ssinfnet' and metric == 'dice'").iloc[0]
+    dice = experiment_files.read(folder).summary.query("method == 'ssinfnet' and metric == 'dice'").iloc[0]
     assert f"{dice['mean']:.3f} ± {dice['error']:.3f}" in text
     assert "Commit abc1234; " in text
-    for name in ("metrics", "differences", "examples_single"):
-        figure = f"figures/experiment_toy_small_{name}.png"
-        assert f"]({figure})" in text
-        assert 0 < (tmp_path / figure).stat().st_size < 300_000
+    # Two finished runs of 65 s, and the 60 s of training before the third failed.
+    assert "; 2 of 3 runs; 3 min 10 s of stages; 2 x NVIDIA H200, jax 0.10.2.\n" in text
+    assert "\n- run1-fold0-seed0: failed, train_single: the loss is NaN at step 7\n" in text
 
 
-def test_filling_again_changes_nothing(experiment, tmp_path):
-    once = fill_results.fill(TEXT, experiment, tmp_path)
-    assert fill_results.fill(once, experiment, tmp_path) == once
+def test_figures_are_small(folder, results):
+    fill_results.write(results, [folder])
+    names = {f"experiment_toy_small_{name}{ending}" for name, ending in FIGURES.items()}
+    assert {path.name for path in (results.parent / "figures").iterdir()} == names
+    for name in names:
+        assert f"](figures/{name})" in results.read_text()
+        assert (results.parent / "figures" / name).stat().st_size <= fill_results.MAX_BYTES
+    with Image.open(results.parent / "figures" / "experiment_toy_small_examples_single.jpg") as picture:
+        assert picture.width / picture.height == pytest.approx(2, abs=0.01)
+
+
+def test_filling_again_changes_nothing(folder, results):
+    fill_results.write(results, [folder])
+    before = {path: path.read_bytes() for path in results.parent.rglob("*.*") if path.is_file()}
+    fill_results.write(results, [folder])
+    assert {path: path.read_bytes() for path in results.parent.rglob("*.*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("text", ["nothing", TEXT + TEXT, TEXT.replace("end", "finish")])
-def test_a_missing_or_double_block_is_an_error(text, experiment, tmp_path):
+def test_a_missing_or_double_block_is_an_error(text, folder, results):
+    results.write_text(text)
     with pytest.raises(ValueError, match="must have one block of toy:small"):
-        fill_results.fill(text, experiment, tmp_path)
+        fill_results.write(results, [folder])
+
+
+def test_nothing_is_written_where_one_of_several_has_no_place(folder, results, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    described = json.loads((folder / "experiment.json").read_text()) | {"name": "other:small"}
+    (other / "experiment.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=r"one block of other:small.*They have blocks of: toy:small"):
+        fill_results.write(results, [folder, other])
+    assert results.read_text() == TEXT
+    assert not (results.parent / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("--config=configs/a.py:cpu --workdir=/x/y/z", "--config=configs/a.py:cpu --workdir=.../z"),
+        ("--share /x/y --data_dir=a=/data/z", "--share .../y --data_dir=a=.../z"),
+        ("'--data_dir=/home/my data/z' --workdir='/a b/c'", "'--data_dir=.../z' --workdir='.../c'"),
+        ("--workdir=~/runs/exp", "--workdir=.../exp"),
+        ("No file /a/b/c.npz, run it", "No file .../c.npz, run it"),
+        ("--workdir=runs/exp and/or 3/4", "--workdir=runs/exp and/or 3/4"),
+    ],
+)
+def test_places_of_files_are_left_out(text, shown):
+    assert fill_results._public(text) == shown
+
+
+def test_the_program_says_a_mistake_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "docs.fill_results", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("Error: No experiment.json in")
