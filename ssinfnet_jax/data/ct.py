@@ -61,6 +61,8 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         raise ValueError(
             f"{os.fspath(path)} is not an image that can be read; expected PNG or JPG. Replace or remove it."
         ) from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"Image file {os.fspath(path)} is no slice ({error}); replace or remove it.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"Image file {os.fspath(path)} is truncated or damaged ({error}); copy or download it again."

@@ -116,7 +116,7 @@ def _limits(experiment: experiment_files.Experiment) -> blocks.Section:
         if smallest * tests > experiment_tables.ALPHA:
             items.append(
                 f"With {units:.0f} of them a signed-rank test gives no p below {smallest:.2g}, and adjusted over "
-                f"{tests} tests none can be significant. Name the measure that the comparison is about, before looking: "
+                f"{tests} tests none can be significant. Name the measure that it is about, before looking: "
                 "--config.compare.metrics=\"('dice',)\"."
             )
     if len({run.fold for run in experiment.runs}) > 1:

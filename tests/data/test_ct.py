@@ -1,4 +1,5 @@
 import gzip
+import zlib
 
 import nibabel as nib
 import numpy as np
@@ -65,6 +66,16 @@ def test_read_image_names_missing_unreadable_and_truncated_files(tmp_path):
         (tmp_path / name).write_bytes(data[: len(data) // 2])
         with pytest.raises(ValueError, match=rf"{name} is truncated or damaged .*download it again"):
             ct.read_image(tmp_path / name)
+
+
+def test_read_image_refuses_a_picture_that_says_it_is_huge(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "huge.png")
+    data = bytearray((tmp_path / "huge.png").read_bytes())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height of the header
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (tmp_path / "huge.png").write_bytes(data)
+    with pytest.raises(ValueError, match=r"huge\.png is no slice .*3600000000 pixels"):
+        ct.read_image(tmp_path / "huge.png")
 
 
 def stored(volume_lps, axes):

@@ -262,6 +262,19 @@ def test_series_that_simpleitk_wrote(tmp_path, compressor):
     assert (tmp_path / "out/scans/exam_series0/segmentation.dcm").is_file()
 
 
+def test_an_element_that_no_dicom_seg_can_take_over_costs_the_dicom_seg_alone(tmp_path):
+    series(tmp_path / "exam", chest(), affine("LPS", (0.8, 0.8, 2.5)))
+    for path in (tmp_path / "exam").iterdir():
+        thickness = bytes.fromhex("18005000")
+        data = path.read_bytes()
+        assert data.count(thickness + b"DS") == 1
+        path.write_bytes(data.replace(thickness + b"DS", thickness + b"D\x18"))  # no value representation
+    row, mask = segment(tmp_path / "exam", tmp_path / "out")
+    assert pathlib.Path(mask).is_file()
+    assert "no DICOM-SEG can refer to" in row["notes"]
+    assert not list((tmp_path / "out/scans").rglob("*.dcm"))
+
+
 @pytest.mark.parametrize("name", ["CT_small.dcm", "693_J2KI.dcm"])
 def test_real_ct_slices_of_pydicom(tmp_path, name):
     path = tmp_path / "exam" / name

@@ -37,24 +37,28 @@ def write(path: pathlib.Path, labels: np.ndarray, scan: Scan) -> None:
       scan: a DICOM series.
     Raises: ValueError where the series lacks what a DICOM-SEG must say.
     """
-    sources, frames = [], np.zeros((scan.num_slices, labels.shape[1], labels.shape[0]), np.uint8)
-    for index, file in enumerate(scan.files):
-        source = pydicom.dcmread(file, stop_before_pixels=True)
-        for name in _MAY_BE_EMPTY:
-            if name not in source:
-                setattr(source, name, None)
-        if source.get("SliceThickness") is None:
-            source.SliceThickness = scan.grid.spacing_mm[0]
-        sources.append(source)
+    frames = np.zeros((scan.num_slices, labels.shape[1], labels.shape[0]), np.uint8)
+    for index in range(scan.num_slices):
         frames[index] = labels[scan.grid.source_slice(index)][:, :, 0].T
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how the source names its patient
-            segmentation = _make(sources, frames)
-    except Exception as error:  # highdicom raises whatever the series lacks
+            segmentation = _make([_source(file, scan) for file in scan.files], frames)
+    except Exception as error:  # pydicom and highdicom raise whatever the series holds or lacks
         raise ValueError(f"no DICOM-SEG can refer to {scan.source}: {error}") from error
     with rundir.writing(path) as partial:
         segmentation.save_as(partial)
+
+
+def _source(file: pathlib.Path, scan: Scan) -> pydicom.Dataset:
+    """A source image without its pixels, with what must be there."""
+    source = pydicom.dcmread(file, stop_before_pixels=True)
+    for name in _MAY_BE_EMPTY:
+        if name not in source:
+            setattr(source, name, None)
+    if source.get("SliceThickness") is None:
+        source.SliceThickness = scan.grid.spacing_mm[0]
+    return source
 
 
 def _make(sources: list[pydicom.Dataset], frames: np.ndarray) -> hd.seg.Segmentation:
