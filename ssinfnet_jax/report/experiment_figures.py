@@ -1,4 +1,4 @@
-"""Figures of several methods compared: means, differences, ROC and learning curves, cost."""
+"""Figures of the tables of many runs: means, differences from the reference, cost. One row per method in each panel."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,239 +7,219 @@ import numpy as np
 import pandas as pd
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
+from matplotlib import lines, ticker
 
 from ssinfnet_jax.report import figures
 
-METRICS = ("dice", "iou", "recall", "precision", "auc")
-CLASSES = ("lesion", "ggo", "consolidation", "background", "overall")
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B7280", "#1B1F24"]
-_MARKERS = "osD^vPX*"
-_ROW = 0.27  # inches of a method in a panel
-_COSTS = {
-    "inference_s_per_slice": "Inference, s per slice",
-    "training_s_per_slice": "Training, s per slice",
-    "parameters": "Parameters",
-    "training_peak_gib": "Peak memory, GiB",
-}
+_METRICS = ("dice", "iou", "recall", "precision", "auc")
+_FILLS = ("full", "none", "left", "top")  # of the markers of several data sets
+_GREY = "#6B7280"
+_ROW = 0.23  # inches
+_TITLE = 30  # letters of a method's title
 
 
 @matplotlib.rc_context(figures.STYLE)
 def dot_plot(summary: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """Mean ± 1.96 standard errors of every method: a column of panels per measure, a row per data set and class.
+    """Mean over slices and 1.96 standard errors: a row of panels per class, a panel per measure.
+
+    Each panel has limits of its own. Several data sets stand in one panel, told apart by the fill of the dot.
 
     Args:
-      summary: data, method, class, metric, mean, error.
+      summary: columns data, method, class, metric, mean, error, n; NaN means are named so.
       methods: title of each by name, in the order to draw.
+    Raises: ValueError where none of these methods has a mean.
     """
-    metrics = [name for name in METRICS if name in set(summary["metric"])]
-    rows = _groups(summary)
-    figure, grid = _panels(len(rows), len(metrics), len(methods))
-    for index, (data, kind) in enumerate(rows):
-        for axes, metric in zip(grid[index], metrics, strict=True):
-            part = summary[(summary["data"] == data) & (summary["class"] == kind) & (summary["metric"] == metric)]
-            _dots(axes, part.set_index("method"), methods, "mean", ["error", "error"])
-            if index == 0:
-                axes.set_title(figures.title(metric))
-        _name_rows(grid[index][0], methods, _label(data, kind, rows))
+    held = summary[summary["method"].isin(list(methods))]
+    known = held[held["mean"].notna()]
+    if known.empty:
+        raise ValueError(f"No mean to draw of the methods {', '.join(methods)}; evaluate a run first.")
+    metrics = [name for name in _METRICS if name in set(known["metric"])]
+    metrics += [name for name in dict.fromkeys(known["metric"]) if name not in metrics]
+    classes, data = list(dict.fromkeys(known["class"])), list(dict.fromkeys(held["data"]))
+    row = _ROW + 0.12 * (len(data) - 1)
+    height = len(classes) * (0.85 + row * len(methods)) + 0.3 * (len(data) > 1)
+    figure = mpl_figure.Figure(figsize=(figures.WIDTH, height), layout="constrained")
+    if len(data) > 1:
+        _data_key(figure, data)
+    figure.get_layout_engine().set(w_pad=0.08)
+    grid = figure.subplots(len(classes), len(metrics), squeeze=False)
+    for cells, name in zip(grid, classes, strict=True):
+        place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 22), "textcoords": "offset points"}
+        cells[0].annotate(figures.title(name), **place, fontsize=10.5, fontweight="bold", annotation_clip=False)
+        for axes, metric in zip(cells, metrics, strict=True):
+            rows = held[(held["class"] == name) & (held["metric"] == metric)]
+            _dots(axes, rows, methods, data)
+            axes.set_title(f"{figures.title(metric)}, {_slices(rows)}", fontsize=9, loc="left")
+            _name_rows(axes, methods if axes is cells[0] else dict.fromkeys(methods, ""))
     return figure
+
+
+def _dots(axes: mpl_axes.Axes, rows: pd.DataFrame, methods: Mapping[str, str], data: Sequence[str]) -> None:
+    looks = figures.looks(methods)
+    for place, method in enumerate(methods):
+        found = rows[rows["method"] == method]
+        if found["mean"].isna().all():
+            _say(axes, place, "undefined" if len(found) else "no result")
+        for one in found[found["mean"].notna()].itertuples():
+            index = data.index(one.data)
+            y = place + 0.5 * ((index + 0.5) / len(data) - 0.5)
+            fill = _FILLS[index % len(_FILLS)]
+            _interval(axes, y, one.mean, one.mean - one.error, one.mean + one.error, looks[method], fill=fill)
+    low, high = axes.get_xlim()
+    wider = max(0.0, 0.1 - (high - low)) / 2  # a constant is not magnified
+    axes.set_xlim(low - wider, high + wider)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
 
 
 @matplotlib.rc_context(figures.STYLE)
 def forest(comparison: pd.DataFrame, methods: Mapping[str, str], *, metric: str = "dice") -> mpl_figure.Figure:
-    """Difference of every method from the reference with its 95 % interval, a panel per data set and class.
-
-    Filled: p, adjusted, below 0.05.
+    """Differences from the reference on the same slices with 95 % intervals, and their p values in numbers.
 
     Args:
-      comparison: data, method, reference, class, metric, difference, low, high, p_adj.
-      methods: title of each by name, in the order to draw.
-      metric: the measure.
+      comparison: columns data, method, reference, class, metric, n, difference, low, high, p_adj, and, where methods
+        were trained several times, seed_p_adj; NaN where undefined.
+      methods: title of each by name, in the order to draw; the reference needs a title, and has no row.
+      metric: the measure that is drawn.
+    Raises: ValueError where none of these methods is compared in this measure.
     """
-    held = comparison[comparison["metric"] == metric]
+    held = comparison[(comparison["metric"] == metric) & comparison["method"].isin(list(methods))]
+    if held["difference"].isna().all():
+        raise ValueError(f"No difference in {metric!r} to draw of the methods {', '.join(methods)}; compare two first.")
+    (reference,) = held["reference"].unique()
     shown = {name: title for name, title in methods.items() if name in set(held["method"])}
-    rows = _groups(held)
-    figure, grid = _panels(len(rows), 1, len(shown))
-    for index, (data, kind) in enumerate(rows):
-        axes = grid[index][0]
-        part = held[(held["data"] == data) & (held["class"] == kind)].set_index("method")
-        axes.axvline(0, color=figures.BACKGROUND, linewidth=1)
-        part = part.assign(below=part["difference"] - part["low"], above=part["high"] - part["difference"])
-        _dots(axes, part, shown, "difference", ["below", "above"], filled=part["p_adj"] < 0.05)
-        _name_rows(axes, shown, _label(data, kind, rows))
-    references = " and ".join(methods.get(name, name) for name in dict.fromkeys(held["reference"]))
-    last = grid[-1][0]
-    last.set_xlabel(f"{figures.title(metric)}: method minus {references}; filled: adjusted p < 0.05", parse_math=False)
-    limit = 1.05 * np.nanmax(np.abs(held[["low", "high", "difference"]].to_numpy(float)), initial=0.01)
-    for (axes,) in grid:
-        axes.set_xlim(-limit, limit)
+    panels = list(held.groupby(["data", "class"], sort=False))
+    several = held["data"].nunique() > 1
+    rows = len(panels) * len(shown)
+    columns = {"difference": (0.0, "Difference [95 %]"), "n": (0.54, "n"), "p_adj": (0.66, "adj. p,\npatients")}
+    if "seed_p_adj" in held and held["seed_p_adj"].notna().any():
+        columns["seed_p_adj"] = (0.84, "adj. p,\nseeds")
+    figure = mpl_figure.Figure(figsize=(figures.WIDTH, 1.2 + 0.35 * len(panels) + _ROW * rows), layout="constrained")
+    grid = figure.subplots(len(panels), 2, sharex="col", squeeze=False, width_ratios=[1.0, 0.85])
+    for (axes, numbers), ((data, kind), part) in zip(grid, panels, strict=True):
+        name = f"{figures.title(kind)}, {data}" if several else figures.title(kind)
+        axes.set_title(figures.shorten(name, 60), loc="left", fontweight="bold", parse_math=False)
+        axes.axvline(0, color=_GREY, linewidth=1)
+        _name_rows(numbers, shown)
+        numbers.set_axis_off()
+        _differences(axes, numbers, part, shown, figures.looks(methods), columns)
+        _name_rows(axes, shown)
+    for x, heading in columns.values():
+        grid[0, 1].text(x, -0.6, heading, fontsize=9, color=_GREY, va="bottom")
+    title = figures.shorten(methods.get(reference, reference), 40)
+    words = f"{figures.title(metric)} minus that of {title}\n(mean over slices, 95 % interval; right of 0 is better)"
+    grid[-1, 0].set_xlabel(words, parse_math=False)
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
-def roc(curves: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """ROC curves of several methods, a panel per class, with the threshold of the largest Youden's J.
-
-    Of several runs of a method the mean curve is drawn, true positive rate at equal false positive rate, and each alone
-    in a thin line.
-
-    Args:
-      curves: tables of class, fpr, tpr, threshold by method, one per run.
-      methods: title of each by name, in the order to draw.
-    """
-    kinds = [kind for kind in CLASSES if any(kind in set(table["class"]) for held in curves.values() for table in held)]
-    height = 0.8 * figures.WIDTH / max(len(kinds), 2) + 1.3 + 0.22 * len(curves)
-    figure = mpl_figure.Figure(figsize=(figures.WIDTH, height), layout="constrained")
-    for axes, kind in zip(figure.subplots(1, max(len(kinds), 2), squeeze=False)[0], [*kinds, None], strict=False):
-        if kind is None:
-            axes.set_axis_off()
+def _differences(
+    axes: mpl_axes.Axes, numbers: mpl_axes.Axes, part: pd.DataFrame, methods: Mapping[str, str],
+    looks: Mapping[str, figures.Look], columns: Mapping[str, tuple[float, str]],
+) -> None:  # fmt: skip
+    for place, method in enumerate(methods):
+        found = part[part["method"] == method]
+        if found["difference"].isna().all():
+            _say(axes, place, "undefined" if len(found) else "no result")
             continue
-        axes.plot([0, 1], [0, 1], color="#9CA3AF", linewidth=0.9, linestyle=":")
-        for index, (method, title) in enumerate(methods.items()):
-            single = [table[table["class"] == kind].sort_values(["fpr", "tpr"]) for table in curves.get(method, ())]
-            _roc_of(axes, [one for one in single if len(one)], title, index)
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=figures.title(kind))
-        axes.set(xlabel="False positive rate", ylabel="True positive rate")
-        legend = axes.legend(
-            loc="upper left", bbox_to_anchor=(-0.2, -0.2), handlelength=1.4, title="area, threshold", fontsize=8.5
-        )
-        _plain(legend)
-    return figure
-
-
-@matplotlib.rc_context(figures.STYLE)
-def learning_curves(metrics: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """Loss, Dice of training and of validation slices over the epochs; of several runs their mean.
-
-    Args:
-      metrics: rows of metrics.jsonl by method, a table per run.
-      methods: title of each by name, in the order to draw.
-    """
-    every = [table for held in metrics.values() for table in held]
-    phases = {"train": ("loss", *sorted({name for t in every for name in t if name.startswith("train_dice")})),
-              "val": tuple(sorted({name for t in every for name in t if name.startswith("dice_")}))}  # fmt: skip
-    panels = [(phase, name) for phase, names in phases.items() for name in names]
-    columns = min(len(panels), 3)
-    lines = -(-len(panels) // columns)
-    figure = mpl_figure.Figure(figsize=(figures.WIDTH, 2.7 * lines + 0.5), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes, (phase, name) in zip(grid, panels, strict=False):
-        for index, method in enumerate(methods):
-            held = [table[table["phase"] == phase] for table in metrics.get(method, ()) if name in table]
-            rows = pd.concat(held) if held else pd.DataFrame(columns=["epoch", name])
-            mean = rows.dropna(subset=[name]).groupby("epoch")[name].mean()
-            if len(mean):
-                smooth = mean.rolling(max(1, len(mean) // 25), min_periods=1, center=True).mean()
-                axes.plot(smooth.index, smooth, **_line(index), marker="." if len(mean) < 30 else None)
-        title = (
-            "Loss" if name == "loss" else f"Dice {name.removeprefix('train_').removeprefix('dice').strip('_')}".strip()
-        )
-        axes.set(title=f"{title}, {'training' if phase == 'train' else 'validation'}", xlabel="Epoch")
-        if name != "loss":
-            axes.set_ylim(0, 1)
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
-    shown = [(index, title) for index, (method, title) in enumerate(methods.items()) if metrics.get(method)]
-    handles = [matplotlib.lines.Line2D([], [], label=title, **_line(index)) for index, title in shown]
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
-    _plain(legend)
-    return figure
+        one = found.iloc[0]
+        _interval(axes, place, one["difference"], one["low"], one["high"], looks[method])
+        for name, (x, _) in columns.items():
+            text = {"difference": _with_interval(one), "n": f"{one['n']:.0f}"}.get(name) or _p(one[name])
+            numbers.text(x, place, text, va="center", fontsize=8.5)
 
 
 @matplotlib.rc_context(figures.STYLE)
 def cost(table: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """Time of inference and training, parameters and peak memory of each network.
+    """Time, parameters and memory of each network, as bars with their numbers.
 
     Args:
-      table: network and the columns of `evaluation.cost.measure`.
+      table: columns of `evaluation.cost.collect`: network, inference_s_per_slice, training_s_per_slice, parameters,
+        parameters_segmenting, inference_peak_gib, training_peak_gib; NaN where it was not measured.
       methods: title of each network by name, in the order to draw.
+    Raises: ValueError where none of these networks was measured.
     """
-    names = [name for name in _COSTS if name in table and table[name].notna().any()]
-    figure = mpl_figure.Figure(figsize=(figures.WIDTH, 1.0 + 0.32 * len(methods)), layout="constrained")
-    grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
-    held = table.set_index("network").reindex(list(methods))
-    for axes, name in zip(grid, names, strict=True):
-        axes.barh(range(len(held)), held[name].astype(float).fillna(0), color="#0072B2", height=0.6)
-        axes.set(title=_COSTS[name])
+    if not set(methods) & set(table["network"]):
+        raise ValueError(f"No cost to draw of the networks {', '.join(methods)}; measure one first.")
+    table = table.set_index("network").reindex(list(methods))
+    panels = {
+        "Inference,\nseconds per slice": [table["inference_s_per_slice"]],
+        "Training,\nseconds per slice": [table["training_s_per_slice"]],
+        "Parameters, millions\n(pale: with inpainting)": [
+            table["parameters_segmenting"] / 1e6,
+            table["parameters"] / 1e6,
+        ],
+        "Peak memory, GiB\n(pale: training)": [table["inference_peak_gib"], table["training_peak_gib"]],
+    }
+    figure = mpl_figure.Figure(figsize=(figures.WIDTH, 0.9 + 1.3 * _ROW * len(methods)), layout="constrained")
+    colours = [look.color for look in figures.looks(methods).values()]
+    for axes, (name, parts) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        values = [part.astype(float).to_numpy() for part in parts]
+        top = np.nanmax([0.0, *np.concatenate(values)]) or 1.0
+        for place in range(len(methods)):
+            numbers = [value[place] for value in values]
+            for number, alpha in zip(numbers[::-1], (0.35, 1.0)[-len(numbers) :], strict=True):
+                axes.barh(place, np.nan_to_num(number), height=0.62, color=colours[place], alpha=alpha)
+            text = " | ".join("\N{EN DASH}" if np.isnan(number) else f"{number:.3g}" for number in numbers)
+            end = 0.0 if np.isnan(numbers).all() else np.nanmax(numbers)
+            text = "not measured" if np.isnan(numbers).all() else text
+            axes.text(end + 0.03 * top, place, text, va="center", fontsize=8.5)
+        axes.set_xlim(0, top * (1.35 + 0.3 * (len(values) - 1)))
         axes.locator_params(axis="x", nbins=4)
-        axes.grid(axis="y", visible=False)
-    grid[0].set_ylim(len(methods) - 0.5, -0.5)
-    _name_rows(grid[0], methods, "")
+        axes.set_title(name, fontsize=9.5, loc="left")
+        _name_rows(axes, methods if axes is figure.axes[0] else dict.fromkeys(methods, ""))
     return figure
 
 
-def _groups(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """(data, class) in the order to draw."""
-    pairs = dict.fromkeys(zip(table["data"], table["class"], strict=True))
-    data = list(dict.fromkeys(pair[0] for pair in pairs))
-    rank = {kind: place for place, kind in enumerate(CLASSES)}
-    return sorted(pairs, key=lambda pair: (data.index(pair[0]), rank.get(pair[1], len(rank))))
-
-
-def _panels(rows: int, columns: int, methods: int) -> tuple[mpl_figure.Figure, np.ndarray]:
-    size = figures.WIDTH, 0.7 + rows * (0.25 + _ROW * methods)
-    figure = mpl_figure.Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey="row", sharex="col")
-
-
-def _dots(
-    axes: mpl_axes.Axes, part: pd.DataFrame, methods: Mapping[str, str], value: str, errors: Sequence[str], filled=None
+def _interval(
+    axes: mpl_axes.Axes, y: float, mean: float, low: float, high: float, look: figures.Look, fill: str = "full"
 ) -> None:
-    """A dot with its error per method, from top to bottom."""
-    for row, method in enumerate(methods):
-        if method not in part.index or pd.isna(part.loc[method, value]):
-            continue
-        colour = _COLOURS[row % len(_COLOURS)]
-        solid = filled is None or bool(filled[method])
-        spread = np.nan_to_num([[part.loc[method, errors[0]]], [part.loc[method, errors[1]]]]).clip(0)
-        axes.errorbar(
-            part.loc[method, value], row, xerr=spread, color=colour, fmt=_MARKERS[row % len(_MARKERS)], markersize=6,
-            markerfacecolor=colour if solid else "white", capsize=3, linewidth=1.4,
-        )  # fmt: skip
+    if np.isfinite([low, high]).all():
+        axes.plot([low, high], [y, y], color=look.color, linewidth=1.6, solid_capstyle="butt")
+    axes.plot(mean, y, look.marker, color=look.color, fillstyle=fill, markerfacecoloralt="white", markersize=6.5)
+
+
+def _say(axes: mpl_axes.Axes, y: float, text: str) -> None:
+    axes.text(0.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=_GREY, style="italic")
+
+
+def _name_rows(axes: mpl_axes.Axes, methods: Mapping[str, str]) -> None:
+    """A row for each method from the top, with its title."""
+    labels = [figures.shorten(title, _TITLE) for title in methods.values()]
+    axes.set_yticks(range(len(methods)), labels, parse_math=False)
     axes.set_ylim(len(methods) - 0.5, -0.5)
-    axes.locator_params(axis="x", nbins=4)
+    axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
 
-def _name_rows(axes: mpl_axes.Axes, methods: Mapping[str, str], label: str) -> None:
-    axes.set_yticks(range(len(methods)), [figures.shorten(title, 34) for title in methods.values()])
-    axes.tick_params(axis="y", length=0)
-    for tick in axes.get_yticklabels():
-        tick.set_parse_math(False)
-    axes.set_ylabel(label, fontweight="bold", parse_math=False)
+def _data_key(figure: mpl_figure.Figure, data: Sequence[str]) -> None:
+    look = {"marker": "o", "color": _GREY, "markerfacecoloralt": "white", "linestyle": "", "markersize": 6.5}
+    handles = [
+        lines.Line2D([], [], **look, fillstyle=fill, label=figures.shorten(name, 40))
+        for name, fill in zip(data, _FILLS * len(data), strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
 
 
-def _label(data: str, kind: str, rows: Sequence[tuple[str, str]]) -> str:
-    several = len({pair[0] for pair in rows}) > 1
-    return f"{figures.shorten(data, 20)}\n{figures.title(kind)}" if several else figures.title(kind)
+def _slices(rows: pd.DataFrame) -> str:
+    """`n = 10`, or `n = 8-10` if it differs."""
+    count = rows.loc[rows["mean"].notna(), "n"]
+    if count.empty:
+        return "n = 0"
+    low, high = int(count.min()), int(count.max())
+    return f"n = {low}" if low == high else f"n = {low}\N{EN DASH}{high}"
 
 
-def _roc_of(axes: mpl_axes.Axes, single: Sequence[pd.DataFrame], title: str, index: int) -> None:
-    if not single:
-        return
-    at = np.linspace(0, 1, 501)
-    colour = _line(index)["color"]
-    mean = np.mean([np.interp(at, one["fpr"], one["tpr"]) for one in single], axis=0)
-    if len(single) > 1:
-        for one in single:
-            axes.plot(one["fpr"], one["tpr"], color=colour, linewidth=0.6, alpha=0.5)
-    best = [one.loc[(one["tpr"] - one["fpr"]).idxmax()] for one in single]
-    area = np.mean([np.trapezoid(one["tpr"], one["fpr"]) for one in single])
-    threshold = np.mean([point["threshold"] for point in best])
-    curve = (single[0]["fpr"], single[0]["tpr"]) if len(single) == 1 else (at, mean)
-    label = f"{figures.shorten(title, 26)}: {area:.3f}, {threshold:.2f}"
-    axes.plot(*curve, **_line(index), label=label)
-    axes.plot(
-        np.mean([point["fpr"] for point in best]), np.mean([point["tpr"] for point in best]),
-        _MARKERS[index % len(_MARKERS)], color=colour, markeredgecolor="#1B1F24", markersize=6,
-    )  # fmt: skip
+def _with_interval(one: pd.Series) -> str:
+    text = _signed(one["difference"])
+    if np.isfinite([one["low"], one["high"]]).all():
+        text += f" [{_signed(one['low'])}, {_signed(one['high'])}]"
+    return text
 
 
-def _line(index: int) -> dict:
-    """Colour and dash of a method; eight colours, then the same again, dashed."""
-    dashes = ("-", "--", "-.", ":")
-    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": dashes[index // len(_COLOURS) % 4], "linewidth": 1.6}
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no negative zero
 
 
-def _plain(legend: matplotlib.legend.Legend) -> None:
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return "\N{EN DASH}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -8,6 +8,7 @@ from matplotlib import figure as mpl_figure
 
 from ssinfnet_jax.report import (
     blocks,
+    experiment_curves,
     experiment_examples,
     experiment_figures,
     experiment_files,
@@ -28,7 +29,7 @@ def results(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks
     section = blocks.Section("results", "Results", "Results")
     section.add("table", shown.get("metrics_table"))
     section.add("table", shown.get("published_table"))
-    if experiment.summary is not None:
+    if experiment.summary is not None and experiment.summary["mean"].notna().any():
         figure = experiment_figures.dot_plot(experiment.summary, experiment.methods)
         caption = "Mean over test slices (dot) ± 1.96 standard errors, by class, measure and method."
         section.add("figure", _picture(experiment, "metrics", figure, caption))
@@ -43,6 +44,8 @@ def differences(experiment: Experiment, shown: Mapping[str, tables.Table]) -> bl
     if dice is None:
         return section
     section.add("table", dice.table)
+    if not experiment.comparison.query("metric == 'dice'")["difference"].notna().any():
+        return section
     figure = experiment_figures.forest(experiment.comparison, experiment.methods)
     caption = "Difference of the mean Dice from the reference on the same slices, with its 95 % bootstrap interval."
     section.add("figure", _picture(experiment, "differences", figure, caption))
@@ -72,7 +75,7 @@ def curves(experiment: Experiment) -> blocks.Section:
     for network in experiment.networks:
         held = _by_method(experiment, f"evaluate/{network}_roc.csv", table_files.read_csv)
         if held:
-            figure = experiment_figures.roc(held, experiment.methods)
+            figure = experiment_curves.roc(held, experiment.methods)
             caption = (
                 f"{TITLES[network]}: ROC curves over the pixels of all test slices; circle: the threshold with the "
                 "largest recall minus false-positive rate (Youden). Dotted: chance."
@@ -80,7 +83,7 @@ def curves(experiment: Experiment) -> blocks.Section:
             section.add("figure", _picture(experiment, f"roc_{network}", figure, caption))
         held = _by_method(experiment, f"train_{network}/metrics.jsonl", table_files.read_metrics)
         if held:
-            figure = experiment_figures.learning_curves(held, experiment.methods)
+            figure = experiment_curves.learning_curves(held, experiment.methods)
             caption = (
                 f"{TITLES[network]}: learning curves, on augmented slices; losses of different kinds differ in scale."
             )

@@ -9,7 +9,8 @@ import collections
 import itertools
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -41,6 +42,7 @@ WIDTH = 9.6  # inches; on a printed page (about 7 inches) a 10 point letter is t
 DPI = 150
 LINES = ["#1B1F24", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B7280"]
 DASHES = ["-", "--", "-.", ":"]
+_MARKERS = "osD^vP<X>"  # one more than the colours: a pair repeats after 72
 _PHASES = {"inpaint_random": "#0072B2", "coach": "#D55E00", "inpaint_coach": "#009E73"}
 _METRICS = ("dice", "iou", "recall", "precision", "auc", "accuracy")
 _NOT_LOSS = ("second", "time", "norm", "epoch", "step", "count", "num_", "scale", "fraction", "memory")
@@ -70,6 +72,23 @@ def title(name: str) -> str:
     words = [TITLES.get(word.lower(), word) for word in words if word]
     words = [word if word[1:] != word[1:].lower() else word.lower() for word in words]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]]) if words else str(name)
+
+
+class Look(NamedTuple):
+    """How one of several methods is drawn, the same in all figures."""
+
+    color: str
+    marker: str
+    linestyle: str
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """A look for each name in the order given; the first eight differ in colour, all in colour or marker and dash."""
+    count = len(LINES)
+    return {
+        name: Look(LINES[place % count], _MARKERS[place % len(_MARKERS)], DASHES[place // count % len(DASHES)])
+        for place, name in enumerate(methods)
+    }
 
 
 def shorten(text: str, limit: int) -> str:
@@ -324,7 +343,7 @@ def pretraining_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
         axes.set_title(title(name), loc="left")
         axes.tick_params(labelbottom=True)
         axes.locator_params(axis="x", nbins=5)
-        _scale(axes, metrics[name])
+        scale(axes, metrics[name])
     figure.supxlabel("Step", fontsize=10)
     figure.get_layout_engine().set(h_pad=0.07)
     handles = [patches.Patch(color=palette[phase], label=f"phase {phase}") for phase in phases]
@@ -374,7 +393,7 @@ def training_curves(metrics: pd.DataFrame) -> mpl_figure.Figure:
         if label == "Score":
             axes.set_ylim(0, 1)
         else:
-            _scale(axes, metrics[part])
+            scale(axes, metrics[part])
         if label != "Learning rate":
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, handlelength=1.8, columnspacing=1.0)
     return figure
@@ -575,7 +594,7 @@ def _line(
     axes.plot(held["step"], mean, color=colour, linestyle=dash, linewidth=1.8, label=label)
 
 
-def _scale(axes: mpl_axes.Axes, values: pd.DataFrame | pd.Series) -> None:
+def scale(axes: mpl_axes.Axes, values: pd.DataFrame | pd.Series) -> None:
     """Logarithmic where positive values span a factor of 20; the limits of a constant do not magnify it."""
     numbers = values.to_numpy(float)
     numbers = numbers[np.isfinite(numbers)]
