@@ -68,9 +68,8 @@ def learning_curves(metrics: Mapping[str, Sequence[pd.DataFrame]], methods: Mapp
             if len(mean):
                 smooth = mean.rolling(max(1, len(mean) // 25), min_periods=1, center=True).mean()
                 axes.plot(smooth.index, smooth, **_line(look), marker="." if len(mean) < 30 else None)
-        title = (
-            "Loss" if name == "loss" else f"Dice {name.removeprefix('train_').removeprefix('dice').strip('_')}".strip()
-        )
+        kind = name.removeprefix("train_").removeprefix("dice").strip("_")
+        title = "Loss" if name == "loss" else f"Dice, {figures.title(kind)}" if kind else "Dice"
         axes.set(title=f"{title}, {'training' if phase == 'train' else 'validation'}", xlabel="Epoch")
         if name != "loss":
             axes.set_ylim(0, 1)

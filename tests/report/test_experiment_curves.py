@@ -50,7 +50,7 @@ def test_learning_curves_have_a_panel_for_loss_training_and_validation():
     metrics = {"unet": [_metrics(2.0), _metrics(4.0)], "ssinfnet": [_metrics(1.0)]}
     figure = experiment_curves.learning_curves(metrics, METHODS)
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["Loss, training", "Dice, training", "Dice of Lesion, validation"]
+    assert titles == ["Loss, training", "Dice, training", "Dice, Lesion, validation"]
     loss = figure.axes[0].lines[0]
     assert loss.get_ydata()[-1] == pytest.approx(np.mean([2.0, 4.0]) / 190)
     assert len(figure.legends[0].get_texts()) == 2
