@@ -1,5 +1,1 @@
-"""Report stage: figures, tables and one self-contained HTML page, all read from the run folder."""
-
-from ssinfnet_jax.report.page import write
-
-__all__ = ["write"]
+"""Figures, tables and self-contained HTML pages, all read from the folder of a run, of segmented scans, of a grid."""

@@ -92,3 +92,10 @@ def test_failures_are_told_and_mistakes_are_one_line(networks, scans, tmp_path):
     assert wrong.returncode == 1
     assert wrong.stderr.strip().splitlines()[-1] == f"Error: --input={tmp_path / 'nowhere'} does not exist."
     assert not (tmp_path / "nothing").exists()
+
+
+def test_it_starts_without_what_it_does_not_need():
+    """Statistics and the report of runs take seconds to load."""
+    code = "import sys, launch.segment; print(*sorted({'statsmodels', 'seaborn', 'radiomics'} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
