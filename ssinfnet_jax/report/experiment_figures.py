@@ -196,7 +196,9 @@ def _data_key(figure: mpl_figure.Figure, data: Sequence[str]) -> None:
         lines.Line2D([], [], **look, fillstyle=fill, label=figures.shorten(name, 40))
         for name, fill in zip(data, _FILLS * len(data), strict=False)
     ]
-    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    legend = figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _slices(rows: pd.DataFrame) -> str:

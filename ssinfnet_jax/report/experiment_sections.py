@@ -77,15 +77,17 @@ def curves(experiment: Experiment) -> blocks.Section:
         if held:
             figure = experiment_curves.roc(held, experiment.methods)
             caption = (
-                f"{TITLES[network]}: ROC curves over the pixels of all test slices; circle: the threshold with the "
-                "largest recall minus false-positive rate (Youden). Dotted: chance."
+                f"{TITLES[network]}: ROC curves over the pixels of all test slices, with their areas; marker: the "
+                "threshold with the largest recall minus false-positive rate (Youden). Of several runs the mean is drawn "
+                "and each run thin; their median threshold is told. Dotted: chance."
             )
             section.add("figure", _picture(experiment, f"roc_{network}", figure, caption))
         held = _by_method(experiment, f"train_{network}/metrics.jsonl", table_files.read_metrics)
         if held:
             figure = experiment_curves.learning_curves(held, experiment.methods)
             caption = (
-                f"{TITLES[network]}: learning curves, on augmented slices; losses of different kinds differ in scale."
+                f"{TITLES[network]}: learning curves, a running mean over augmented training slices. Of several runs "
+                "the mean is drawn as far as all go, and each run thin."
             )
             section.add("figure", _picture(experiment, f"learning_{network}", figure, caption))
     return section

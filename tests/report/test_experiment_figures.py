@@ -6,7 +6,7 @@ from matplotlib.backends import backend_agg
 from ssinfnet_jax.report import experiment_figures, figures
 
 METHODS = {"unet": "U-Net", "fcn8": "FCN8", "ours": "SSInfNet"}
-EIGHT = {f"m{place}": f"Method number {place} with a title that goes on and on" for place in range(8)}
+EIGHT = {f"m{place}": f"Method number {place} with a title that goes on and $on" for place in range(8)}
 
 
 def summary(methods=METHODS, data=("default",)):
@@ -107,7 +107,7 @@ def test_forest_without_intervals_and_with_seeds():
     assert "undefined" in written(figure)
 
 
-@pytest.mark.parametrize("data", [("default",), ("near", "far_away" * 8)])
+@pytest.mark.parametrize("data", [("default",), ("near", "far_$away^" * 8)])
 def test_eight_methods_with_long_titles_stay_on_the_page(data):
     check_inside(experiment_figures.dot_plot(summary(EIGHT, data), EIGHT))
     check_inside(experiment_figures.forest(comparison(EIGHT, data).assign(seed_p_adj=0.5), EIGHT))
