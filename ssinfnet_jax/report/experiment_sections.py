@@ -78,8 +78,8 @@ def curves(experiment: Experiment) -> blocks.Section:
             figure = experiment_curves.roc(held, experiment.methods)
             caption = (
                 f"{TITLES[network]}: ROC curves over the pixels of all test slices, with their areas; marker: the "
-                "threshold with the largest recall minus false-positive rate (Youden). Of several runs the mean is drawn "
-                "and each run thin; their median threshold is told. Dotted: chance."
+                "threshold with the largest recall minus false-positive rate (Youden). Of several runs the mean is "
+                "drawn and each run thin; their median threshold is told. Dotted: chance."
             )
             section.add("figure", _picture(experiment, f"roc_{network}", figure, caption))
         held = _by_method(experiment, f"train_{network}/metrics.jsonl", table_files.read_metrics)
