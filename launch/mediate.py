@@ -14,7 +14,7 @@ from absl import flags
 
 from launch import stages
 from ssinfnet_jax.analysis import cohort_table, mediation
-from ssinfnet_jax.report import figures, mediation_figures
+from ssinfnet_jax.report import figure_style, mediation_figures
 
 _COHORT = flags.DEFINE_string("cohort", None, "CSV file, one row per patient; takes the place of config and workdir.")
 _EXPOSURES = flags.DEFINE_list("exposures", ["age", "gender", "underlying"], "Columns; with --cohort.")
@@ -57,13 +57,13 @@ def draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path) 
     fitted = found.univariate[found.univariate["flag"] == ""]
     pages = mediation_figures.forest_pages(found.univariate) if len(fitted) else []
     for number, page in enumerate(pages, 1):
-        figures.save(page, out_dir, f"forest_{number}")
+        figure_style.save(page, out_dir, f"forest_{number}")
     mediators = list(dict.fromkeys(fitted.loc[fitted["is_mediator"], "mediator"]))
     if len(mediators) > 1:
         figure = mediation_figures.correlation_heatmap(table, mediators, threshold=found.options["threshold"])
-        figures.save(figure, out_dir, "correlation_heatmap")
+        figure_style.save(figure, out_dir, "correlation_heatmap")
     if found.multiple:
-        figures.save(mediation_figures.path_plot(found.multiple), out_dir, "path_plot")
+        figure_style.save(mediation_figures.path_plot(found.multiple), out_dir, "path_plot")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from PIL import Image
 from docs.figures.sheet import FILL, GREY, Sheet
 from ssinfnet_jax.data import labels
 from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
-from ssinfnet_jax.report import figures
+from ssinfnet_jax.report import figure_style
 from ssinfnet_jax.training import phases
 
 SIZE = (148, 139)  # tenths of an inch
@@ -166,8 +166,10 @@ def _multi(sheet: Sheet, slices, left: float, top: float) -> None:
     sheet.box((left + 62, rows[0]), (6, 3.2), "head", name, "head")
     sheet.arrow((left + 62, rows[0] - 1.6), (left + 62, rows[1] + 4))
     sheet.picture((left + 62, rows[1] - 0.2), 8.4, slices["classes"])
-    sheet.text((left + 67, rows[1] + 2), "GGO", colour=figures.GGO, weight="bold", ha="left")
-    sheet.text((left + 67, rows[1] - 0.2), "conso-\nlidation", colour=figures.CONSOLIDATION, weight="bold", ha="left")
+    sheet.text((left + 67, rows[1] + 2), "GGO", colour=figure_style.GGO, weight="bold", ha="left")
+    sheet.text(
+        (left + 67, rows[1] - 0.2), "conso-\nlidation", colour=figure_style.CONSOLIDATION, weight="bold", ha="left"
+    )
     sheet.box((left + 65, rows[3]), (14, 3.2), "head", name, "head_inpainting", twin=True)
     sheet.arrow((up + 12, rows[3]), (left + 58, rows[3]), dashed=True)
     sheet.text((left + 65, rows[3] - 3), "6 channels, tanh", colour=GREY)
@@ -250,10 +252,10 @@ def _pictures(size: int = 256) -> dict[str, np.ndarray]:
     return {
         "image": image,
         "prior": np.uint8(255 * (classes > 0)),
-        "lesion": _painted(image, classes > 0, {1: figures.LESION}),
-        "classes": _painted(image, classes, figures.CLASSES),
+        "lesion": _painted(image, classes > 0, {1: figure_style.LESION}),
+        "classes": _painted(image, classes, figure_style.CLASSES),
         "keep": np.uint8(255 * keep),
-        "erased": np.where(keep[..., None], image[..., None], _painted(image, ~keep, {1: figures.ERASED}, 1.0)),
+        "erased": np.where(keep[..., None], image[..., None], _painted(image, ~keep, {1: figure_style.ERASED}, 1.0)),
     }
 
 

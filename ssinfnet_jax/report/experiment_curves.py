@@ -9,7 +9,7 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import lines
 
-from ssinfnet_jax.report import figures
+from ssinfnet_jax.report import curve_figures, figure_style
 
 _GREY = "#9CA3AF"
 _RATES = np.linspace(0, 1, 1001)  # false positive rates at which curves are averaged
@@ -17,7 +17,7 @@ _COURSES = ("train_loss", "train_dice", "val_loss", "val_dice")
 _NO_TERMS = ("step", "epoch", "loss", "grad_norm", "learning_rate")
 
 
-@matplotlib.rc_context(figures.STYLE)
+@matplotlib.rc_context(figure_style.STYLE)
 def roc(curves: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]) -> mpl_figure.Figure:
     """Mean ROC curve of each method, a panel per class, with its area and its optimal threshold.
 
@@ -36,18 +36,18 @@ def roc(curves: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]
         raise ValueError(f"No ROC curve to draw of the methods {', '.join(methods)}; evaluate a run first.")
     columns = 2 if len(classes) in (2, 4) else min(3, len(classes))
     rows = -(-len(classes) // columns)
-    width = figures.WIDTH / max(columns, 2)
+    width = figure_style.WIDTH / max(columns, 2)
     shown = [name for name in methods if tables[name]]
     figure = mpl_figure.Figure(figsize=(columns * width, rows * (width + 0.15)), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    looks = figures.looks(methods)
+    looks = figure_style.looks(methods)
     for axes, kind in zip(grid, classes, strict=False):
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.9, linestyle=":")
         for name in shown:
             runs = [table[table["class"] == kind] for table in tables[name]]
             _mean_roc(axes, [table for table in runs if len(table)], looks[name])
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.set_title(figures.title(kind), loc="left", fontweight="bold")
+        axes.set_title(figure_style.title(kind), loc="left", fontweight="bold")
         axes.set(xlabel="False positive rate", ylabel="True positive rate")
         small = {"fontsize": 7.5, "title_fontsize": 7.5, "handlelength": 2.2, "labelspacing": 0.3}
         box = {"frameon": True, "framealpha": 0.9, "edgecolor": "none", "alignment": "left"}
@@ -62,7 +62,7 @@ def roc(curves: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]
 def _name_methods(figure: mpl_figure.Figure, handles: Sequence[lines.Line2D], titles: Sequence[str]) -> None:
     """Legend above the panels, which makes room for itself."""
     width, height = figure.get_size_inches()
-    titles = [figures.shorten(title, int(6 * width)) for title in titles]
+    titles = [figure_style.shorten(title, int(6 * width)) for title in titles]
     columns = int(max(1, min(4, 14 * width // (9 + max(map(len, titles))))))
     figure.set_size_inches(width, height + 0.1 + 0.22 * -(-len(titles) // columns))
     legend = figure.legend(handles, titles, loc="outside upper left", ncols=columns)
@@ -70,7 +70,7 @@ def _name_methods(figure: mpl_figure.Figure, handles: Sequence[lines.Line2D], ti
         text.set_parse_math(False)
 
 
-def _mean_roc(axes: mpl_axes.Axes, runs: Sequence[pd.DataFrame], look: figures.Look) -> None:
+def _mean_roc(axes: mpl_axes.Axes, runs: Sequence[pd.DataFrame], look: figure_style.Look) -> None:
     if not runs:
         return
     runs = [run.sort_values(["fpr", "tpr"]) for run in runs]
@@ -103,7 +103,7 @@ def _best_threshold(run: pd.DataFrame) -> float:
     return np.nan if known.empty else float(known["threshold"].loc[(known["tpr"] - known["fpr"]).idxmax()])
 
 
-@matplotlib.rc_context(figures.STYLE)
+@matplotlib.rc_context(figure_style.STYLE)
 def learning_curves(metrics: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]) -> mpl_figure.Figure:
     """Loss and Dice while several methods were trained; dotted with markers: the validation split.
 
@@ -122,18 +122,18 @@ def learning_curves(metrics: Mapping[str, Sequence[pd.DataFrame]], methods: Mapp
     if not panels:
         raise ValueError(f"No loss or Dice to draw of the methods {', '.join(methods)}; train a run first.")
     x = "epoch" if all("epoch" in table and table["epoch"].notna().all() for table in everything) else "step"
-    figure = mpl_figure.Figure(figsize=(figures.WIDTH, 3.5), layout="constrained")
-    looks = figures.looks(methods)
+    figure = mpl_figure.Figure(figsize=(figure_style.WIDTH, 3.5), layout="constrained")
+    looks = figure_style.looks(methods)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for name, runs in tables.items():
             _mean_course(axes, _courses(runs, x, f"train_{panel}"), looks[name])
             _mean_course(axes, _courses(runs, x, f"val_{panel}"), looks[name], marker=looks[name].marker)
         axes.set_xlabel(x.capitalize())
-        axes.set_title(figures.title(panel), loc="left", fontweight="bold")
+        axes.set_title(figure_style.title(panel), loc="left", fontweight="bold")
         if panel == "dice":
             axes.set_ylim(bottom=0)
             continue
-        figures.scale(axes, pd.Series(np.concatenate([line.get_ydata() for line in axes.lines])))
+        curve_figures.scale(axes, pd.Series(np.concatenate([line.get_ydata() for line in axes.lines])))
         if len({_terms(table) for table in everything}) > 1:
             axes.set_title("Loss (of different terms: heights do not compare)", loc="left", fontweight="bold")
     handles = [lines.Line2D([], [], **_line(looks[name])) for name in tables]
@@ -175,7 +175,7 @@ def _courses(runs: Sequence[pd.DataFrame], x: str, name: str) -> list[pd.Series]
     return [values.rolling(max(1, len(values) // 20), center=True, min_periods=1).mean() for values in held]
 
 
-def _mean_course(axes: mpl_axes.Axes, courses: Sequence[pd.Series], look: figures.Look, marker: str = "") -> None:
+def _mean_course(axes: mpl_axes.Axes, courses: Sequence[pd.Series], look: figure_style.Look, marker: str = "") -> None:
     if not courses:
         return
     look = _line(look) | ({"linestyle": ":", "linewidth": 1.3, "marker": marker, "markersize": 4} if marker else {})
@@ -190,5 +190,5 @@ def _mean_course(axes: mpl_axes.Axes, courses: Sequence[pd.Series], look: figure
     axes.plot(places, mean, **look)
 
 
-def _line(look: figures.Look) -> dict[str, object]:
+def _line(look: figure_style.Look) -> dict[str, object]:
     return {"color": look.color, "linestyle": look.linestyle, "linewidth": 1.7}

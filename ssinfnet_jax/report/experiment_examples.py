@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 
-from ssinfnet_jax.report import figures
+from ssinfnet_jax.report import figure_style, slice_drawing, slice_figures
 
 MAX_COLUMNS = 7  # of images; printed, each is then an inch wide
 _CELL = 2.3  # inches, the widest an image gets
@@ -58,7 +58,7 @@ def choose_examples(dice: pd.DataFrame, reference: str, count: int) -> dict[str,
         raise ValueError(f"Slice {name} stands twice in the table; take the mean over seeds first.")
     if count < 3:
         raise ValueError(f"count is {count}; best, median and worst need 3.")
-    places = figures.choose(dice[reference].to_numpy(float))
+    places = slice_figures.choose(dice[reference].to_numpy(float))
     chosen = {str(dice.index[place]): label for label, place in places}
     spread = dice.max(axis=1) - dice.min(axis=1)
     for name in spread[spread > 0].sort_values(ascending=False, kind="stable").index:
@@ -67,7 +67,7 @@ def choose_examples(dice: pd.DataFrame, reference: str, count: int) -> dict[str,
     return chosen
 
 
-@matplotlib.rc_context(figures.STYLE)
+@matplotlib.rc_context(figure_style.STYLE)
 def examples(
     slices: Sequence[ExampleSlice], methods: Mapping[str, str], *, lesion_only: bool = False
 ) -> mpl_figure.Figure:
@@ -87,41 +87,45 @@ def examples(
     ((height, width),) = shapes
     lines = math.ceil((len(methods) + 2) / MAX_COLUMNS)
     columns = math.ceil((len(methods) + 2) / lines)
-    inches = min(figures.WIDTH, columns * _CELL)
+    inches = min(figure_style.WIDTH, columns * _CELL)
     titles = [
         _wrap(title, int(_LETTERS * inches / columns)) for title in ("CT slice", *methods.values(), "Ground truth")
     ]
     tall = 0.08 + 0.17 * max(title.count("\n") + 1 for title in titles)  # of a line of titles
     header, caption = (0.3 + tall, 0.05) if lines == 1 else (0.32, tall)
-    figure, grid = figures.image_grid(
+    figure, grid = slice_drawing.image_grid(
         len(slices) * lines, columns, height / width, header=header, caption=caption, footer=0.4, width=inches
     )
-    kinds = {"lesion": figures.LESION} if lesion_only else {"ggo": figures.GGO, "consolidation": figures.CONSOLIDATION}
-    figures.colour_key(figure, kinds)
+    kinds = (
+        {"lesion": figure_style.LESION}
+        if lesion_only
+        else {"ggo": figure_style.GGO, "consolidation": figure_style.CONSOLIDATION}
+    )
+    slice_drawing.colour_key(figure, kinds)
     for index, part in enumerate(slices):
         cells = [axes for row in grid[index * lines : (index + 1) * lines] for axes in row]
         if index == 0 or lines > 1:
             for axes, title in zip(cells, titles, strict=False):
-                figures.above(axes, title, inches=0.05, weight="bold")
+                slice_drawing.above(axes, title, inches=0.05, weight="bold")
         _draw_slice(cells, part, methods, lesion_only)
     return figure
 
 
 def _draw_slice(cells: Sequence[mpl_axes.Axes], part: ExampleSlice, methods: Mapping[str, str], lesion: bool) -> None:
-    colours = figures.LESIONS if lesion else figures.CLASSES
+    colours = figure_style.LESIONS if lesion else figure_style.CLASSES
     truth = part.truth > 0 if lesion else part.truth
-    figures.draw(cells[0], part.image)
-    _below(cells[0], "\n".join(filter(None, (part.label, figures.shorten(part.slice_id, 60)))))
+    slice_drawing.draw(cells[0], part.image)
+    _below(cells[0], "\n".join(filter(None, (part.label, figure_style.shorten(part.slice_id, 60)))))
     for axes, method in zip(cells[1:], methods, strict=False):
         if method not in part.pred:
             _below(axes, "no result")
             continue
         pred = part.pred[method] > 0 if lesion else part.pred[method]
-        figures.draw(axes, part.image, pred, colours, line=0.9)
+        slice_drawing.draw(axes, part.image, pred, colours, line=0.9)
         dice = part.dice.get(method, math.nan)
         _below(axes, "Dice undefined" if math.isnan(dice) else f"Dice {dice:.3f}")
     axes = cells[len(methods) + 1]
-    figures.draw(axes, part.image, truth, colours, line=0.9)
+    slice_drawing.draw(axes, part.image, truth, colours, line=0.9)
     _below(axes, "" if truth.any() else "no lesion")
 
 

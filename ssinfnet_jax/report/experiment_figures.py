@@ -9,7 +9,7 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import lines, ticker
 
-from ssinfnet_jax.report import figures
+from ssinfnet_jax.report import figure_style
 
 _METRICS = ("dice", "iou", "recall", "precision", "auc")
 _FILLS = ("full", "none", "left", "top")  # of the markers of several data sets
@@ -18,7 +18,7 @@ _ROW = 0.23  # inches
 _TITLE = 30  # letters of a method's title
 
 
-@matplotlib.rc_context(figures.STYLE)
+@matplotlib.rc_context(figure_style.STYLE)
 def dot_plot(summary: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
     """Mean over slices and 1.96 standard errors: a row of panels per class, a panel per measure.
 
@@ -38,24 +38,24 @@ def dot_plot(summary: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Fi
     classes, data = list(dict.fromkeys(known["class"])), list(dict.fromkeys(held["data"]))
     row = _ROW + 0.12 * (len(data) - 1)
     height = len(classes) * (0.85 + row * len(methods)) + 0.3 * (len(data) > 1)
-    figure = mpl_figure.Figure(figsize=(figures.WIDTH, height), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(figure_style.WIDTH, height), layout="constrained")
     if len(data) > 1:
         _data_key(figure, data)
     figure.get_layout_engine().set(w_pad=0.08)
     grid = figure.subplots(len(classes), len(metrics), squeeze=False)
     for cells, name in zip(grid, classes, strict=True):
         place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 22), "textcoords": "offset points"}
-        cells[0].annotate(figures.title(name), **place, fontsize=10.5, fontweight="bold", annotation_clip=False)
+        cells[0].annotate(figure_style.title(name), **place, fontsize=10.5, fontweight="bold", annotation_clip=False)
         for axes, metric in zip(cells, metrics, strict=True):
             rows = held[(held["class"] == name) & (held["metric"] == metric)]
             _dots(axes, rows, methods, data)
-            axes.set_title(f"{figures.title(metric)}, {_slices(rows)}", fontsize=9, loc="left")
+            axes.set_title(f"{figure_style.title(metric)}, {_slices(rows)}", fontsize=9, loc="left")
             _name_rows(axes, methods if axes is cells[0] else dict.fromkeys(methods, ""))
     return figure
 
 
 def _dots(axes: mpl_axes.Axes, rows: pd.DataFrame, methods: Mapping[str, str], data: Sequence[str]) -> None:
-    looks = figures.looks(methods)
+    looks = figure_style.looks(methods)
     for place, method in enumerate(methods):
         found = rows[rows["method"] == method]
         if found["mean"].isna().all():
@@ -71,7 +71,7 @@ def _dots(axes: mpl_axes.Axes, rows: pd.DataFrame, methods: Mapping[str, str], d
     axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
 
 
-@matplotlib.rc_context(figures.STYLE)
+@matplotlib.rc_context(figure_style.STYLE)
 def forest(comparison: pd.DataFrame, methods: Mapping[str, str], *, metric: str = "dice") -> mpl_figure.Figure:
     """Differences from the reference on the same slices with 95 % intervals, and their p values in numbers.
 
@@ -93,27 +93,31 @@ def forest(comparison: pd.DataFrame, methods: Mapping[str, str], *, metric: str 
     columns = {"difference": (0.0, "Difference [95 %]"), "n": (0.54, "n"), "p_adj": (0.66, "adj. p,\npatients")}
     if "seed_p_adj" in held and held["seed_p_adj"].notna().any():
         columns["seed_p_adj"] = (0.84, "adj. p,\nseeds")
-    figure = mpl_figure.Figure(figsize=(figures.WIDTH, 1.2 + 0.35 * len(panels) + _ROW * rows), layout="constrained")
+    figure = mpl_figure.Figure(
+        figsize=(figure_style.WIDTH, 1.2 + 0.35 * len(panels) + _ROW * rows), layout="constrained"
+    )
     grid = figure.subplots(len(panels), 2, sharex="col", squeeze=False, width_ratios=[1.0, 0.85])
     for (axes, numbers), ((data, kind), part) in zip(grid, panels, strict=True):
-        name = f"{figures.title(kind)}, {data}" if several else figures.title(kind)
-        axes.set_title(figures.shorten(name, 60), loc="left", fontweight="bold", parse_math=False)
+        name = f"{figure_style.title(kind)}, {data}" if several else figure_style.title(kind)
+        axes.set_title(figure_style.shorten(name, 60), loc="left", fontweight="bold", parse_math=False)
         axes.axvline(0, color=_GREY, linewidth=1)
         _name_rows(numbers, shown)
         numbers.set_axis_off()
-        _differences(axes, numbers, part, shown, figures.looks(methods), columns)
+        _differences(axes, numbers, part, shown, figure_style.looks(methods), columns)
         _name_rows(axes, shown)
     for x, heading in columns.values():
         grid[0, 1].text(x, -0.6, heading, fontsize=9, color=_GREY, va="bottom")
-    title = figures.shorten(methods.get(reference, reference), 40)
-    words = f"{figures.title(metric)} minus that of {title}\n(mean over slices, 95 % interval; right of 0 is better)"
+    title = figure_style.shorten(methods.get(reference, reference), 40)
+    words = (
+        f"{figure_style.title(metric)} minus that of {title}\n(mean over slices, 95 % interval; right of 0 is better)"
+    )
     grid[-1, 0].set_xlabel(words, parse_math=False)
     return figure
 
 
 def _differences(
     axes: mpl_axes.Axes, numbers: mpl_axes.Axes, part: pd.DataFrame, methods: Mapping[str, str],
-    looks: Mapping[str, figures.Look], columns: Mapping[str, tuple[float, str]],
+    looks: Mapping[str, figure_style.Look], columns: Mapping[str, tuple[float, str]],
 ) -> None:  # fmt: skip
     for place, method in enumerate(methods):
         found = part[part["method"] == method]
@@ -127,7 +131,7 @@ def _differences(
             numbers.text(x, place, text, va="center", fontsize=8.5)
 
 
-@matplotlib.rc_context(figures.STYLE)
+@matplotlib.rc_context(figure_style.STYLE)
 def cost(table: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
     """Time, parameters and memory of each network, as bars with their numbers.
 
@@ -149,8 +153,8 @@ def cost(table: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
         ],
         "Peak memory, GiB\n(pale: training)": [table["inference_peak_gib"], table["training_peak_gib"]],
     }
-    figure = mpl_figure.Figure(figsize=(figures.WIDTH, 0.9 + 1.3 * _ROW * len(methods)), layout="constrained")
-    colours = [look.color for look in figures.looks(methods).values()]
+    figure = mpl_figure.Figure(figsize=(figure_style.WIDTH, 0.9 + 1.3 * _ROW * len(methods)), layout="constrained")
+    colours = [look.color for look in figure_style.looks(methods).values()]
     for axes, (name, parts) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         values = [part.astype(float).to_numpy() for part in parts]
         top = np.nanmax([0.0, *np.concatenate(values)]) or 1.0
@@ -170,7 +174,7 @@ def cost(table: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
 
 
 def _interval(
-    axes: mpl_axes.Axes, y: float, mean: float, low: float, high: float, look: figures.Look, fill: str = "full"
+    axes: mpl_axes.Axes, y: float, mean: float, low: float, high: float, look: figure_style.Look, fill: str = "full"
 ) -> None:
     if np.isfinite([low, high]).all():
         axes.plot([low, high], [y, y], color=look.color, linewidth=1.6, solid_capstyle="butt")
@@ -183,7 +187,7 @@ def _say(axes: mpl_axes.Axes, y: float, text: str) -> None:
 
 def _name_rows(axes: mpl_axes.Axes, methods: Mapping[str, str]) -> None:
     """A row for each method from the top, with its title."""
-    labels = [figures.shorten(title, _TITLE) for title in methods.values()]
+    labels = [figure_style.shorten(title, _TITLE) for title in methods.values()]
     axes.set_yticks(range(len(methods)), labels, parse_math=False)
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -193,7 +197,7 @@ def _name_rows(axes: mpl_axes.Axes, methods: Mapping[str, str]) -> None:
 def _data_key(figure: mpl_figure.Figure, data: Sequence[str]) -> None:
     look = {"marker": "o", "color": _GREY, "markerfacecoloralt": "white", "linestyle": "", "markersize": 6.5}
     handles = [
-        lines.Line2D([], [], **look, fillstyle=fill, label=figures.shorten(name, 40))
+        lines.Line2D([], [], **look, fillstyle=fill, label=figure_style.shorten(name, 40))
         for name, fill in zip(data, _FILLS * len(data), strict=False)
     ]
     legend = figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ssinfnet_jax.report import experiment_files, tables
-from ssinfnet_jax.report.figures import TITLES
+from ssinfnet_jax.report.figure_style import TITLES
 from ssinfnet_jax.report.table_export import TableFile, write
 
 ALPHA = 0.05  # of an adjusted p

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from ssinfnet_jax.report import data_tables, figures, render, run_files, tables
+from ssinfnet_jax.report import data_tables, figure_style, render, run_files, tables
 
 CARD = "MODEL_CARD.md"
 
@@ -77,8 +77,8 @@ def _metrics(run: run_files.Run | None) -> tuple[list[list[str]], list[str]]:
         for kind, part in summary.groupby("class", sort=False):
             values = part.set_index("metric").loc[names]
             cells = [f"{tables.mean_error(v['mean'], v['error'])} ({v['n']})" for _, v in values.iterrows()]
-            rows.append([network, figures.TITLES.get(kind, kind), *cells])
-    return rows, [figures.TITLES.get(name, name.capitalize()) for name in names]
+            rows.append([network, figure_style.TITLES.get(kind, kind), *cells])
+    return rows, [figure_style.TITLES.get(name, name.capitalize()) for name in names]
 
 
 def _cell(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.report import figures
+from ssinfnet_jax.report import figure_style
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("ssinfnet_jax.report", "templates"),
@@ -26,7 +26,7 @@ def write(path: pathlib.Path, template: str, **content: Any) -> pathlib.Path:
       **content: what the template asks for.
     Returns: the path.
     """
-    colours = {"ggo": figures.GGO, "consolidation": figures.CONSOLIDATION, "lesion": figures.LESION}
-    page = _ENVIRONMENT.get_template(template).render(colours=colours, truth_line=figures.TRUTH_LINE, **content)
+    colours = {"ggo": figure_style.GGO, "consolidation": figure_style.CONSOLIDATION, "lesion": figure_style.LESION}
+    page = _ENVIRONMENT.get_template(template).render(colours=colours, truth_line=figure_style.TRUTH_LINE, **content)
     rundir.write_text(path, page)
     return path

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import figure as mpl_figure
 from PIL import Image
 
-from ssinfnet_jax.report import blocks, figures, table_files
+from ssinfnet_jax.report import blocks, figure_style, table_files
 
 STAGES = {
     "prepare": "Prepare data",
@@ -121,7 +121,7 @@ def read(workdir: pathlib.Path) -> Run:
 
 def save_figure(folder: pathlib.Path, name: str, figure: mpl_figure.Figure, caption: str) -> blocks.Figure:
     """Saves a figure (PNG, SVG) in `<folder>/figures` and gives it as a picture of a page in `folder`."""
-    png = figures.save(figure, folder / "figures", name)
+    png = figure_style.save(figure, folder / "figures", name)
     width = round(float(figure.get_size_inches()[0]) * 112)
     return blocks.Figure(name, base64.b64encode(_embeddable(png)).decode(), caption, width)
 

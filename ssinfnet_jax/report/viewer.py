@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import colors
 from PIL import Image
 
-from ssinfnet_jax.report import figures, tables
+from ssinfnet_jax.report import figure_style, slice_drawing, tables
 
 MAX_SIDE = 384  # pixels; a larger slice is shown smaller
 MAX_FULL = 300  # slices of this size, which take about 12 MB; where there are more, they are shown smaller
@@ -32,7 +32,7 @@ class Case:
       truth: the same from a reader, or None.
       facts: what else to say of the case, by name.
       labels: of each slice, N of them; none if None.
-      colours: colour of each class number from 1 on; `figures.NAMED` names them.
+      colours: colour of each class number from 1 on; `figure_style.NAMED` names them.
     Raises: ValueError for shapes or types that do not fit, or classes without a colour.
     """
 
@@ -42,7 +42,7 @@ class Case:
     truth: np.ndarray | None = None
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     labels: Sequence[str] | None = None
-    colours: Mapping[int, str] = dataclasses.field(default_factory=lambda: figures.CLASSES)
+    colours: Mapping[int, str] = dataclasses.field(default_factory=lambda: figure_style.CLASSES)
 
     def __post_init__(self):
         stacks = {"images": self.images, "classes": self.classes}
@@ -73,7 +73,7 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
     factor = min(1.0, longest / max(case.images.shape[1:]))
     size = tuple(max(round(factor * side), 1) for side in case.images.shape[1:])
     shares = np.stack([(case.classes == number).mean(axis=(1, 2)) for number in case.colours])  # [classes, N]
-    titles = {figures.NAMED[name]: figures.TITLES[name] for name in figures.NAMED}
+    titles = {figure_style.NAMED[name]: figure_style.TITLES[name] for name in figure_style.NAMED}
     names = [titles[colour] for colour in case.colours.values()]
     largest = int(shares.sum(axis=0).argmax())
     truth, num = case.truth, len(case.images)
@@ -100,7 +100,7 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
 def preview(case: Case, *, size: int = 96) -> str:
     """The slice with the largest predicted lesion, tinted, as a data URI of at most `size` pixels per side."""
     index = int((case.classes > 0).sum(axis=(1, 2)).argmax())
-    picture = Image.fromarray(figures.blend(case.images[index], case.classes[index], colours=case.colours))
+    picture = Image.fromarray(slice_drawing.blend(case.images[index], case.classes[index], colours=case.colours))
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     return _uri(picture, "JPEG", quality=QUALITY)
 

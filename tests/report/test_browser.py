@@ -8,7 +8,7 @@ from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from ssinfnet_jax.report import figures, segment_page, viewer
+from ssinfnet_jax.report import figure_style, segment_page, viewer
 
 HOSTILE = "<script>document.title='x'</script> \"q\" 'p' </script>"
 NUM = 30
@@ -102,20 +102,20 @@ def test_the_wheel_moves_through_the_slices(case):
 def test_the_overlay_is_drawn_and_taken_away(case):
     grey = 5 * WITH_LESION
     overlay = case.find_element(By.CSS_SELECTOR, ".overlay")
-    for place, colour in [((20, 20), figures.GGO), ((20, 36), figures.CONSOLIDATION)]:
+    for place, colour in [((20, 20), figure_style.GGO), ((20, 36), figure_style.CONSOLIDATION)]:
         np.testing.assert_allclose(_pixel(case, *place), _blended(grey, colour, 0.45), atol=3)
     _press(case, "o")
     assert not overlay.is_selected()
     for place in [(20, 20), (20, 36)]:
         np.testing.assert_allclose(_pixel(case, *place), grey, atol=3)
     overlay.click()
-    np.testing.assert_allclose(_pixel(case, 20, 20), _blended(grey, figures.GGO, 0.45), atol=3)
+    np.testing.assert_allclose(_pixel(case, 20, 20), _blended(grey, figure_style.GGO, 0.45), atol=3)
     np.testing.assert_allclose(_pixel(case, 60, 60), grey, atol=3)
 
 
 def test_opacity(case):
     _press(case, *"+" * 11)
-    np.testing.assert_allclose(_pixel(case, 20, 20), _blended(0, figures.GGO, 1.0), atol=3)
+    np.testing.assert_allclose(_pixel(case, 20, 20), _blended(0, figure_style.GGO, 1.0), atol=3)
     slider = case.find_element(By.CSS_SELECTOR, ".opacity input")
     slider.send_keys(Keys.HOME)  # its own keys, not those of the slices
     assert slider.get_attribute("value") == "0"
@@ -123,8 +123,8 @@ def test_opacity(case):
 
 
 def test_prediction_or_ground_truth(case):
-    grey, ggo = 5 * WITH_LESION, _blended(5 * WITH_LESION, figures.GGO, 0.45)
-    border = _blended(0, figures.TRUTH_LINE, 1.0)
+    grey, ggo = 5 * WITH_LESION, _blended(5 * WITH_LESION, figure_style.GGO, 0.45)
+    border = _blended(0, figure_style.TRUTH_LINE, 1.0)
     inside, edge = (48, 24), (48, 15.45)  # of the true lesion; just outside of it
     np.testing.assert_allclose(_pixel(case, *inside), grey, atol=3)
     np.testing.assert_allclose(_pixel(case, *edge), border, atol=3)

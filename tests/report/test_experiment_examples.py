@@ -6,7 +6,7 @@ import pytest
 from matplotlib import colors
 from matplotlib.backends import backend_agg
 
-from ssinfnet_jax.report import experiment_examples, figures
+from ssinfnet_jax.report import experiment_examples, figure_style
 
 METHODS = {"unet": "U-Net", "ours": "SSInfNet"}
 TRUTH = np.zeros((40, 60), np.uint8)
@@ -25,7 +25,7 @@ def example(**changes):
 
 def tinted(figure, colour):
     """Pixels of the fill of a class."""
-    figure.set_dpi(figures.DPI)
+    figure.set_dpi(figure_style.DPI)
     canvas = backend_agg.FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
@@ -63,15 +63,18 @@ def test_prediction_and_truth_in_the_colours_of_the_classes():
     assert [text.get_text() for text in figure.texts] == ["CT slice", "U-Net", "SSInfNet", "Ground truth"]
     assert written(figure) == ["Worst\npatient_$1", "Dice 1.000", "Dice undefined", ""]
     box = figure.axes[1].get_window_extent()
-    area = (figures.DPI / figure.dpi) ** 2 * box.width * box.height
-    for colour in (figures.GGO, figures.CONSOLIDATION):  # 1/6 of a slice, less its outline, in two of four images
+    area = (figure_style.DPI / figure.dpi) ** 2 * box.width * box.height
+    for colour in (
+        figure_style.GGO,
+        figure_style.CONSOLIDATION,
+    ):  # 1/6 of a slice, less its outline, in two of four images
         assert tinted(figure, colour) == pytest.approx(2 * area / 6, rel=0.1)
 
 
 def test_one_lesion_has_one_colour():
     figure = experiment_examples.examples([example()], METHODS, lesion_only=True)
-    assert tinted(figure, figures.LESION) > 1000
-    assert tinted(figure, figures.GGO) == 0
+    assert tinted(figure, figure_style.LESION) > 1000
+    assert tinted(figure, figure_style.GGO) == 0
 
 
 def test_a_slice_that_a_method_has_not_seen():

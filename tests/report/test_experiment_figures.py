@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends import backend_agg
 
-from ssinfnet_jax.report import experiment_figures, figures
+from ssinfnet_jax.report import experiment_figures, figure_style
 
 METHODS = {"unet": "U-Net", "fcn8": "FCN8", "ours": "SSInfNet"}
 EIGHT = {f"m{place}": f"Method number {place} with a title that goes on and $on" for place in range(8)}
@@ -146,6 +146,6 @@ def test_nothing_to_draw_says_so():
 
 
 def test_eight_methods_look_different_in_colour_and_shape():
-    looks = figures.looks(EIGHT)
+    looks = figure_style.looks(EIGHT)
     assert len({look.color for look in looks.values()}) == len({look.marker for look in looks.values()}) == 8
-    assert len(set(figures.looks(map(str, range(30))).values())) == 30
+    assert len(set(figure_style.looks(map(str, range(30))).values())) == 30

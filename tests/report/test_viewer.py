@@ -6,7 +6,7 @@ import pytest
 from matplotlib import colors
 from PIL import Image
 
-from ssinfnet_jax.report import figures, viewer
+from ssinfnet_jax.report import figure_style, slice_drawing, viewer
 
 
 def _case(num=4, size=(48, 64), **options):
@@ -29,7 +29,7 @@ def test_slices_and_label_maps_come_back():
     case = _case(truth=_case().classes[::-1].copy(), labels=["p", "q", "r", "s"])
     view = viewer.view(case)
     assert (view["num"], view["size"], view["slices"]["labels"]) == (4, (48, 64), ["p", "q", "r", "s"])
-    palette = np.array([colors.to_rgba(colour, 1) for colour in (figures.GGO, figures.CONSOLIDATION)])
+    palette = np.array([colors.to_rgba(colour, 1) for colour in (figure_style.GGO, figure_style.CONSOLIDATION)])
     for index in range(4):
         image = _decoded(view["slices"]["images"][index])
         assert image.mode == "L"
@@ -60,15 +60,15 @@ def test_captions_profile_and_first_slice():
     ]
     # Bars of height share / largest share, consolidation upon GGO.
     assert view["profile"] == [
-        (figures.GGO, "M0.5 1.000h1v-0.400h-1zM1.5 1.000h1v-0.200h-1z"),
-        (figures.CONSOLIDATION, "M1.5 0.800h1v-0.800h-1z"),
+        (figure_style.GGO, "M0.5 1.000h1v-0.400h-1zM1.5 1.000h1v-0.200h-1z"),
+        (figure_style.CONSOLIDATION, "M1.5 0.800h1v-0.800h-1z"),
     ]
 
 
 def test_lesion_alone():
     case = _case()
-    case = viewer.Case("a", case.images, (case.classes > 0).astype(np.uint8), colours=figures.LESIONS)
-    assert viewer.view(case)["key"] == [("Lesion", figures.LESION)]
+    case = viewer.Case("a", case.images, (case.classes > 0).astype(np.uint8), colours=figure_style.LESIONS)
+    assert viewer.view(case)["key"] == [("Lesion", figure_style.LESION)]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_preview_is_of_the_largest_lesion():
     case = _case()
     case.images[:], case.classes[:] = 100, 0
     case.classes[3] = 2
-    tint = figures.blend(case.images[3], case.classes[3])
+    tint = slice_drawing.blend(case.images[3], case.classes[3])
     picture = np.asarray(_decoded(viewer.preview(case, size=32)))
     assert picture.shape == (24, 32, 3)
     np.testing.assert_allclose(picture.mean(axis=(0, 1)), tint.mean(axis=(0, 1)), atol=3)
@@ -106,6 +106,6 @@ def test_mistakes_name_the_case():
     with pytest.raises(ValueError, match=r"Case 'x': truth is float64\[4, 48, 64\]"):
         viewer.Case("x", case.images, case.classes, case.classes / 2)
     with pytest.raises(ValueError, match=r"Case 'x': classes hold the number 2, but colours are given for \[1\]"):
-        viewer.Case("x", case.images, case.classes, colours=figures.LESIONS)
+        viewer.Case("x", case.images, case.classes, colours=figure_style.LESIONS)
     with pytest.raises(ValueError, match="Case 'x' has 4 slices but 1 labels"):
         viewer.Case("x", case.images, case.classes, labels=["a"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.report import blocks, figures, phenotype_tables, run_files, table_files, tables, viewer
+from ssinfnet_jax.report import blocks, distribution_figures, phenotype_tables, run_files, table_files, tables, viewer
 
 
 def build(run: run_files.Run) -> blocks.Section:
@@ -36,7 +36,7 @@ def build(run: run_files.Run) -> blocks.Section:
         groups, by = _by_severity(run, burden)
         colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B7280", "#000000"][: len(groups)]
         label = "Lesion fraction, mean over a patient's slices (%)"
-        figure = figures.distributions(groups, xlabel=label, colours=colours, limits=(0, None))
+        figure = distribution_figures.distributions(groups, xlabel=label, colours=colours, limits=(0, None))
         num = sum(len(values) for values in groups.values())
         caption = (
             f"Lesion fraction of each patient{by} (n = {num} patients): dots, quartiles (box), median "

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ssinfnet_jax.report import blocks, figures, run_files, tables, viewer
+from ssinfnet_jax.report import (
+    blocks,
+    curve_figures,
+    distribution_figures,
+    figure_style,
+    run_files,
+    slice_figures,
+    tables,
+    viewer,
+)
 
 MAX_CONTACT = 30  # slices on the contact sheet
 MAX_SLICES = 100  # in the viewer
@@ -31,30 +40,30 @@ def build(run: run_files.Run) -> blocks.Section:
             )
             if network == "multi":
                 caption += " Overall: the average of background, GGO and consolidation."
-            section.add("table", tables.summary(summary, figures.TITLES, caption))
+            section.add("table", tables.summary(summary, figure_style.TITLES, caption))
         if slices is not None:
             caption = "Each test slice, lowest Dice first; empty where undefined."
-            table = tables.per_slice(slices, figures.TITLES, caption)
+            table = tables.per_slice(slices, figure_style.TITLES, caption)
             section.add("details", (f"All slices ({slices['slice_id'].nunique()})", [blocks.Block("table", table)]))
             for kind in dict.fromkeys(slices["class"]):
                 values[kind] = slices.loc[slices["class"] == kind, "dice"].to_numpy(float)
         if curve is not None:
             curves[title] = curve
     if values:
-        colours = [figures.NAMED.get(kind, figures.BACKGROUND) for kind in values]
-        named = {figures.TITLES.get(kind, kind): numbers for kind, numbers in values.items()}
+        colours = [figure_style.NAMED.get(kind, figure_style.BACKGROUND) for kind in values]
+        named = {figure_style.TITLES.get(kind, kind): numbers for kind, numbers in values.items()}
         caption = (
             "Dice of every test slice (dots), their quartiles (box) and median (line); diamond: mean ± 1.96 "
             "standard errors. n: slices where Dice is defined."
         )
-        figure = figures.distributions(named, xlabel="Dice per slice", colours=colours, limits=(0, 1))
+        figure = distribution_figures.distributions(named, xlabel="Dice per slice", colours=colours, limits=(0, 1))
         section.add("figure", run.figure("dice_per_slice", figure, caption))
     if curves:
         caption = (
             "ROC curves over the pixels of all test slices; the area is that of the drawn curve, while the "
             "AUC of the table is a mean over slices. Dot: threshold 0.5. Dotted: chance."
         )
-        section.add("figure", run.figure("roc", figures.roc(curves), caption))
+        section.add("figure", run.figure("roc", curve_figures.roc(curves), caption))
     return section
 
 
@@ -65,7 +74,7 @@ def build_examples(run: run_files.Run) -> blocks.Section:
     if examples is None or not len(examples["image"]):
         section.add("note", run.stages["evaluate"].reason or "No example slices were kept in this run.")
         return section
-    chosen = figures.choose(examples["dice"])
+    chosen = slice_figures.choose(examples["dice"])
     total, multi = len(examples["dice"]), "pred" in examples
     if chosen:
         named = "; ".join(
@@ -79,17 +88,17 @@ def build_examples(run: run_files.Run) -> blocks.Section:
             f"{labels} of n = {defined} example slices by the single network's lesion Dice: CT slice, ground "
             f"truth, prediction of the single network (lesion){second}. Slices: {named}."
         )
-        section.add("figure", run.figure("overlays", figures.overlays(examples), caption))
+        section.add("figure", run.figure("overlays", slice_figures.overlays(examples), caption))
     order = np.argsort(-np.nan_to_num(examples["dice"], nan=-1), kind="stable")  # from the best to the worst
     section.add("viewer", viewer.view(_case(examples, _thinned(order, MAX_SLICES)), anchor="test-slices"))
     order = _thinned(order, MAX_CONTACT)
     labels = [f"{examples['slice_id'][i]}\nDice {tables.number(examples['dice'][i])}" for i in order]
-    figure = figures.contact_sheet(
+    figure = slice_figures.contact_sheet(
         examples["image"][order],
         labels,
         fill=_pred(examples)[order],
         outline=examples["truth"][order] > 0,
-        colours=figures.CLASSES if multi else figures.LESIONS,
+        colours=figure_style.CLASSES if multi else figure_style.LESIONS,
     )
     caption = (
         f"{len(order)} of {total} example slices from the highest to the lowest lesion Dice. Fill: "
@@ -116,7 +125,7 @@ def _case(examples: Mapping[str, np.ndarray], order: np.ndarray) -> viewer.Case:
             "Overlay": f"prediction of the {'multi' if multi else 'single'} network",
         },
         labels=[f"{examples['slice_id'][i]} · Dice {tables.number(examples['dice'][i])}" for i in order],
-        colours=figures.CLASSES if multi else figures.LESIONS,
+        colours=figure_style.CLASSES if multi else figure_style.LESIONS,
     )
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ssinfnet_jax.report import blocks, figures, run_files, table_files, tables
+from ssinfnet_jax.report import blocks, curve_figures, figure_style, run_files, slice_figures, table_files, tables
 
 
 def build_pretraining(run: run_files.Run) -> blocks.Section:
@@ -24,17 +24,17 @@ def build_pretraining(run: run_files.Run) -> blocks.Section:
                 "inpainter's. Pale: as logged; strong: running mean (long phases only)."
             )
             name = f"pretraining_curves_{network}"
-            section.add("figure", run.figure(name, figures.pretraining_curves(metrics), caption))
+            section.add("figure", run.figure(name, curve_figures.pretraining_curves(metrics), caption))
         examples = run.arrays(f"{stage.name}/examples.npz", ("image", "keep", "inpainting", "phase"))
         if examples is not None and len(examples["image"]):
-            rows = len(figures.spread(examples["phase"], 4))
+            rows = len(slice_figures.spread(examples["phase"], 4))
             caption = (
                 f"Inpainting by the {network} network, {rows} of "
                 f"{blocks.count(len(examples['image']), 'kept slice')}: image, erased image (flat green: what the "
                 "network may not see), inpainting, and their absolute difference (grey values in [0, 1])."
             )
             name = f"inpainting_strips_{network}"
-            section.add("figure", run.figure(name, figures.inpainting_strips(examples), caption))
+            section.add("figure", run.figure(name, slice_figures.inpainting_strips(examples), caption))
     return section
 
 
@@ -57,7 +57,9 @@ def build_training(run: run_files.Run) -> blocks.Section:
                 "rows. Train Dice is of training batches, Dice of the validation split. "
                 f"{_validation(run, stage, metrics)}Pale: as logged; strong: running mean (long runs only)."
             )
-            section.add("figure", run.figure(f"training_curves_{network}", figures.training_curves(metrics), caption))
+            section.add(
+                "figure", run.figure(f"training_curves_{network}", curve_figures.training_curves(metrics), caption)
+            )
     return section
 
 
@@ -68,7 +70,7 @@ def _validation(run: run_files.Run, stage: run_files.Stage, metrics: pd.DataFram
     if not names:
         return ""
     values = rows[names].mean(axis="columns")
-    title = figures.title(names[0]) if len(names) == 1 else "Dice (mean of the classes)"
+    title = figure_style.title(names[0]) if len(names) == 1 else "Dice (mean of the classes)"
     best = values.idxmax()
     highest = f"{tables.number(values[best])} at step {tables.number(rows['step'][best])}"
     description = table_files.read_json(run.path(stage.name, "model", "model.json")) or {}
