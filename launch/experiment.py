@@ -21,7 +21,6 @@ from launch import flags as common
 from launch import grid_runner, processes, stages
 from ssinfnet_jax import rundir
 from ssinfnet_jax.evaluation import collect, cost, grid, timing
-from ssinfnet_jax.report import experiment_page
 from ssinfnet_jax.training import parallel
 
 _INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
@@ -35,6 +34,9 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
 
     Raises: ValueError for a mistake in the grid or one of its configs, before anything is run.
     """
+    # Here, because the processes of the runs draw nothing and begin a second earlier without it.
+    from ssinfnet_jax.report import experiment_page
+
     # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
     jax.config.update("jax_platforms", "cpu")
     path = folder / "experiment.json"

@@ -14,7 +14,6 @@ from ssinfnet_jax.analysis import stages as analysis
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
-from ssinfnet_jax.report import page
 from ssinfnet_jax.training import config_check, parallel, pretrain, train
 
 
@@ -108,6 +107,9 @@ def run(
             own = {**part(config, stage.reads), "save_every_s": config["save_every_s"]}
             _run_stage(run_dir, name, functools.partial(stage.run, own))
     if parallel.is_main() and (names is None or REPORT in names):
+        # Here, because it takes two seconds to load, and a single stage has no use for it.
+        from ssinfnet_jax.report import page
+
         print(f"Report: {page.write(run_dir.path)}")
 
 
