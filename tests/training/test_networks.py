@@ -93,7 +93,8 @@ def test_a_network_in_the_wrong_place(which, name, options, found):
 def test_data_without_classes_leave_out_the_multi_network(classes, which, reason, monkeypatch):
     table = pd.DataFrame({"split": ["train", "test"], "has_classes": classes})
     monkeypatch.setattr(networks.prepare, "load", lambda config, run_dir: (None, table))
-    assert networks.reason_to_skip({}, None, which) == reason
+    assert networks.reason_to_skip({"single": {}, "multi": {}}, None, which) == reason
+    assert networks.reason_to_skip({"single": {}, "multi": None}, None, "multi") == "the config has no such network"
 
 
 def test_cross_fitting_needs_a_single_process(monkeypatch):
