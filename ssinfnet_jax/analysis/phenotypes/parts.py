@@ -17,9 +17,8 @@ class Parts:
 
     A part appears by renaming a finished file, so a killed run leaves whole parts only.
 
-    Raises: ValueError if the folder holds parts made in another way (any difference in the header). Nothing
-      is deleted
-      or recomputed by itself: hours of work may lie there.
+    Raises: ValueError if the folder holds parts made in another way (any difference in the header). Nothing is
+      deleted or recomputed by itself: hours of work may lie there.
     """
 
     def __init__(self, parts_dir: str | os.PathLike, header: Mapping[str, Any]):

@@ -1,4 +1,4 @@
-"""What a phenotype is: the the PyRadiomics classes and filters, and the numbers that define the bins."""
+"""What a phenotype is: the PyRadiomics classes and filters, and the numbers that define the bins."""
 
 import dataclasses
 import functools

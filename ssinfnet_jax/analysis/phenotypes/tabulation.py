@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 import time
 import warnings
@@ -21,7 +22,7 @@ from ssinfnet_jax.analysis.phenotypes.settings import EIGHT_BIT, Settings, versi
 
 # Fewer or more bins than this make texture phenotypes hard to compare (PyRadiomics' own advice is 16-128).
 NUM_BINS_RANGE = (16, 200)
-# A killed run loses the rows of so many seconds.
+# The first rows are stored at once, later ones so often: a killed run loses the rows of so many seconds.
 _SECONDS_PER_PART = 5.0
 _TASKS_TOGETHER = 8
 
@@ -181,7 +182,7 @@ def _compute_all(compute: Callable, tasks: Sequence) -> list[rows.Row]:
 def _collect(results: Iterator[tuple[Any, Any]], store: Parts | None, key: str) -> list[rows.Row]:
     """Gathers all rows and stores the good ones, also when the run is interrupted."""
     found, waiting = [], []
-    written = time.monotonic()
+    written = -math.inf
     try:
         for task, row in results:
             if isinstance(row, Exception):

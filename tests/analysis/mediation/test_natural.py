@@ -38,15 +38,17 @@ def models(table, link, x, covariates):
 
 @pytest.mark.parametrize(("link", "exposure"), [("logit", "gender"), ("probit", "age")])
 def test_statsmodels_mediation(patients, link, exposure):
-    """Its effects are means of simulated patients: 400 repetitions leave an error of 6 % of a standard error.
+    """Its effects are means of simulated patients.
+
+    1600 repetitions leave an error of 3.5 % of a standard error; the mean over drawn coefficients lies up to 7 % from
+    the effect at the estimated ones (measured over 150 seeds).
 
     It draws each patient's mediator at random, which widens its interval of the indirect effect; that of the
     total effect hardly.
     """
     row = mediation.natural_effects(patients, [exposure], ["ggo_M"], covariates=["smoking"], link=link).iloc[0]
     x = (patients[exposure] - row["from"]) / (row["to"] - row["from"])
-    np.random.seed(0)
-    summary = Mediation(*models(patients, link, x, ["smoking"]), [2, 2], 3).fit(n_rep=400).summary()
+    summary = Mediation(*models(patients, link, x, ["smoking"]), [2, 2], 3).fit(n_rep=1600, rng=0).summary()
     for theirs, ours in (("ACME (treated)", "indirect"), ("ADE (control)", "direct"), ("Total effect", "total")):
         assert abs(row[f"{ours}_est"] - summary.loc[theirs, "Estimate"]) < 0.25 * row[f"{ours}_se"], ours
     for side in ("Lower", "Upper"):
