@@ -84,7 +84,7 @@ def test_an_interrupted_run_keeps_what_it_has(loaders, tmp_path):
         table(
             [("s0", "p", loaders.arrays(0)), ("s1", "p", loaders.arrays(1)), ("s2", "p", stopping)], parts_dir=tmp_path
         )
-    stored = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("part-*.parquet"))
+    stored = pd.concat(pd.read_parquet(path) for path in sorted(tmp_path.glob("part-*.parquet")))
     assert stored["slice_id"].tolist() == ["s0", "s1"]
     assert not list(tmp_path.glob(".*"))
 
