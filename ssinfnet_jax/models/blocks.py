@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssinfnet_jax.models import batch_norm, ops
+from ssinfnet_jax.models import batch_norm, initialize, ops
 
 
 def scaled(channels: int, width: float) -> int:
@@ -66,6 +66,7 @@ class Conv(nn.Module):
             kernel_dilation=self.dilation,
             use_bias=self.use_bias,
             dtype=self.dtype,
+            kernel_init=initialize.undrawn,
             conv_general_dilated=ops.conv_general_dilated,
             name="conv",
         )(x)

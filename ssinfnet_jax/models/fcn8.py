@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssinfnet_jax.models import blocks, ops
+from ssinfnet_jax.models import blocks, initialize, ops
 from ssinfnet_jax.models.backbones import VGG16
 
 
@@ -20,7 +20,7 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """float[B,H,W,C] -> float[B,2H,2W,features]."""
         shape = (3, 3, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        kernel = self.param("kernel", initialize.undrawn, shape)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:])
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         return ops.conv_transpose_3x3_stride_2(x, kernel) + bias.reshape(1, 1, 1, -1)

@@ -17,6 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def undrawn(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Flax's initialiser of every kernel: NaN, until `init` draws it. Cheap, since Flax traces it with every layer."""
+    del key
+    return jax.lax.full(shape, jnp.nan, dtype)
+
+
 def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Normal with variance 2 / fan_out for a kernel [kh, kw, in, out] (He et al. 2015, as ResNets start)."""
     fan_out = math.prod(shape[:-2]) * shape[-1]
