@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
+
 from ssinfnet_jax import models
 from ssinfnet_jax.data import augment
 from ssinfnet_jax.losses import compose
@@ -25,6 +27,12 @@ def check(config: Mapping[str, Any]) -> None:
             f"config.multi.prior_source 'cross_fitted' needs a single process, found {parallel.num_processes()}; run "
             "the stage predict_priors on one machine, or choose another prior_source."
         )
+    initial = (config["single"] or {}).get("train", {}).get("initial")
+    if prior_source == "cross_fitted" and initial:
+        logging.warning(
+            "If the network in config.single.train.initial=%s was trained on these slices, cross-fitted priors know "
+            "their labels through it; start from a network trained on other data, or without labels.", initial,
+        )  # fmt: skip
     for which in ("single", "multi"):
         section = config[which]
         if section is None:

@@ -105,6 +105,14 @@ def test_cross_fitting_needs_a_single_process(monkeypatch):
         config_check.check(config)
 
 
+def test_cross_fitting_from_a_trained_network_is_warned_of(caplog):
+    config = recommended.get_config().to_dict()
+    config["multi"]["prior_source"], config["single"]["train"]["initial"] = "cross_fitted", "elsewhere"
+    with pytest.raises(ValueError, match="both give the training its start"):
+        config_check.check(config)
+    assert "If the network in config.single.train.initial=elsewhere was trained on these slices" in caplog.text
+
+
 FORK = '''
 """A loss of a fork: what is predicted outside the lesion."""
 
