@@ -20,7 +20,7 @@ from absl import flags, logging
 from launch import flags as common
 from launch import grid_runner, processes, stages
 from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import collect, cost, grid, timing
+from ssinfnet_jax.evaluation import cost, grid, run_state, timing
 from ssinfnet_jax.training import parallel
 
 _INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
@@ -34,7 +34,8 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
 
     Raises: ValueError for a mistake in the grid or one of its configs, before anything is run.
     """
-    # Here, because the processes of the runs draw nothing and begin a second earlier without it.
+    # Here, because the processes of the runs compare and draw nothing, and begin two seconds earlier without these.
+    from ssinfnet_jax.evaluation import collect
     from ssinfnet_jax.report import experiment_page
 
     # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
@@ -53,7 +54,7 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
             missing = [
                 (index, run.name)
                 for index, run in enumerate(runs)
-                if collect.missing_results(folder / "runs" / run.name, experiment)
+                if run_state.missing_results(folder / "runs" / run.name, experiment)
             ]
             logging.info("%d of %d runs are done.", len(runs) - len(missing), len(runs))
             grid_runner.run(missing, folder)
@@ -83,12 +84,12 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
             cost.run(run.config, path)
             return
         others = [other for root in (folder, *_shared()) for other in sorted((root / "runs").glob("*"))]
-        stages.check(run.config)
+        stages.check(run.config, STAGES)
         run_dir = common.open_run(path, run.config)
         stages.run(run.config, run_dir, STAGES, others)
         if parallel.is_main():
             rundir.write_text(path / "machine.json", json.dumps(timing.machine(), indent=2) + "\n")
-        missing = collect.missing_results(path, experiment)
+        missing = run_state.missing_results(path, experiment)
         if missing:
             raise ValueError(f"The run has given no {', '.join(missing)}: it has no such network, or no test slices.")
 
@@ -114,7 +115,7 @@ def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:
         )
     for run in {(run.data, run.method): run for run in runs}.values():
         try:
-            stages.check(run.config)
+            stages.check(run.config, STAGES)
         except ValueError as error:
             raise ValueError(f"Run {run.name}: {error}") from error
 

@@ -15,7 +15,7 @@ import tqdm
 from absl import logging
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import collect
+from ssinfnet_jax.evaluation import run_state
 from ssinfnet_jax.training import loop, parallel
 
 _PARENT = "SSINFNET_GRID_PROCESS"  # process id of the grid's program, in the environment of its runs
@@ -62,7 +62,7 @@ def noting_failure(folder: pathlib.Path, stages: Sequence[str]) -> Iterator[None
     """
     if parent := os.environ.get(_PARENT):
         threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
-    note = folder / collect.FAILED
+    note = folder / run_state.FAILED
     try:
         yield
     except Exception as error:
@@ -70,7 +70,7 @@ def noting_failure(folder: pathlib.Path, stages: Sequence[str]) -> Iterator[None
             run_dir = rundir.RunDir(folder)
             stage = next((stage for stage in stages if not run_dir.is_done(stage)), "")
             folder.mkdir(parents=True, exist_ok=True)
-            collect.write_failure(note, stage, f"{type(error).__name__}: {error}")
+            run_state.write_failure(note, stage, f"{type(error).__name__}: {error}")
         raise
     if parallel.is_main():
         note.unlink(missing_ok=True)
@@ -81,7 +81,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def _run(index: int, name: str, folder: pathlib.Path, bar: tqdm.tqdm, received: list[int]) -> int:
     """The exit code of a run; its last words are shown while it works."""
-    (folder / "runs" / name / collect.FAILED).unlink(missing_ok=True)
+    (folder / "runs" / name / run_state.FAILED).unlink(missing_ok=True)
     command = [sys.executable, "-m", "launch.experiment", *sys.argv[1:], f"--index={index}"]
     path = folder / "logs" / f"{name}.log"
     told, shown = False, time.monotonic()
@@ -114,11 +114,11 @@ def _last_words(path: pathlib.Path, limit: int = 70) -> str:
 
 def _note_crash(folder: pathlib.Path, code: int, log: pathlib.Path) -> None:
     """Notes the end of a run that could not do so itself."""
-    note = folder / collect.FAILED
+    note = folder / run_state.FAILED
     if not note.is_file():
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         folder.mkdir(parents=True, exist_ok=True)
-        collect.write_failure(note, "", f"ended by {how} (out of memory?): {_last_words(log, 300)}")
+        run_state.write_failure(note, "", f"ended by {how} (out of memory?): {_last_words(log, 300)}")
 
 
 def _end_with(parent: int) -> None:

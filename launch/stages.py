@@ -10,7 +10,6 @@ from absl import logging
 
 from launch import dask_flags, flags
 from ssinfnet_jax import rundir
-from ssinfnet_jax.analysis import stages as analysis
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
@@ -30,6 +29,13 @@ class Stage(NamedTuple):
     run: Callable[[dict[str, Any], rundir.RunDir], str | None]
     reads: tuple[str, ...]
     writes: tuple[str, ...] = ()
+
+
+def _analysis():
+    # Not at the top, because it takes half a second to load, and runs of a grid have no use for it.
+    from ssinfnet_jax.analysis import stages
+
+    return stages
 
 
 STAGES: dict[str, Stage] = {
@@ -54,20 +60,21 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage(evaluate.run, reads=("seed", "data")),
     "segment_cohort": Stage(inference.segment_cohort, reads=("data",)),
     "phenotypes": Stage(
-        lambda config, run: analysis.phenotypes(config, run, **dask_flags.options()), reads=("data", "phenotypes")
+        lambda config, run: _analysis().phenotypes(config, run, **dask_flags.options()), reads=("data", "phenotypes")
     ),
-    "mediate": Stage(analysis.mediate, reads=("data", "mediation")),
+    "mediate": Stage(lambda config, run: _analysis().mediate(config, run), reads=("data", "mediation")),
 }
 # With several processes, all of them run these; process 0 runs the others while the rest wait.
 TOGETHER = ("pretrain_single", "train_single", "pretrain_multi", "train_multi")
 REPORT = "report"  # not in the table: it is written anew each time
 
 
-def check(config: dict[str, Any]) -> None:
-    """Raises ValueError for what is wrong in a config, before any stage has begun."""
+def check(config: dict[str, Any], names: Sequence[str] = (*STAGES,)) -> None:
+    """Raises ValueError for what is wrong in a config for the stages `names`, before any has begun."""
     prepare.check(config)
     config_check.check(config)
-    analysis.check(config)
+    if not {"phenotypes", "mediate"}.isdisjoint(names):
+        _analysis().check(config)
 
 
 def part(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -10,21 +10,10 @@ import pandas as pd
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data.datasets import registry
-from ssinfnet_jax.evaluation import comparison, cost, factors
+from ssinfnet_jax.evaluation import comparison, cost, factors, run_state
 from ssinfnet_jax.evaluation.grid import Run
 
-NETWORKS = {"single": ("single",), "multi": ("multi",), "both": ("single", "multi")}  # an experiment's "network"
 TABLES = ("slices", "summary", "comparison", "factors", "published")
-FAILED = "failed.json"  # in the folder of a run that failed: stage, reason
-
-
-def missing_results(folder: pathlib.Path, experiment: Mapping[str, Any]) -> list[str]:
-    """Files that a run of a grid is made for and that are not there; none if it is done."""
-    if experiment["task"] == "cost":
-        names = ["cost.json"]
-    else:
-        names = ["evaluate/done.json", *(f"evaluate/{name}_slices.csv" for name in NETWORKS[experiment["network"]])]
-    return [name for name in names if not (folder / name).is_file()]
 
 
 def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Path) -> pd.DataFrame:
@@ -36,7 +25,7 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
       folder: of the experiment.
     Returns: table of run, state ("done" | "failed" | "missing"), stage, reason.
     """
-    states = pd.DataFrame([{"run": run.name, **_state(folder / "runs" / run.name, experiment)} for run in grid])
+    states = pd.DataFrame([{"run": run.name, **run_state.of(folder / "runs" / run.name, experiment)} for run in grid])
     failed = states[states["state"] == "failed"].drop(columns="state")
     rundir.write_text(folder / "failures.csv", failed.to_csv(index=False))
     done = [run for run, state in zip(grid, states["state"], strict=True) if state == "done"]
@@ -46,7 +35,7 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
         found = cost.collect({run.name: folder / "runs" / run.name for run in done})
         rundir.write_text(tables / "cost.csv", found.to_csv(index=False))
         return states
-    slices = read_slices(folder, done, NETWORKS[experiment["network"]])
+    slices = read_slices(folder, done, run_state.NETWORKS[experiment["network"]])
     if slices.empty:
         return states
     made = {"slices": slices, "summary": comparison.summarize(slices)}
@@ -62,11 +51,6 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
         else:
             (tables / f"{name}.csv").unlink(missing_ok=True)  # of runs that are no more
     return states
-
-
-def write_failure(path: pathlib.Path, stage: str, reason: str) -> None:
-    """Notes why a run failed, for `write`."""
-    rundir.write_text(path, json.dumps({"stage": stage, "reason": reason}, indent=2) + "\n")
 
 
 def read_slices(folder: pathlib.Path, runs: Sequence[Run], networks: Sequence[str]) -> pd.DataFrame:
@@ -96,11 +80,3 @@ def _published(folders: Sequence[pathlib.Path], classes: set[str]) -> pd.DataFra
         names |= {name for name, _ in json.loads((folder / "config.json").read_text())["data"]["datasets"]}
     rows = [row for name in sorted(names) for row in registry.published(name) if row["class"] in classes]
     return pd.DataFrame(rows)
-
-
-def _state(folder: pathlib.Path, experiment: Mapping[str, Any]) -> dict[str, str]:
-    if not missing_results(folder, experiment):
-        return {"state": "done", "stage": "", "reason": ""}
-    if (folder / FAILED).is_file():
-        return {"state": "failed", **json.loads((folder / FAILED).read_text())}
-    return {"state": "missing", "stage": "", "reason": ""}

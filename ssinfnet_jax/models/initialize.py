@@ -45,8 +45,16 @@ INITIALIZERS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndar
 }
 
 
-def shapes(model: nn.Module, num_channels: int, *, size: int = 32, method: str = "init_all", **kwargs: Any):
-    """Shapes of the variables that a method of a network touches on square images; nothing is computed."""
+# No network has a larger stride, so that what holds at this size holds at all of its multiples.
+_SIZE = 32
+
+
+def shapes(model: nn.Module, num_channels: int, *, size: int = _SIZE, method: str = "init_all", **kwargs: Any):
+    """Shapes of the variables that a method of a network touches on square images; nothing is computed.
+
+    Raises: ValueError for a size that the network does not take.
+    """
+    size = size if size % _SIZE else _SIZE
     return jax.tree.map(lambda x: x, _shapes(model, num_channels, size, method, tuple(sorted(kwargs.items()))))
 
 

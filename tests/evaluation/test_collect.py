@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.data.datasets import registry
-from ssinfnet_jax.evaluation import collect, grid
+from ssinfnet_jax.evaluation import collect, grid, run_state
 from ssinfnet_jax.metrics import overlap
 
 EXPERIMENT = {
@@ -41,7 +41,7 @@ def test_what_is_there_is_collected_and_what_is_not_is_said(tmp_path):
     for run in RUNS[:3]:
         _make(tmp_path, run)
     (tmp_path / "runs" / "b-fold1").mkdir()
-    collect.write_failure(tmp_path / "runs" / "b-fold1" / collect.FAILED, "train_multi", "FloatingPointError: no")
+    run_state.write_failure(tmp_path / "runs" / "b-fold1" / run_state.FAILED, "train_multi", "FloatingPointError: no")
     states = collect.write(EXPERIMENT, RUNS, tmp_path)
     assert states["state"].tolist() == ["done", "done", "done", "failed"]
     assert pd.read_csv(tmp_path / "failures.csv").to_dict("records") == [
@@ -88,6 +88,6 @@ def test_published_figures_stand_beside_the_official_split_only(part, dataset, t
 def test_a_run_without_the_measures_it_is_made_for_is_not_done(tmp_path):
     _make(tmp_path, RUNS[0])
     (tmp_path / "runs" / RUNS[0].name / "evaluate" / "multi_slices.csv").unlink()
-    assert collect.missing_results(tmp_path / "runs" / RUNS[0].name, EXPERIMENT) == ["evaluate/multi_slices.csv"]
+    assert run_state.missing_results(tmp_path / "runs" / RUNS[0].name, EXPERIMENT) == ["evaluate/multi_slices.csv"]
     single = {**EXPERIMENT, "network": "single"}
-    assert not collect.missing_results(tmp_path / "runs" / RUNS[0].name, single)
+    assert not run_state.missing_results(tmp_path / "runs" / RUNS[0].name, single)
