@@ -95,7 +95,8 @@ def _run(index: int, name: str, folder: pathlib.Path, bar: tqdm.tqdm, received: 
             if received and not told:
                 process.terminate()
                 told = True
-            time.sleep(_LOOK_EVERY_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_EVERY_S)
             if time.monotonic() - shown > _SHOW_EVERY_S:
                 bar.set_postfix_str(f"{name}: {_last_words(path)}")
                 shown = time.monotonic()

@@ -62,7 +62,7 @@ def create(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=jax.tree.map(jnp.asarray, variables["batch_stats"]),
-        opt_state=optimizer.init(params),
+        opt_state=jax.jit(optimizer.init)(params),  # one program; else one for every shape
         # Copies, because a donated buffer must not be shared.
         average=jax.tree.map(lambda x: jnp.array(x, copy=True), dict(variables)) if averaging else None,
     )
