@@ -106,14 +106,20 @@ def map_step(step: Callable) -> Callable:
 
     States are replicated, the batch is sharded, the key is the same everywhere; the step must have been made with
     `axis_name=AXIS`. The first state is donated. Metrics come back once, from the first device.
+
+    Several devices that are one CPU finish a step before the next one is handed to them: they share a pool of as many
+    threads, which steps that wait for each other can fill, so that none goes on.
     """
     mapped: dict[int, Callable] = {}
+    waits = jax.default_backend() == "cpu" and num_local_devices() > 1
 
     def run(state, *rest):
         if len(rest) not in mapped:
             in_axes = (0,) * len(rest) + (None,)
             mapped[len(rest)] = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, donate_argnums=0)
         state, metrics = mapped[len(rest)](state, *rest)
+        if waits:
+            jax.block_until_ready(state)
         return state, jax.tree.map(lambda x: x.addressable_data(0)[0], metrics)
 
     return run

@@ -16,6 +16,7 @@ def seeds(tmp_path_factory):
     return fuzz.make_seeds(tmp_path_factory.mktemp("fuzz") / "seeds")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, about what is damaged
 @pytest.mark.parametrize("kind", ["nifti", "dicom", "picture", "tensors"])
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(number=st.integers(0, 2**32 - 1))

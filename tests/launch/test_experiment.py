@@ -33,7 +33,10 @@ def _start(workdir, *more):
 
 
 def _end(process):
-    output, _ = process.communicate(timeout=900)
+    try:
+        output, _ = process.communicate(timeout=900)
+    finally:
+        process.kill()
     return process.returncode, output
 
 

@@ -1,30 +1,25 @@
-"""Radiomic phenotypes of GGO, consolidation and the whole lesion: per slice, per cohort, per patient."""
+"""Radiomic phenotypes of GGO, consolidation and the whole lesion: per slice, per cohort, per patient.
 
-from ssinfnet_jax.analysis.phenotypes.aggregation import EMPTY_AREA, HOW, by_patient
-from ssinfnet_jax.analysis.phenotypes.columns import REGIONS, names
-from ssinfnet_jax.analysis.phenotypes.extraction import extract, extract_merged
-from ssinfnet_jax.analysis.phenotypes.measure import Tables, measure
-from ssinfnet_jax.analysis.phenotypes.rows import Item
-from ssinfnet_jax.analysis.phenotypes.settings import EIGHT_BIT, HU, PRESETS, Settings, make
-from ssinfnet_jax.analysis.phenotypes.tabulation import Work, merged_table, table
+Names are looked up when they are used: a worker, which measures slices, then starts without what tables need.
+"""
 
-__all__ = [
-    "EIGHT_BIT",
-    "EMPTY_AREA",
-    "HOW",
-    "HU",
-    "PRESETS",
-    "REGIONS",
-    "Item",
-    "Settings",
-    "Tables",
-    "Work",
-    "by_patient",
-    "extract",
-    "extract_merged",
-    "make",
-    "measure",
-    "merged_table",
-    "names",
-    "table",
-]
+import importlib
+
+_PLACES = {
+    "aggregation": ("EMPTY_AREA", "HOW", "by_patient"),
+    "cohort": ("Tables", "measure"),
+    "columns": ("REGIONS", "names"),
+    "extraction": ("extract", "extract_merged"),
+    "rows": ("Item",),
+    "settings": ("EIGHT_BIT", "HU", "PRESETS", "Settings", "make"),
+    "tabulation": ("Work", "merged_table", "table"),
+}
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
+
+__all__ = sorted(_PLACE_OF)
+
+
+def __getattr__(name: str):
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACE_OF[name]}"), name)

@@ -6,12 +6,12 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import pandas as pd
 
+from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import ct, labels
+from ssinfnet_jax.data import nifti
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 _VOLUMES = (".nii.gz", ".nii")
@@ -57,11 +57,11 @@ def items(
         mask = mask_of[name]
         version = _stamp(image) + _stamp(mask)
         if not volumes:
-            read = functools.partial(_read_pictures, image, mask, spacing_mm or (1.0, 1.0))
+            read = functools.partial(picture_slices.read, image, mask, spacing_mm or (1.0, 1.0))
             found.append(Item(name, patient_of[name], read, version))
             continue
-        for index in range(ct.nifti_layout(image)[0][0]):
-            read = functools.partial(_read_slice, image, mask, index, preset, version)
+        for index in range(nifti.layout(image)[0][0]):
+            read = functools.partial(volume_slices.read, image, mask, index, preset, version)
             found.append(Item(f"{name}_{index:04d}", patient_of[name], read, version))
     return found
 
@@ -153,34 +153,3 @@ def _stamp(path: pathlib.Path) -> str:
     """Changes when a file does."""
     status = path.stat()
     return f"{status.st_size}-{status.st_mtime_ns};"
-
-
-def _read_pictures(image: pathlib.Path, mask: pathlib.Path, spacing_mm: tuple[float, float]):
-    grey, (classes, _) = ct.read_image(image), labels.read_classes(mask)
-    labels.check_same_size(grey, classes, image, mask)
-    return grey, classes, spacing_mm
-
-
-def _read_slice(image: pathlib.Path, mask: pathlib.Path, index: int, preset: str, version: str):
-    values, classes, spacing_mm = _read_volumes(image, mask, preset, version)
-    return values[index], classes[index], spacing_mm
-
-
-@functools.lru_cache(maxsize=1)
-def _read_volumes(image: pathlib.Path, mask: pathlib.Path, preset: str, version: str):
-    """Kept for the next slice of the same files; `version` tells when they have changed."""
-    values, classes = ct.read_nifti(image), ct.read_nifti(mask)
-    if values.shape != classes.shape:
-        raise ValueError(
-            f"Mask {mask} has (slices, rows, columns) {classes.shape}, but its image {image} {values.shape}; "
-            "it must be drawn on the image itself."
-        )
-    classes, _ = labels.recognise(classes, labels.CLASS_RULES, os.fspath(mask))
-    if preset != HU.name:
-        values, _ = ct.to_grey(values, os.fspath(image))
-    elif values.min() > ct.MOST_AIR_HU:
-        raise ValueError(
-            f"{image} holds values from {values.min():g} to {values.max():g}, not HU of a chest CT (air, below "
-            f"{ct.MOST_AIR_HU:g}); use the preset eight_bit for grey levels."
-        )
-    return values, np.ascontiguousarray(classes), ct.nifti_spacing_mm(image)[1:]

@@ -1,6 +1,9 @@
-"""One row of a table of phenotypes: what a worker computes of one slice, or of all slices of one patient."""
+"""One row of a table of phenotypes: what a worker computes of one slice, or of all slices of one patient.
 
-from collections.abc import Callable, Mapping
+What workers load is loaded by each of them, so nothing here, nor what it imports, needs pandas.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +55,11 @@ def patient_row(patient: Patient, *, settings: Settings, made_with: Mapping[str,
     """patient_id, version, error, and the phenotypes of a patient's slices together."""
     row = {"patient_id": patient.patient_id, "version": patient.version}
     return row | _or_error(lambda: extract_merged(map(_load, patient.items), settings=settings), made_with)
+
+
+def compute_all(compute: Callable[[Any], Row], tasks: Sequence[Any]) -> list[Row]:
+    """A row for each of several tasks that go to a worker together."""
+    return [compute(task) for task in tasks]
 
 
 def _or_error(compute: Callable[[], Row], made_with: Mapping[str, str]) -> Row:

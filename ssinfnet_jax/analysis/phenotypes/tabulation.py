@@ -165,7 +165,7 @@ def _run_by_dask(compute: Callable, tasks: Sequence, work: Work) -> Iterator[tup
         num_threads = sum(client.nthreads().values()) or 1
         size = min(_TASKS_TOGETHER, -(-len(tasks) // (4 * num_threads)))  # and enough pieces for all to end together
         together = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        for some, found in distributed.run_all(functools.partial(_compute_all, compute), together, client=client):
+        for some, found in distributed.run_all(functools.partial(rows.compute_all, compute), together, client=client):
             if isinstance(found, distributed.WorkerDiedError):
                 alone += some
             elif isinstance(found, Exception):
@@ -173,10 +173,6 @@ def _run_by_dask(compute: Callable, tasks: Sequence, work: Work) -> Iterator[tup
             else:
                 yield from zip(some, found, strict=True)
         yield from distributed.run_all(compute, alone, client=client)
-
-
-def _compute_all(compute: Callable, tasks: Sequence) -> list[rows.Row]:
-    return [compute(task) for task in tasks]
 
 
 def _collect(results: Iterator[tuple[Any, Any]], store: Parts | None, key: str) -> list[rows.Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ssinfnet_jax.data import ct, labels
+from ssinfnet_jax.data import ct, labels, nifti
 from ssinfnet_jax.data.datasets import slice_builder
 
 _SUFFIXES = (".nii.gz", ".nii")
@@ -73,9 +73,9 @@ class Builder(slice_builder.SliceBuilder):
         *,
         one_patient: bool,
     ) -> list[slice_builder.Slice]:
-        shape, axes = ct.nifti_layout(image)
+        shape, axes = nifti.layout(image)
         if label:
-            label_shape, label_axes = ct.nifti_layout(label)
+            label_shape, label_axes = nifti.layout(label)
             if (label_shape, label_axes) != (shape, axes):
                 raise ValueError(
                     f"Label {label} has {label_shape} voxels (slices, rows, columns) stored as {label_axes}, "
@@ -101,12 +101,12 @@ class Builder(slice_builder.SliceBuilder):
         ]
 
     def _read_image(self, path: Path) -> np.ndarray:
-        grey, rule = ct.to_grey(ct.read_nifti(path), str(path))
+        grey, rule = ct.to_grey(nifti.read(path), str(path))
         self.note("intensities", f"{path.name}: {rule}")
         return grey
 
     def _read_classes(self, path: Path) -> np.ndarray:
-        classes, rule = labels.recognise(ct.read_nifti(path), labels.CLASS_RULES, str(path))
+        classes, rule = labels.recognise(nifti.read(path), labels.CLASS_RULES, str(path))
         self.note("class label rule", f"{path.name}: {rule}")
         return classes
 

@@ -1,0 +1,19 @@
+"""A slice and its mask as pictures, read by the worker that measures them."""
+
+import pathlib
+
+import numpy as np
+
+from ssinfnet_jax.data import ct, labels
+
+
+def read(
+    image: pathlib.Path, mask: pathlib.Path, spacing_mm: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Grey levels uint8[H, W], classes uint8[H, W], and the spacing as given.
+
+    Raises: ValueError for files that cannot be read, or of two sizes.
+    """
+    grey, (classes, _) = ct.read_image(image), labels.read_classes(mask)
+    labels.check_same_size(grey, classes, image, mask)
+    return grey, classes, spacing_mm
