@@ -3,11 +3,13 @@
 Generated slices of 352 x 352, three regions each, read from PNG files, in this process, by one and by two workers, and
 by PyRadiomics' own extractor. The cases are measured in turns, so that other work on the machine slows all alike.
 Seconds hold the start of the processes and the tables; nothing was computed before. Processor seconds are those of all
-processes: beside other work, half of two workers' is what two free cores would need at least.
+processes: beside other work, half of two workers' is what two free cores would need at least. The ceiling is what two
+cores give at all: two bare processes, each with half of the slices and begun at once when all is loaded, against one.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import pathlib
 import platform
@@ -72,6 +74,38 @@ def measure(directory: pathlib.Path, num_workers: int) -> tuple[float, float]:
     return seconds, processor_seconds() - used
 
 
+def measure_ceiling(directory: pathlib.Path, num_slices: int) -> float:
+    """How many times as fast two bare processes are as one: less than 2 where cores share what they need."""
+    half = num_slices // 2
+    alone, together = (_bare(directory, shares) for shares in ([(0, 2 * half)], [(0, half), (half, 2 * half)]))
+    return alone / together
+
+
+def _bare(directory: pathlib.Path, shares: list[tuple[int, int]]) -> float:
+    """Seconds that as many processes need for their shares of the slices."""
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Barrier(len(shares) + 1), context.Barrier(len(shares) + 1)
+    processes = [context.Process(target=_work, args=(directory, share, ready, done)) for share in shares]
+    for process in processes:
+        process.start()
+    ready.wait()
+    started = time.perf_counter()
+    done.wait()
+    seconds = time.perf_counter() - started
+    for process in processes:
+        process.join()
+    return seconds
+
+
+def _work(directory: pathlib.Path, share: tuple[int, int], ready, done) -> None:
+    """A bare process: loads all, measures one slice, waits for the others, then measures its share."""
+    items = folder.items(directory / "images", directory / "masks")
+    phenotypes.table(items[:1], num_workers=0, progress=False)
+    ready.wait()
+    phenotypes.table(items[slice(*share)], num_workers=0, progress=False)
+    done.wait()
+
+
 def processor_seconds() -> float:
     """Of this process and of those that it has started and that have ended."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -119,6 +153,7 @@ def main() -> None:
             measured = {workers: measure(directory, workers) for workers in WORKERS}
             row = {f"workers_{workers}": [round(value, 1) for value in values] for workers, values in measured.items()}
             ratios = {f"against_{workers}": round(measured[workers][0] / measured[2][0], 2) for workers in (0, 1)}
+            ratios["ceiling"] = round(measure_ceiling(directory, options.slices), 2)
             rows.append({**row, **ratios, "load": round(os.getloadavg()[0], 1)})
             print(rows[-1], flush=True)
         extractor = round(measure_extractor(directory, options.extractor), 3) if options.extractor else None

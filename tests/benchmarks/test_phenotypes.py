@@ -8,3 +8,4 @@ def test_a_few_slices_are_measured(tmp_path):
     assert seconds > 0
     assert 0 < of_processors < 2 * seconds
     assert phenotypes.measure_extractor(tmp_path, 2) > 0
+    assert 0.2 < phenotypes.measure_ceiling(tmp_path, 2) < 5
