@@ -32,7 +32,8 @@ STAGES = ("prepare", "pretrain_single", "train_single", "predict_priors", "pretr
 def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     """Runs what is missing of a grid, then collects; with --collect, what is there of the grid that the folder holds.
 
-    Raises: ValueError for a mistake in the grid or one of its configs, before anything is run.
+    Raises: ValueError for a mistake in the grid or one of its configs, before anything is run, and for a folder with
+      nothing to collect.
     """
     # Here, because the processes of the runs compare and draw nothing, and begin two seconds earlier without these.
     from ssinfnet_jax.evaluation import collect
@@ -44,6 +45,8 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     if _COLLECT.value and path.is_file():
         # What was run in this folder, whatever the config file says today; how it is compared may change.
         experiment = json.loads(path.read_text()) | {key: experiment[key] for key in ("compare",) if key in experiment}
+    elif _COLLECT.value and not (folder / "runs").is_dir():
+        raise ValueError(f"--workdir={folder} holds no experiment: there is nothing to collect.")
     runs = grid.runs(experiment)
     if not _COLLECT.value:
         _check(experiment, runs)
@@ -70,7 +73,7 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
 def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> None:
     """Runs one run of a grid in this process; what stops it is noted in its folder.
 
-    Raises: ValueError for an index beyond the grid; what the run raises.
+    Raises: ValueError for an index beyond the grid, or a folder of another grid; what the run raises.
     """
     processes.join()
     runs = grid.runs(experiment)
@@ -78,6 +81,8 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
         raise ValueError(f"--index={index}: the grid has runs 0 to {len(runs) - 1}.")
     run = runs[index]
     path = folder / "runs" / run.name
+    if (folder / "experiment.json").is_file():
+        _check_same_grid(experiment, folder / "experiment.json")
     logging.info("Run %d of %d: %s", index + 1, len(runs), run.name)
     with grid_runner.noting_failure(path, STAGES):
         if experiment["task"] == "cost":
@@ -122,17 +127,23 @@ def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:
 
 def _write_description(experiment: dict[str, Any], runs: Sequence[grid.Run], path: pathlib.Path) -> None:
     """Writes `experiment.json`; ValueError if the folder holds another grid."""
+    if path.is_file() and any((path.parent / "runs").glob("*")):
+        _check_same_grid(experiment, path)
     wanted = json.loads(json.dumps(experiment))
-    found = json.loads(path.read_text()) if path.is_file() else wanted
-    differences = [key for key in wanted if found.get(key) != wanted[key] and key != "compare"]
-    if differences and any((path.parent / "runs").glob("*")):
-        raise ValueError(
-            f"{path.parent} holds another experiment ({', '.join(differences)} differ); take a new --workdir, or go on "
-            "with the old config."
-        )
     wanted["runs"] = [run._asdict() | {"config": None} for run in runs]
     wanted["command"] = "python -m launch.experiment " + " ".join(shlex.quote(flag) for flag in sys.argv[1:])
     rundir.write_text(path, json.dumps(wanted, indent=2) + "\n")
+
+
+def _check_same_grid(experiment: dict[str, Any], path: pathlib.Path) -> None:
+    """Raises ValueError if `experiment.json` describes another grid; how it is compared may differ."""
+    wanted, found = json.loads(json.dumps(experiment)), json.loads(path.read_text())
+    differing = [key for key in wanted if found.get(key) != wanted[key] and key != "compare"]
+    if differing:
+        raise ValueError(
+            f"{path.parent} holds another experiment ({', '.join(differing)} differ); take a new --workdir, or go on "
+            "with the old config."
+        )
 
 
 def main(experiment: dict[str, Any], workdir: pathlib.Path) -> None:

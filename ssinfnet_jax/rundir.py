@@ -144,13 +144,13 @@ def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
     path = run.path / "config.json"
     wanted = json.loads(json.dumps(config))
     found = json.loads(path.read_text()) if path.is_file() else wanted
-    differences = _differences(found, wanted)
-    if differences and any(child.is_dir() for child in run.path.iterdir()):
+    differing = differences(found, wanted)
+    if differing and any(child.is_dir() for child in run.path.iterdir()):
         raise ValueError(
             f"{run.path} holds a run of another config; take a new folder, or go on with the old config. "
-            "Differences (there -> now):\n  " + "\n  ".join(differences)
+            "Differences (there -> now):\n  " + "\n  ".join(differing)
         )
-    if differences or not path.is_file():
+    if differing or not path.is_file():
         write_text(path, json.dumps(wanted, indent=2) + "\n")
     return run
 
@@ -199,6 +199,18 @@ def run_stage(run: RunDir, name: str, function: Callable[[RunDir], str | None]) 
     logging.info("%s: %s after %.0f s.", name, f"skipped ({skipped})" if skipped else "finished", seconds)
 
 
+def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
+    """Lines `key.of.key: value there -> value now` of two trees of JSON values."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = sorted(found.keys() | wanted.keys())
+        return [
+            line
+            for key in keys
+            for line in differences(found.get(key, "absent"), wanted.get(key, "absent"), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if found == wanted else [f"{name}: {found!r} -> {wanted!r}"]
+
+
 def provenance() -> dict[str, Any]:
     """What made a result: the `commit` of the code, and the `versions` of the packages that decide it."""
     return {
@@ -243,17 +255,6 @@ def _hold(folder: pathlib.Path) -> TextIO:
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()
     return file
-
-
-def _differences(found: Any, wanted: Any, name: str = "") -> list[str]:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = sorted(found.keys() | wanted.keys())
-        return [
-            line
-            for key in keys
-            for line in _differences(found.get(key, "absent"), wanted.get(key, "absent"), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if found == wanted else [f"{name}: {found!r} -> {wanted!r}"]
 
 
 def _commit() -> str:

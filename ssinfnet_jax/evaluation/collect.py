@@ -25,7 +25,9 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
       folder: of the experiment.
     Returns: table of run, state ("done" | "failed" | "missing"), stage, reason.
     """
-    states = pd.DataFrame([{"run": run.name, **run_state.of(folder / "runs" / run.name, experiment)} for run in grid])
+    states = pd.DataFrame(
+        [{"run": run.name, **run_state.of(folder / "runs" / run.name, experiment, run.config)} for run in grid]
+    )
     failed = states[states["state"] == "failed"].drop(columns="state")
     rundir.write_text(folder / "failures.csv", failed.to_csv(index=False))
     done = [run for run, state in zip(grid, states["state"], strict=True) if state == "done"]
@@ -74,7 +76,10 @@ def _published(folders: Sequence[pathlib.Path], classes: set[str]) -> pd.DataFra
     """Published figures of the official test part, if that is what all these runs were tested on; else empty."""
     names = set()
     for folder in folders:
-        table = pd.read_csv(folder / "prepare" / "slices.csv", usecols=["part", "split"])
+        path = folder / "prepare" / "slices.csv"
+        if not path.is_file():  # shared with a run that is no more
+            return pd.DataFrame()
+        table = pd.read_csv(path, usecols=["part", "split"])
         if not (table.loc[table["split"] == "test", "part"] == "test").all():
             return pd.DataFrame()
         names |= {name for name, _ in json.loads((folder / "config.json").read_text())["data"]["datasets"]}

@@ -75,7 +75,8 @@ def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int 
     """Mean over slices and its error, 1.96 standard errors, per class and measure.
 
     A slice on which a measure is undefined (NaN) is excluded and counted. `overall` adds the class "overall": the mean
-    of the classes' means, whose error comes from resampling slices, all classes of a slice together.
+    of the classes' means, whose error comes from resampling slices, all classes of a slice together. A class that no
+    slice has is left out of it; one that is there, but on which a measure is nowhere defined, makes it NaN.
 
     Args:
       slices: rows of slice_id, class and the measures of `overlap.METRICS`.
@@ -99,6 +100,10 @@ def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int 
             means = np.array([_mean_of_means(values[draw]) for draw in draws])
             rows.append({"class": "overall", "metric": metric, "mean": _mean_of_means(values),
                          "error": 1.96 * np.nanstd(means, ddof=1), "n": len(values), "excluded": 0})  # fmt: skip
+            is_there = slices.groupby("class", sort=False)["recall"].count().to_numpy() > 0  # recall needs the class
+            if (is_there & np.isnan(values).all(axis=0)).any():
+                # A network that never predicts a class has no precision for it; the mean of the rest would flatter it.
+                rows[-1].update(mean=np.nan, error=np.nan, n=0, excluded=len(values))
     return pd.DataFrame(rows)
 
 

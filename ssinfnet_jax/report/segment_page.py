@@ -19,6 +19,7 @@ from ssinfnet_jax.report import render, tables, viewer
 
 INDEX = "report.html"
 CASES = "cases"  # folder of the scans' pages
+_REASONS = {"scan": "Scan", "reason": "Reason"}
 
 
 def write_case(out_dir: pathlib.Path, case: viewer.Case) -> pathlib.Path:
@@ -45,6 +46,7 @@ def write(
     facts: Mapping[str, Any] | None = None,
     titles: Mapping[str, str] | None = None,
     headline: Sequence[tuple[str, str, str]] = (),
+    without: pd.DataFrame | None = None,
 ) -> pathlib.Path:
     """Writes the index, `report.html`: every scan with its measurements, leading to its page where there is one.
 
@@ -55,6 +57,7 @@ def write(
       facts: how this was made (networks, window, versions, ...), by name.
       titles: how columns are headed; the others by their names.
       headline: (value, label, note) of the main results.
+      without: scans that have no measurements, with the reason: columns `scan`, `reason`.
     Returns: path of the index.
     Raises: ValueError if there is no column `case`, or a name is in it twice.
     """
@@ -70,6 +73,7 @@ def write(
         facts=[(name, str(value)) for name, value in (facts or {}).items()],
         headline=[dict(zip(("value", "label", "note"), item, strict=True)) for item in headline],
         table=_table(out_dir, measurements, titles or {}),
+        without=None if without is None or without.empty else _reasons(without),
     )
 
 
@@ -95,6 +99,11 @@ def _table(out_dir: pathlib.Path, measurements: pd.DataFrame, titles: Mapping[st
         columns[name] = (titles.get(name, str(name).replace("_", " ")), tables.formatter(measurements[name]))
     table = tables.from_frame(measurements, "Measurements of every scan; a name leads to its slices.", columns)
     return dataclasses.replace(table, columns=[tables.Column(columns["case"][0]), *table.columns[1:]])
+
+
+def _reasons(without: pd.DataFrame) -> tables.Table:
+    columns = {name: (title, lambda value: tables.Cell(str(value))) for name, title in _REASONS.items()}
+    return tables.from_frame(without, "Scans that were not segmented, and why.", columns)
 
 
 def _embedded(picture: pathlib.Path) -> str:

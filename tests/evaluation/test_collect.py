@@ -15,11 +15,12 @@ EXPERIMENT = {
     "compare": {"num_draws": 100},
     "methods": {"a": {}, "b": {}},
 }
-RUNS = [grid.Run(f"{method}-fold{fold}", method, "d", fold, 0, {}) for method in "ab" for fold in (0, 1)]
+CONFIG = {"data": {"datasets": [("covid_semiseg", "default")]}}
+RUNS = [grid.Run(f"{method}-fold{fold}", method, "d", fold, 0, CONFIG) for method in "ab" for fold in (0, 1)]
 CLASSES = {"single": ("lesion",), "multi": ("background", "ggo", "consolidation")}
 
 
-def _make(folder, run, part="test", dataset="covid_semiseg"):
+def _make(folder, run, part="test"):
     """The files of a finished run on four slices of its fold."""
     path = folder / "runs" / run.name
     rng = np.random.default_rng(len(run.name) + run.fold)
@@ -34,7 +35,7 @@ def _make(folder, run, part="test", dataset="covid_semiseg"):
     (path / "evaluate" / "done.json").write_text(json.dumps({"skipped": None}))
     (path / "prepare").mkdir(exist_ok=True)
     pd.DataFrame({"part": ["labeled", part], "split": ["train", "test"]}).to_csv(path / "prepare" / "slices.csv")
-    (path / "config.json").write_text(json.dumps({"data": {"datasets": [[dataset, "default"]]}}))
+    (path / "config.json").write_text(json.dumps(run.config))
 
 
 def test_what_is_there_is_collected_and_what_is_not_is_said(tmp_path):
@@ -74,8 +75,9 @@ def test_tables_of_runs_that_are_no_more_go(tmp_path):
     [("test", "covid_semiseg", True), ("labeled", "covid_semiseg", False), ("test", "medseg", False)],
 )
 def test_published_figures_stand_beside_the_official_split_only(part, dataset, there, tmp_path):
-    _make(tmp_path, RUNS[0], part, dataset)
-    collect.write(EXPERIMENT, RUNS[:1], tmp_path)
+    run = RUNS[0]._replace(config={"data": {"datasets": [(dataset, "default")]}})
+    _make(tmp_path, run, part)
+    collect.write(EXPERIMENT, [run], tmp_path)
     path = tmp_path / "tables" / "published.csv"
     assert path.is_file() == there
     if there:
@@ -83,6 +85,26 @@ def test_published_figures_stand_beside_the_official_split_only(part, dataset, t
         assert len(table) == len(registry.published("covid_semiseg")) == 10
         lesion = table[table["class"] == "lesion"].set_index("method")["mean"]
         assert lesion["Semi-Inf-Net"] == 0.770
+
+
+def test_without_the_table_of_slices_no_published_figures_are_shown(tmp_path):
+    """It may have been shared with a run that was deleted."""
+    _make(tmp_path, RUNS[0])
+    (tmp_path / "runs" / RUNS[0].name / "prepare" / "slices.csv").unlink()
+    assert collect.write(EXPERIMENT, RUNS[:1], tmp_path)["state"].tolist() == ["done"]
+    assert (tmp_path / "tables" / "summary.csv").is_file()
+    assert not (tmp_path / "tables" / "published.csv").exists()
+
+
+def test_a_run_of_another_config_is_not_compared(tmp_path):
+    for run in RUNS[:2]:
+        _make(tmp_path, run)
+    path = tmp_path / "runs" / RUNS[1].name
+    (path / "config.json").write_text(json.dumps({**CONFIG, "seed": 7}))
+    states = collect.write(EXPERIMENT, RUNS[:2], tmp_path)
+    assert states["state"].tolist() == ["done", "failed"]
+    assert "another config (seed: 7 -> 'absent'): delete " in states["reason"][1]
+    assert set(pd.read_csv(tmp_path / "tables" / "slices.csv")["fold"]) == {0}
 
 
 def test_a_run_without_the_measures_it_is_made_for_is_not_done(tmp_path):

@@ -35,6 +35,16 @@ def test_overall_is_the_mean_of_the_classes_means():
     assert summary.loc[("consolidation", "dice"), "n"] == 0
 
 
+def test_overall_is_undefined_where_a_class_is_there_and_its_measure_is_not():
+    """A network that never predicts consolidation has no precision for it: the rest must not make it the best one."""
+    slices = _slices({"background": [0.9, 0.9], "ggo": [0.5, 0.7], "consolidation": [0.0, 0.0]})
+    slices.loc[slices["class"] == "consolidation", "precision"] = np.nan
+    summary = evaluate.summarize(slices, overall=True, seed=0).set_index(["class", "metric"])
+    assert np.isnan(summary.loc[("overall", "precision"), ["mean", "error"]].astype(float)).all()
+    assert summary.loc[("overall", "precision"), ["n", "excluded"]].tolist() == [0, 2]
+    assert summary.loc[("overall", "dice"), "mean"] == pytest.approx((0.9 + 0.6 + 0) / 3)
+
+
 def test_error_of_overall_is_that_of_resampled_slices():
     rng = np.random.default_rng(0)
     values = rng.random((60, 3))

@@ -128,6 +128,16 @@ def test_one_run_alone(finished, tmp_path):
     code, output = _end(_start(tmp_path, "--collect"))
     assert code == 0, output
     assert "Runs: 2 missing, 1 done" in output
+    code, output = _end(_start(tmp_path, "--index=1", "--config.base.single.train.epochs=9"))
+    assert code == 1
+    assert "holds another experiment (base differ)" in output
+
+
+def test_nothing_is_collected_of_a_folder_that_holds_none(tmp_path):
+    code, output = _end(_start(tmp_path / "typo", "--collect"))
+    assert code == 1
+    assert "typo holds no experiment: there is nothing to collect." in output
+    assert not (tmp_path / "typo").exists()
 
 
 def test_another_grid_is_refused(finished):

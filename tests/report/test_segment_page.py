@@ -49,6 +49,17 @@ def test_pages_need_nothing_else_and_escape_names(index):
     assert ">0.333<" in text
 
 
+def test_scans_without_measurements_are_shown_with_the_reason(tmp_path):
+    table, without = pd.DataFrame({"case": ["a"]}), pd.DataFrame({"scan": ["b<i>"], "reason": ["slice 3 is missing"]})
+    text = segment_page.write(tmp_path, table, title="t", without=without).read_text()
+    assert "not segmented" in text
+    assert "b&lt;i&gt;" in text
+    assert "slice 3 is missing" in text
+    text = segment_page.write(tmp_path, table, title="t", without=without[:0]).read_text()
+    assert "not segmented" not in text
+    assert "Lesion (either)" not in text  # the second network tells GGO from consolidation everywhere
+
+
 def test_nothing_half_written_is_left(index):
     assert not list(index.parent.rglob(".partial-*"))
 
