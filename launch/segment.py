@@ -12,6 +12,7 @@ import pandas as pd
 from absl import app, flags, logging
 
 from launch import start
+from ssinfnet_jax import rundir
 from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
 from ssinfnet_jax.report import segment_page, viewer
 from ssinfnet_jax.training import checkpoint
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
         )
     except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
-    _write_pages(out_dir, table, single_dir)
+    _write_pages(out_dir, table, failures, single_dir, options)
     columns = [
         "scan",
         "slices",
@@ -77,14 +78,21 @@ def main(argv: Sequence[str]) -> None:
         print(table[columns].to_string(index=False))
     for row in failures.itertuples():
         print(f"{'Left out' if row.left_out else 'FAILED'} {row.scan}: {row.reason}", file=sys.stderr)
-    logging.info("Written to %s; look at %s.", out_dir, out_dir / segment_page.INDEX)
-    if not len(table) or not failures["left_out"].all():
-        sys.exit(
-            f"{(~failures['left_out'].astype(bool)).sum()} scans failed; the reasons are in {out_dir / 'failures.csv'}."
-        )
+    look = f"; look at {out_dir / segment_page.INDEX}" if len(table) else ""
+    logging.info("Written to %s%s.", out_dir, look)
+    failed = int((~failures["left_out"].astype(bool)).sum())
+    if failed or not len(table):
+        what = f"{failed} scans failed" if failed else f"no scan was segmented ({len(failures)} left out)"
+        sys.exit(f"{what}; the reasons are in {out_dir / 'failures.csv'}.")
 
 
-def _write_pages(out_dir: pathlib.Path, table: pd.DataFrame, single_dir: pathlib.Path) -> None:
+def _write_pages(
+    out_dir: pathlib.Path,
+    table: pd.DataFrame,
+    failures: pd.DataFrame,
+    single_dir: pathlib.Path,
+    options: segment_scan.Options,
+) -> None:
     """Writes a page with a viewer for every scan that has none, and the index."""
     window_hu, _ = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
     for row in table.to_dict("records"):
@@ -93,7 +101,8 @@ def _write_pages(out_dir: pathlib.Path, table: pd.DataFrame, single_dir: pathlib
         if not page.is_file() or page.stat().st_mtime < made:
             images, classes = results.load_views(out_dir, row["scan"], window_hu)
             facts = {title: row[name] for name, title in _SHOWN.items() if row[name] != "" and not pd.isna(row[name])}
-            segment_page.write_case(out_dir, viewer.Case(row["scan"], images, classes, facts=facts))
+            labels = [f"slice {index}" for index in range(len(images))]  # as in slices.csv and the pictures
+            segment_page.write_case(out_dir, viewer.Case(row["scan"], images, classes, facts=facts, labels=labels))
     if len(table):
         shown = table[["scan", *_SHOWN]].rename(columns={"scan": "case"})
         empty = int(table["empty"].sum())
@@ -101,11 +110,22 @@ def _write_pages(out_dir: pathlib.Path, table: pd.DataFrame, single_dir: pathlib
             out_dir,
             shown,
             title="Segmented scans",
-            facts={"Single network": _SINGLE.value, "Multi network": _MULTI.value, "Window (HU)": window_hu},
+            facts={
+                "Single network": _SINGLE.value,
+                "Multi network": _MULTI.value,
+                "Window (HU)": " to ".join(f"{edge:g}" for edge in window_hu),
+                "Lesion": "the likeliest class" if options.threshold is None else f"above {options.threshold:g}",
+                "Islands removed below": f"{options.min_island:g} mm² (pixels of pictures)",
+                "Flips": options.flips,
+                "View": options.view,
+                "Commit": rundir.provenance()["commit"],
+            },
             titles=_SHOWN,
+            without=failures,
             headline=[
                 (str(len(table)), "scans", "for research, not for diagnosis"),
                 (str(empty), "without a lesion", "their notes say what was seen"),
+                (str(len(failures)), "not segmented", "the reasons stand below" if len(failures) else "none failed"),
             ],
         )
 

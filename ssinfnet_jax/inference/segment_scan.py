@@ -1,9 +1,11 @@
 """One scan, from its file to its results in a folder; slices are streamed through the networks."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -19,6 +21,12 @@ from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
 
 MARGIN = 0.04  # of the sides, around the lungs
 PROBABILITIES = ("lesion", "ggo", "consolidation")
+COLUMNS = (  # of a row of measurements
+    "scan", "patient_id", "source", "format", "kind", "slices", "slices_affected", "ggo_ml", "consolidation_ml",
+    "lesion_ml", "lung_approx_ml", "ggo_px", "consolidation_px", "lesion_px", "lung_approx_px",
+    "lesion_share_of_lung_approx", "slice_mm", "row_mm", "column_mm", "lowest_value", "highest_value", "mean_value",
+    "empty", "notes",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +80,9 @@ def segment(
 ) -> dict[str, Any]:
     """Segments a scan and writes `scans/NAME`, which is there whole or not at all, `masks/NAME*`, `images/NAME*`.
 
-    Returns: its row of measurements.
+    What an earlier result of the scan left in `masks` and `images` is removed.
+
+    Returns: its row of measurements: `COLUMNS`, and the `identity` and `stamp` of its source.
     Raises: ValueError or OSError for a scan that cannot be segmented; nothing of it is left behind.
     """
     folder = out_dir / "scans" / source.name
@@ -80,6 +90,7 @@ def segment(
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "scratch").mkdir(parents=True)
     try:
+        stamp = source.stamp  # before it is read: files that change meanwhile are noticed by the next call
         scan = source.open(partial / "scratch")
         seen = survey.survey(scan, input_kind, networks.window_hu)
         result = _Result(source.name, scan, seen, networks, options, partial)
@@ -97,12 +108,13 @@ def segment(
             logging.warning("%s: %s.", source.name, notes[-1])
         row["notes"] = "; ".join(notes)
         row = {name: readable(value) if isinstance(value, str) else value for name, value in row.items()}
-        row["identity"] = source.identity
+        row |= {"identity": source.identity, "stamp": stamp}
         pd.DataFrame(rows).to_csv(partial / "slices.csv", index=False)
         (partial / "scan.json").write_text(json.dumps(row, indent=2) + "\n")
         shutil.rmtree(partial / "scratch")
         for kind in ("images", "masks"):
             (out_dir / kind).mkdir(exist_ok=True)
+            _remove_earlier(out_dir / kind, out_dir / "scans", source.name)
             for file in sorted((partial / kind).iterdir()):
                 file.rename(out_dir / kind / f"{source.name}{file.name}")
             (partial / kind).rmdir()
@@ -110,6 +122,26 @@ def segment(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return row
+
+
+def _remove_earlier(files_dir: pathlib.Path, scans_dir: pathlib.Path, name: str) -> None:
+    """Removes the files of a scan from those of all; files of scans whose names are alike stay."""
+    ours = re.compile(re.escape(name) + r"(\.nii\.gz|_\d{4,}_.*)", re.DOTALL)
+    stale = {file.name for file in files_dir.iterdir() if ours.fullmatch(file.name)}
+    for other in {folder.name.removeprefix(".partial-") for folder in scans_dir.iterdir()} - {name}:
+        if other.startswith(name) or name.startswith(other):
+            stale -= _files_of(other, scans_dir)
+    for file in stale:
+        (files_dir / file).unlink()
+
+
+def _files_of(name: str, scans_dir: pathlib.Path) -> set[str]:
+    """Names of a scan's files in `images` and `masks`."""
+    for folder in (f".partial-{name}", name):  # another process may rename it now
+        with contextlib.suppress(FileNotFoundError):
+            rows = pd.read_csv(scans_dir / folder / "slices.csv", dtype=str)
+            return {f"{name}.nii.gz", *rows.get("file", ())}
+    return {f"{name}.nii.gz"}
 
 
 class _Slices:

@@ -17,7 +17,10 @@ from absl import logging
 from ssinfnet_jax import distributed, rundir
 from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.readers import dicom, find, scan
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training import checkpoint, networks
+
+# What a call fills or writes, its pages included.
+WRITTEN = ("images", "masks", "scans", "cases", "measurements.csv", "failures.csv", "report.html")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,28 +56,35 @@ def run(
       num_workers: processes on this machine; 0: this one does it all.
       scheduler: address of a running Dask scheduler instead; its workers see the same files.
     Returns: measurements, one row per scan; failures: scan, source, left_out (what is no CT volume), reason.
-    Raises: ValueError or OSError if there is no scan, no network, or the folder holds results of others.
+    Raises: ValueError or OSError if there is no scan, no network, or the folder holds results of others, or files that
+      no call has written.
     """
     sources = find.find(inputs)
+    _check_out(job.out_dir, inputs)
     config = {"options": dataclasses.asdict(job.options)}
-    networks = [(directory, checkpoint.load_description(directory)) for directory in (job.single_dir, job.multi_dir)]
-    for name, (directory, description) in zip(("single", "multi"), networks, strict=True):
+    models = [(directory, checkpoint.load_description(directory)) for directory in (job.single_dir, job.multi_dir)]
+    for which, (directory, description) in zip(("single", "multi"), models, strict=True):
+        _check_output(which, directory, description)
         segment_scan.trained_on(description, directory)
-        config[f"{name}_sha256"] = _hash(directory)
-    segmenter.check_same_input(*networks)
+        config[f"{which}_sha256"] = _hash(directory)
+    segmenter.check_same_input(*models)
     run_dir = rundir.open_run(job.out_dir, config)
     scans_dir = run_dir.stage("scans")
     for partial in scans_dir.glob(".partial-*"):
         shutil.rmtree(partial)
     before = {path.parent.name: json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))}
-    known = {row.get("identity") for row in before.values()}
+    known = {row.get("identity"): row for row in before.values()}
     missing = [source for source in sources if source.identity not in known]
     if len(missing) < len(sources):
         logging.info("%d of %d scans were segmented before.", len(sources) - len(missing), len(sources))
+    there = [(source, known[source.identity]) for source in sources if source.identity in known]
+    changed = [
+        (source, _changed(source, row, job)) for source, row in there if row.get("stamp") not in (None, source.stamp)
+    ]
     taken = [(source, _taken(source, before[source.name], job)) for source in missing if source.name in before]
     free = [source for source in missing if source.name not in before]
     failures = []
-    for source, result in itertools.chain(taken, _results(job, free, num_workers, scheduler)):
+    for source, result in itertools.chain(changed, taken, _results(job, free, num_workers, scheduler)):
         if isinstance(result, Exception):
             left_out = isinstance(result, dicom.LeftOutError)
             reason = scan.readable(" ".join(str(result).split())) or type(result).__name__
@@ -86,10 +96,40 @@ def run(
     columns = ["scan", "source", "left_out", "reason"]
     failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=columns)
     done = [json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))]
-    table = pd.DataFrame(done).drop(columns="identity", errors="ignore")
+    table = pd.DataFrame(done, columns=segment_scan.COLUMNS)
     rundir.write_text(job.out_dir / "measurements.csv", table.to_csv(index=False))
     rundir.write_text(job.out_dir / "failures.csv", failed.to_csv(index=False))
     return table, failed
+
+
+def _check_out(out_dir: pathlib.Path, inputs: Sequence[pathlib.Path]) -> None:
+    """Raises ValueError if results in this folder could take the place of a user's own files."""
+    for path in inputs:
+        if path.resolve() == out_dir.resolve():
+            raise ValueError(f"--out={out_dir} is --input={path} itself; take a new folder, which may lie in it.")
+    found = [name for name in WRITTEN if (out_dir / name).exists()]
+    if found and not (out_dir / "config.json").exists():
+        raise ValueError(
+            f"--out={out_dir} must be a new folder or hold results of launch.segment, but it holds {', '.join(found)} "
+            "and no config.json: results could overwrite files there. Take a new folder."
+        )
+
+
+def _check_output(which: str, directory: pathlib.Path, description: dict[str, Any]) -> None:
+    """Raises ValueError if a model cannot be the network `which`."""
+    try:
+        networks.check_output(which, description["model"], description["options"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{directory} cannot be the {which} network: {error} Or are --single and --multi swapped?"
+        ) from error
+
+
+def _changed(source: find.Source, before: dict[str, Any], job: Job) -> ValueError:
+    return ValueError(
+        f"{source.path} has changed since {before['scan']} in {job.out_dir} was made from it: delete "
+        f"{job.out_dir / 'scans' / before['scan']} to segment it anew."
+    )
 
 
 def _taken(source: find.Source, before: dict[str, Any], job: Job) -> ValueError:
@@ -122,8 +162,8 @@ def _segment(job: Job, source: find.Source) -> dict[str, Any]:
     if job.cache_dir:
         jax.config.update("jax_compilation_cache_dir", job.cache_dir)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    networks = _networks(job.single_dir, job.multi_dir, job.options.flips, job.batch_size)
-    return segment_scan.segment(source, networks, job.options, job.out_dir, job.input_kind)
+    both = _networks(job.single_dir, job.multi_dir, job.options.flips, job.batch_size)
+    return segment_scan.segment(source, both, job.options, job.out_dir, job.input_kind)
 
 
 @functools.lru_cache(maxsize=1)

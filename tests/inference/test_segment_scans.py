@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 
@@ -9,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.inference import segment_scan, segment_scans, segmenter
@@ -36,6 +38,18 @@ def scans(tmp_path_factory):
 def job(networks, out, **options):
     options = segment_scan.Options(view="lungs", **options)
     return segment_scans.Job(networks / "single", networks / "multi", out, options, None, 4, None)
+
+
+def write_slices(folder, stems):
+    """Grey pictures, so small that they cost nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, stem in enumerate(stems):
+        grey = np.random.default_rng(number).integers(0, 256, (32, 32), np.uint8)
+        Image.fromarray(grey).save(folder / f"{stem}.png")
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def labels(out, name):
@@ -80,6 +94,77 @@ def test_scans_of_the_same_name_are_not_taken_for_one_another(networks, scans, t
     pd.testing.assert_frame_equal(table[:1], first, check_dtype=False)
 
 
+def test_a_changed_scan_is_not_taken_for_segmented(networks, scans, tmp_path):
+    path, this = tmp_path / "ct.nii.gz", job(networks, tmp_path / "out")
+    shutil.copy(scans / "chest7.nii.gz", path)
+    first, _ = segment_scans.run(this, [path])
+    shutil.copy(scans / "chest8.nii.gz", path)
+    table, failures = segment_scans.run(this, [path])
+    pd.testing.assert_frame_equal(table, first)
+    assert failures["reason"].tolist() == [
+        f"{path} has changed since ct in {this.out_dir} was made from it: delete {this.out_dir / 'scans/ct'} to "
+        "segment it anew."
+    ]
+    shutil.rmtree(tmp_path / "out/scans/ct")
+    table, failures = segment_scans.run(this, [path])
+    assert failures.empty
+    assert table["lesion_px"].tolist() != first["lesion_px"].tolist()
+    os.utime(path, ns=(0, 1))  # the same size
+    assert len(segment_scans.run(this, [path])[1]) == 1
+    row = json.loads((tmp_path / "out/scans/ct/scan.json").read_text())
+    del row["stamp"]  # as they were written once
+    (tmp_path / "out/scans/ct/scan.json").write_text(json.dumps(row))
+    again, failures = segment_scans.run(this, [path])
+    assert failures.empty
+    pd.testing.assert_frame_equal(again, table)
+
+
+@pytest.mark.parametrize("name", segment_scans.WRITTEN)
+def test_files_of_a_user_are_not_written_over(networks, tmp_path, name):
+    write_slices(tmp_path / "ds" / name, ["images_0000_s"])
+    before = contents(tmp_path)
+    refused = rf"--out=.*ds (must be .* holds {name} and no config|is --input=.*ds itself)"
+    for path in (tmp_path / "ds" / name, tmp_path / "ds"):
+        with pytest.raises(ValueError, match=refused):
+            segment_scans.run(job(networks, tmp_path / "ds"), [path])
+    with pytest.raises(ValueError, match=rf"--out=.*{name} is --input=.*{name} itself; take a new folder"):
+        segment_scans.run(job(networks, tmp_path / "ds" / name), [tmp_path / "ds", tmp_path / "ds/.." / "ds" / name])
+    assert contents(tmp_path) == before
+
+
+def test_results_may_lie_above_or_below_the_scans(networks, tmp_path):
+    write_slices(tmp_path / "exams/one", ["a"])
+    for out in (tmp_path / "exams/results", tmp_path):
+        table, failures = segment_scans.run(job(networks, out), [tmp_path / "exams"])
+        assert table["scan"].tolist() == ["one"]
+        assert failures.empty
+
+
+def test_what_a_scan_left_is_removed_when_it_is_done_again(networks, tmp_path):
+    """Whatever the names of its neighbours."""
+    out, ends = tmp_path / "out", ["_0000_s0.png", "_0001_s1.png", "_0002_s2.png"]
+    names = ["ct", "ct_0001_x", "ct_0001_y_0002_z", "ctx"]
+    for name in names:
+        write_slices(tmp_path / "in" / name, ["s0", "s1", "s2"])
+    volume.write_nifti(tmp_path / "in/ct_0002_v.nii.gz", *volume.render(0, 7, 5, 96)[::2])
+    segment_scans.run(job(networks, out), [tmp_path / "in"])
+    everything = {name + end for name in names for end in ends} | {"ct_0002_v.nii.gz"}
+    for kind in ("images", "masks"):
+        assert {path.name for path in (out / kind).iterdir()} == everything
+        (out / kind / "ct.nii.gz").touch()  # of a volume that had the name once
+    for name in ("ct", "ct_0001_x"):
+        shutil.rmtree(out / "scans" / name)
+        (tmp_path / "in" / name / "s1.png").unlink()
+    (out / "scans/.partial-ct_0002_v").mkdir()  # a kill's
+    table, failures = segment_scans.run(job(networks, out), [tmp_path / "in"])
+    assert table["slices"].tolist() == [2, 2, 3, 5, 3]
+    assert failures.empty
+    for name in ("ct", "ct_0001_x"):
+        everything = everything - {name + end for end in ends} | {f"{name}_0000_s0.png", f"{name}_0001_s2.png"}
+    for kind in ("images", "masks"):
+        assert {path.name for path in (out / kind).iterdir()} == everything
+
+
 def test_results_are_not_taken_for_scans(networks, scans, tmp_path):
     shutil.copy(scans / "chest7.nii.gz", tmp_path)
     for _ in range(2):
@@ -114,6 +199,29 @@ def test_a_network_must_say_what_it_was_trained_on(networks, scans, tmp_path):
     with pytest.raises(ValueError, match=r"differ in view \(frame and lungs\): the two stages"):
         segment_scans.run(job(folder, tmp_path / "out"), [scans / "chest7.nii.gz"])
     assert not (tmp_path / "out").exists()
+
+
+def test_networks_in_each_others_place_are_refused(networks, scans, tmp_path):
+    swapped = dataclasses.replace(
+        job(networks, tmp_path / "out"), single_dir=networks / "multi", multi_dir=networks / "single"
+    )
+    with pytest.raises(ValueError, match=r"multi cannot be the single network: .* gives classes; .*multi swapped\?"):
+        segment_scans.run(swapped, [scans])
+    shutil.copytree(networks, tmp_path / "odd")
+    path = tmp_path / "odd/multi/model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "options": {"num_classes": [3]}}))
+    with pytest.raises(ValueError, match=r"odd/multi cannot be the multi network: "):
+        segment_scans.run(job(tmp_path / "odd", tmp_path / "out"), [scans])
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_without_a_row_have_their_header(networks, scans, tmp_path):
+    table, failures = segment_scans.run(job(networks, tmp_path / "out"), [scans / "broken.nii.gz"])
+    assert (len(table), len(failures)) == (0, 1)
+    assert pd.read_csv(tmp_path / "out/measurements.csv").columns.tolist() == list(segment_scan.COLUMNS)
+    segment_scans.run(job(networks, tmp_path / "out"), [scans / "chest7.nii.gz"])
+    row = json.loads((tmp_path / "out/scans/chest7/scan.json").read_text())
+    assert list(row) == [*segment_scan.COLUMNS, "identity", "stamp"]
 
 
 def test_flips_average_over_the_turned_slice(networks):

@@ -10,6 +10,7 @@ import time
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
@@ -86,12 +87,31 @@ def test_failures_are_told_and_mistakes_are_one_line(networks, scans, tmp_path):
     assert "FAILED broken: " in failed.stderr
     assert "1 scans failed; the reasons are in" in failed.stderr
     assert "chest7" in failed.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Scans that were not segmented, and why." in page
+    assert "broken" in page
     wrong = run(networks, tmp_path / "out", scans, single=tmp_path)
     assert wrong.stderr.strip().splitlines()[-1].startswith(f"Error: No trained network in {tmp_path}: run the stage")
     wrong = run(networks, tmp_path / "nothing", tmp_path / "nowhere")
     assert wrong.returncode == 1
     assert wrong.stderr.strip().splitlines()[-1] == f"Error: --input={tmp_path / 'nowhere'} does not exist."
     assert not (tmp_path / "nothing").exists()
+
+
+def test_where_nothing_is_segmented_it_says_so(networks, scans, tmp_path):
+    folder, out = tmp_path / "scout", tmp_path / "out"
+    folder.mkdir()
+    dataset = pydicom.dcmread(sorted((scans / "exam").iterdir())[0])
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    dataset.save_as(folder / "scout.dcm")
+    result = run(networks, out, folder)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last == f"no scan was segmented (1 left out); the reasons are in {out / 'failures.csv'}."
+    assert f"Written to {out}." in result.stderr
+    assert "report.html" not in result.stderr
+    assert not (out / "report.html").exists()
+    assert pd.read_csv(out / "measurements.csv").empty
 
 
 def test_it_starts_without_what_it_does_not_need():

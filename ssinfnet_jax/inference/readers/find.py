@@ -38,6 +38,12 @@ class Source:
         """Tells it from all others: a hash of where its files are."""
         return hashlib.sha256(b"\n".join(os.fsencode(path.resolve()) for path in self.files)).hexdigest()
 
+    @property
+    def stamp(self) -> str:
+        """Changes when a file does: a hash of their sizes and of when they were written. Raises OSError."""
+        stats = [path.stat() for path in self.files]
+        return hashlib.sha256("\n".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats).encode()).hexdigest()
+
     def open(self, scratch_dir: pathlib.Path) -> scan.Scan:
         """Opens the scan; raises ValueError or OSError for what cannot be segmented."""
         if self.reason:
@@ -50,15 +56,15 @@ class Source:
 
 
 def find(inputs: Sequence[pathlib.Path]) -> list[Source]:
-    """The scans in files and folders, folders in folders too.
+    """The scans in files and folders, folders in folders too; symbolic links are followed.
 
     A NIfTI file is a scan, a DICOM series is one, in however many folders its files lie, and so are all pictures of a
     folder, or a picture given by itself. Other files are left alone, and so are results of earlier calls. What cannot
-    be opened is a scan with a `reason`.
+    be opened is a scan with a `reason`. What several paths or links lead to is taken once.
 
     Raises: FileNotFoundError for a path that does not exist; ValueError if there is no scan in a path.
     """
-    sources: dict[tuple, Source] = {}
+    sources: dict[tuple[str, str], Source] = {}
     slices: dict[pathlib.Path, pathlib.Path] = {}  # of DICOM, by where they really are
     for path in inputs:
         if not path.exists():
@@ -70,7 +76,7 @@ def find(inputs: Sequence[pathlib.Path]) -> list[Source]:
                 if source.format == "slices":
                     slices |= {file.resolve(): file for file in source.files if file.resolve() not in slices}
                 else:
-                    sources.setdefault(source.files, source)
+                    sources.setdefault((source.name, source.identity), source)
         if not found:
             raise ValueError(
                 f"--input={path} holds no scan: expected DICOM files, .nii, .nii.gz, .png or .jpg; "
@@ -82,24 +88,30 @@ def find(inputs: Sequence[pathlib.Path]) -> list[Source]:
 
 
 def _folders(path: pathlib.Path) -> Iterable[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """Every folder from `path` down with its files, hidden ones left out; links to folders are not followed.
+    """Every folder from `path` down with its files, each once and hidden ones left out; links to folders come last.
 
     A folder that cannot be listed stands for itself.
     """
-    if all((path / name).exists() for name in RESULTS):
-        logging.info("%s holds results of an earlier call, and is left alone.", path)
-        return
-    try:
-        children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
-    except PermissionError:
-        yield path, [path]
-        return
-    files = [child for child in children if child.is_file()]
-    if files:
-        yield path, files
-    for child in children:
-        if child.is_dir() and not child.is_symlink():
-            yield from _folders(child)
+    waiting, seen = [path], set()
+    while waiting:
+        folder = waiting.pop(0)
+        if folder.resolve() in seen:
+            continue
+        seen.add(folder.resolve())
+        if all((folder / name).exists() for name in RESULTS):
+            logging.info("%s holds results of an earlier call, and is left alone.", folder)
+            continue
+        try:
+            children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+        except PermissionError:
+            yield folder, [folder]
+            continue
+        files = [child for child in children if child.is_file()]
+        if files:
+            yield folder, files
+        folders = [child for child in children if child.is_dir()]
+        links = [child for child in folders if child.is_symlink()]
+        waiting = [child for child in folders if child not in links] + waiting + links
 
 
 def _in_folder(folder: pathlib.Path, files: list[pathlib.Path], others: list[pathlib.Path]) -> Iterable[Source]:
