@@ -105,6 +105,8 @@ def _run(work: Callable[[], None]) -> None:
             log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
             log.write_text(traceback.format_exc())
             processes.leave(f"Error: {error}\n(Traceback: {log})")
+        except KeyboardInterrupt:
+            processes.leave("Stopped; the same command goes on from here.")
         except Exception:
             if jax.process_count() == 1:
                 raise

@@ -64,6 +64,8 @@ def main(argv: Sequence[str]) -> None:
         )
     except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command goes on from here.")
     _write_pages(out_dir, table, failures, single_dir, options)
     columns = [
         "scan",

@@ -33,3 +33,16 @@ def test_a_folder_without_a_name():
         ),
     ):
         flags.source_dirs(TWO)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(KeyboardInterrupt(), "Stopped; the same command goes on"), (ValueError("x"), "Error: x\n")]
+)
+def test_what_stops_a_program_is_one_line(error, said, monkeypatch):
+    def work():
+        raise error
+
+    monkeypatch.setattr(flags.start, "prepare", lambda: None)
+    monkeypatch.setattr(flags.app, "run", lambda main: main(["program"]))
+    with pytest.raises(SystemExit, match=said):
+        flags._run(work)
