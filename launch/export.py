@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.data import ct
 from ssinfnet_jax.inference import export
 from ssinfnet_jax.report import model_card
 
@@ -51,13 +50,7 @@ def _write(out_dir: pathlib.Path) -> None:
         partial.mkdir()
         try:
             program = export.write(partial, single, multi)
-            model_card.write(
-                partial / model_card.CARD,
-                program,
-                window_hu=(ct.LOW_HU, ct.HIGH_HU),
-                provenance=rundir.provenance(),
-                workdir=workdir,
-            )
+            model_card.write(partial / model_card.CARD, program, provenance=rundir.provenance(), workdir=workdir)
         except BaseException:
             shutil.rmtree(partial)
             raise

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from ssinfnet_jax.inference import run_exported, segmenter
+from ssinfnet_jax.inference import run_exported, segment_scan, segmenter
 from ssinfnet_jax.models import ops
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -53,16 +53,19 @@ def write(out_dir: pathlib.Path, single_dir: pathlib.Path, multi_dir: pathlib.Pa
       out_dir: an existing folder.
       single_dir: folder of the single network.
       multi_dir: of the multi network, or None for lesions only.
-    Returns: what a model card says of the program: image_size, platforms, sha256, megabytes, and the networks'
-      descriptions by name.
-    Raises: as `segmenter.load_program`.
+    Returns: what a model card says of the program: image_size, window_hu and view of the training, platforms, file,
+      sha256, megabytes, and the networks' descriptions by name.
+    Raises: as `segmenter.load_program`; ValueError for a network that does not say its window and view.
     """
     program = segmenter.load_program(single_dir, multi_dir)
+    window_hu, view = segment_scan.trained_on(program.descriptions["single"], single_dir)
     data = bytes(make_program(program).serialize())
     (out_dir / PROGRAM).write_bytes(data)
     shutil.copy(run_exported.__file__, out_dir / "run_exported.py")
     return {
         "image_size": program.image_size,
+        "window_hu": window_hu,
+        "view": view,
         "platforms": PLATFORMS,
         "file": PROGRAM,
         "sha256": hashlib.sha256(data).hexdigest(),

@@ -1,6 +1,6 @@
 """Segments one CT slice with the program beside this file: python run_exported.py SLICE.png LABELS.png
 
-Needs jax, flatbuffers, numpy and pillow. MODEL_CARD.md says how a slice is windowed to 8-bit grey.
+Needs jax, flatbuffers, numpy and pillow. MODEL_CARD.md says how a slice is cut, and windowed to 8-bit grey.
 """
 
 import pathlib
@@ -13,8 +13,12 @@ from PIL import Image
 
 def main(source: str, target: str) -> None:
     """Writes the label map of a slice, in the size of the slice, as a palette PNG."""
+    ct = Image.open(source)
+    # Channels of a grey JPG stored as colour differ by rounding.
+    if ct.mode not in ("L", "LA", "P", "RGB", "RGBA") or np.ptp(np.asarray(ct.convert("RGB")), axis=2).max() > 16:
+        sys.exit(f"Error: {source} (mode {ct.mode}) is not 8-bit grey; window it as MODEL_CARD.md says, no colours.")
+    ct = ct.convert("L")
     program = jax.export.deserialize(bytearray(pathlib.Path(__file__).with_name("program.jax_export").read_bytes()))
-    ct = Image.open(source).convert("L")
     image = np.asarray(ct.resize(program.in_avals[0].shape[1:], Image.Resampling.BILINEAR))
     found = jax.jit(program.call)(image[None])  # uint8[B, S, S] -> labels, lesion, classes; any B
     probs = np.asarray(found["classes"][0] if "classes" in found else found["lesion"][0, ..., None])
@@ -27,4 +31,4 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]) if len(sys.argv) == 3 else "Error: give two files, SLICE.png LABELS.png")

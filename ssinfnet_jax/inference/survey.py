@@ -1,6 +1,7 @@
 """A first pass over a scan: whether its values are what a network can take, and where about the lungs are."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +13,7 @@ _COARSE = 128  # pixels at most, of a side
 _SMALL_LUNG = 0.1  # of the larger one: less is bowel or a bronchus
 _CLOSING_MM = 12.0  # vessels, and lesions at the border of the lung
 _MIN_BODY_PX = 16  # coarse; below that the view is left whole
+_MAX_LABELS = 10  # so few values, all integers, are those of a label map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,7 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
     Raises: ValueError for values that are neither; names the source, the range and the remedy.
     """
     lows, highs, sums, counts, reduced, factors = [], [], [], [], [], []
+    values = np.zeros(0)  # all that were seen, while they are few
     for index in range(scan.num_slices):
         view = scan.read(index)
         if view.dtype != np.uint8 and not np.isfinite(view).all():
@@ -74,10 +77,13 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
         highs.append(float(view.max()))
         sums.append(float(view.sum(dtype=np.float64)))
         counts.append(view.size)
+        if len(values) <= _MAX_LABELS:
+            values = np.union1d(values, view)
         factors.append(-(-max(view.shape) // _COARSE))
         reduced.append(_reduce(view, factors[-1]))
     low, high = min(lows), max(highs)
-    kind = _kind(scan, input_kind, low, high)
+    labels = values if len(values) <= _MAX_LABELS and (values == np.rint(values)).all() else ()
+    kind = _kind(scan, input_kind, low, high, labels)
     if kind == "uint8":
         scale = (window_hu[1] - window_hu[0]) / 255
         reduced = [window_hu[0] + scale * view for view in reduced]
@@ -93,27 +99,49 @@ def _reduce(view: np.ndarray, factor: int) -> np.ndarray:
     return blocks.reshape(rows, -1, columns, blocks.shape[1] // columns).mean(axis=(1, 3))
 
 
-def _kind(scan: scans.Scan, given: str | None, low: float, high: float) -> str:
-    """What the values are: as the format says, else by their range; what the user says is checked against it."""
+def _kind(scan: scans.Scan, given: str | None, low: float, high: float, labels: Sequence[float]) -> str:
+    """What the values are: as the format says, else by their range; what the user says is checked against it.
+
+    `labels` are the values if a label map may have them, else none.
+    """
     found = f"{scan.source} holds values from {low:g} to {high:g}"
     if given and scan.kind and given != scan.kind:
         raise ValueError(f"{scan.source} is {scan.kind} by its format; leave out --input_kind={given}.")
     if (given or scan.kind) == "uint8":
-        if low < 0 or not 1 < high <= 255:
-            raise ValueError(f"{found}: not windowed slices of 0 to 255 grey levels, as --input_kind=uint8 says.")
+        # Pictures of one grey level are taken: what they hold is known by their format.
+        if low < 0 or not 1 < high <= 255 or (len(labels) and not scan.kind):
+            remedy = _remedy(low, high, labels, "Leave out --input_kind=uint8 for a volume in HU.")
+            raise ValueError(f"{found}: not windowed slices of 0 to 255 grey levels. {remedy}")
         return "uint8"
     if low > AIR_LIMIT_HU or high > 32767 or low < -32768:
-        windowed = low >= 0 and high <= 255
+        remedy = "Apply the rescale slope and intercept of the scanner, and do not clip or crop to soft tissue."
         raise ValueError(
             f"{found}: not Hounsfield units of a chest CT, which holds air (below {AIR_LIMIT_HU:g}). "
-            + (
-                "It looks windowed already: give the original volume, or --input_kind=uint8 if its window is that of "
-                "the network's training."
-                if windowed
-                else "Apply the rescale slope and intercept of the scanner, and do not clip or crop to soft tissue."
-            )
+            + _remedy(low, high, labels, remedy)
+        )
+    if low == high:
+        raise ValueError(
+            f"{scan.source} holds nothing but {low:g} (NaN counts as air): it is no scan; export it again."
         )
     return "hu"
+
+
+def _remedy(low: float, high: float, labels: Sequence[float], otherwise: str) -> str:
+    """What to do about values that a network does not take."""
+    if len(labels):
+        shown = ", ".join(f"{value:g}" for value in labels)
+        return f"It looks like a label map (the only values are {shown}), and is no scan: give the scan itself."
+    if low >= 0 and high <= 1:
+        return (
+            "It looks windowed to 0 to 1: give the original volume, or multiply by 255 and use --input_kind=uint8 if "
+            "its window is that of the network's training."
+        )
+    if low >= 0 and high <= 255:
+        return (
+            "It looks windowed already: give the original volume, or --input_kind=uint8 if its window is that of the "
+            "network's training."
+        )
+    return otherwise
 
 
 def _lungs(slices_hu: list[np.ndarray], spacing_mm: float) -> np.ndarray:

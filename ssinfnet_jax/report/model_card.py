@@ -13,7 +13,6 @@ def write(
     path: pathlib.Path,
     program: Mapping[str, Any],
     *,
-    window_hu: tuple[float, float],
     provenance: Mapping[str, Any],
     workdir: pathlib.Path | None = None,
 ) -> pathlib.Path:
@@ -22,7 +21,6 @@ def write(
     Args:
       path: of the card.
       program: what `inference.export.write` gave.
-      window_hu: Hounsfield units that are shown as 0 and 255.
       provenance: `commit` and `versions` of the export, as `rundir.provenance` gives.
       workdir: run folder of the networks, for data and metrics; None: the card says that they are not known.
     Returns: the path.
@@ -38,7 +36,7 @@ def write(
         name=" + ".join(network["model"] for network in networks.values()) if run is None else run.config["name"],
         multi="multi" in networks,
         size=program["image_size"],
-        window=window_hu,
+        window=program["window_hu"],
         program=program,
         normalisation=networks["single"]["normalisation"],
         datasets=list(dict.fromkeys(name for network in networks.values() for name in network.get("datasets", []))),

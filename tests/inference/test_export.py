@@ -30,7 +30,7 @@ def folders(tmp_path_factory):
         variables = jax.tree.map(lambda x: x * random.uniform(0.7, 1.4, x.shape).astype(np.float32), variables)
         description = {
             "model": name, "options": options, "image_size": SIZE, "normalisation": {"mean": 0.4, "std": 0.3},
-            "datasets": ["ct_phantom/tiny"], "initial": "",
+            "datasets": ["ct_phantom/tiny"], "initial": "", "window_hu": [-1000.0, 200.0], "view": "lungs",
         }  # fmt: skip
         checkpoint.save_model(folder / which, variables, description)
     return folder
@@ -40,7 +40,8 @@ def folders(tmp_path_factory):
 def exported(folders, tmp_path_factory):
     """Folder of the exported program."""
     folder = tmp_path_factory.mktemp("exported")
-    export.write(folder, folders / "single", folders / "multi")
+    said = export.write(folder, folders / "single", folders / "multi")
+    assert (said["window_hu"], said["view"]) == ((-1000.0, 200.0), "lungs")
     return folder
 
 
@@ -91,13 +92,17 @@ def test_forms_for_the_cpu_and_for_other_platforms(folders, monkeypatch):
     assert counts[0][1] > counts[1][1] + 20
 
 
+def _run_alone(folder, cwd, *arguments):
+    environment = {"PATH": os.environ["PATH"], "JAX_PLATFORMS": "cpu", "HOME": str(cwd)}
+    command = [sys.executable, "-I", str(folder / "run_exported.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_the_script_runs_without_the_package(exported, folders, tmp_path):
     image = np.asarray(Image.fromarray(_images(1)[0]).resize((90, 70)))
     Image.fromarray(image).save(tmp_path / "slice.png")
     alone = shutil.copytree(exported, tmp_path / "alone")
-    environment = {"PATH": os.environ["PATH"], "JAX_PLATFORMS": "cpu", "HOME": str(tmp_path)}
-    command = [sys.executable, "-I", str(alone / "run_exported.py"), "slice.png", "labels.png"]
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    result = _run_alone(alone, tmp_path, "slice.png", "labels.png")
     assert result.returncode == 0, result.stderr
     found = np.array(Image.open(tmp_path / "labels.png"))
     program = segmenter.load_program(folders / "single", folders / "multi")
@@ -113,5 +118,34 @@ def test_the_script_runs_without_the_package(exported, folders, tmp_path):
 def test_the_script_is_short_and_needs_little():
     text = pathlib.Path(export.run_exported.__file__).read_text()
     assert "ssinfnet_jax" not in text
-    body = text.split('"""')[2]
+    body = "".join(text.split('"""')[::2])
     assert sum(bool(line.strip()) for line in body.splitlines()) <= 24
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((8, 8), 40000, np.uint16), "slice.png (mode I;16) is not 8-bit grey; window it as"),
+        (np.array([[[90, 90, 90], [90, 150, 90]]], np.uint8), "slice.png (mode RGB) is not 8-bit grey"),
+        (None, "give two files, SLICE.png LABELS.png"),
+    ],
+)
+def test_the_script_refuses_what_is_no_slice_in_one_line(exported, tmp_path, pixels, message):
+    if pixels is not None:
+        Image.fromarray(pixels).save(tmp_path / "slice.png")
+    result = _run_alone(exported, tmp_path, "slice.png", *(["labels.png"] if pixels is not None else []))
+    assert result.returncode == 1
+    assert f"Error: {message}" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "labels.png").exists()
+
+
+def test_the_script_takes_grey_stored_as_colour(exported, tmp_path):
+    grey = Image.fromarray(_images(1)[0])
+    found = []
+    for mode in ("L", "RGB"):
+        grey.convert(mode).save(tmp_path / f"{mode}.png")
+        result = _run_alone(exported, tmp_path, f"{mode}.png", f"{mode}_labels.png")
+        assert result.returncode == 0, result.stderr
+        found.append(np.array(Image.open(tmp_path / f"{mode}_labels.png")))
+    np.testing.assert_array_equal(*found)

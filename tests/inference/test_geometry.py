@@ -72,6 +72,16 @@ def test_nifti_labels_lie_on_their_source_for_simpleitk(tmp_path, axes, spacing,
     assert row["consolidation_ml"] == pytest.approx((labels == 2).sum() * ml, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["CASE.NII.GZ", "CASE.nii.GZ", "CASE.NII"])
+def test_suffixes_in_capitals(tmp_path, name):
+    hu = chest()
+    nib.save(nib.Nifti1Image(hu, affine("LPS", (1, 1, 2))), tmp_path / name.lower())
+    (tmp_path / name.lower()).rename(tmp_path / name)
+    row, mask = segment(tmp_path / name, tmp_path / "out")
+    assert (row["scan"], row["patient_id"]) == ("CASE", "CASE")
+    np.testing.assert_array_equal(nib.load(mask).get_fdata(), stand_in.expected_of_hu(hu))
+
+
 def test_qform_alone_and_sheared_affines_are_kept(tmp_path):
     image = nib.Nifti1Image(chest(), None)
     image.set_qform(affine("LPS", (0.8, 0.8, 3), 10), code=1)

@@ -57,7 +57,16 @@ def test_what_is_no_ct_volume_is_left_out(tmp_path, changes, reason):
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "not two perpendicular units"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, r"is not axial \(its slices face \[.*\]"),
         ({"Rows": lambda k: 20 if k else 21}, "Slices of one series differ in Rows, Columns"),
-        ({"ImagePositionPatient": lambda k: [0, 0, k // 2]}, "share a position, such as .*two acquisitions"),
+        ({"ImagePositionPatient": lambda k: [0, 0, k // 2]}, "8 slices of .* share a position, such as .*two acquis"),
+        (
+            {"SOPInstanceUID": "1.2.3"},
+            r"9 images at different positions .* share a SOPInstanceUID, such as \S*/0000\.dcm and \S*/0001\.dcm: "
+            "they are no copies, .* Export the series again",
+        ),
+        (
+            {"SOPInstanceUID": lambda k: f"1.2.{max(k, 7)}", "ImagePositionPatient": [0, 0, 0]},
+            "8 images at different positions .*InstanceNumber",
+        ),
         ({"ImagePositionPatient": lambda k: [0, 9 * (k == 3), 2 * k]}, "do not lie on a regular grid"),
         ({"Rows": 5000}, "5000 x 9 voxels; a side has at most 4096"),
     ],
@@ -86,6 +95,15 @@ def test_images_of_a_series_that_are_no_slices_are_left_out_alone(tmp_path):
     assert len(scan.notes) == 1
     assert "1 images of the series were left out, such as" in scan.notes[0]
     assert "is a scout" in scan.notes[0]
+
+
+def test_a_copy_with_other_numbers_is_refused_where_the_uid_is_the_same(tmp_path):
+    files = exam(tmp_path / "exam")
+    dataset = pydicom.dcmread(files[2])
+    dataset.ImagePositionPatient[2] += 40
+    dataset.save_as(tmp_path / "exam" / "other.dcm")
+    with pytest.raises(ValueError, match=r"2 images at different positions .*/0002\.dcm and \S*/other\.dcm"):
+        dicom.read([*files, tmp_path / "exam" / "other.dcm"])
 
 
 def test_padding_is_air(tmp_path):
@@ -123,9 +141,15 @@ def test_undecodable_pixels_name_the_file(tmp_path):
         (np.linspace(0, 2500, 60), None, "from 0 to 2500: not Hounsfield units .* Apply the rescale slope"),
         (np.linspace(-160, 240, 60), "hu", "from -160 to 240: not Hounsfield .*do not clip"),
         (np.linspace(-1000, 1e5, 60), None, "from -1000 to 100000: not Hounsfield"),
-        (np.linspace(-1000, 400, 60), "uint8", "from -1000 to 400: not windowed slices of 0 to 255"),
-        (np.linspace(0, 1, 60), "uint8", "from 0 to 1: not windowed slices"),
+        (np.linspace(-1000, 400, 60), "uint8", "from -1000 to 400: not windowed slices of 0 to 255 .*Leave out"),
+        (np.linspace(0, 1, 60), None, "windowed to 0 to 1: .*multiply by 255 and use --input_kind=uint8"),
+        (np.linspace(0, 1, 60), "uint8", "from 0 to 1: not windowed slices .*multiply by 255"),
+        (np.arange(60) % 3, None, r"from 0 to 2: .*label map \(the only values are 0, 1, 2\), .*give the scan itself"),
+        (np.arange(60) % 3, "uint8", r"from 0 to 2: .*label map \(the only values are 0, 1, 2\)"),
+        (np.arange(60) % 2 * 255, "uint8", r"from 0 to 255: .*label map \(the only values are 0, 255\)"),
+        (np.arange(60) % 11 / 10, "uint8", "multiply by 255"),
         (np.full(60, np.inf), None, "holds infinite values in slice 0"),
+        (np.full(60, np.nan), None, r"holds nothing but -1024 \(NaN counts as air\)"),
     ],
 )
 def test_values_that_are_not_what_a_network_takes(tmp_path, values, kind, reason):

@@ -17,6 +17,7 @@ def test_a_model_folder_is_exported(tmp_path):
     model = models.create("infnet", width=0.125)
     description = {
         "model": "infnet", "options": {"width": 0.125}, "image_size": 64, "normalisation": {"mean": 0.4, "std": 0.3},
+        "window_hu": [-1000, 200], "view": "frame",
     }  # fmt: skip
     checkpoint.save_model(tmp_path / "single", models.init(model, 0, 3), description)
     result = _run(f"--single={tmp_path / 'single'}", f"--out={tmp_path / 'new' / 'out'}")
@@ -25,6 +26,19 @@ def test_a_model_folder_is_exported(tmp_path):
     found = {path.name for path in (tmp_path / "new" / "out").iterdir()}
     assert found == {"program.jax_export", "run_exported.py", "MODEL_CARD.md"}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+    card = (tmp_path / "new" / "out" / "MODEL_CARD.md").read_text()
+    assert "the window [-1000, 200] HU" in card
+    assert "**View** `frame`" in card
+
+
+def test_a_network_that_does_not_say_its_window_is_refused(tmp_path):
+    description = {"model": "infnet", "options": {"width": 0.125}, "image_size": 64,
+                   "normalisation": {"mean": 0.4, "std": 0.3}}  # fmt: skip
+    checkpoint.save_model(tmp_path / "single", models.init(models.create("infnet", width=0.125), 0, 3), description)
+    result = _run(f"--single={tmp_path / 'single'}", f"--out={tmp_path / 'out'}")
+    assert result.returncode == 1
+    assert 'model.json has "window_hu" None' in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["single"]
 
 
 @pytest.mark.parametrize(

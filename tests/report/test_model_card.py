@@ -7,6 +7,8 @@ from ssinfnet_jax.report import model_card
 
 PROGRAM = {
     "image_size": 64,
+    "window_hu": (-1000.0, 200.0),
+    "view": "lungs",
     "platforms": ("cpu", "cuda", "tpu"),
     "file": "program.jax_export",
     "sha256": "abc",
@@ -18,7 +20,7 @@ PROGRAM = {
                   "datasets": ["covid|semiseg/<b>"], "initial": "weights/x", "weights": "best"},
     },
 }  # fmt: skip
-GIVEN = {"window_hu": (-1150.0, 250.0), "provenance": {"commit": "c0ffee", "versions": {"jax": "0.10.2"}}}
+GIVEN = {"provenance": {"commit": "c0ffee", "versions": {"jax": "0.10.2"}}}
 
 
 @pytest.fixture
@@ -41,7 +43,13 @@ def test_card_of_a_run(workdir, tmp_path):
     assert "# Model card: my run" in text
     assert "not for diagnosis" in text
     assert "uint8[B, 64, 64]" in text
-    assert "the window [-1150, 250] HU" in text
+    assert "grey = round(255 (HU - (-1000)) / 1200)" in text
+    assert "the window [-1000, 200] HU" in text
+    assert "**View** `lungs`: the slices of the training were cut down to the lungs." in text
+    assert "Dice 0.81 in this view and 0.65 in whole slices" in text
+    assert (
+        "single network finds a lesion where its probability is above 0.5; the multi network gives every pixel" in text
+    )
     assert "0 background, 1 GGO, 2 consolidation" in text
     assert "| single | Lesion | 0.712 ± 0.043 (47) | 0.712 ± 0.043 (47) |" in text
     assert "| multi | GGO |" in text
@@ -59,11 +67,13 @@ def test_card_of_a_run(workdir, tmp_path):
 
 
 def test_card_of_model_folders_says_what_is_not_known(tmp_path):
-    single = PROGRAM | {"networks": {"single": PROGRAM["networks"]["single"]}}
+    single = PROGRAM | {"view": "frame", "networks": {"single": PROGRAM["networks"]["single"]}}
     text = model_card.write(tmp_path / "card.md", single, **GIVEN).read_text()
     assert "# Model card: infnet" in text
     assert "0 background, 1 lesion" in text
     assert "consolidation" not in text.split("## Networks")[0]
+    assert "**View** `frame`: the slices of the training show the whole field of view." in text
+    assert "Dice" not in text
     assert "Not evaluated" in text
     assert "does not say which slices and patients" in text
     assert "Exported by commit c0ffee" in text

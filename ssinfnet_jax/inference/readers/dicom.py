@@ -156,9 +156,23 @@ def _check_header(header: dict[str, Any], path: pathlib.Path) -> None:
 
 
 def _without_copies(headers: dict[pathlib.Path, dict[str, Any]]):
-    """The headers without copies of the same image, and a note if there were any."""
-    first = {str(_need(header, "SOPInstanceUID", path)): path for path, header in reversed(headers.items())}
-    kept = {path: headers[path] for path in first.values()}
+    """The headers without copies of the same image, and a note if there were any.
+
+    Raises: ValueError for images that share a SOPInstanceUID and are no copies.
+    """
+    images: dict[str, dict[tuple, pathlib.Path]] = {}  # SOPInstanceUID -> place -> the first file
+    for path, header in headers.items():
+        place = (*_numbers(header, "ImagePositionPatient", 3, path), str(header["InstanceNumber"]))
+        images.setdefault(str(_need(header, "SOPInstanceUID", path)), {}).setdefault(place, path)
+    mixed = [list(places.values()) for places in images.values() if len(places) > 1]
+    if mixed:
+        one, other = mixed[0][:2]
+        raise ValueError(
+            f"{sum(map(len, mixed))} images at different positions (ImagePositionPatient, InstanceNumber) share a "
+            f"SOPInstanceUID, such as {one} and {other}: they are no copies, an anonymiser may have overwritten it. "
+            "Export the series again, with another SOPInstanceUID for every image."
+        )
+    kept = {path: headers[path] for places in images.values() for path in places.values()}
     copies = len(headers) - len(kept)
     return kept, (f"{copies} copies of images that are there already",) if copies else ()
 
@@ -216,8 +230,8 @@ def _step(paths: list[pathlib.Path], positions: np.ndarray, normal: np.ndarray) 
     if len(twice):
         one, other = paths[twice[0]], paths[twice[0] + 1]
         raise ValueError(
-            f"{len(twice) + 1} slices of {paths[0].parent} share a position, such as {one.name} and {other.name}: two "
-            "acquisitions or reconstructions in one series. Put each into a folder of its own."
+            f"{len(np.union1d(twice, twice + 1))} slices of {paths[0].parent} share a position, such as {one} and "
+            f"{other}: two acquisitions or reconstructions in one series. Put each into a folder of its own."
         )
     gaps = np.flatnonzero(distances > 1.5 * typical)
     if len(gaps):

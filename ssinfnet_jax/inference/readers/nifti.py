@@ -2,6 +2,7 @@
 
 import gzip
 import pathlib
+import re
 import zlib
 
 import nibabel as nib
@@ -15,8 +16,8 @@ _CHUNK = 2**22  # bytes
 
 
 def stem(path: pathlib.Path) -> str:
-    """File name without .nii or .nii.gz."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    """File name without .nii or .nii.gz, in whatever case."""
+    return re.sub(r"\.nii(\.gz)?\Z", "", path.name, flags=re.IGNORECASE)
 
 
 def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
@@ -40,7 +41,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
     notes = []
     if not (image.header["sform_code"] or image.header["qform_code"]):
         notes.append("the file gives no orientation (sform and qform codes are 0): nibabel's default was taken")
-    if path.name.endswith(".gz"):
+    if path.suffix.lower() == ".gz":
         unpacked = scratch_dir / f"{stem(path)}.nii"
         _unpack(path, unpacked, num_bytes)
         image = _open(unpacked)
