@@ -3,8 +3,8 @@
 python -m launch.phenotypes --images=FOLDER --masks=FOLDER --out=DIR
 
 writes slices.csv, patients.csv, the same as Parquet, and about.json to DIR. The same command goes on where it was
-stopped, and computes what is new or has changed. Images are PNG, JPG or NIfTI; a mask has the name of its image and
-holds 0 background, 1 GGO, 2 consolidation.
+stopped, and computes what is new or has changed. Images are PNG, JPG or NIfTI; a mask has the name of its image, is PNG
+or NIfTI, and holds 0 background, 1 GGO, 2 consolidation.
 """
 
 import json
@@ -17,6 +17,7 @@ from launch import dask_flags
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import folder
+from ssinfnet_jax.data import labels
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of slices or volumes; takes the place of config and workdir.")
 _MASKS = flags.DEFINE_string("masks", None, "Folder of masks of the same names; with --images.")
@@ -52,7 +53,9 @@ def measure_folder() -> None:
     out = pathlib.Path(_OUT.value)
     with rundir.holding(out):
         work = phenotypes.Work(
-            parts_dir=out / "parts", provenance={"spacing_mm": _SPACING.value}, **dask_flags.options()
+            parts_dir=out / "parts",
+            provenance={"spacing_mm": _SPACING.value, "masks": labels.OUR_CLASSES.name},
+            **dask_flags.options(),
         )
         tables = phenotypes.measure(
             items, settings=settings, how=_AGGREGATION.value, empty_area=_EMPTY_AREA.value, work=work

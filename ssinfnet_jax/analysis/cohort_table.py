@@ -1,10 +1,12 @@
 """A user's table of patients with clinical columns and phenotypes, checked before anything is computed."""
 
+import csv
 import os
 import pathlib
 from collections.abc import Callable, Sequence
 
 import pandas as pd
+from absl import logging
 
 from ssinfnet_jax.analysis import severity
 from ssinfnet_jax.analysis.mediation import columns
@@ -17,6 +19,8 @@ _PARSERS: dict[str, Callable[[str], float]] = {
     "gender": clinical.parse_gender,
     "underlying": clinical.count_diseases,
 }
+# Of columns of words. Not "None", which pandas takes for missing: a patient with no disease is one that is known.
+_MISSING = ("", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null")
 _MAX_LISTED = 10
 
 
@@ -26,27 +30,32 @@ def read(
     """Reads a cohort.
 
     Args:
-      path: CSV (UTF-8, comma), one row per patient, with phenotypes as numbers; `patient_id` may be there.
+      path: CSV (UTF-8, comma), one row per patient, with phenotypes as numbers. The column of patients, which may
+        be missing, is called `patient_id` or as in clinical.COLUMN_NAMES.
       exposures, covariates: columns. Words in age, gender and underlying are understood as in
         data.clinical (gender becomes 0 female, 1 male); numbers stay what they are.
       outcome: column; the names of severity levels become 0 or 1 as severity.binarize() says.
-    Returns: the table, these columns numeric, missing values NaN.
-    Raises: FileNotFoundError; ValueError for an unreadable or empty file, missing columns, a patient who occurs
-      twice, ages outside [0, 120] years, words that are not understood, an unknown severity level.
+    Returns: the table, these columns numeric, missing values NaN, the column of patients called `patient_id`.
+    Raises: FileNotFoundError; ValueError for an unreadable or empty file, rows with more cells than the header,
+      missing columns, several columns of patients, a patient who occurs twice, ages outside [0, 120] years, words
+      that are not understood, an unknown severity level.
     """
     path = pathlib.Path(path)
-    table = _read_csv(path)
     wanted = [*exposures, outcome, *covariates]
+    table, texts = _read_csv(path, wanted)
     missing = [name for name in wanted if name not in table]
     if missing:
         raise ValueError(f"{path} has no columns {missing}; it has {list(table.columns)[:12]}. Rename or add them.")
     if PATIENT in table:
-        twice = table.loc[table[PATIENT].duplicated(), PATIENT].dropna().unique().tolist()
+        patients = table[PATIENT].str.strip()
+        twice = patients[patients.duplicated()].dropna().unique().tolist()
         if twice:
             raise ValueError(f"{path}: each patient must have one row, but these have several: {twice[:_MAX_LISTED]}.")
-    for name in wanted:
-        if name in _PARSERS and (name == "age" or not columns.is_numeric(table[name])):
-            table[name] = _parse(path, table[name], _PARSERS[name])
+    else:
+        logging.warning("%s has no column %r: each row is taken for a patient of its own.", path, PATIENT)
+    for name in texts:
+        if name == "age" or not columns.is_numeric(table[name]) or (table[name].isna() & texts[name].notna()).any():
+            table[name] = _parse(path, texts[name], _PARSERS[name])
     if not columns.is_numeric(table[outcome]):
         try:
             table[outcome] = severity.binarize(table[outcome])
@@ -55,16 +64,26 @@ def read(
     return table
 
 
-def _read_csv(path: pathlib.Path) -> pd.DataFrame:
+def _read_csv(path: pathlib.Path, wanted: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table, its column of patients called PATIENT, and the wanted columns that may hold words, as text."""
     if not path.is_file():
         raise FileNotFoundError(f"The cohort table {path} does not exist.")
     try:
-        table = pd.read_csv(path, dtype={PATIENT: str}, encoding="utf-8-sig")
-    except (ValueError, UnicodeError) as error:  # pandas' own errors are ValueErrors
+        header = clinical.csv_header(path)
+        named = [name for name in header if clinical.is_named(name, "patient")]
+        patients = [name for name in named if name == PATIENT or name not in wanted]
+        table = pd.read_csv(path, dtype=dict.fromkeys(patients, str), encoding="utf-8-sig")
+        words = [name for name in _PARSERS if name in wanted and name in table]
+        texts = pd.read_csv(
+            path, usecols=words, dtype=str, keep_default_na=False, na_values=list(_MISSING), encoding="utf-8-sig"
+        )
+    except (ValueError, UnicodeError, csv.Error) as error:  # pandas' own errors are ValueErrors
         raise ValueError(f"The cohort table {path} cannot be read ({error}); save it as CSV (UTF-8).") from error
     if table.empty:
         raise ValueError(f"The cohort table {path} has no rows.")
-    return table
+    if PATIENT not in table and len(patients) > 1:
+        raise ValueError(f"{path}: the columns {patients} may all be of patients; call the right one {PATIENT}.")
+    return table if PATIENT in table else table.rename(columns=dict.fromkeys(patients, PATIENT)), texts
 
 
 def _parse(path: pathlib.Path, column: pd.Series, parse: Callable[[str], float]) -> pd.Series:

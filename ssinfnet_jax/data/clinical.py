@@ -3,6 +3,7 @@
 Everything that is wrong with a table is collected and raised at once, with the rows.
 """
 
+import csv
 import math
 import os
 import re
@@ -39,7 +40,16 @@ COLUMN_NAMES = {
 
 MAX_AGE_YEARS = 120
 _GENDERS = {"female": 0, "f": 0, "woman": 0, "male": 1, "m": 1, "man": 1}
-_NO_DISEASE = {"none", "no", "nil", "no underlying disease", "no underlying diseases"}
+_NO_DISEASE = re.compile(
+    r"-|n|nil|false|negative|absent|(?:(?:previously|otherwise) )?healthy|无|否认|无基础疾病|无基础病|"
+    r"(?:no|none|without|denie[sd])"
+    r"(?: (?:any|known|other|significant|relevant|underlying|chronic|past|previous|prior|medical|basic))*"
+    r"(?: (?:diseases?|comorbidit(?:y|ies)|conditions?|illness(?:es)?|disorders?|history))?"
+    r"(?: (?:known|reported|recorded|noted))?"
+)
+_NOT_A_DISEASE = re.compile(r"[+-]?\d|(?:no|none|not|without|denie[sd])\b|无|否认|没有")
+_SEPARATORS = r"[,;/+&、，；\n]|\band\b"
+_BRACKETS = r"\([^()]*\)|\[[^\[\]]*\]|（[^（）]*）"
 _UNKNOWN = {"", "/", "nan", "na", "n/a", "unknown", "not available", "missing"}
 _MAX_LISTED = 10
 
@@ -117,17 +127,26 @@ def parse_gender(text: str) -> float:
 def count_diseases(text: str) -> float:
     """Number of different diseases in a free text, or the number itself; 0 for none or "-", NaN if missing.
 
-    Diseases are separated by `,` `;` `/` or the word "and": "diabetes and hypertension; COPD" has 3.
+    Diseases are separated by `,` `;` `/` `+` `&` (and the Chinese marks), line breaks or the word "and":
+    "diabetes and hypertension; COPD" has 3. What stands in brackets does not count.
+
+    Raises: ValueError for numbers that are not whole, and for text that begins with a number or denies something
+      in words that are not understood, such as "2 diseases" or "no diabetes".
     """
-    key = " ".join(text.lower().split()).rstrip(".")
+    key = " ".join(text.lower().split()).rstrip(".。")
     if key in _UNKNOWN:
         return math.nan
-    if key == "-" or key in _NO_DISEASE:
-        return 0.0
-    if re.fullmatch(r"\d+(\.0)?", key):
+    if re.fullmatch(r"\d+(\.0+)?", key):
         return float(key)
-    pieces = {piece.strip() for piece in re.split(r"[,;/]|\band\b", key)}
-    return float(len(pieces - _NO_DISEASE - {"", "-"}))
+    pieces = {" ".join(piece.split()).rstrip(".。") for piece in re.split(_SEPARATORS, _without_brackets(text.lower()))}
+    diseases = {piece for piece in pieces - {""} if not _NO_DISEASE.fullmatch(piece)}
+    unclear = [piece for piece in sorted(diseases) if _NOT_A_DISEASE.match(piece) or re.search(r"[()\[\]（）]", piece)]
+    if unclear or not pieces - {""}:
+        raise ValueError(
+            f"diseases {text.strip()!r} cannot be counted{f' ({unclear[0]!r} is not understood)' if unclear else ''}; "
+            "write their number alone, as 2, their names with commas between them, or none"
+        )
+    return float(len(diseases))
 
 
 def parse_severity(text: str) -> str:
@@ -153,23 +172,55 @@ def _letters(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
+def _without_brackets(text: str) -> str:
+    count = 1
+    while count:  # brackets in brackets
+        text, count = re.subn(_BRACKETS, " ", text)
+    return text
+
+
+def csv_header(path: str | os.PathLike) -> list[str]:
+    """The names in the first line of a CSV file (UTF-8, comma) whose rows have no more cells than these.
+
+    pandas would take the first cell of longer rows for a label, and read every column one place off.
+
+    Raises: ValueError for longer rows, with the first of them, or text that is not UTF-8; csv.Error.
+    """
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        header: list[str] = []
+        for position, row in enumerate(rows):
+            header = header or row
+            if len(row) > len(header):
+                raise ValueError(
+                    f"rows have more cells than the header: row {position + 1} has {len(row)}, the header "
+                    f"{len(header)}; delete commas at the ends of rows, name each column, or put text with commas in "
+                    "quotes"
+                )
+    return header
+
+
 def _read_text(path: Path) -> pd.DataFrame:
     """All cells as text, empty ones as ""."""
     if not path.exists():
         raise FileNotFoundError(f"Clinical table {path} does not exist.")
     try:
         if path.suffix.lower() == ".csv":
+            csv_header(path)
             return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         return pd.read_excel(path, dtype=str, keep_default_na=False).fillna("")
     except Exception as error:
         raise ValueError(f"Clinical table {path} cannot be read ({error}); save it as CSV (UTF-8) or XLSX.") from error
 
 
-def _find_columns(table: pd.DataFrame, path: str | os.PathLike) -> dict[str, str]:
-    def normalised(name: object) -> str:
-        return " ".join(re.sub(r"[^a-z0-9]+", " ", re.sub(r"\(.*?\)", "", str(name).lower())).split())
+def is_named(column: object, name: str) -> bool:
+    """Whether a table's column has one of the names in COLUMN_NAMES[name]."""
+    words = re.sub(r"[^a-z0-9]+", " ", re.sub(r"\(.*?\)", "", str(column).lower())).split()
+    return " ".join(words) in COLUMN_NAMES[name]
 
-    found = {ours: [c for c in table.columns if normalised(c) in names] for ours, names in COLUMN_NAMES.items()}
+
+def _find_columns(table: pd.DataFrame, path: str | os.PathLike) -> dict[str, str]:
+    found = {ours: [c for c in table.columns if is_named(c, ours)] for ours in COLUMN_NAMES}
     wrong = {ours: matches for ours, matches in found.items() if len(matches) != 1}
     if wrong:
         listed = "; ".join(

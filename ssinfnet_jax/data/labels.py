@@ -28,8 +28,9 @@ LESION_RULES = (
     Rule("binary 0/1", {0: 0, 1: 1}),
     Rule("classes 0/1/2, any lesion", {0: 0, 1: 1, 2: 1}),
 )
+OUR_CLASSES = Rule("classes 0/1/2", {0: 0, 1: 1, 2: 2})
 CLASS_RULES = (
-    Rule("classes 0/1/2", {0: 0, 1: 1, 2: 2}),
+    OUR_CLASSES,
     Rule("medseg 0/1/2/3, 3 = pleural effusion is background", {0: 0, 1: 1, 2: 2, 3: 0}),
 )
 
@@ -39,7 +40,7 @@ def recognise(values: np.ndarray, rules: tuple[Rule, ...], source: str) -> tuple
 
     Args:
       values: integer-valued number[...], as stored.
-      rules: LESION_RULES or CLASS_RULES.
+      rules: LESION_RULES, CLASS_RULES, or some of them.
       source: file name for the error message.
 
     Returns: (uint8[...] of our classes, name of the rule).
@@ -69,13 +70,18 @@ def read_lesion(path: str | os.PathLike) -> tuple[np.ndarray, str]:
     return recognise(_read_values(path), LESION_RULES, os.fspath(path))
 
 
-def read_classes(path: str | os.PathLike) -> tuple[np.ndarray, str]:
-    """Reads a class map; of a palette PNG the indices are the classes, whatever its colours. See CLASS_RULES.
+def read_classes(path: str | os.PathLike, rules: tuple[Rule, ...] = CLASS_RULES) -> tuple[np.ndarray, str]:
+    """Reads a class map; of a palette PNG the indices are the classes, whatever its colours.
+
+    Args:
+      path: of the file.
+      rules: conventions that it may have. Of a folder whose files may lack some classes allow one only: by file,
+        {0, 2, 3} and {0, 1, 2} would be of two conventions.
 
     Returns: (uint8[H, W] in {0 background, 1 GGO, 2 consolidation}, name of the rule).
     Raises: FileNotFoundError or ValueError, naming the file.
     """
-    return recognise(_read_values(path), CLASS_RULES, os.fspath(path))
+    return recognise(_read_values(path), rules, os.fspath(path))
 
 
 def check_same_size(image: np.ndarray, label: np.ndarray, image_path, label_path) -> None:

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -26,6 +27,28 @@ def write(path, text):
         ("-", 0),
         ("3", 3),
         ("3.0", 3),
+        ("No comorbidities", 0),
+        ("no comorbidity", 0),
+        ("No chronic diseases", 0),
+        ("No known past medical history.", 0),
+        ("none reported", 0),
+        ("None known", 0),
+        ("denied", 0),
+        ("healthy", 0),
+        ("Previously healthy", 0),
+        ("Negative", 0),
+        ("N", 0),
+        ("无", 0),
+        ("hypertension+diabetes", 2),
+        ("hypertension & diabetes", 2),
+        ("高血压、糖尿病", 2),
+        ("hypertension，diabetes；COPD", 3),
+        ("hypertension\ndiabetes\r\n", 2),
+        ("hypertension (grade 2, controlled)", 1),
+        ("hypertension (grade 2 (treated, stable)), type 2 diabetes", 2),
+        ("高血压（2级，稳定）", 1),
+        ("chronic obstructive\tpulmonary  disease, no other diseases", 1),
+        ("nodular goitre, non-small cell lung cancer", 2),
     ],
 )
 def test_count_diseases(text, count):
@@ -35,6 +58,30 @@ def test_count_diseases(text, count):
 @pytest.mark.parametrize("text", ["", "N/A", "unknown", "/", " "])
 def test_count_diseases_missing(text):
     assert math.isnan(clinical.count_diseases(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "piece"),
+    [
+        ("2 diseases", "2 diseases"),
+        ("2.5", "2.5"),
+        ("-1", "-1"),
+        ("no history of diabetes", "no history of diabetes"),
+        ("hypertension, no diabetes", "no diabetes"),
+        ("Not examined", "not examined"),
+        ("否认糖尿病", "否认糖尿病"),
+        ("hypertension (grade 2", "hypertension (grade 2"),
+    ],
+)
+def test_count_diseases_refuses_what_it_does_not_understand(text, piece):
+    message = rf"diseases {text!r} cannot be counted ({piece!r} is not understood); write their number alone, as 2"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        clinical.count_diseases(text)
+
+
+def test_count_diseases_refuses_text_without_a_name():
+    with pytest.raises(ValueError, match=r"diseases '\(treated\)' cannot be counted; write their number alone"):
+        clinical.count_diseases("(treated)")
 
 
 @pytest.mark.parametrize(("text", "age"), [("63", 63), ("63 years", 63), (" 0.5 ", 0.5), ("120", 120)])
@@ -126,3 +173,15 @@ def test_read_clinical_names_missing_empty_and_unreadable_files(tmp_path):
         clinical.read_clinical(write(tmp_path / "bad.xlsx", "text"))
     with pytest.raises(ValueError, match=r"empty\.csv has no rows"):
         clinical.read_clinical(write(tmp_path / "empty.csv", HEADER))
+
+
+def test_read_clinical_refuses_rows_longer_than_the_header(tmp_path):
+    path = write(tmp_path / "c.csv", HEADER + "1,50,F,none,Mild,\n2,51,F,none,Mild,\n")
+    message = r"c\.csv cannot be read \(rows have more cells than the header: row 2 has 6, the header 5; delete commas"
+    with pytest.raises(ValueError, match=message):
+        clinical.read_clinical(path)
+    write(path, HEADER + '\n1,50,F,"asthma, gout",Mild\n2,51,F\n')  # commas in quotes, and short rows, are fine
+    with pytest.raises(ValueError, match="row 3 has 6"):
+        clinical.csv_header(write(tmp_path / "d.csv", HEADER + "1,50,F,none,Mild\n2,51,F,asthma, gout,Mild\n"))
+    assert clinical.csv_header(path) == HEADER.strip().split(",")
+    assert clinical.read_clinical(path)["underlying"].iloc[0] == 2

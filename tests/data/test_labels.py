@@ -45,6 +45,15 @@ def test_read_classes_recognises(tmp_path, stored, expected, rule):
     assert found == rule
 
 
+def test_read_classes_by_one_rule_only(tmp_path):
+    path = save(tmp_path / "c.png", [[0, 2, 3]])
+    assert labels.read_classes(path)[1].startswith("medseg")
+    with pytest.raises(
+        ValueError, match=r"holds the values \{0, 2, 3\}, which no rule knows: classes 0/1/2 = \{0, 1, 2\}\. "
+    ):
+        labels.read_classes(path, (labels.OUR_CLASSES,))
+
+
 def test_palette_indices_are_the_classes_whatever_the_colours(tmp_path):
     path = save(tmp_path / "c.png", [[0, 1], [2, 2]], palette=[0, 0, 0, 128, 0, 0, 0, 128, 0])
     assert Image.open(path).mode == "P"

@@ -74,7 +74,9 @@ def test_a_folder_is_measured(uninterrupted):
     assert patients["patient_id"].tolist() == ["P0", "P1", "P2", "P3"]
     assert patients.loc[1, "ggo_glcm_Imc1"] == pytest.approx(slices.loc[10:19, "ggo_glcm_Imc1"].mean())
     assert "40 slices of 4 patients, slice_mean. Written to" in result.stdout
-    assert json.loads((out / "about.json").read_text())["versions"]["pyradiomics"] == "3.0.1"
+    about = json.loads((out / "about.json").read_text())
+    assert about["versions"]["pyradiomics"] == "3.0.1"
+    assert about["provenance"] == {"spacing_mm": None, "masks": "classes 0/1/2"}
 
 
 def test_killed_and_restarted_it_gives_the_same(cohort, uninterrupted, tmp_path):

@@ -12,6 +12,8 @@ from absl import logging
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis.phenotypes import aggregation, columns, rows, settings, tabulation
 
+# Of a region that is as it should not be, or "undefined: ..." of one that was measured; see extraction.extract().
+_REASONS_OF_REGIONS = ("empty", "one_pixel", "too_small", "line", "scattered", "flat", "too_many_bins")
 PACKAGES = ("pyradiomics", "SimpleITK", "numpy", "PyWavelets", "pandas")
 
 
@@ -72,7 +74,8 @@ def measure(
     Args:
       items, settings, work: see `table()`.
       how, empty_area: see `by_patient()`.
-    Raises: ValueError as these do, and if no slice has phenotypes.
+    Raises: ValueError as these do, if no slice has phenotypes, or if an image, filtered or not, was measured in no
+      region, and in some for a reason that is not the region's.
     """
     items = list(items)
     slices = tabulation.table(items, settings=settings, work=work)
@@ -81,6 +84,7 @@ def measure(
         raise ValueError(f"No slice has phenotypes; all {len(slices)} failed, {' '.join(failed.iloc[0])}")
     if len(failed):
         logging.warning("%d of %d slices failed; the first: %s", len(failed), len(slices), " ".join(failed.iloc[0]))
+    _check_measured(slices)
     merged = None
     if how == "merged":
         parts_dir = work.parts_dir and pathlib.Path(work.parts_dir) / "merged"
@@ -90,6 +94,7 @@ def measure(
         failed = merged.loc[merged["error"] != "", ["patient_id", "error"]]
         if len(failed):
             raise ValueError(f"{len(failed)} patients cannot be merged; the first: {' '.join(failed.iloc[0])}")
+        _check_measured(merged)
     about = {
         "settings": dataclasses.asdict(settings),
         "aggregation": how,
@@ -98,3 +103,24 @@ def measure(
         "provenance": dict(work.provenance),
     }
     return Tables(slices, aggregation.by_patient(slices, how, empty_area=empty_area, merged=merged), about)
+
+
+def _check_measured(table: pd.DataFrame) -> None:
+    """Raises if PyRadiomics failed at every region of an image; warns if it did at some."""
+    reasons = table.loc[table["error"] == "", [name for name in table if name.endswith("_reason")]]
+    by_image: dict[str, list[pd.Series]] = {}
+    for name in reasons:
+        by_image.setdefault(name.partition("_")[2].removesuffix("reason").rstrip("_"), []).append(reasons[name])
+    for image, columns_of in by_image.items():
+        found = pd.concat(columns_of)
+        kinds = found.str.partition(":")[0]
+        unknown = found[~kinds.isin(["", "undefined", *_REASONS_OF_REGIONS])]
+        if not len(unknown):
+            continue
+        where = f"filtered image {image!r}" if image else "image"
+        if not kinds.isin(["", "undefined"]).any():
+            raise ValueError(
+                f"No region of the {where} could be measured; {len(unknown)} failed in PyRadiomics, the first with "
+                f"{unknown.iloc[0]!r}. Look at the settings, whose values may not fit the images."
+            )
+        logging.warning("%d regions of the %s failed; the first: %s", len(unknown), where, unknown.iloc[0])

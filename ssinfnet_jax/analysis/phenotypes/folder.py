@@ -1,5 +1,6 @@
 """Slices and their masks in two folders, matched by name; they are read where they are measured."""
 
+import csv
 import functools
 import os
 import pathlib
@@ -11,9 +12,10 @@ import pandas as pd
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import nifti
+from ssinfnet_jax.data import clinical, nifti
 
-_PICTURES = (".png", ".jpg", ".jpeg")
+_JPEG = (".jpg", ".jpeg")
+_PICTURES = (".png", *_JPEG)
 _VOLUMES = (".nii.gz", ".nii")
 _SHOWN = 5
 
@@ -28,8 +30,8 @@ def items(
 ) -> list[Item]:
     """The slices of a folder: PNG or JPG, one slice each, or NIfTI, whose axial slices are numbered from below.
 
-    A mask has the name of its image, maybe with another ending, in the same subfolder; it holds 0 background, 1 GGO,
-    2 consolidation, or another convention that `labels.CLASS_RULES` knows.
+    A mask has the name of its image, maybe with another ending, in the same subfolder; it is PNG or NIfTI and holds
+    0 background, 1 GGO, 2 consolidation, and nothing else.
 
     Args:
       images: folder, or one file.
@@ -41,7 +43,7 @@ def items(
       spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. NIfTI files tell theirs.
     Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of NIfTI.
     Raises: FileNotFoundError or ValueError for folders without images, unmatched names, patients that are not told,
-      or a kind of file that does not fit. What only reading a file shows is left to the rows.
+      JPG masks, or a kind of file that does not fit. What only reading a file shows is left to the rows.
     """
     image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks))
     volumes = [name for name, path in image_of.items() if _ending(path) in _VOLUMES]
@@ -70,8 +72,10 @@ def _matched(images: pathlib.Path, masks: pathlib.Path) -> tuple[dict[str, pathl
     """Image and mask by name."""
     if images.is_file() and masks.is_file():
         name = _without_ending(images.name)
+        _check_exact([masks])
         return {name: images}, {name: masks}
     image_of, mask_of = _files(images), _files(masks)
+    _check_exact(mask_of.values())
     for kind, more, folder, fewer in (("image", image_of, masks, mask_of), ("mask", mask_of, images, image_of)):
         alone = [path for name, path in more.items() if name not in fewer]
         if alone:
@@ -83,6 +87,15 @@ def _matched(images: pathlib.Path, masks: pathlib.Path) -> tuple[dict[str, pathl
         if (_ending(path) in _VOLUMES) != (_ending(mask_of[name]) in _VOLUMES):
             raise ValueError(f"{path} and {mask_of[name]} must both be NIfTI, or both PNG or JPG; convert one of them.")
     return image_of, mask_of
+
+
+def _check_exact(masks: Iterable[pathlib.Path]) -> None:
+    jpeg = [path for path in masks if _ending(path) in _JPEG]
+    if jpeg:
+        raise ValueError(
+            f"{len(jpeg)} masks are JPG, whose compression changes classes along borders: {_some(jpeg)}. Save masks "
+            "as PNG, from where they were drawn; a JPG that is converted keeps the changes."
+        )
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -138,7 +151,11 @@ def _patients(names: list[str], rule: str | None) -> dict[str, str]:
 
 
 def _patient_table(path: pathlib.Path) -> Mapping[str, str]:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        clinical.csv_header(path)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, csv.Error) as error:  # pandas' own errors are ValueErrors
+        raise ValueError(f"The table of patients {path} cannot be read ({error}); save it as CSV (UTF-8).") from error
     lacking = {"file", "patient_id"} - set(table.columns)
     if lacking:
         raise ValueError(f"{path} has no column {', '.join(sorted(lacking))}; it needs file and patient_id.")

@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
+import math
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +22,18 @@ def _check_known(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise ValueError(f"Unknown {kind} {', '.join(map(str, unknown))}; choose from {', '.join(known)}.")
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def _without_bins(options_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -52,8 +66,8 @@ class Settings:
       shift: added before Energy, TotalEnergy and RootMeanSquared, so that no value is negative.
       min_pixels: smaller regions give no phenotypes but their area; 9 pixels are one 3x3 neighbourhood, the
         support of GLDM and NGTDM.
-      distances: neighbour distances of the texture matrices, in pixels.
-      gldm_alpha: largest difference in bins at which two neighbours are dependent (GLDM).
+      distances: neighbour distances of the texture matrices, in pixels; whole numbers >= 1.
+      gldm_alpha: largest difference in bins at which two neighbours are dependent (GLDM); a whole number >= 0.
       classes: PyRadiomics' feature class -> names of features, none for all that are not deprecated. The area
         is always there; other features of shape2D are of single slices.
       filters: PyRadiomics' filter -> its options and, where it is not that of the image, `bin_width`. All
@@ -71,12 +85,7 @@ class Settings:
     filters: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        if not self.bin_width > 0:
-            raise ValueError(f"bin_width must be > 0, got {self.bin_width}; the preset EIGHT_BIT uses 2.")
-        if self.min_pixels < 2:
-            raise ValueError(f"min_pixels must be >= 2, got {self.min_pixels}; one pixel has no texture.")
-        if not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"value_range must be (low, high) with low < high, got {self.value_range}.")
+        self._check_numbers()
         for name, wanted in self.classes.items():
             _check_known("feature class", [name], feature_classes.CLASSES)
             _check_known(f"feature of {name}", wanted, feature_classes.CLASSES[name].getFeatureNames())
@@ -85,9 +94,32 @@ class Settings:
         _check_known("filter", self.filters, filters.OPTIONS)
         for name, options in self.filters.items():
             _check_known(f"option of filter {name}", options, ("bin_width", *filters.OPTIONS[name]))
-            if not options.get("bin_width", 1) > 0:
-                raise ValueError(f"bin_width of filter {name} must be > 0, got {options['bin_width']}.")
+            bin_width = options.get("bin_width", 1)
+            if not (_is_real(bin_width) and bin_width > 0):
+                raise ValueError(f"bin_width of filter {name} must be a number > 0, got {bin_width!r}.")
         self.image_bins()
+
+    def _check_numbers(self) -> None:
+        if not (_is_real(self.bin_width) and self.bin_width > 0):
+            raise ValueError(f"bin_width must be a number > 0, got {self.bin_width!r}; the preset EIGHT_BIT uses 2.")
+        if not (_is_whole(self.min_pixels) and self.min_pixels >= 2):
+            raise ValueError(
+                f"min_pixels must be a whole number >= 2, got {self.min_pixels!r}; one pixel has no texture."
+            )
+        ends = self.value_range
+        if not (_is_list(ends) and len(ends) == 2 and all(map(_is_real, ends)) and ends[0] < ends[1]):
+            raise ValueError(f"value_range must be (low, high) with low < high, got {self.value_range!r}.")
+        if not _is_real(self.shift):
+            raise ValueError(f"shift must be a number, got {self.shift!r}; the preset HU uses 1024.")
+        steps = self.distances
+        if not (_is_list(steps) and steps and all(_is_whole(step) and step >= 1 for step in steps)):
+            raise ValueError(f"distances must be a list of whole numbers >= 1, got {steps!r}; such as [1] or [1, 2].")
+        if len(set(steps)) < len(steps):
+            raise ValueError(f"distances must be different from one another, got {steps!r}; name each once.")
+        if not (_is_whole(self.gldm_alpha) and self.gldm_alpha >= 0):
+            raise ValueError(
+                f"gldm_alpha must be a whole number >= 0, got {self.gldm_alpha!r}; 0 counts neighbours in the same bin."
+            )
 
     def image_bins(self) -> dict[str, float]:
         """Bin width of the image, whose name is "", and of every filtered image by name."""

@@ -15,7 +15,8 @@ def read(
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Values [H, W] of axial slice `index` (HU, or grey levels by another preset), classes [H, W], spacing in mm.
 
-    Raises: ValueError for files that cannot be read, of two shapes, or whose values do not fit the preset.
+    Raises: ValueError for files that cannot be read, of two shapes, whose values do not fit the preset, or masks
+      with other values than 0, 1, 2.
     """
     values, classes, spacing_mm = _read_volumes(image, mask, preset, version)
     return values[index], classes[index], spacing_mm
@@ -30,7 +31,7 @@ def _read_volumes(image: pathlib.Path, mask: pathlib.Path, preset: str, version:
             f"Mask {mask} has (slices, rows, columns) {classes.shape}, but its image {image} {values.shape}; "
             "it must be drawn on the image itself."
         )
-    classes, _ = labels.recognise(classes, labels.CLASS_RULES, os.fspath(mask))
+    classes, _ = labels.recognise(classes, (labels.OUR_CLASSES,), os.fspath(mask))
     if preset != HU.name:
         values, _ = ct.to_grey(values, os.fspath(image))
     elif values.min() > ct.MOST_AIR_HU:

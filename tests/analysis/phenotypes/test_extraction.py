@@ -221,9 +221,9 @@ def test_input_errors(slice_):
 
 
 def test_settings_errors():
-    with pytest.raises(ValueError, match="bin_width must be > 0, got 0"):
+    with pytest.raises(ValueError, match="bin_width must be a number > 0, got 0"):
         dataclasses.replace(phenotypes.EIGHT_BIT, bin_width=0)
-    with pytest.raises(ValueError, match="min_pixels must be >= 2, got 1"):
+    with pytest.raises(ValueError, match="min_pixels must be a whole number >= 2, got 1"):
         dataclasses.replace(phenotypes.EIGHT_BIT, min_pixels=1)
     with pytest.raises(ValueError, match="value_range must be"):
         dataclasses.replace(phenotypes.EIGHT_BIT, value_range=(1, 0))
@@ -391,7 +391,20 @@ def test_shape_is_nan_without_a_region_and_the_area_is_zero():
             {"filters": {"Wavelet": {"wavlet": "haar"}}},
             "Unknown option of filter Wavelet wavlet; choose from bin_width",
         ),
-        ({"filters": {"Square": {"bin_width": 0}}}, "bin_width of filter Square must be > 0, got 0"),
+        ({"filters": {"Square": {"bin_width": 0}}}, "bin_width of filter Square must be a number > 0, got 0"),
+        ({"filters": {"Square": {"bin_width": "4"}}}, "bin_width of filter Square must be a number > 0, got '4'"),
+        ({"bin_width": float("inf")}, "bin_width must be a number > 0, got inf"),
+        ({"min_pixels": 9.5}, "min_pixels must be a whole number >= 2, got 9.5"),
+        ({"value_range": [0]}, r"value_range must be \(low, high\) with low < high, got \[0\]"),
+        ({"shift": "0"}, "shift must be a number, got '0'"),
+        ({"distances": 2}, r"distances must be a list of whole numbers >= 1, got 2; such as \[1\]"),
+        ({"distances": []}, r"distances must be a list of whole numbers >= 1, got \[\]"),
+        ({"distances": [0]}, r"distances must be a list of whole numbers >= 1, got \[0\]"),
+        ({"distances": [1.5]}, r"distances must be a list of whole numbers >= 1, got \[1.5\]"),
+        ({"distances": [1, 1]}, r"distances must be different from one another, got \[1, 1\]"),
+        ({"gldm_alpha": -1}, "gldm_alpha must be a whole number >= 0, got -1"),
+        ({"gldm_alpha": "0"}, "gldm_alpha must be a whole number >= 0, got '0'"),
+        ({"gldm_alpha": True}, "gldm_alpha must be a whole number >= 0, got True"),
     ],
 )
 def test_mistakes_in_classes_and_filters(changes, message):

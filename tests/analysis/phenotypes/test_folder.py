@@ -103,6 +103,41 @@ def test_folders_that_do_not_fit(slices):
         found_in(slices)
 
 
+def test_jpeg_masks_are_refused(slices):
+    image, classes = slice_of(0)
+    write(slices / "images" / "other.jpg", image)
+    write(slices / "masks" / "other.JPEG", classes)
+    message = (
+        r"1 masks are JPG, whose compression changes classes along borders: .*other\.JPEG\. Save masks as PNG, from"
+    )
+    with pytest.raises(ValueError, match=message):
+        found_in(slices)
+    with pytest.raises(ValueError, match="1 masks are JPG"):
+        folder.items(slices / "images" / "other.jpg", slices / "masks" / "other.JPEG")
+    (slices / "masks" / "other.JPEG").unlink()
+    write(slices / "masks" / "other.png", classes)
+    image = found_in(slices)[-1].source()[0]  # of images a JPG is as good as it is
+    assert image.shape == classes.shape
+
+
+def test_ggo_by_another_number_is_not_taken_for_background(slices):
+    classes = slice_of(0)[1]
+    write(slices / "masks" / "P1" / "a.PNG", np.where(classes == 1, 3, classes).astype(np.uint8))
+    found = phenotypes.table(found_in(slices), num_workers=0, progress=False)
+    assert "P1/a.PNG holds the values {0, 2, 3}, which no rule knows: classes 0/1/2 = " in found.loc[0, "error"]
+    assert np.isnan(found.loc[0, "ggo_shape2D_PixelSurface"])
+    assert (found.loc[1:, "error"] == "").all()
+
+
+def test_a_table_of_patients_with_rows_that_are_too_long(slices):
+    table = slices / "who.csv"
+    table.write_text("file,patient_id\nP1/a,x,\nP1/b,x,\nP2/a,y,\nP2/b,y,\nalone,z,\n")
+    with pytest.raises(
+        ValueError, match=r"who\.csv cannot be read \(rows have more cells than the header: row 2 has 3"
+    ):
+        found_in(slices, patients=str(table))
+
+
 def test_what_only_reading_shows_is_an_error_of_the_slice(slices):
     write(slices / "masks" / "P1" / "a.PNG", slice_of(0)[1][1:])
     write(slices / "masks" / "P1" / "b.PNG", slice_of(0)[1] * 100)
@@ -171,6 +206,9 @@ def test_volumes_that_do_not_fit(volumes):
     found = phenotypes.table(found_in(tmp_path, preset="hu"), num_workers=0, progress=False)
     assert all("not HU of a chest CT (air, below -500); use the preset eight_bit" in error for error in found["error"])
     assert not any(phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)["error"])
+    write_nifti(tmp_path / "masks" / "scan.nii", np.where(classes == 1, 3, classes), (5.0, 0.9, 0.7))
+    found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
+    assert all("scan.nii holds the values {0, 2, 3}, which no rule knows" in error for error in found["error"])
     image, labels = slice_of(0)
     write(tmp_path / "images" / "other.png", image)
     write(tmp_path / "masks" / "other.png", labels)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import phenotypes
-from ssinfnet_jax.analysis.phenotypes import tabulation
+from ssinfnet_jax.analysis.phenotypes import extraction, tabulation
 
 
 @pytest.fixture
@@ -210,6 +210,37 @@ def test_measured_cohort_in_files(loaders, tmp_path):
     broken = [("s3", "q", functools.partial(loaders.broken, "x"))]
     with pytest.raises(ValueError, match="No slice has phenotypes; all 1 failed, s3 OSError: cannot read x"):
         phenotypes.measure(broken, work=phenotypes.Work(num_workers=0, progress=False))
+
+
+def test_a_cohort_of_which_nothing_could_be_measured_is_an_error(loaders, monkeypatch, caplog):
+    work = phenotypes.Work(num_workers=0, progress=False)
+    compute = extraction._compute
+    failing = {"regions": 0}
+
+    def fails(image, inside, *arguments):
+        failing["regions"] -= 1
+        if failing["regions"] >= 0:
+            raise TypeError("len() of unsized object")
+        return compute(image, inside, *arguments)
+
+    monkeypatch.setattr(extraction, "_compute", fails)
+    items = [("s0", "p", loaders.arrays(0)), ("s1", "p", loaders.arrays(1))]
+    failing["regions"] = 5
+    phenotypes.measure(items, work=work)
+    assert "5 regions of the image failed; the first: TypeError: len() of unsized object" in caplog.text
+    failing["regions"] = 6
+    message = "No region of the image could be measured; 6 failed in PyRadiomics, the first with 'TypeError: len"
+    with pytest.raises(ValueError, match=message):
+        phenotypes.measure(items, work=work)
+    failing["regions"] = 0
+    monkeypatch.setattr(
+        extraction, "_compute", lambda image, *rest: compute(image if image.min() >= 0 else None, *rest)
+    )
+    changes = {"classes": {"firstorder": ["Mean"]}, "filters": {"Gradient": {}, "LoG": {"sigma": [1.0]}}}
+    with pytest.raises(ValueError, match="No region of the filtered image 'log-sigma-1-0-mm' could be measured; 6"):
+        phenotypes.measure(items, settings=phenotypes.make("eight_bit", changes), work=work)
+    nothing = [("s0", "p", (loaders.arrays(0)[0], np.zeros((24, 24), np.uint8)))]
+    assert (phenotypes.measure(nothing, work=work).slices["lesion_reason"] == "empty").all()
 
 
 def test_empty_cohort():
