@@ -1,9 +1,10 @@
 """COVID-19 severity of the ICTCF cohort: nine levels, and the two groups the paper makes of them."""
 
-import re
 from collections.abc import Iterable
 
 import pandas as pd
+
+from ssinfnet_jax.data import clinical
 
 LEVELS = {
     "Control (Healthy)": 0,
@@ -16,33 +17,35 @@ LEVELS = {
     "Severe": 1,
     "Critically ill": 1,
 }
-_HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013", "-"))
 
 
 def binarize(levels: Iterable[str | None]) -> pd.Series:
     """Severity in two groups: 0 for controls and suspected cases, 1 for confirmed COVID-19 of any degree.
 
-    Upper and lower case, spaces and the kind of hyphen do not matter.
+    Upper and lower case, spaces, brackets and hyphens do not matter.
 
     Args:
-      levels: names out of LEVELS; None or NaN where unknown.
+      levels: names out of LEVELS; None, NaN, "unknown" or "-" where unknown.
     Returns: float64 Series `severity` of 0.0, 1.0 or NaN (unknown level of a patient), with the index of
       `levels`.
     Raises: ValueError for names that are not in LEVELS; all are listed, with their counts.
     Source: the paper, "Mediation analysis".
     """
     levels = levels if isinstance(levels, pd.Series) else pd.Series(list(levels), dtype=object)
-    codes = {_canonical(name): code for name, code in LEVELS.items()}
     known = levels.notna()
-    canonical = levels[known].map(_canonical)
-    unknown = levels[known][~canonical.isin(codes)]
+    found_levels = levels[known].map(_level)
+    unknown = levels[known][found_levels.isna()]
     if len(unknown):
         found = ", ".join(f"{name!r} ({count}x)" for name, count in unknown.astype(str).value_counts().items())
         raise ValueError(f"Unknown severity: {found}; the nine levels are: {', '.join(LEVELS)}.")
     severity = pd.Series(float("nan"), index=levels.index, name="severity")
-    severity[known] = canonical.map(codes).astype(float)
+    severity[known] = found_levels.map(LEVELS).astype(float)
     return severity
 
 
-def _canonical(name) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"\s*([()-])\s*", r"\1", str(name).translate(_HYPHENS))).strip().casefold()
+def _level(name: object) -> str | None:
+    """One of LEVELS, "" for words that say "unknown", None for others."""
+    try:
+        return clinical.parse_severity(str(name))
+    except ValueError:
+        return None

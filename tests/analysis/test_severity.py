@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import severity
+from ssinfnet_jax.data import clinical
 
 
 def test_nine_levels_make_two_groups():
@@ -14,6 +15,9 @@ def test_nine_levels_make_two_groups():
 def test_spelling_of_case_spaces_and_hyphens_does_not_matter():
     written = ["CONTROL", "  mild ", "Suspected(COVID\u201119-confirmed  later)", "Control ( Healthy )"]
     assert severity.binarize(written).tolist() == [0, 1, 1, 0]
+    assert severity.binarize(["critically-ill", "Suspected (COVID-19 confirmed later)"]).tolist() == [1, 1]
+    assert severity.binarize(["unknown", "-", "Control"]).isna().tolist() == [True, True, False]
+    assert tuple(severity.LEVELS) == clinical.SEVERITY_LEVELS
 
 
 def test_unknown_patients_stay_unknown_and_keep_their_index():
