@@ -4,10 +4,12 @@ python -m launch.mediate --cohort=table.csv --exposures=age,gender,underlying --
     --mediators='^(ggo|lesion)_' --out=DIR
 
 writes the tables as CSV and LaTeX, summary.json, and figures as PNG and SVG to DIR. The table has one row per
-patient; severity is 0 and 1, or the names of the levels.
+patient; severity is 0 and 1, or the names of the levels. What an earlier call wrote to DIR is replaced, or removed
+where this one has no such table or figure.
 """
 
 import pathlib
+import re
 
 import pandas as pd
 from absl import flags
@@ -24,6 +26,8 @@ _COVARIATES = flags.DEFINE_list("covariates", [], "Columns held fixed in every m
 _ADJUST = flags.DEFINE_string("adjust", "fdr_bh", "fdr_bh, fdr_by, holm, bonferroni or none; with --cohort.")
 _DRAWS = flags.DEFINE_integer("bootstrap_draws", 5000, "Resamples for the intervals; 0: none; with --cohort.", 0)
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; with --cohort.")
+
+_FIGURE = re.compile(r"(forest_\d+|correlation_heatmap|path_plot)\.(png|svg)")  # what draw() may write
 
 
 def analyse_table() -> None:
@@ -49,21 +53,30 @@ def analyse_table() -> None:
     pairs = found.univariate
     print(f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {found.univariate.attrs['family']}.")
     print(f"Several mediators: {found.reason or found.selected}")
-    print(f"Written to {out}. {mediation.CAVEAT}")
+    print(f"Written to {out}. {found.caveat()}")
 
 
 def draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path) -> None:
-    """Forest plots, heat map of the significant mediators, and path plot, as far as there is something to show."""
+    """Forest plots, heat map of the significant mediators, and path plot, as far as there is something to show.
+
+    Those of an earlier analysis in the folder that are not drawn this time are removed.
+    """
+    figures = {}
     fitted = found.univariate[found.univariate["flag"] == ""]
     pages = mediation_figures.forest_pages(found.univariate) if len(fitted) else []
     for number, page in enumerate(pages, 1):
-        figure_style.save(page, out_dir, f"forest_{number}")
+        figures[f"forest_{number}"] = page
     mediators = list(dict.fromkeys(fitted.loc[fitted["is_mediator"], "mediator"]))
     if len(mediators) > 1:
-        figure = mediation_figures.correlation_heatmap(table, mediators, threshold=found.options["threshold"])
-        figure_style.save(figure, out_dir, "correlation_heatmap")
+        threshold = found.options["threshold"]
+        figures["correlation_heatmap"] = mediation_figures.correlation_heatmap(table, mediators, threshold=threshold)
     if found.multiple:
-        figure_style.save(mediation_figures.path_plot(found.multiple), out_dir, "path_plot")
+        figures["path_plot"] = mediation_figures.path_plot(found.multiple)
+    for path in out_dir.glob("*"):
+        if _FIGURE.fullmatch(path.name) and path.stem not in figures:
+            path.unlink()
+    for name, figure in figures.items():
+        figure_style.save(figure, out_dir, name)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import numbers
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,11 @@ from PIL import Image
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import mediation, severity
 from ssinfnet_jax.analysis import phenotypes as radiomics
+from ssinfnet_jax.analysis.mediation.adjust import METHODS
+from ssinfnet_jax.analysis.mediation.binomial import LOG_CDF
 from ssinfnet_jax.data import datasets, prepare
+
+CLINICAL = ("age", "gender", "underlying")  # columns of the clinical table beside the outcome
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -24,15 +29,70 @@ def check(config: Mapping[str, Any]) -> None:
     if how not in radiomics.HOW:
         raise ValueError(f"Unknown config.phenotypes.by_patient {how!r}; choose one of {', '.join(radiomics.HOW)}.")
     try:
-        radiomics.make("eight_bit", config["phenotypes"]["settings"])
+        settings = radiomics.make("eight_bit", config["phenotypes"]["settings"])
     except ValueError as error:
         raise ValueError(f"config.phenotypes.settings: {error}") from error
-    try:
-        re.compile(config["mediation"]["mediators"])
-    except re.error as error:
+    _check_mediation(config["mediation"], radiomics.names(settings=settings))
+
+
+def _check_mediation(options: Mapping[str, Any], phenotype_names: Sequence[str]) -> None:
+    for key, choices in (("adjust", METHODS), ("link", tuple(LOG_CDF))):
+        if options[key] not in choices:
+            raise ValueError(f"Unknown config.mediation.{key} {options[key]!r}; choose one of {', '.join(choices)}.")
+    for key, rule, holds in (
+        ("alpha", "a number in (0, 1), such as 0.05", lambda value: 0 < value < 1),
+        ("max_correlation", "a number in (0, 1], such as 0.8", lambda value: 0 < value <= 1),
+        ("bootstrap_draws", "a whole number >= 0; 0 makes no intervals", _is_count),
+    ):
+        value = options[key]
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not holds(value):
+            raise ValueError(f"config.mediation.{key} must be {rule}; found {value!r}.")
+    taken = _check_roles({key: options[key] for key in ("exposures", "covariates")}, phenotype_names)
+    _check_mediators(options["mediators"], [name for name in (*phenotype_names, *CLINICAL) if name not in taken])
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and value >= 0
+
+
+def _check_roles(roles: Mapping[str, Any], phenotype_names: Sequence[str]) -> list[str]:
+    """Returns the columns of both roles; raises ValueError for unknown ones and those that are named twice."""
+    for key, names in roles.items():
+        if not isinstance(names, list | tuple):
+            raise ValueError(f"config.mediation.{key} must be a list of columns, such as ['age']; found {names!r}.")
+        unknown = [name for name in names if name not in CLINICAL and name not in phenotype_names]
+        if unknown:
+            raise ValueError(
+                f"Unknown columns {unknown} in config.mediation.{key}; choose from {', '.join(CLINICAL)}, and "
+                f"phenotypes of config.phenotypes.settings, such as {phenotype_names[0]}."
+            )
+    if not roles["exposures"]:
+        raise ValueError(f"config.mediation.exposures is empty; choose from {', '.join(CLINICAL)}.")
+    named = [*roles["exposures"], *roles["covariates"]]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    if twice:
         raise ValueError(
-            f"config.mediation.mediators is not a regular expression: {config['mediation']['mediators']!r} ({error})."
+            "A column is an exposure or a covariate, and once, but config.mediation.exposures "
+            f"{list(roles['exposures'])} and config.mediation.covariates {list(roles['covariates'])} name {twice} "
+            "twice; leave one out."
+        )
+    return named
+
+
+def _check_mediators(expression: Any, names: Sequence[str]) -> None:
+    try:
+        wanted = re.compile(expression)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"config.mediation.mediators is not a regular expression: {expression!r} ({error}); '^ggo_', for one, "
+            "matches all columns that begin with ggo_."
         ) from error
+    if not any(map(wanted.search, names)):
+        some = ", ".join(names[:: max(1, len(names) // 4)])
+        raise ValueError(
+            f"config.mediation.mediators {expression!r} matches none of the {len(names)} columns that "
+            f"config.phenotypes and the clinical table give, such as {some}; correct the expression."
+        )
 
 
 def phenotypes(
@@ -112,13 +172,15 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         found.to_csv(directory / "truth.csv", index=False)
         logging.info("Mediators that the generator put in:\n%s", found.to_string(index=False))
     logging.info("Mediation: %s", analysis.reason or f"selected {analysis.selected}")
+    if analysis.no_natural:
+        logging.info("Mediation: %s", analysis.no_natural)
     return None
 
 
 def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:
     """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1)."""
     cohort = slices[slices["split"] == "cohort"].drop_duplicates("patient_id")
-    table = cohort[["patient_id", "age", "gender", "underlying"]].reset_index(drop=True)
+    table = cohort[["patient_id", *CLINICAL]].reset_index(drop=True)
     return table.assign(severity=severity.binarize(cohort["severity_level"]).to_numpy())
 
 

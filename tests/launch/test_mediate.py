@@ -64,6 +64,26 @@ def test_a_table_alone_gives_tables_and_figures(written):
     assert mediation.CAVEAT in text
 
 
+def test_a_second_analysis_leaves_nothing_of_the_first(cohort, tmp_path):
+    table = pd.read_csv(cohort)
+    table["severity"] = np.where(table["severity"] == "Severe", 2, 1)
+    table.to_csv(tmp_path / "coded.csv", index=False)
+    out = tmp_path / "out"
+    (out / "figures").mkdir(parents=True)
+    stale = ["multiple_fit.json", "intervals.csv", "natural.tex", "figures/forest_2.png", "figures/path_plot.svg"]
+    kept = ["notes.csv", "figures/forest_mine.png"]
+    for name in stale + kept:
+        (out / name).write_text("earlier")
+    flags = [f"--cohort={tmp_path / 'coded.csv'}", "--exposures=gender", "--mediators=Mean$", f"--out={out}"]
+    result = call(*flags, "--bootstrap_draws=0")
+    assert result.returncode == 0, result.stderr
+    assert "There are no natural effects and no E-values: they need an outcome of 0 and 1" in result.stdout
+    assert "regression for binary outcomes" not in result.stdout
+    assert not [name for name in stale if (out / name).exists()]
+    assert {name: (out / name).read_text() for name in kept} == dict.fromkeys(kept, "earlier")
+    assert (out / "figures/forest_1.png").exists()
+
+
 def test_its_numbers_are_the_librarys(written, cohort):
     out, _ = written
     table = pd.read_csv(cohort)
@@ -84,6 +104,10 @@ def test_its_numbers_are_the_librarys(written, cohort):
         (["--mediators=^ggo_"], "give either --config and --workdir, or --cohort"),
         (["--cohort=COHORT", "--out=OUT"], "Error: With --cohort, give --mediators (a regular expression of column"),
         (["--cohort=COHORT", "--mediators=^ct_", "--out=OUT", "--exposures=age"], "No numeric column matches the"),
+        (
+            ["--cohort=COHORT", "--mediators=*ggo", "--out=OUT", "--exposures=age"],
+            "Error: The mediators are not a regu",
+        ),
         (["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--exposures=weight"], "has no columns ['weight']"),
     ],
 )

@@ -13,6 +13,8 @@ LOG_CDF = {"logit": jax.nn.log_sigmoid, "probit": jax.scipy.stats.norm.logcdf}
 _MAX_STEPS = 40
 _TOLERANCE = 1e-9  # of the last Newton step, in the units of the (standardised) columns
 _SHORTER = 0.5 ** np.arange(8)
+# Of a standardised coefficient: beyond it, a fit that looks converged may have stopped on the way to infinity.
+_LARGE_SE = 100.0
 
 
 class Binomial(NamedTuple):
@@ -28,8 +30,8 @@ def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) 
 
     With the logistic F or the normal one the log-likelihood is concave. The covariance is the inverse of the
     observed information. Without a maximum (separation: some combination of the columns tells y = 1 from
-    y = 0 without error) coefficients grow without end; a fit that has not converged is examined for that by
-    linear programming.
+    y = 0 without error) coefficients grow without end; a fit that has not converged, or has a standard error
+    above 100 or none, is examined for that by linear programming.
 
     Args:
       design: float[N, K, P], with the intercept, columns of order 1.
@@ -47,10 +49,15 @@ def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) 
         found = [np.array(array) for array in _newton(*by_pair, link)]
     coefficients, covariance, step = found
     flag = np.full(len(step), "", dtype=object)
-    for pair in np.flatnonzero(~(step < 1e3 * _TOLERANCE)):
+    with np.errstate(invalid="ignore"):
+        se = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).max(1)
+    failed = ~(step < 1e3 * _TOLERANCE) | ~np.isfinite(se)
+    for pair in np.flatnonzero(failed | (se > _LARGE_SE)):
         rows = valid[:, pair]
-        separated = _is_separated(design[rows, pair], positive[rows, pair])
-        flag[pair] = "the outcome is separated (predicted without error)" if separated else "no convergence"
+        if _is_separated(design[rows, pair], positive[rows, pair]):
+            flag[pair] = "the outcome is separated (predicted without error)"
+        elif failed[pair]:
+            flag[pair] = "no convergence"
     coefficients[flag != ""], covariance[flag != ""] = np.nan, np.nan
     return Binomial(coefficients, covariance, flag)
 

@@ -23,10 +23,13 @@ RULES = {"indirect": "is_mediator", "paper": "is_mediator_paper"}
 CAVEAT = (
     "Exposure, phenotype and severity were observed at one time. The models describe associations that agree "
     "with mediation; they do not show that it takes place: severity may shape the image, another cause may "
-    "shape both, and phenotypes of predicted masks carry the errors of the segmentation. Severity is binary "
-    "and its model in the paper is linear, so that effects are differences of probability and standard errors "
-    "are approximate; the natural effects beside it come from a regression for binary outcomes."
+    "shape both, and phenotypes of predicted masks carry the errors of the segmentation. Where the outcome is "
+    "binary, its model is linear as in the paper, so that effects are differences of probability and standard "
+    "errors are approximate."
 )
+_NATURAL = "The natural effects beside them come from a regression for binary outcomes."
+# Columns of tables of phenotypes that say how much there was to measure, not what it looks like.
+_COUNT = re.compile(r"(^|_)num_(slices|failed|bins)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Analysis:
       options: how it was made, for the record.
       intervals: bootstrap intervals of all pairs, see bootstrap(); None without draws.
       multiple_intervals: the same for the path model, see bootstrap_multiple().
-      natural: effects on a binary outcome, see natural_effects(); None where the outcome is not binary.
+      natural: effects on a binary outcome, see natural_effects(); None where the outcome is not 0 and 1.
+      no_natural: "" or why there are no natural effects, and no E-values with them.
       sensitivity: see sensitivity().
     """
 
@@ -56,10 +60,14 @@ class Analysis:
     intervals: pd.DataFrame | None
     multiple_intervals: pd.DataFrame | None
     natural: pd.DataFrame | None
+    no_natural: str
     sensitivity: pd.DataFrame
 
     def write(self, out_dir: str | os.PathLike) -> list[pathlib.Path]:
-        """Writes tables as CSV and LaTeX and a summary as JSON; returns their paths."""
+        """Writes tables as CSV and LaTeX and a summary as JSON; returns their paths.
+
+        Tables that an earlier analysis wrote to the folder, and this one does not have, are removed.
+        """
         out_dir = pathlib.Path(out_dir)
         out_dir.mkdir(parents=True, exist_ok=True)
         tables = {
@@ -72,20 +80,30 @@ class Analysis:
             "multiple_total_effects": self.multiple.total_effects if self.multiple else None,
             "multiple_intervals": self.multiple_intervals,
         }
+        plain = {"summary": self.summary(), "multiple_fit": self.multiple.fit if self.multiple else None}
         paths = []
         for name, table in tables.items():
             if table is None:
+                for ending in ("csv", "tex"):
+                    (out_dir / f"{name}.{ending}").unlink(missing_ok=True)
                 continue
             table.to_csv(out_dir / f"{name}.csv", index=False)
             short = table[_LATEX_COLUMNS[name]] if name in _LATEX_COLUMNS else table
             latex = short.to_latex(index=False, escape=True, float_format="%.4g", na_rep="", longtable=len(short) > 40)
             (out_dir / f"{name}.tex").write_text(latex)
             paths += [out_dir / f"{name}.csv", out_dir / f"{name}.tex"]
-        plain = {"summary": self.summary()} | ({"multiple_fit": self.multiple.fit} if self.multiple else {})
         for name, values in plain.items():
-            paths.append(out_dir / f"{name}.json")
-            paths[-1].write_text(json.dumps(_no_nan(values), indent=2, allow_nan=False) + "\n")
+            path = out_dir / f"{name}.json"
+            if values is None:
+                path.unlink(missing_ok=True)
+                continue
+            path.write_text(json.dumps(_no_nan(values), indent=2, allow_nan=False) + "\n")
+            paths.append(path)
         return paths
+
+    def caveat(self) -> str:
+        """What a reader must know: CAVEAT, and where the natural effects come from or why there are none."""
+        return f"{CAVEAT} {self.no_natural or _NATURAL}"
 
     def summary(self) -> dict[str, Any]:
         """The result in plain values: options, family of tests, selected mediators, fit, caveat."""
@@ -97,7 +115,8 @@ class Analysis:
             "fit": self.multiple.fit if self.multiple else None,
             "num_dropped": self.multiple.num_dropped if self.multiple else None,
             "no_path_model_because": self.reason,
-            "caveat": CAVEAT,
+            "no_natural_effects_because": self.no_natural,
+            "caveat": self.caveat(),
         }
 
 
@@ -146,7 +165,8 @@ def analyse(
       table: one row per patient: phenotypes (by_patient()), exposures, outcome.
       exposures: columns; those without a selected mediator are not in the path model.
       mediators: columns, or a regular expression searched in the names of numeric columns, e.g.
-        "^ggo_(firstorder|glcm)_".
+        "^ggo_(firstorder|glcm)_"; columns of text, and the counts of by_patient() and table() (num_slices,
+        num_failed, num_bins), are passed over.
       outcome: column, 0 or 1.
       threshold, prefer: see correlation_filter().
       alpha, adjust, family, min_n: see univariate().
@@ -154,7 +174,8 @@ def analyse(
         ("paper").
     Returns: Analysis; without significant mediators, or when no path model can be fitted, its `reason` says
       so.
-    Raises: ValueError as univariate(); for an unknown rule, or an expression that matches no numeric column.
+    Raises: ValueError as univariate(); for an unknown rule; for an expression that is none, that matches no
+      numeric column, or a column of numbers with a cell that is not a number.
     Source: the paper, "Mediation analysis".
     """
     if rule not in RULES:
@@ -172,12 +193,24 @@ def analyse(
         for exposure in exposures
     }
     model, reason = _path_model(table, selected, outcome, covariates, residual_covariances)
+    if (pairs["flag"] != "").all():
+        counts = pairs["flag"].value_counts()
+        more = f" and {len(counts) - 5} other reasons" if len(counts) > 5 else ""
+        shown = ", ".join(f"{flag} ({count}x)" for flag, count in counts.head(5).items())
+        reason = f"no pair could be fitted: {shown}{more}"
     draws = {"draws": bootstrap_draws, "seed": seed}
-    natural = None
-    if is_binary(table[outcome]):
+    natural, no_natural = None, _no_natural(table[outcome])
+    if not no_natural:
         natural = natural_effects(table, exposures, names, outcome, link=link, **tests, **models)
-    options = {"exposures": exposures, "outcome": outcome, "num_mediators": len(names), "rule": rule, "alpha": alpha}
-    options |= {"threshold": threshold, "prefer": list(prefer), "num_patients": len(table), "link": link}
+    options = {"exposures": exposures, "outcome": outcome, "num_mediators": len(names), "mediators": names}
+    options |= {
+        "rule": rule,
+        "alpha": alpha,
+        "threshold": threshold,
+        "prefer": list(prefer),
+        "num_patients": len(table),
+        "link": link,
+    }
     options |= {"residual_covariances": residual_covariances, "bootstrap_draws": bootstrap_draws, "seed": seed}
     return Analysis(
         univariate=pairs,
@@ -189,21 +222,61 @@ def analyse(
         intervals=bootstrap(table, exposures, names, outcome, **draws, **models) if bootstrap_draws else None,
         multiple_intervals=bootstrap_multiple(table, model, **draws) if bootstrap_draws and model else None,
         natural=natural,
+        no_natural=no_natural,
         sensitivity=sensitivity(pairs, natural),
     )
 
 
 def _matching(table: pd.DataFrame, expression: str, taken: set[str]) -> list[str]:
-    names = [
+    try:
+        wanted = re.compile(expression)
+    except re.error as error:
+        raise ValueError(
+            f"The mediators are not a regular expression: {expression!r} ({error}); '^ggo_', for one, matches all "
+            "columns that begin with ggo_."
+        ) from error
+    found = [
         name
-        for name in table.columns
-        if name not in taken and re.search(expression, str(name)) and columns.is_numeric(table[name])
+        for name in dict.fromkeys(table.columns)
+        if name not in taken and wanted.search(str(name)) and not _COUNT.search(str(name))
     ]
+    names, spoiled = [], {}
+    for name in found:
+        if isinstance(table[name], pd.DataFrame) or columns.is_numeric(
+            table[name]
+        ):  # of one name: univariate() refuses
+            names.append(name)
+            continue
+        known = table[name].notna()
+        text = known & pd.to_numeric(table[name].astype(str), errors="coerce").isna()
+        if not text.equals(known):
+            names.append(name)  # without text it holds numbers of a dtype that univariate() refuses, with a remedy
+            spoiled |= {name: text} if text.any() else {}
+    if spoiled:
+        first, text = next(iter(spoiled.items()))
+        row = int(text.to_numpy().argmax())
+        raise ValueError(
+            f"Columns that match the mediators {expression!r} have cells that are not numbers: {list(spoiled)[:12]}; "
+            f"the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the header is row 1). Correct "
+            "or empty these cells, or choose an expression that leaves the columns out."
+        )
     if not names:
         raise ValueError(
             f"No numeric column matches the mediators {expression!r}; the first columns are {list(table.columns)[:12]}."
         )
     return names
+
+
+def _no_natural(outcome: pd.Series) -> str:
+    """Why there are no natural effects on this outcome; "" if there are."""
+    if is_binary(outcome):
+        return ""
+    values = sorted(outcome.dropna().unique().tolist())
+    shown = f"{', '.join(f'{value:g}' for value in values[:5])}{', ...' if len(values) > 5 else ''}"
+    return (
+        "There are no natural effects and no E-values: they need an outcome of 0 and 1, both present, and "
+        f"{outcome.name!r} has {shown or 'no values'}."
+    )
 
 
 def _path_model(

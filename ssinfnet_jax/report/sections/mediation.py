@@ -20,7 +20,8 @@ def build(run: run_files.Run) -> blocks.Section:
     univariate = read_univariate(run)
     if univariate is None:
         return section
-    section.add("caution", mediation.CAVEAT)
+    summary = table_files.read_json(run.path("mediate", "summary.json")) or {}
+    section.add("caution", str(summary.get("caveat") or mediation.CAVEAT))
     options, family = _mediation_options(run)
     found = univariate[univariate["found"]]
     counts = ", ".join(f"{name}: {count}" for name, count in found["exposure"].value_counts().items())

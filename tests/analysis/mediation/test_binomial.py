@@ -45,6 +45,37 @@ def test_separation_is_flagged_and_its_neighbours_are_fitted(data, link):
     np.testing.assert_array_equal(found.coefficients[0], before.coefficients[0])
 
 
+@pytest.mark.parametrize("variance", [1e9, np.nan])
+def test_a_huge_standard_error_is_examined_though_the_steps_have_ended(data, monkeypatch, variance):
+    """As if Newton's steps had become small on the way to infinity; what is not separated keeps its numbers."""
+    design, positive, valid = (array.copy() for array in data)
+    valid[:] = True
+    positive[:, 1] = design[:, 1, 2] > 0
+    real = binomial._newton
+
+    def stopped(*arguments):
+        coefficients, covariance, step = (np.array(array) for array in real(*arguments))
+        covariance[1], covariance[2] = variance * np.eye(3), 150.0**2 * np.eye(3)
+        return coefficients, covariance, np.full_like(step, 1e-12)
+
+    monkeypatch.setattr(binomial, "_newton", stopped)
+    found = binomial.fit(design, positive, valid, "logit")
+    assert found.flag.tolist() == ["", "the outcome is separated (predicted without error)", ""]
+    assert np.isfinite(found.coefficients[2]).all()
+
+
+def test_without_a_covariance_there_is_no_fit(data, monkeypatch):
+    real = binomial._newton
+
+    def singular(*arguments):
+        coefficients, covariance, step = (np.array(array) for array in real(*arguments))
+        covariance[0] = np.inf
+        return coefficients, covariance, step
+
+    monkeypatch.setattr(binomial, "_newton", singular)
+    assert binomial.fit(*data, "logit").flag.tolist() == ["no convergence", "", ""]
+
+
 def test_unknown_link(data):
     with pytest.raises(ValueError, match="Unknown link 'cloglog'; choose one of logit, probit"):
         binomial.fit(*data, "cloglog")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy import stats
+from scipy import integrate, special, stats
 from statsmodels.stats.mediation import Mediation
 
 from ssinfnet_jax.analysis import mediation
@@ -88,6 +88,33 @@ def test_delta_method_by_simulation(patients, link, covariates):
     np.testing.assert_allclose(row[["indirect_se", "direct_se", "total_se"]].to_numpy(float), spread[:3], rtol=0.1)
     reach = np.log(row["risk_ratio_upper"] / row["risk_ratio_lower"]) / 2
     assert reach == pytest.approx(1.96 * spread[3], rel=0.1)
+
+
+@pytest.mark.parametrize("covariates", [[], ["smoking"]])
+def test_a_mediator_that_nearly_tells_the_outcome(patients, covariates):
+    """Its logistic curve is steep: SciPy's adaptive integral knows where the step is."""
+    rng = np.random.default_rng(3)
+    table = patients.assign(severity=(rng.random(400) < special.expit(9 * (patients["ggo_M"] - 1.9))).astype(int))
+    row = mediation.natural_effects(table, ["gender"], ["ggo_M"], covariates=covariates).iloc[0]
+    assert row["flag"] == ""
+    assert 12 < row["b_std"] < 20
+    outcome, mediator = (model.fit() for model in models(table, "logit", table["gender"], covariates))
+    (*b_given, c, b), (*a_given, a), sd = outcome.params, mediator.params, np.sqrt(mediator.ssr / 400)
+    given = np.column_stack([np.ones(400), table[covariates]]) if covariates else np.ones((1, 1))
+
+    def probability(x, x_of_mediator):
+        def curve(z, score):
+            return special.expit(score + b * sd * z) * stats.norm.pdf(z)
+
+        scores = given @ b_given + c * x + b * (given @ a_given + a * x_of_mediator)
+        steps = np.clip(-scores / (b * sd), -8.9, 8.9)
+        pieces = zip(scores, steps, strict=True)
+        return np.mean([integrate.quad(curve, -9, 9, score, points=[step], epsabs=1e-10)[0] for score, step in pieces])
+
+    both, crossed, neither = probability(1, 1), probability(1, 0), probability(0, 0)
+    found = row[["indirect_est", "direct_est", "total_est", "risk_ratio"]].to_numpy(float)
+    expected = [both - crossed, crossed - neither, both - neither, both / crossed]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_columns_and_their_sums(patients):

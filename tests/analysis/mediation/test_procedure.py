@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,8 +28,10 @@ def test_whole_procedure(cohort, tmp_path):
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["selected"] == found.selected
     assert summary["family"].startswith("fdr_bh over all pairs together: 8 tests")
-    assert summary["caveat"] == mediation.CAVEAT
+    assert summary["caveat"].startswith(mediation.CAVEAT + " The natural effects beside them come from a regression")
+    assert summary["no_natural_effects_because"] == ""
     assert summary["options"]["num_mediators"] == 4
+    assert summary["options"]["mediators"] == ["ggo_A", "ggo_B", "ggo_C", "ggo_Noise"]
     assert r"ggo\_A" in (tmp_path / "out/univariate.tex").read_text()
     assert json.loads((tmp_path / "out/multiple_fit.json").read_text()) == pytest.approx(found.multiple.fit)
 
@@ -101,6 +104,60 @@ def test_other_outcomes_have_no_natural_effects_and_no_draws_no_intervals(cohort
     assert (tmp_path / "sensitivity.csv").exists()
 
 
+def test_the_reason_against_natural_effects_is_told(cohort, tmp_path):
+    table = cohort.assign(severity=cohort["severity"] + 1)
+    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_A"], bootstrap_draws=0)
+    reason = (
+        "There are no natural effects and no E-values: they need an outcome of 0 and 1, both present, and 'severity' "
+        "has 1, 2."
+    )
+    assert found.no_natural == reason
+    assert found.caveat() == f"{mediation.CAVEAT} {reason}"
+    found.write(tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["no_natural_effects_because"], summary["caveat"]) == (reason, found.caveat())
+
+
+def test_where_nothing_can_be_fitted_the_flags_are_the_reason(cohort):
+    table = cohort.assign(ggo_A=1.0, ggo_B=cohort["age"])
+    found = mediation.analyse(table, exposures=["age", "diseases"], mediators=["ggo_A"], bootstrap_draws=0)
+    assert found.reason == "no pair could be fitted: constant mediator (2x)"
+    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_A", "ggo_B"], bootstrap_draws=0)
+    assert found.reason.startswith("no pair could be fitted: ")
+    assert {"constant mediator (1x)", "exposure and mediator are collinear (1x)"} <= set(
+        found.reason.removeprefix("no pair could be fitted: ").split(", ")
+    )
+
+
+def test_tables_of_an_earlier_analysis_do_not_stay(cohort, tmp_path):
+    mediation.analyse(cohort, exposures=["age"], mediators=["ggo_A"], bootstrap_draws=20).write(tmp_path)
+    (tmp_path / "notes.csv").write_text("mine")
+    table = cohort.assign(severity=cohort["severity"] + 1)
+    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_Noise"], bootstrap_draws=0)
+    written = found.write(tmp_path)
+    always = ("univariate", "sensitivity", "filter_log")
+    assert {path.name for path in written} == {f"{n}.{e}" for n in always for e in ("csv", "tex")} | {"summary.json"}
+    assert set(tmp_path.iterdir()) == {*written, tmp_path / "notes.csv"}
+
+
+def test_counts_and_text_are_no_mediators(cohort):
+    """What a table of slices or patients says beside the phenotypes."""
+    others = {"ggo_num_slices": 3, "ggo_num_bins": 20, "ggo_wavelet-HL_num_bins": 9, "num_slices": 4, "num_failed": 0}
+    table = cohort.assign(**others, ggo_reason=np.where(cohort.index < 3, "empty", None), ggo_ids=cohort["patient_id"])
+    for expression in ("^ggo_", "^(ggo|num)_"):
+        found = mediation.analyse(table, exposures=["age"], mediators=expression, bootstrap_draws=0)
+        assert found.options["mediators"] == ["ggo_A", "ggo_B", "ggo_C", "ggo_Noise"]
+
+
+def test_a_cell_that_is_no_number_is_found(cohort):
+    table = cohort.astype({"ggo_B": object, "ggo_C": object})
+    table.loc[3, "ggo_B"], table.loc[7, "ggo_B"], table.loc[0, "ggo_C"] = "1,5", "?", "n.a."
+    with pytest.raises(
+        ValueError, match=r"not numbers: \['ggo_B', 'ggo_C'\]; the first one is '1,5' in 'ggo_B', row 5 \(the header"
+    ):
+        mediation.analyse(table, exposures=["age"], mediators="^ggo_")
+
+
 def test_rule_of_the_paper(cohort):
     by_paper = mediation.analyse(cohort, exposures=["age"], mediators="^ggo_", rule="paper", prefer=("A",))
     assert by_paper.selected == {"age": ["ggo_A"]}
@@ -109,5 +166,9 @@ def test_rule_of_the_paper(cohort):
 def test_errors(cohort):
     with pytest.raises(ValueError, match="Unknown rule 'three'; choose one of indirect, paper"):
         mediation.analyse(cohort, exposures=["age"], mediators="^ggo_", rule="three")
+    with pytest.raises(ValueError, match=r"The mediators are not a regular expression: '\*ggo' \(nothing to repeat"):
+        mediation.analyse(cohort, exposures=["age"], mediators="*ggo")
+    with pytest.raises(ValueError, match=r"several columns of the same name: \['ggo_A'\]"):
+        mediation.analyse(pd.concat([cohort, cohort[["ggo_A"]]], axis=1), exposures=["age"], mediators="^ggo_")
     with pytest.raises(ValueError, match=r"No numeric column matches the mediators '\^lesion_'; the first columns are"):
         mediation.analyse(cohort, exposures=["age"], mediators="^lesion_")
