@@ -131,7 +131,8 @@ def _write_description(experiment: dict[str, Any], runs: Sequence[grid.Run], pat
         _check_same_grid(experiment, path)
     wanted = json.loads(json.dumps(experiment))
     wanted["runs"] = [run._asdict() | {"config": None} for run in runs]
-    wanted["command"] = "python -m launch.experiment " + " ".join(shlex.quote(flag) for flag in sys.argv[1:])
+    given = [flag for flag in sys.argv[1:] if flag.lstrip("-") != "collect"]  # the command that runs the whole grid
+    wanted["command"] = "python -m launch.experiment " + " ".join(shlex.quote(flag) for flag in given)
     rundir.write_text(path, json.dumps(wanted, indent=2) + "\n")
 
 

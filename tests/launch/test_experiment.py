@@ -128,6 +128,7 @@ def test_one_run_alone(finished, tmp_path):
     code, output = _end(_start(tmp_path, "--collect"))
     assert code == 0, output
     assert "Runs: 2 missing, 1 done" in output
+    assert "--collect" not in json.loads((tmp_path / "experiment.json").read_text())["command"]
     code, output = _end(_start(tmp_path, "--index=1", "--config.base.single.train.epochs=9"))
     assert code == 1
     assert "holds another experiment (base differ)" in output
