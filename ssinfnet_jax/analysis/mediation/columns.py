@@ -1,9 +1,13 @@
 """Picks numeric columns from a user's table, or says what is wrong with them."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 
 import numpy as np
 import pandas as pd
+
+# Columns of tables of phenotypes that say how much there was to measure, not what it looks like.
+_COUNT = re.compile(r"(^|_)num_(slices|failed|bins)$")
 
 
 def numeric(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -37,6 +41,48 @@ def of_pairs(
     if not list(exposures) or not list(mediators):
         raise ValueError("Name at least one exposure and one mediator.")
     return numeric(table, [*exposures, *mediators, outcome, *covariates])
+
+
+def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]:
+    """The numeric columns whose names a regular expression finds.
+
+    Those of `taken`, counts of slices and bins, and columns of text are passed over.
+
+    Raises: ValueError for an expression that is none, that matches no numeric column, or a column of numbers with a
+      cell that is not a number.
+    """
+    try:
+        wanted = re.compile(expression)
+    except re.error as error:
+        raise ValueError(
+            f"The mediators are not a regular expression: {expression!r} ({error}); '^ggo_', for one, matches all "
+            "columns that begin with ggo_."
+        ) from error
+    names, spoiled = [], {}
+    for name in dict.fromkeys(table.columns):
+        if name in taken or not wanted.search(str(name)) or _COUNT.search(str(name)):
+            continue
+        if isinstance(table[name], pd.DataFrame) or is_numeric(table[name]):
+            names.append(name)  # several columns of one name are refused by numeric()
+            continue
+        known = table[name].notna()
+        text = known & pd.to_numeric(table[name].astype(str), errors="coerce").isna()
+        if not text.equals(known):
+            names.append(name)  # without text it holds numbers of a dtype that numeric() refuses, with a remedy
+            spoiled |= {name: text} if text.any() else {}
+    if spoiled:
+        first, text = next(iter(spoiled.items()))
+        row = int(text.to_numpy().argmax())
+        raise ValueError(
+            f"Columns that match the mediators {expression!r} have cells that are not numbers: "
+            f"{_short(list(spoiled))}; the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the header is row 1). Correct "
+            "or empty these cells, or choose an expression that leaves the columns out."
+        )
+    if not names:
+        raise ValueError(
+            f"No numeric column matches the mediators {expression!r}; the first columns are {list(table.columns)[:12]}."
+        )
+    return names
 
 
 def is_numeric(column: pd.Series) -> bool:

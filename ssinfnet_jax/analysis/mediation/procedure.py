@@ -5,7 +5,6 @@ import json
 import math
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +27,6 @@ CAVEAT = (
     "errors are approximate."
 )
 _NATURAL = "The natural effects beside them come from a regression for binary outcomes."
-# Columns of tables of phenotypes that say how much there was to measure, not what it looks like.
-_COUNT = re.compile(r"(^|_)num_(slices|failed|bins)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +179,7 @@ def analyse(
         raise ValueError(f"Unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
     exposures = list(exposures)
     taken = {*exposures, *covariates, outcome}
-    names = _matching(table, mediators, taken) if isinstance(mediators, str) else list(mediators)
+    names = columns.matching(table, mediators, taken) if isinstance(mediators, str) else list(mediators)
     models = {"covariates": list(covariates), "min_n": min_n}
     tests = {"adjust": adjust, "family": family}
     pairs = univariate(table, exposures, names, outcome, alpha=alpha, **tests, **models)
@@ -225,46 +222,6 @@ def analyse(
         no_natural=no_natural,
         sensitivity=sensitivity(pairs, natural),
     )
-
-
-def _matching(table: pd.DataFrame, expression: str, taken: set[str]) -> list[str]:
-    try:
-        wanted = re.compile(expression)
-    except re.error as error:
-        raise ValueError(
-            f"The mediators are not a regular expression: {expression!r} ({error}); '^ggo_', for one, matches all "
-            "columns that begin with ggo_."
-        ) from error
-    found = [
-        name
-        for name in dict.fromkeys(table.columns)
-        if name not in taken and wanted.search(str(name)) and not _COUNT.search(str(name))
-    ]
-    names, spoiled = [], {}
-    for name in found:
-        if isinstance(table[name], pd.DataFrame) or columns.is_numeric(
-            table[name]
-        ):  # of one name: univariate() refuses
-            names.append(name)
-            continue
-        known = table[name].notna()
-        text = known & pd.to_numeric(table[name].astype(str), errors="coerce").isna()
-        if not text.equals(known):
-            names.append(name)  # without text it holds numbers of a dtype that univariate() refuses, with a remedy
-            spoiled |= {name: text} if text.any() else {}
-    if spoiled:
-        first, text = next(iter(spoiled.items()))
-        row = int(text.to_numpy().argmax())
-        raise ValueError(
-            f"Columns that match the mediators {expression!r} have cells that are not numbers: {list(spoiled)[:12]}; "
-            f"the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the header is row 1). Correct "
-            "or empty these cells, or choose an expression that leaves the columns out."
-        )
-    if not names:
-        raise ValueError(
-            f"No numeric column matches the mediators {expression!r}; the first columns are {list(table.columns)[:12]}."
-        )
-    return names
 
 
 def _no_natural(outcome: pd.Series) -> str:
