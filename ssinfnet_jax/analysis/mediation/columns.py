@@ -75,8 +75,8 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
         row = int(text.to_numpy().argmax())
         raise ValueError(
             f"Columns that match the mediators {expression!r} have cells that are not numbers: "
-            f"{_short(list(spoiled))}; the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the header is row 1). Correct "
-            "or empty these cells, or choose an expression that leaves the columns out."
+            f"{_short(list(spoiled))}; the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the "
+            "header is row 1). Correct or empty these cells, or choose an expression that leaves the columns out."
         )
     if not names:
         raise ValueError(
