@@ -15,22 +15,6 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Files that take minutes begin first, so that no process is left with one of them at the end.
-SLOWEST = (
-    "launch/test_pipeline.py",
-    "training/test_processes.py",
-    "training/test_resume.py",
-    "launch/test_experiment.py",
-    "training/test_presets.py",
-    "configs/test_steps.py",
-    "models/test_gradients.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the slowest files first, the others in their order."""
-    place = {ROOT / "tests" / name: index for index, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
