@@ -87,6 +87,7 @@ def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int 
     Source: the paper, eqs. 12-13.
     """
     rows = []
+    is_there = slices.groupby("class", sort=False)["recall"].count().to_numpy() > 0  # recall needs the class
     for metric in overlap.METRICS:
         wide = slices.pivot(index="slice_id", columns="class", values=metric)[list(dict.fromkeys(slices["class"]))]
         for name in wide.columns:
@@ -100,7 +101,6 @@ def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int 
             means = np.array([_mean_of_means(values[draw]) for draw in draws])
             rows.append({"class": "overall", "metric": metric, "mean": _mean_of_means(values),
                          "error": 1.96 * np.nanstd(means, ddof=1), "n": len(values), "excluded": 0})  # fmt: skip
-            is_there = slices.groupby("class", sort=False)["recall"].count().to_numpy() > 0  # recall needs the class
             if (is_there & np.isnan(values).all(axis=0)).any():
                 # A network that never predicts a class has no precision for it; the mean of the rest would flatter it.
                 rows[-1].update(mean=np.nan, error=np.nan, n=0, excluded=len(values))

@@ -107,8 +107,8 @@ def map_step(step: Callable) -> Callable:
     States are replicated, the batch is sharded, the key is the same everywhere; the step must have been made with
     `axis_name=AXIS`. The first state is donated. Metrics come back once, from the first device.
 
-    Several devices that are one CPU finish a step before the next one is handed to them: they share a pool of as many
-    threads, which steps that wait for each other can fill, so that none goes on.
+    Several devices that are one CPU finish a step before the next one is handed to them: they share a pool of threads,
+    and once hung with many steps under way (not reproduced; probably steps that wait for each other fill the pool).
     """
     mapped: dict[int, Callable] = {}
     waits = jax.default_backend() == "cpu" and num_local_devices() > 1
