@@ -38,13 +38,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 if [[ -z $dry_run ]]; then command -v sbatch > /dev/null || fail "sbatch was not found: run this on a login node of the cluster."; fi
 
 printf -v program '%q ' "${PYTHON:-.venv/bin/python}" -m "launch.$stage" "$@"
+# shellcheck disable=SC2016 # the job knows its numbers
+job='$SLURM_JOB_ID'
 if [[ -n ${ARRAY:-} ]]; then
   [[ $stage == experiment ]] || fail "ARRAY is for the stage experiment, found '$stage'."
-  # shellcheck disable=SC2016 # the job knows its number
-  program+='--index=$SLURM_ARRAY_TASK_ID '
+  # shellcheck disable=SC2016
+  program+='--index=$SLURM_ARRAY_TASK_ID ' job='${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID'  # the plain id may mean all of them
 fi
-# The exit code 75 says: stopped by a signal, state saved.
-body="srun --kill-on-bad-exit=1 ${program% } || { code=\$?; [ \$code = 75 ] && scontrol requeue \$SLURM_JOB_ID; exit \$code; }"
+# Stopped by a signal: 75 with the state saved, 143 where a stage has none to save. A job that was cancelled stays so.
+again="case \$code in 75|143) [ \"\$(squeue -h -j $job -o %T)\" = RUNNING ] && scontrol requeue $job;; esac"
+body="srun --kill-on-bad-exit=1 ${program% } || { code=\$?; $again; exit \$code; }"
 command=(
   sbatch "--job-name=ssinfnet-$stage" "--nodes=${NODES:-1}" --ntasks-per-node=1 "--gpus-per-node=${GPUS:-1}"
   "--cpus-per-task=${CPUS:-8}" "--time=${TIME:-24:00:00}" --signal=TERM@120 --requeue --open-mode=append

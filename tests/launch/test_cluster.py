@@ -34,7 +34,7 @@ BEGINS = {
 INSIDE = {  # what the machines themselves run, before and after the program
     "slurm": (
         ["srun", "--kill-on-bad-exit=1"],
-        "code=$?; [ $code = 75 ] && scontrol requeue $SLURM_JOB_ID; exit $code",
+        "scontrol requeue $SLURM_JOB_ID",
     ),
     "tpu_vm": (["cd", "ssinfnet_jax", "&&"], ""),
     "gke_xpk": ([], ""),
@@ -105,3 +105,23 @@ def test_an_array_runs_one_run_of_a_grid_each():
     assert inside[8] == "--index=$SLURM_ARRAY_TASK_ID"
     result = _run("slurm", "--dry_run", "pipeline", *FLAGS, ARRAY="0-7")
     assert "Error: ARRAY is for the stage experiment, found 'pipeline'." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "queued"),
+    [(75, "RUNNING", True), (143, "RUNNING", True), (75, "COMPLETING", False), (1, "RUNNING", False)],
+)
+@pytest.mark.parametrize(("array", "job"), [({}, "7"), ({"ARRAY": "0-3"}, "5_2")])
+def test_a_job_that_was_stopped_is_queued_again(code, state, queued, array, job, tmp_path):
+    fakes = {"srun": f"exit {code}", "squeue": f"[ $3 = {job} ] && echo {state}", "scontrol": 'echo "$@"'}
+    for name, body in fakes.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    result = _run("slurm", "--dry_run", "experiment", *FLAGS, **array)
+    body = shlex.split(result.stdout)[-1].partition("=")[2]
+    numbers = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "2"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **numbers}
+    result = subprocess.run(["sh", "-c", body], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == code
+    assert result.stdout == (f"requeue {job}\n" if queued else "")
+    assert result.stderr == ""
