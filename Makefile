@@ -21,16 +21,19 @@ endef
 EXPERIMENTS := comparison_single comparison_multi ablation cross_validation independent loss_variants pretraining cost
 EXPERIMENTS_DIR ?= runs/experiments
 SIZE ?= tiny
+# Runs at the same time; with GPUs each needs one of its own.
+PARALLEL ?= $(if $(filter cpu,$(JAX)),2,1)
 
 .PHONY: demo test experiments setup check clean
 
 demo: $(STAMP)
 	$(PY) -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=$(WORKDIR)
 
-# One after the other; what comes out the same is taken from those before.
+# One grid after the other; what comes out the same is taken from those before.
 experiments: $(STAMP)
 	@shares=; for name in $(EXPERIMENTS); do \
-	  $(PY) -m launch.experiment --config=configs/experiments/$$name.py:$(SIZE) --workdir=$(EXPERIMENTS_DIR)/$$name $$shares || exit 1; \
+	  $(PY) -m launch.experiment --config=configs/experiments/$$name.py:$(SIZE) --workdir=$(EXPERIMENTS_DIR)/$$name \
+	    --num_parallel=$(PARALLEL) $$shares || exit 1; \
 	  shares="$$shares --share=$(EXPERIMENTS_DIR)/$$name"; \
 	done
 

@@ -3,8 +3,10 @@
 python -m launch.experiment --config=configs/experiments/ablation.py:tiny --workdir=DIR [--share=OTHER_DIR]
 
 Runs what is missing, each run in a process of its own, and makes tables, figures and DIR/report.html of what is there.
-A failed run is noted and does not stop the rest; the same command tries it again. Runs share the stages that come out
-the same. `--index=K` runs the K-th run alone (from 0; for the array of a cluster), `--collect` none.
+A failed run is noted and does not stop the rest; the same command tries it again. Stages that come out the same are
+made once: a run waits for another that makes them. `--num_parallel=N` keeps N runs under way (one where time is
+measured), each on GPUs of its own; `--index=K` runs the K-th run alone (from 0; for the array of a cluster),
+`--collect` none.
 """
 
 import json
@@ -24,6 +26,9 @@ from ssinfnet_jax.evaluation import cost, grid, run_state, timing
 from ssinfnet_jax.training import parallel
 
 _INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
+_PARALLEL = flags.DEFINE_integer(
+    "num_parallel", 1, "Runs at the same time on this machine; its GPUs are shared out among them.", lower_bound=1
+)
 _COLLECT = flags.DEFINE_bool("collect", False, "Run nothing; make tables and figures of what is there.")
 _SHARE = flags.DEFINE_multi_string("share", [], "Folder of another experiment whose finished stages may be taken over.")
 STAGES = ("prepare", "pretrain_single", "train_single", "predict_priors", "pretrain_multi", "train_multi", "evaluate")
@@ -50,6 +55,8 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     runs = grid.runs(experiment)
     if not _COLLECT.value:
         _check(experiment, runs)
+        # Where time is measured, nothing else runs.
+        environments = processes.apart(1 if experiment["task"] == "cost" else _PARALLEL.value)
     with rundir.holding(folder):
         if not _COLLECT.value or not path.is_file():
             _write_description(experiment, runs, path)
@@ -60,7 +67,7 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
                 if run_state.missing_results(folder / "runs" / run.name, experiment)
             ]
             logging.info("%d of %d runs are done.", len(runs) - len(missing), len(runs))
-            grid_runner.run(missing, folder)
+            grid_runner.run(missing, folder, environments)
         states = collect.write(experiment, runs, folder)
         for row in states[states["state"] == "failed"].itertuples():
             logging.warning("Run %s failed in stage %s: %s", row.run, row.stage, row.reason)
@@ -88,10 +95,10 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
         if experiment["task"] == "cost":
             cost.run(run.config, path)
             return
-        others = [other for root in (folder, *_shared()) for other in sorted((root / "runs").glob("*"))]
+        shared = _shared()
         stages.check(run.config, STAGES)
         run_dir = common.open_run(path, run.config)
-        stages.run(run.config, run_dir, STAGES, others)
+        stages.run(run.config, run_dir, STAGES, (folder, *shared))
         if parallel.is_main():
             rundir.write_text(path / "machine.json", json.dumps(timing.machine(), indent=2) + "\n")
         missing = run_state.missing_results(path, experiment)

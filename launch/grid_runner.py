@@ -1,5 +1,6 @@
-"""Runs the runs of a grid one after the other, each in a process of its own: what one does to itself harms no other."""
+"""Runs the runs of a grid, each in a process of its own: what one does to itself harms no other."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import tqdm
 from absl import logging
@@ -19,34 +21,57 @@ from ssinfnet_jax.evaluation import run_state
 from ssinfnet_jax.training import loop, parallel
 
 _PARENT = "SSINFNET_GRID_PROCESS"  # process id of the grid's program, in the environment of its runs
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.5
 _SHOW_EVERY_S = 2.0 if sys.stderr.isatty() else 60.0
 
 
-def run(missing: Sequence[tuple[int, str]], folder: pathlib.Path) -> None:
-    """Runs some runs of a grid; the log of each is `<folder>/logs/<name>.log`.
+class _Process(NamedTuple):
+    """A run that is under way: its process, its log, and the variables that the next run may have after it."""
 
-    SIGTERM and SIGINT are handed on to the run that is under way, which saves its state, and end this program.
+    popen: subprocess.Popen
+    log: pathlib.Path
+    environment: Mapping[str, str]
+
+
+def run(missing: Sequence[tuple[int, str]], folder: pathlib.Path, environments: Sequence[Mapping[str, str]]) -> None:
+    """Runs some runs of a grid in their order; the log of each is `<folder>/logs/<name>.log`.
+
+    SIGTERM and SIGINT are handed on to the runs that are under way, which save their state, and end this program.
 
     Args:
       missing: index and name of each run.
       folder: of the experiment.
+      environments: variables for the processes; so many runs are under way at the same time, each with one of these.
     """
     (folder / "logs").mkdir(exist_ok=True)
     received: list[int] = []
     old = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
+    waiting, free = collections.deque(missing), collections.deque(environments)
+    under_way: dict[str, _Process] = {}
     try:
-        with tqdm.tqdm(missing, desc="grid", unit="run", mininterval=_SHOW_EVERY_S) as bar:
-            for index, name in bar:
-                bar.set_postfix_str(name)
-                code = _run(index, name, folder, bar, received)
-                if received:
-                    bar.close()
-                    print(f"{signal.Signals(received[0]).name}: stopped in run {name}; the same command goes on.")
-                    sys.exit(loop.INTERRUPTED)
-                if code:
-                    _note_crash(folder / "runs" / name, code, folder / "logs" / f"{name}.log")
-                    bar.write(f"Run {name} failed; see {folder / 'logs' / name}.log")
+        with tqdm.tqdm(total=len(missing), desc="grid", unit="run", mininterval=_SHOW_EVERY_S) as bar:
+            shown = time.monotonic()
+            while not received and (waiting or under_way):
+                while waiting and free:
+                    index, name = waiting.popleft()
+                    under_way[name] = _start(index, folder, folder / "logs" / f"{name}.log", free.popleft())
+                    bar.set_postfix_str(", ".join(under_way))
+                time.sleep(_LOOK_EVERY_S)
+                for name in [name for name, process in under_way.items() if process.popen.poll() is not None]:
+                    process = under_way.pop(name)
+                    free.append(process.environment)
+                    if process.popen.returncode and not received:
+                        _note_crash(folder / "runs" / name, process.popen.returncode, process.log)
+                        bar.write(f"Run {name} failed; see {process.log}")
+                    bar.update()
+                if time.monotonic() - shown > _SHOW_EVERY_S:
+                    bar.set_postfix_str("; ".join(f"{name}: {_last_words(it.log)}" for name, it in under_way.items()))
+                    shown = time.monotonic()
+        if received:
+            _stop(under_way)
+            names = f"run {', '.join(under_way)}" if under_way else "between runs"
+            print(f"{signal.Signals(received[0]).name}: stopped in {names}; the same command goes on.")
+            sys.exit(loop.INTERRUPTED)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
@@ -79,28 +104,23 @@ def noting_failure(folder: pathlib.Path, stages: Sequence[str]) -> Iterator[None
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def _run(index: int, name: str, folder: pathlib.Path, bar: tqdm.tqdm, received: list[int]) -> int:
-    """The exit code of a run; its last words are shown while it works."""
-    (folder / "runs" / name / run_state.FAILED).unlink(missing_ok=True)
+def _start(index: int, folder: pathlib.Path, log: pathlib.Path, environment: Mapping[str, str]) -> _Process:
+    """Starts a run of the grid in a process of its own."""
+    (folder / "runs" / log.stem / run_state.FAILED).unlink(missing_ok=True)
     command = [sys.executable, "-m", "launch.experiment", *sys.argv[1:], f"--index={index}"]
-    path = folder / "logs" / f"{name}.log"
-    told, shown = False, time.monotonic()
-    with path.open("a") as log:
-        environment = {**os.environ, _PARENT: str(os.getpid())}
+    variables = {**os.environ, **environment, _PARENT: str(os.getpid())}
+    with log.open("a") as file:
         # A session of its own: what the terminal sends to all is handed on once.
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
-        while process.poll() is None:
-            if received and not told:
-                process.terminate()
-                told = True
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK_EVERY_S)
-            if time.monotonic() - shown > _SHOW_EVERY_S:
-                bar.set_postfix_str(f"{name}: {_last_words(path)}")
-                shown = time.monotonic()
-    return process.returncode
+        popen = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=variables, start_new_session=True)
+    return _Process(popen, log, environment)
+
+
+def _stop(under_way: Mapping[str, _Process]) -> None:
+    """Tells all to save their state and end, and waits for them."""
+    for process in under_way.values():
+        process.popen.terminate()
+    for process in under_way.values():
+        process.popen.wait()
 
 
 def _last_words(path: pathlib.Path, limit: int = 70) -> str:

@@ -47,10 +47,36 @@ def leave(message: str) -> NoReturn:
     os._exit(1)
 
 
+def apart(num_programs: int) -> list[dict[str, str]]:
+    """Environment variables by which programs that run at the same time on this machine share out its GPUs.
+
+    Each sees GPUs of its own, the first ones one more if they do not come out even. On the CPU all use the same cores.
+
+    Raises: ValueError for more programs than GPUs, or several on a TPU, which belongs to one.
+    """
+    if num_programs > 1 and _has_tpu():
+        raise ValueError(f"--num_parallel={num_programs}: a TPU works for one program at a time; take 1.")
+    plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+    if os.environ.get("JAX_PLATFORMS") == "cpu" or not any(importlib.util.find_spec(name) for name in plugins):
+        return [{} for _ in range(num_programs)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = [str(number) for number in range(len(glob.glob("/dev/nvidia[0-9]*")))]
+    if visible is not None:
+        gpus = [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    if not gpus:
+        return [{} for _ in range(num_programs)]
+    if num_programs > len(gpus):
+        raise ValueError(f"--num_parallel={num_programs}: there are {len(gpus)} GPUs, and a run needs one of its own.")
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[first::num_programs])} for first in range(num_programs)]
+
+
 def _on_cluster() -> bool:
     """Whether JAX can ask the surroundings for the other processes: a SLURM step of several tasks, or a TPU host."""
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
-        return True
-    has_tpu = bool(glob.glob("/dev/accel[0-9]*") or glob.glob("/dev/vfio/[0-9]*"))
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1 or _has_tpu()
+
+
+def _has_tpu() -> bool:
+    """Whether this is a TPU host, and JAX may use its TPU."""
+    found = bool(glob.glob("/dev/accel[0-9]*") or glob.glob("/dev/vfio/[0-9]*"))
     wanted = os.environ.get("JAX_PLATFORMS", "tpu").split(",")
-    return has_tpu and "tpu" in wanted and importlib.util.find_spec("libtpu") is not None
+    return found and "tpu" in wanted and importlib.util.find_spec("libtpu") is not None

@@ -1,9 +1,11 @@
 """The stages of the pipeline, in order; every program in this folder runs one of them, `launch.pipeline` all."""
 
+import contextlib
 import functools
+import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -22,12 +24,14 @@ class Stage(NamedTuple):
     Attributes:
       run: does the work, given config and run folder; may return the reason why there was nothing to do.
       reads: the parts of the config that decide what it makes. It is given no others (but `save_every_s`), so that two
-        runs which agree in these, and in the stages before, may share what it made.
+        runs which agree in these, and in the stages that it `needs`, may share what it made.
+      needs: the stages that it is made from.
       writes: folders beside its own.
     """
 
     run: Callable[[dict[str, Any], rundir.RunDir], str | None]
     reads: tuple[str, ...]
+    needs: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
 
 
@@ -43,26 +47,44 @@ STAGES: dict[str, Stage] = {
         lambda config, run: prepare.run(config, run, flags.source_dirs(config)), reads=("data",), writes=("data",)
     ),
     "pretrain_single": Stage(
-        functools.partial(pretrain.run, which="single"), reads=("seed", "data", "single.model", "single.pretrain")
+        functools.partial(pretrain.run, which="single"),
+        reads=("seed", "data", "single.model", "single.pretrain"),
+        needs=("prepare",),
     ),
     "train_single": Stage(
-        functools.partial(train.run, which="single"), reads=("seed", "data", "single.model", "single.train")
+        functools.partial(train.run, which="single"),
+        reads=("seed", "data", "single.model", "single.train"),
+        needs=("prepare", "pretrain_single"),
     ),
     "predict_priors": Stage(
-        inference.predict_priors, reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds")
+        inference.predict_priors,
+        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds"),
+        needs=("prepare", "pretrain_single", "train_single"),
     ),
     "pretrain_multi": Stage(
-        functools.partial(pretrain.run, which="multi"), reads=("seed", "data", "multi.model", "multi.pretrain")
+        functools.partial(pretrain.run, which="multi"),
+        reads=("seed", "data", "multi.model", "multi.pretrain"),
+        needs=("prepare",),
     ),
     "train_multi": Stage(
-        functools.partial(train.run, which="multi"), reads=("seed", "data", "multi.model", "multi.train")
+        functools.partial(train.run, which="multi"),
+        reads=("seed", "data", "multi.model", "multi.train"),
+        needs=("prepare", "predict_priors", "pretrain_multi"),
     ),
-    "evaluate": Stage(evaluate.run, reads=("seed", "data")),
-    "segment_cohort": Stage(inference.segment_cohort, reads=("data",)),
+    "evaluate": Stage(evaluate.run, reads=("seed", "data"), needs=("prepare", "train_single", "train_multi")),
+    "segment_cohort": Stage(
+        inference.segment_cohort, reads=("data",), needs=("prepare", "train_single", "train_multi")
+    ),
     "phenotypes": Stage(
-        lambda config, run: _analysis().phenotypes(config, run, **dask_flags.options()), reads=("data", "phenotypes")
+        lambda config, run: _analysis().phenotypes(config, run, **dask_flags.options()),
+        reads=("data", "phenotypes"),
+        needs=("prepare", "segment_cohort"),
     ),
-    "mediate": Stage(lambda config, run: _analysis().mediate(config, run), reads=("data", "mediation")),
+    "mediate": Stage(
+        lambda config, run: _analysis().mediate(config, run),
+        reads=("data", "mediation"),
+        needs=("prepare", "phenotypes"),
+    ),
 }
 # With several processes, all of them run these; process 0 runs the others while the rest wait.
 TOGETHER = ("pretrain_single", "train_single", "pretrain_multi", "train_multi")
@@ -93,7 +115,7 @@ def run(
     config: dict[str, Any],
     run_dir: rundir.RunDir,
     names: Sequence[str] | None = None,
-    others: Sequence[pathlib.Path] = (),
+    experiments: Sequence[pathlib.Path] = (),
 ) -> None:
     """Runs stages of a run in the order of the pipeline; finished ones are not repeated.
 
@@ -101,7 +123,7 @@ def run(
       config: of the run.
       run_dir: the run folder.
       names: stages to run; all and the report if None.
-      others: folders of runs whose finished stages are taken over where they would come out the same.
+      experiments: folders of grids, the run's own first; what comes out the same is made once for all their runs.
     Raises: ValueError for an unknown stage, with the choices.
     """
     unknown = sorted(set(names or ()) - {*STAGES, REPORT})
@@ -109,10 +131,10 @@ def run(
         raise ValueError(f"Unknown stage {', '.join(unknown)}; choose from {', '.join((*STAGES, REPORT))}.")
     for name, stage in STAGES.items():
         if names is None or name in names:
-            if parallel.is_main():
-                _take_over(run_dir, name, config, others)
             own = {**part(config, stage.reads), "save_every_s": config["save_every_s"]}
-            _run_stage(run_dir, name, functools.partial(stage.run, own))
+            once = _made_once(run_dir, name, config, experiments) if parallel.is_main() else contextlib.nullcontext()
+            with once:
+                _run_stage(run_dir, name, functools.partial(stage.run, own))
     if parallel.is_main() and (names is None or REPORT in names):
         # Here, because it takes two seconds to load, and a single stage has no use for it.
         from ssinfnet_jax.report import page
@@ -120,17 +142,44 @@ def run(
         print(f"Report: {page.write(run_dir.path)}")
 
 
-def _take_over(run_dir: rundir.RunDir, name: str, config: Mapping[str, Any], others: Sequence[pathlib.Path]) -> None:
-    """Takes a stage from the first run that has finished it with the same parts of the config."""
+@contextlib.contextmanager
+def _made_once(
+    run_dir: rundir.RunDir, name: str, config: Mapping[str, Any], experiments: Sequence[pathlib.Path]
+) -> Iterator[None]:
+    """Within it no other run of the grid makes the same stage; what another has finished or begun is taken over."""
+    if not experiments or run_dir.is_done(name):
+        yield
+        return
     stage = STAGES[name]
     wanted = json.loads(json.dumps(part(config, stage.reads)))
-    for folder in others:
-        path = folder / "config.json"
-        if folder.resolve() == run_dir.path.resolve() or not path.is_file():
-            continue
-        same = part(json.loads(path.read_text()), stage.reads) == wanted
-        if same and run_dir.take_over(name, rundir.RunDir(folder), stage.writes):
-            logging.info("%s: taken over from %s.", name, folder)
+    key = hashlib.sha256(json.dumps([name, wanted, run_dir.ids(stage.needs)], sort_keys=True).encode()).hexdigest()
+    lock = experiments[0] / ".locks" / f"{name}-{key[:16]}"
+    with rundir.in_turn(lock, f"{name}: waiting for another run, which makes the same."):
+        _take_over(run_dir, name, wanted, experiments)
+        yield
+
+
+def _take_over(
+    run_dir: rundir.RunDir, name: str, wanted: Mapping[str, Any], experiments: Sequence[pathlib.Path]
+) -> None:
+    """Takes a stage from the first run that has finished it with the same parts of the config, or has begun it."""
+    stage = STAGES[name]
+    runs = [
+        run
+        for experiment in experiments
+        for run in sorted((experiment / "runs").glob("*"))
+        if run.resolve() != run_dir.path.resolve()
+        and (run / "config.json").is_file()
+        and part(json.loads((run / "config.json").read_text()), stage.reads) == wanted
+    ]
+    for run in runs:
+        if run_dir.take_over(name, rundir.RunDir(run), stage.writes):
+            logging.info("%s: taken over from %s.", name, run)
+            return
+    for run in runs:
+        # Not of other grids: their runs do not wait for this one.
+        if run.parent.parent == experiments[0] and run_dir.take_up(name, rundir.RunDir(run), stage.needs, stage.writes):
+            logging.info("%s: going on where %s was stopped.", name, run)
             return
 
 

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from absl import logging
@@ -93,11 +93,33 @@ class RunDir:
         Returns: whether it was taken over; not if this run has begun the stage itself.
         """
         made_from = other._made_from(name)
-        if not other.is_done(name) or any(
-            not self.is_done(earlier) or self._done(earlier)["id"] != identity
-            for earlier, identity in made_from.items()
-        ):
+        if not other.is_done(name) or self.ids(made_from) != made_from:
             return False
+        return self._link(name, other, folders)
+
+    def take_up(self, name: str, other: "RunDir", needs: Sequence[str], folders: Sequence[str] = ()) -> bool:
+        """Takes a stage that another run has begun and not finished, to go on with it there, by symbolic links.
+
+        That nobody works in it is the caller's business too.
+
+        Args:
+          name: of the stage.
+          other: the run that has begun it.
+          needs: the stages that it is made from; they must be the same here.
+          folders: what the stage writes beside its own folder.
+        Returns: whether it was taken up; not if this run has begun the stage itself.
+        """
+        begun = all((other.path / folder).exists() for folder in (name, *folders))
+        if other.is_done(name) or not begun or self.ids(needs) != other.ids(needs):
+            return False
+        return self._link(name, other, folders)
+
+    def ids(self, names: Iterable[str]) -> dict[str, str]:
+        """What tells one run of a stage from another, for those of some stages that have finished."""
+        return {name: self._done(name)["id"] for name in names if self.is_done(name)}
+
+    def _link(self, name: str, other: "RunDir", folders: Sequence[str]) -> bool:
+        """Links a stage of another run and what it wrote, unless this run has begun the stage."""
         names = [folder for folder in (*folders, name) if (other.path / folder).exists()]
         if any((self.path / folder).exists() for folder in names):
             return False
@@ -223,6 +245,22 @@ def provenance() -> dict[str, Any]:
 def holding(folder: pathlib.Path) -> Iterator[None]:
     """Makes a folder and keeps it for this process; ValueError if another one works in it."""
     with _hold(folder):
+        yield
+
+
+@contextlib.contextmanager
+def in_turn(path: pathlib.Path, message: str) -> Iterator[None]:
+    """Makes a file and keeps it for this process, once the process that has it gives it back; meanwhile says `message`.
+
+    The system gives it back however a process ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.info(message)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

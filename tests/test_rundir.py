@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import threading
+import time
 
 import pytest
 
@@ -168,3 +170,36 @@ def test_a_stage_taken_over_from_a_run_that_is_gone_is_run_again(tmp_path):
     assert not second.is_done("train")
     rundir.run_stage(second, "train", lambda run: (run.stage("train") / "model").write_text("own") and None)
     assert (second.path / "train" / "model").read_text() == "own"
+
+
+def test_a_stage_that_another_run_has_begun_is_gone_on_with_there(tmp_path):
+    first, second = _two_stages(tmp_path / "first"), rundir.open_run(tmp_path / "second", CONFIG)
+    assert not second.take_up("train", first, ["prepare"])  # finished
+    (first.path / "train" / "done.json").unlink()
+    assert not second.take_up("train", first, ["prepare"])  # its `prepare` is not here
+    assert second.take_over("prepare", first, ["data"])
+    assert not second.take_up("train", first, ["prepare"], ["more"])  # not all of it was begun
+    assert not second.take_up("missing", first, [])
+    assert second.take_up("train", first, ["prepare"])
+    rundir.run_stage(second, "train", lambda run: (run.stage("train") / "model").write_text("second") and None)
+    assert (first.path / "train" / "model").read_text() == "second"
+    assert first.is_done("train")
+
+
+def test_a_file_is_held_by_one_at_a_time(tmp_path, caplog):
+    caplog.set_level("INFO", logger="absl")
+    path, order = tmp_path / "locks" / "train", []
+
+    def second():
+        with rundir.in_turn(path, "waiting for the first"):
+            order.append("second")
+
+    with rundir.in_turn(path, "waiting for nobody"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while "waiting for the first" not in caplog.text:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert "waiting for nobody" not in caplog.text

@@ -12,7 +12,6 @@ import jax
 import pandas as pd
 import pytest
 
-from launch import stages
 from ssinfnet_jax.training import loop
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -155,8 +154,18 @@ def test_a_mistake_is_found_before_anything_is_run(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_stage_is_given_only_what_it_reads():
-    config = {"seed": 1, "data": {"x": 2}, "single": {"model": 3, "train": 4}, "multi": None}
-    assert stages.part(config, ("seed", "single.model", "multi.model")) == {
-        "seed": 1, "single": {"model": 3}, "multi": None,
-    }  # fmt: skip
+def test_runs_at_the_same_time(finished, tmp_path):
+    process = _start(tmp_path, "--num_parallel=3")
+    _wait_for(tmp_path / "runs" / "slow-fold0-seed0" / "train_single" / "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    code, output = _end(process)
+    assert code == loop.INTERRUPTED, output
+    assert "SIGTERM: stopped in run slow-fold0-seed0, " in output
+    code, output = _end(_start(tmp_path, "--num_parallel=3"))
+    assert code == 1
+    assert "Runs: 2 done, 1 failed" in output
+    runs = sorted((tmp_path / "runs").iterdir())
+    for stage in ("data", "prepare", "pretrain_single"):
+        assert sum(not (run / stage).is_symlink() for run in runs) == 1
+    for table in ("slices.csv", "comparison.csv"):
+        assert (tmp_path / "tables" / table).read_bytes() == (finished[0] / "tables" / table).read_bytes()

@@ -66,6 +66,16 @@ def test_killed_run_goes_on_and_finished_stages_are_not_repeated(finished):
         assert json.loads((workdir / stage / "done.json").read_text())["skipped"] is None
 
 
+def test_what_the_stages_say_they_need_is_what_they_read(finished):
+    found = {}
+    for name in stages.STAGES:
+        path = finished[0] / name / "made_from.json"
+        found[name] = set(json.loads(path.read_text())) if path.is_file() else set()
+    for name, stage in stages.STAGES.items():
+        assert found[name] <= set(stage.needs)
+        assert set(stage.needs) <= found[name].union(*(found[need] for need in found[name]))
+
+
 def test_report(finished):
     workdir, output = finished
     page = (workdir / "report.html").read_text()
