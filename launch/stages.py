@@ -64,7 +64,7 @@ STAGES: dict[str, Stage] = {
     "pretrain_multi": Stage(
         functools.partial(pretrain.run, which="multi"),
         reads=("seed", "data", "multi.model", "multi.pretrain"),
-        needs=("prepare",),
+        needs=("prepare", "predict_priors"),
     ),
     "train_multi": Stage(
         functools.partial(train.run, which="multi"),
