@@ -2,11 +2,13 @@
 
 import functools
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -15,18 +17,21 @@ def resolve(term: Mapping[str, Any]) -> Loss:
     """The loss function of one line of a loss table.
 
     Args:
-      term: {"fn": "module:function", "weight": w, **hyper-parameters}; a module without a dot is one of
-        `ssinfnet_jax.losses`, any other is imported as it stands, which is how a fork adds its own.
+      term: {"fn": "module:function", "weight": w, **hyper-parameters}; the module is one of `ssinfnet_jax.losses`, or
+        any other that can be imported, which is how a fork adds its own.
     Returns: function (logits, target) -> float[B], hyper-parameters bound, weight not applied.
     Raises: ValueError if the module or the function is not there, or does not take a hyper-parameter.
     """
     module_name, _, function_name = str(term.get("fn", "")).partition(":")
     if not module_name or not function_name:
         raise ValueError(f"A loss is named 'module:function', found {term.get('fn')!r}.")
-    full_name = module_name if "." in module_name else f"ssinfnet_jax.losses.{module_name}"
+    ours = f"ssinfnet_jax.losses.{module_name}"
+    full_name = ours if "." not in module_name and importlib.util.find_spec(ours) else module_name
     try:
         module = importlib.import_module(full_name)
     except ModuleNotFoundError as error:
+        if not full_name.startswith(error.name):
+            raise  # the module is there, and what it imports is not
         raise ValueError(f"Unknown loss {term['fn']!r}: no module {full_name!r} can be imported.") from error
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -39,6 +44,21 @@ def resolve(term: Mapping[str, Any]) -> Loss:
         unknown = ", ".join(sorted(set(options) - set(known)))
         raise ValueError(f"Unknown hyper-parameter {unknown} of loss {term['fn']!r}; it has {', '.join(known)}.")
     return functools.partial(function, **options)
+
+
+def check(terms: Mapping[str, Mapping[str, Any]], num_classes: int, name: str) -> None:
+    """Raises ValueError, calling it `name`, for a loss table that cannot be computed of maps of `num_classes` classes."""
+    maps = jax.ShapeDtypeStruct((2, 32, 32, num_classes), jnp.float32)
+    loss = make_loss(terms)
+    try:
+        values = jax.eval_shape(loss, maps, maps)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be computed of {num_classes} classes: {error}") from error
+    for term, value in values.items():
+        if value.shape != (2,):
+            raise ValueError(
+                f"{name}.{term} must give one value per slice, [B]; it gives shape {value.shape} of B = 2."
+            )
 
 
 def make_loss(

@@ -24,18 +24,24 @@ def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
 def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0) -> jax.Array:
     """Mean over pixels and classes of -alpha_t (1 - p_t)^gamma log p_t, each class against the rest.
 
+    With smoothed targets too the modulator falls to 0 for a sure and right pixel, so smoothing hardly holds it back.
+
     Args:
       logits: float[B, H, W, C], before any sigmoid.
       target: float[B, H, W, C] in [0, 1].
       gamma: >= 0; 0 gives cross-entropy.
       alpha: weight per class, scalar or [C].
     Returns: float[B], nats per pixel and class.
-    Raises: ValueError for unequal shapes or gamma < 0.
+    Raises: ValueError for unequal shapes, gamma < 0, or another number of weights than classes.
     Source: Lin et al. 2017, arXiv:1708.02002, eq. 5; the paper's eq. 7.
     """
     _check_shapes(logits, target)
     if gamma < 0:
         raise ValueError(f"focal: gamma must be >= 0, found {gamma}.")
+    if np.ndim(alpha) and np.shape(alpha) != logits.shape[-1:]:
+        raise ValueError(
+            f"focal: alpha must be one weight, or one for each of {logits.shape[-1]} classes; found {alpha}."
+        )
     cross_entropy = _bce_map(logits, target)
     # log(1 - p_t) from logits, so that the power below is exp(gamma log(1 - p_t)): its gradient stays finite at
     # saturation for gamma < 1 too, where that of x**gamma at 0 is not.
@@ -53,32 +59,34 @@ def weighted_iou_bce(
     window: int = 31,
     unweighted_bce: bool = False,
 ) -> jax.Array:
-    """Weighted intersection over union plus weighted cross-entropy: pixels near a border count up to six times.
+    """Weighted intersection over union plus weighted cross-entropy, mean over classes: borders count up to six times.
 
     w = 1 + 5 |mean_31x31(target) - target|;  L = 1 - (sum w p t + 1) / (sum w (p + t - p t) + 1) + bce_weight *
     sum(w bce) / sum(w).
 
     Args:
-      logits: float[B, H, W, 1], before any sigmoid.
-      target: float[B, H, W, 1] in [0, 1].
+      logits: float[B, H, W, C], before any sigmoid.
+      target: float[B, H, W, C] in [0, 1].
       bce_weight: lambda of the paper's eq. 4.
       window: side of the mean, odd, zero padded, always divided by window^2.
       unweighted_bce: the published code averages the cross-entropy before weighting it, so that w cancels.
     Returns: float[B].
-    Raises: ValueError for unequal shapes.
+    Raises: ValueError for unequal shapes or an even window.
     Source: Fan et al. 2020, eqs. 5-6; Wei et al. 2020 (F3Net); the paper, eq. 4.
     """
     _check_shapes(logits, target)
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"weighted_iou_bce: window must be odd, found {window}.")
     weight = 1 + 5 * jnp.abs(_box_mean(target, window) - target)
     cross_entropy = _bce_map(logits, target)
     if unweighted_bce:
         cross_entropy = pixel_mean(cross_entropy)
     else:
-        cross_entropy = (pixel_sum(weight * cross_entropy) / pixel_sum(weight))[:, 0]
+        cross_entropy = (pixel_sum(weight * cross_entropy) / pixel_sum(weight)).mean(axis=-1)
     probs = jax.nn.sigmoid(logits)
-    intersection = pixel_sum(weight * probs * target)[:, 0]
-    total = pixel_sum(weight * (probs + target))[:, 0]
-    iou = 1 - (intersection + 1) / (total - intersection + 1)
+    intersection = pixel_sum(weight * probs * target)
+    total = pixel_sum(weight * (probs + target))
+    iou = (1 - (intersection + 1) / (total - intersection + 1)).mean(axis=-1)
     return iou + bce_weight * cross_entropy
 
 

@@ -1,5 +1,6 @@
 import sys
 import types
+from unittest import mock
 
 import jax.numpy as jnp
 import pytest
@@ -23,11 +24,36 @@ def test_a_fork_adds_a_loss_by_naming_its_module():
     assert terms(jnp.zeros((1, 2, 2, 1)), jnp.ones((1, 2, 2, 1)))["distance"].tolist() == [3.0]
 
 
+def test_a_module_of_a_fork_needs_no_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_loss.py").write_text("def f(logits, target): return (logits - target).mean((1, 2, 3))")
+    assert callable(compose.resolve({"fn": "my_loss:f"}))
+    (tmp_path / "broken_loss.py").write_text("import not_installed")
+    with pytest.raises(ModuleNotFoundError, match="No module named 'not_installed'"):
+        compose.resolve({"fn": "broken_loss:f"})
+
+
+def test_a_table_is_checked_for_the_classes_it_is_for():
+    table = losses.losses("focal_balanced")
+    compose.check(table, 3, "config.multi.train.losses")
+    with pytest.raises(
+        ValueError, match=r"config\.single\.train\.losses cannot be computed of 1 classes: focal: alpha"
+    ):
+        compose.check(table, 1, "config.single.train.losses")
+    module = types.ModuleType("a_fork.whole")
+    module.mean = lambda logits, target: (logits - target).mean()
+    with (
+        mock.patch.dict(sys.modules, {"a_fork": types.ModuleType("a_fork"), "a_fork.whole": module}),
+        pytest.raises(ValueError, match=r"losses\.mine must give one value per slice, \[B\]; it gives shape \(\)"),
+    ):
+        compose.check({"mine": {"fn": "a_fork.whole:mean"}}, 3, "losses")
+
+
 @pytest.mark.parametrize(
     ("term", "message"),
     [
         ({"fn": "segmentation:focl"}, "Unknown loss 'segmentation:focl'; .* has bce, dice, focal"),
-        ({"fn": "segmentatoin:focal"}, "no module 'ssinfnet_jax.losses.segmentatoin' can be imported"),
+        ({"fn": "segmentatoin:focal"}, "no module 'segmentatoin' can be imported"),
         ({"fn": "focal"}, "named 'module:function', found 'focal'"),
     ],
 )

@@ -58,6 +58,27 @@ def test_weighted_iou_bce_by_hand(unweighted_bce):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("unweighted_bce", [False, True])
+def test_weighted_iou_bce_is_a_mean_over_classes(unweighted_bce):
+    logits, target = _random((2, 40, 36, 3))
+    one_by_one = [
+        segmentation.weighted_iou_bce(logits[..., [k]], target[..., [k]], unweighted_bce=unweighted_bce)
+        for k in range(3)
+    ]
+    found = segmentation.weighted_iou_bce(logits, target, unweighted_bce=unweighted_bce)
+    np.testing.assert_allclose(found, np.mean(one_by_one, axis=0), rtol=1e-5)
+
+
+def test_an_even_window_is_an_error():
+    with pytest.raises(ValueError, match="window must be odd, found 16"):
+        segmentation.weighted_iou_bce(*_random(), window=16)
+
+
+def test_every_class_has_one_weight():
+    with pytest.raises(ValueError, match=r"one for each of 1 classes; found \(1\.0, 4\.0\)"):
+        segmentation.focal(*_random(), alpha=(1.0, 4.0))
+
+
 def test_tversky_by_hand():
     logits, target = _random((2, 8, 8, 3))
     probs = scipy.special.expit(logits.astype(np.float64))
@@ -102,10 +123,23 @@ def test_padding_a_batch_changes_no_other_slice(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_every_class_is_trained(name):
+    logits, target = _random((2, 40, 36, 3))
+    gradient = jax.grad(lambda x: compose.resolve(LOSSES[name])(x, target).sum())(logits)
+    assert (np.abs(gradient).sum(axis=(1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_unequal_shapes_are_an_error(name):
+    logits, target = _random((3, 40, 36, 3))
+    with pytest.raises((TypeError, ValueError)):
+        compose.resolve(LOSSES[name])(logits, target[:, :, :-1])
+
+
+def test_the_error_of_unequal_shapes_names_them():
     logits, target = _random()
     with pytest.raises(ValueError, match=r"differ in shape: \(3, 40, 36, 1\) and \(3, 40, 35, 1\)"):
-        compose.resolve(LOSSES[name])(logits, target[:, :, :-1])
+        segmentation.bce(logits, target[:, :, :-1])
 
 
 def test_negative_gamma_is_an_error():
