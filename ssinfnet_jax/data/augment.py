@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 INTERPOLATED = ("image", "prior")  # bilinear; everything else that is [H,W] is a label: nearest neighbour
 
@@ -49,7 +50,8 @@ def make_options(table: Mapping[str, Any]) -> Options:
     unknown = sorted(set(table) - set(Options._fields))
     if unknown:
         raise ValueError(f"Unknown augmentation {', '.join(unknown)}; choose from {', '.join(Options._fields)}.")
-    options = Options(**{**table, "scale": tuple(table.get("scale", (1.0, 1.0)))})
+    scale = table.get("scale", (1.0, 1.0))
+    options = Options(**{**table, "scale": (scale, scale) if np.ndim(scale) == 0 else tuple(scale)})
     if not 0 < options.scale[0] <= options.scale[1]:
         raise ValueError(f"Augmentation 'scale' must be 0 < low <= high, found {options.scale}.")
     return options

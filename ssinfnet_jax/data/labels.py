@@ -138,7 +138,7 @@ def _read_values(path: str | os.PathLike) -> np.ndarray:
         image = image.convert("L")
     if image.mode in ("L", "P"):  # of mode P the array holds the indices
         return np.array(image)
-    if image.mode == "I;16":
+    if image.mode in ("I;16", "I", "F"):
         return np.array(image).astype(np.int32)
     if image.mode in ("LA", "RGB", "RGBA"):
         channels = np.array(image.convert("RGB"))

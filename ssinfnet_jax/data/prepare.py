@@ -46,11 +46,16 @@ def check(config: Mapping[str, Any]) -> None:
     options = data["splits"]
     kinds = [keys for keys in _SPLITS if keys[0] in options]
     allowed = {"seed", "official_test", *(key for keys in kinds for key in keys)}
-    if len(kinds) != 1 or set(options) - allowed or set(options.get("fractions", {})) - {"train", "val", "test"}:
+    fractions = options.get("fractions", {})
+    if len(kinds) != 1 or set(options) - allowed or "seed" not in options or set(fractions) - {"train", "val", "test"}:
         raise ValueError(
             f"config.data.splits has either fractions of train, val and test, or num_folds, test_fold and val_fold, or "
-            f"test_datasets (and a seed, and official_test); found {dict(options)}."
+            f"test_datasets, with a seed (and official_test); found {dict(options)}."
         )
+    if "fractions" in options:
+        splits.check_fractions(fractions)
+    if "num_folds" in options:
+        _roles(options)
     names = ["/".join(pair) for pair in data["datasets"]]
     tested = set(options.get("test_datasets", ()))
     if tested - set(names) or tested == set(names) or ("test_datasets" in options and not tested):
@@ -114,10 +119,10 @@ def _load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[Records, p
 def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_holdout: float) -> pd.DataFrame:
     """Gives every slice its `split` and its role in `pretrain`ing; all slices of a patient get the same.
 
-    `split`: labeled slices become train, val or test; an official test part is test, and then no labeled slice is;
-    the other parts keep their names (unlabeled, cohort). `pretrain`: "train" or "val" for what the single network's
-    pretraining, which needs no labels, may use: all but val and test, and nothing of a dataset to be tested on; "" for
-    the rest.
+    `split`: labeled slices become train, val or test; an official test part is test, and labeled slices that would be
+    are train then; the other parts keep their names (unlabeled, cohort). `pretrain`: "train" or "val" for what the
+    single network's pretraining, which needs no labels, may use: all but val and test, and nothing of a dataset to be
+    tested on; "" for the rest.
 
     Args:
       slices: one row per slice with `patient_id`, `part` and `dataset`.
@@ -133,6 +138,7 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
         table["part"] = table["part"].replace("test", "labeled")
     table["split"] = table["part"]
     labeled = table["part"] == "labeled"
+    official = "test_datasets" not in options and bool((table["part"] == "test").any())
     tested = (
         table["dataset"].isin(options["test_datasets"]) if "test_datasets" in options else pd.Series(False, table.index)
     )
@@ -145,17 +151,14 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
         splits.check_disjoint({name: group for name, group in sides})
         assignment = {patient: name for name, group in sides for patient in group}
         patients = table.loc[labeled, "patient_id"]
-    elif (table["part"] == "test").any():
-        assignment = dict.fromkeys(patients, "train")
     elif "num_folds" in options:
-        num_folds = int(options["num_folds"])
-        if set(_folds(options, "val_fold", num_folds)) & set(_folds(options, "test_fold", num_folds)):
-            raise ValueError(f"val_fold {options['val_fold']} and test_fold {options['test_fold']} share a fold.")
-        role = {fold: name for name in ("val", "test") for fold in _folds(options, f"{name}_fold", num_folds)}
-        folds = splits.folds(patients, num_folds, int(options["seed"]))
-        assignment = {patient: role.get(fold, "train") for patient, fold in folds.items()}
+        roles = _roles(options)
+        folds = splits.folds(patients, int(options["num_folds"]), int(options["seed"]))
+        assignment = {patient: roles.get(fold, "train") for patient, fold in folds.items()}
     else:
-        assignment = splits.by_patient(patients, options["fractions"], int(options["seed"]))
+        assignment = splits.by_patient(patients, options["fractions"], int(options["seed"]), allow_empty=official)
+    if official:
+        assignment = {patient: "train" if split == "test" else split for patient, split in assignment.items()}
     table.loc[labeled, "split"] = patients.map(assignment)
     splits.check_disjoint({name: group["patient_id"] for name, group in table.groupby("split")})
 
@@ -171,6 +174,21 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
         )
         table.loc[free, "pretrain"] = table.loc[free, "patient_id"].map(roles)
     return table
+
+
+def has_validation(options: Mapping[str, Any]) -> bool:
+    """Whether splits by these options hold labeled slices back for validation."""
+    fractions = options.get("fractions", {})
+    return "val" in _roles(options).values() if "num_folds" in options else bool(fractions.get("val"))
+
+
+def _roles(options: Mapping[str, Any]) -> dict[int, str]:
+    """ "val" or "test" by fold; raises ValueError for a fold that does not exist, or has both."""
+    num_folds = int(options["num_folds"])
+    val, test = (_folds(options, name, num_folds) for name in ("val_fold", "test_fold"))
+    if set(val) & set(test):
+        raise ValueError(f"val_fold {options['val_fold']} and test_fold {options['test_fold']} share a fold.")
+    return {**dict.fromkeys(val, "val"), **dict.fromkeys(test, "test")}
 
 
 def _folds(options: Mapping[str, Any], name: str, num_folds: int) -> list[int]:

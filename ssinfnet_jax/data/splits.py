@@ -24,7 +24,7 @@ def by_patient(
     Raises: ValueError for no patients, fractions that are negative or do not sum to 1, or a split left empty.
     """
     patients = _unique(patient_ids)
-    _check_fractions(fractions)
+    check_fractions(fractions)
     assignment = {patient: _pick(_hash(seed, patient) / 2**64, fractions) for patient in patients}
     counts = {name: sum(split == name for split in assignment.values()) for name in fractions}
     empty = [name for name, fraction in fractions.items() if fraction > 0 and not counts[name]]
@@ -87,7 +87,8 @@ def _unique(patient_ids: Iterable[str], *, allow_none: bool = False) -> list[str
     return patients
 
 
-def _check_fractions(fractions: Mapping[str, float]) -> None:
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Raises ValueError for no fractions, negative ones, or such as do not sum to 1."""
     if not fractions:
         raise ValueError("fractions is empty; give one per split, such as {'train': 0.8, 'test': 0.2}.")
     negative = {name: value for name, value in fractions.items() if not value >= 0}

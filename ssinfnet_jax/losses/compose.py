@@ -47,7 +47,7 @@ def resolve(term: Mapping[str, Any]) -> Loss:
 
 
 def check(terms: Mapping[str, Mapping[str, Any]], num_classes: int, name: str) -> None:
-    """Raises ValueError, calling it `name`, for a loss table that cannot be computed of maps of `num_classes` classes."""
+    """Raises ValueError, calling it `name`, for a table that cannot be computed of maps of `num_classes` classes."""
     maps = jax.ShapeDtypeStruct((2, 32, 32, num_classes), jnp.float32)
     loss = make_loss(terms)
     try:

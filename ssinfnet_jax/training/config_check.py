@@ -6,21 +6,46 @@ from typing import Any
 from absl import logging
 
 from ssinfnet_jax import models
-from ssinfnet_jax.data import augment
+from ssinfnet_jax.data import augment, prepare
 from ssinfnet_jax.losses import compose
 from ssinfnet_jax.training import adversarial_step, networks, optim, parallel, phases, start
 from ssinfnet_jax.training import state as states
 from ssinfnet_jax.training.inputs import Normalisation
 
+# The keys of the sections, all of which must be there; a fork that adds one adds it here.
+KEYS = {
+    "data": ("datasets", "image_size", "normalisation", "splits", "pretrain_holdout", "interpolate_labels"),
+    "single": ("model", "pretrain", "train"),
+    "multi": ("model", "prior_source", "prior_folds", "pretrain", "train"),
+    "pretrain": (
+        "initial", "batch_size", "phases", "coach", "options", "inpainter_optimizer", "coach_optimizer", "augmentation",
+        "num_examples", "validate_every_epochs", "keep", "log_every",
+    ),
+    "train": (
+        "initial", "transfer", "epochs", "batch_size", "augmentation", "scales", "label_smoothing", "averaging",
+        "oversample", "validate_every_epochs", "patience_epochs", "keep", "log_every", "losses", "head_biases",
+        "optimizer",
+    ),
+}  # fmt: skip
 PRIOR_SOURCES = ("predicted", "cross_fitted", "ground_truth")
 KEEP = ("last", "best")
+NUM_CLASSES = {"single": 1, "multi": 3}  # maps of a network's output
 
 
 def check(config: Mapping[str, Any]) -> None:
     """Raises ValueError for what is wrong in the sections `single`, `multi` and the networks' input."""
-    _check_fields("config.data.normalisation", config["data"]["normalisation"], Normalisation)
+    _check_keys("config.data", config["data"], "data")
+    normalisation = config["data"]["normalisation"]
+    _check_fields("config.data.normalisation", normalisation, Normalisation)
+    if set(normalisation) != set(Normalisation._fields) or not normalisation["std"] > 0:
+        raise ValueError(f"config.data.normalisation needs mean and std, std > 0; found {dict(normalisation)}.")
+    for which in ("single", "multi"):
+        if config[which] is not None:
+            _check_keys(f"config.{which}", config[which], which)
     prior_source = (config["multi"] or {}).get("prior_source", "predicted")
     _check_choice("config.multi.prior_source", prior_source, PRIOR_SOURCES)
+    if prior_source == "cross_fitted" and config["multi"]["prior_folds"] < 2:
+        raise ValueError(f"config.multi.prior_folds must be at least 2, found {config['multi']['prior_folds']}.")
     if prior_source == "cross_fitted" and parallel.num_processes() > 1:
         # Its trainings are part of a stage that process 0 runs alone: their steps would wait for the others forever.
         raise ValueError(
@@ -43,7 +68,7 @@ def check(config: Mapping[str, Any]) -> None:
         networks.check_output(which, name, options)
         if section["pretrain"]:
             _check_pretraining(which, name, section["pretrain"])
-        _check_training(which, section["train"])
+        _check_training(which, section["train"], prepare.has_validation(config["data"]["splits"]))
         # Traces the network, which takes a second.
         size = config["data"]["image_size"]
         shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=size)
@@ -58,6 +83,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
+    _check_keys(f"config.{which}.pretrain", table, "pretrain")
     if not models.inpaints(name):
         able = ", ".join(name for name in models.MODELS if models.inpaints(name))
         raise ValueError(
@@ -66,6 +92,10 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
         )
     models.create("coach", **table["coach"])
     _check_fields(f"config.{which}.pretrain.options", table["options"], adversarial_step.Options)
+    keep_ratio = adversarial_step.Options(**table["options"]).keep_ratio
+    if not 0 < keep_ratio < 1:
+        raise ValueError(f"config.{which}.pretrain.options.keep_ratio must be in (0, 1), found {keep_ratio}.")
+    _check_positive(f"config.{which}.pretrain", table, ("log_every", "validate_every_epochs"))
     augment.make_options(table["augmentation"])
     _check_choice(f"config.{which}.pretrain.keep", table["keep"], KEEP)
     parallel.local_batch_size(table["batch_size"], f"config.{which}.pretrain.batch_size")
@@ -78,8 +108,16 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
             _check_optimizer(changed)
 
 
-def _check_training(which: str, table: Mapping[str, Any]) -> None:
-    compose.make_loss(table["losses"])
+def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) -> None:
+    _check_keys(f"config.{which}.train", table, "train")
+    _check_positive(f"config.{which}.train", table, ("epochs", "log_every", "validate_every_epochs", "patience_epochs"))
+    for key, asked in (("keep", table["keep"] == "best"), ("patience_epochs", table["patience_epochs"])):
+        if asked and not has_validation:
+            raise ValueError(
+                f"config.{which}.train.{key} is {table[key]!r}, which needs a validation split, and config.data.splits "
+                "has none: give it a val_fold, or a fraction val; or keep the last weights of all epochs."
+            )
+    compose.check(table["losses"], NUM_CLASSES[which], f"config.{which}.train.losses")
     augment.make_options(table["augmentation"])
     parallel.local_batch_size(table["batch_size"], f"config.{which}.train.batch_size")
     _check_optimizer(table["optimizer"])
@@ -89,6 +127,19 @@ def _check_training(which: str, table: Mapping[str, Any]) -> None:
             raise ValueError(f"config.{which}.train.{key} must be in [0, 1), found {table[key]}.")
     if not table["scales"] or min(table["scales"]) <= 0:
         raise ValueError(f"config.{which}.train.scales must hold positive factors, found {table['scales']}.")
+
+
+def _check_keys(name: str, table: Mapping[str, Any], kind: str) -> None:
+    if unknown := sorted(set(table) - set(KEYS[kind])):
+        raise ValueError(f"Unknown {name}.{', '.join(unknown)}; it has {', '.join(KEYS[kind])}.")
+    if missing := sorted(set(KEYS[kind]) - set(table)):
+        raise ValueError(f"{name} lacks {', '.join(missing)}; see configs/recommended.py for what it means.")
+
+
+def _check_positive(name: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if table[key] is not None and not table[key] > 0:
+            raise ValueError(f"{name}.{key} must be positive, found {table[key]}.")
 
 
 def _check_optimizer(table: Mapping[str, Any]) -> None:

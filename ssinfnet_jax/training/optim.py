@@ -16,6 +16,7 @@ KEYS = (
     "name", "learning_rate", "schedule", "warmup_steps", "epochs", "factor", "weight_decay", "clip_value", "clip_norm",
     "lookahead",
 )  # fmt: skip
+SCHEDULE = ("learning_rate", "schedule", "warmup_steps", "epochs", "factor")  # those that make the rate
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": optax.sgd,
     "adam": optax.adam,
@@ -28,12 +29,16 @@ def make_schedule(table: Mapping[str, Any], *, steps_per_epoch: float, num_steps
 
     Args:
       table: {"learning_rate": peak, "schedule": "constant" | "cosine" | "steps", and for "steps" "epochs": [...] at
-        which the rate is multiplied by "factor" (0.1)}; "warmup_steps" (0) rises linearly from 0 first.
+        which the rate is multiplied by "factor" (0.1)}; "warmup_steps" (0) rises linearly from 0 first, in the time of
+        the rest.
       steps_per_epoch: updates per epoch.
       num_steps: updates in all, the length of the cosine.
-    Raises: ValueError for an unknown schedule.
+    Raises: ValueError for an unknown schedule, a missing key, or a rate that is not positive.
     """
+    _check_has(table, ("learning_rate",), "An optimizer")
     peak, name = float(table["learning_rate"]), table.get("schedule", "constant")
+    if not peak > 0:
+        raise ValueError(f"learning_rate must be positive, found {peak}.")
     warmup = int(table.get("warmup_steps", 0))
     if name == "constant":
         schedule = optax.constant_schedule(peak)
@@ -41,7 +46,12 @@ def make_schedule(table: Mapping[str, Any], *, steps_per_epoch: float, num_steps
         schedule = optax.cosine_decay_schedule(peak, max(num_steps - warmup, 1))
     elif name == "steps":
         factor = float(table.get("factor", 0.1))
-        boundaries = {int(epoch * steps_per_epoch): factor for epoch in table["epochs"]}
+        _check_has(table, ("epochs",), "The schedule 'steps'")
+        boundaries: dict[int, float] = {}
+        for epoch in table["epochs"]:
+            # After the warm-up updates are counted anew. Drops that fall on one update are all made.
+            step = max(int(epoch * steps_per_epoch) - warmup, 0)
+            boundaries[step] = boundaries.get(step, 1.0) * factor
         schedule = optax.piecewise_constant_schedule(peak, boundaries)
     else:
         raise ValueError(f"Unknown schedule {name!r}; choose one of constant, cosine, steps.")
@@ -73,7 +83,7 @@ def make_optimizer(
     Raises: ValueError for an unknown optimizer or key.
     Source: Zhang et al. 2019, arXiv:1907.08610 (lookahead); the paper, "Experimental settings".
     """
-    name = table["name"]
+    name = table.get("name")
     if name not in OPTIMIZERS:
         raise ValueError(f"Unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}.")
     options = {key: value for key, value in table.items() if key not in KEYS}
@@ -94,6 +104,9 @@ def make_optimizer(
     if uses_lookahead(table):
         # The wrapper hands the fast parameters' gradients to what it wraps, so clipping inside it is clipping first.
         lookahead = table["lookahead"]
+        _check_has(lookahead, ("k", "alpha"), "lookahead")
+        if int(lookahead["k"]) < 1 or not 0 < float(lookahead["alpha"]) <= 1:
+            raise ValueError(f"lookahead needs k >= 1 and alpha in (0, 1], found {dict(lookahead)}.")
         optimizer = optax.lookahead(optimizer, int(lookahead["k"]), float(lookahead["alpha"]))
         if lookahead.get("sync_first"):
             optimizer = _synchronised_first(optimizer, int(lookahead["k"]))
@@ -108,6 +121,12 @@ def _synchronised_first(optimizer: optax.GradientTransformation, k: int) -> opta
         return state._replace(steps_since_sync=jnp.full_like(state.steps_since_sync, k - 1))
 
     return optax.GradientTransformation(init, optimizer.update)
+
+
+def _check_has(table: Mapping[str, Any], keys: Sequence[str], name: str) -> None:
+    """Raises ValueError for a table that lacks one of some keys."""
+    if missing := [key for key in keys if key not in table]:
+        raise ValueError(f"{name} needs {' and '.join(missing)}; found {dict(table)}.")
 
 
 def check_length(table: Mapping[str, Any], num_steps: int, name: str) -> None:

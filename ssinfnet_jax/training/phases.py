@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ssinfnet_jax.training import optim
+
 # kind of phase: who learns. The inpainter's masks are by chance or by the coach.
 LEARNER = {"inpaint_random": "inpainter", "inpaint_coach": "inpainter", "coach": "coach"}
 
@@ -13,7 +15,7 @@ class Phase(NamedTuple):
     Attributes:
       kind: a key of `LEARNER`.
       steps: number of updates, at least 1.
-      optimizer: what differs in it from the learner's optimizer table ("learning_rate", "schedule", ...).
+      optimizer: what differs in it from the learner's optimizer table, of the keys `optim.SCHEDULE`.
     """
 
     kind: str
@@ -25,13 +27,20 @@ def schedule(table: Sequence[Sequence[Any]], steps_per_epoch: int) -> list[Phase
     """The phases of a config.
 
     Args:
-      table: [kind, epochs] or [kind, epochs, {changes of the optimizer}] each.
+      table: [kind, epochs] or [kind, epochs, {changes of the learning rate's schedule}] each.
       steps_per_epoch: updates per epoch.
-    Raises: ValueError for an unknown kind or no phases.
+    Raises: ValueError for an unknown kind, no phases, one of no epochs, or other changes.
     """
     unknown = sorted({row[0] for row in table} - set(LEARNER))
     if unknown or not table:
         raise ValueError(f"Unknown pretraining phases {unknown}; a schedule has at least one of {', '.join(LEARNER)}.")
+    for kind, epochs, *changes in table:
+        if not epochs > 0:
+            raise ValueError(f"A pretraining phase must have more than 0 epochs, found {[kind, epochs]}.")
+        if other := sorted(set(*changes) - set(optim.SCHEDULE)):
+            # The optimizer's state goes on from phase to phase.
+            known = ", ".join(optim.SCHEDULE)
+            raise ValueError(f"A pretraining phase can change {known} of its optimizer, found {', '.join(other)}.")
     return [Phase(kind, max(1, round(epochs * steps_per_epoch)), dict(*changes)) for kind, epochs, *changes in table]
 
 

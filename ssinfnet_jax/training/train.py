@@ -75,7 +75,14 @@ def fit(
 
     val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
     validating = validation.Validation(setup, label, val, directory)
-    every = max(1, round(section["validate_every_epochs"] * batches.steps_per_epoch))
+    if not len(val) and (section["keep"] == "best" or section["patience_epochs"]):
+        logging.warning(
+            "%s: no slice of the validation split has %s, so all epochs are trained and the last weights kept.",
+            title,
+            label,
+        )
+    every = section["validate_every_epochs"]
+    every = num_steps if every is None else max(1, round(every * batches.steps_per_epoch))
     patience = (section["patience_epochs"] or math.inf) * batches.steps_per_epoch
 
     def after(state, done):
@@ -100,13 +107,12 @@ def fit(
         title=title,
     )
     result = states.variables(parallel.unreplicate(state))
-    if section["keep"] == "best" and validating.best.step > 0:
+    kept = section["keep"] if validating.best.step > 0 else "last"
+    if kept == "best":
         result = validating.best.variables(result)
         logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
                      validating.best.step)  # fmt: skip
-    checkpoint.save_model(
-        directory / "model", result, {**setup.description(config, "train"), "weights": section["keep"]}
-    )
+    checkpoint.save_model(directory / "model", result, {**setup.description(config, "train"), "weights": kept})
 
 
 def _make_steps(setup: networks.Setup, optimizer: optax.GradientTransformation) -> list[Callable]:

@@ -49,8 +49,19 @@ MISTAKES = {
     "data.pretrain_holdout": (1.5, r"pretrain_holdout must be in \[0, 1\), found 1.5"),
     "data.normalisation": ({"mean": 0.5, "sd": 0.2}, "Unknown config.data.normalisation.sd; choose from mean, std"),
     "data.image_size": (40, "multiples of 32, found 40x40"),
+    "data.normalisation.std": (0.0, "needs mean and std, std > 0; found"),
+    "data.image_sze": (64, "Unknown config.data.image_sze; it has datasets, image_size"),
+    "data.splits": ({"num_folds": 3, "test_fold": 0}, "test_datasets, with a seed"),
+    "data.splits.test_fold": (3, r"test_fold must be in 0\.\.2, found 3"),
     "single.model.options.backbone": ("resnet51", "Unknown backbone 'resnet51'"),
     "single.train.losses": ({"focal": {"fn": "segmentation:focal", "gama": 1}}, "Unknown hyper-parameter gama of loss"),
+    "multi.train.losses": ({"focal": {"fn": "segmentation:focal", "alpha": (1, 4)}}, "cannot be computed of 3 classes"),
+    "single.train.epochs": (-1, "config.single.train.epochs must be positive, found -1"),
+    "single.train.epoch": (2, "Unknown config.single.train.epoch; it has initial"),
+    "single.train.optimizer.learning_rate": (-1.0, r"learning_rate must be positive, found -1\.0"),
+    "multi.train.optimizer.lookahead": ({"k": 5}, "lookahead needs alpha; found"),
+    "multi.train.optimizer.schedule": ("steps", "The schedule 'steps' needs epochs; found"),
+    "multi.train.patience_epochs": (0, "config.multi.train.patience_epochs must be positive, found 0"),
     "single.train.head_biases": ({"head": 1.0}, "Unknown bias 'head'; the last layers have"),
     "single.train.optimizer": ({"name": "adam", "learning_rate": 1.0, "momentum": 0.9}, "Unknown key momentum of opt"),
     "single.train.augmentation": ({"flip": True}, "Unknown augmentation flip"),
@@ -60,6 +71,9 @@ MISTAKES = {
     "single.train.transfer": (("encodr",), "Unknown modules encodr in config.single.train.transfer; 'infnet' has "),
     "multi.train.averaging": (1.0, r"config.multi.train.averaging must be in \[0, 1\), found 1.0"),
     "single.pretrain.phases": ([["inpaint", 1]], r"Unknown pretraining phases \['inpaint'\]"),
+    "multi.pretrain.phases": ([["inpaint_random", 1, {"momentum": 0.5}]], "of its optimizer, found momentum"),
+    "single.pretrain.log_every": (0, "config.single.pretrain.log_every must be positive, found 0"),
+    "single.pretrain.options.keep_ratio": (1.5, r"keep_ratio must be in \(0, 1\), found 1\.5"),
     "multi.prior_source": ("oracle", "Unknown config.multi.prior_source 'oracle'"),
     "multi.pretrain.options": ({"keep": 0.5}, "Unknown config.multi.pretrain.options.keep; choose from keep_ratio"),
     "phenotypes.by_patient": ("median", "Unknown config.phenotypes.by_patient 'median'; choose one of slice_mean"),
@@ -76,4 +90,23 @@ def test_a_mistake_is_found_before_any_stage(path):
         section = section[name]
     section[last], message = MISTAKES[path]
     with pytest.raises(ValueError, match=message):
+        stages.check(config)
+
+
+def test_the_best_weights_need_a_validation_split():
+    config = ct_phantom.get_config("tiny").to_dict()
+    config["multi"]["train"]["keep"] = "best"
+    stages.check(config)
+    config["data"]["splits"] = {"seed": 0, "num_folds": 3, "test_fold": 0, "val_fold": ()}
+    with pytest.raises(ValueError, match=r"config.multi.train.keep is 'best', which needs a validation split"):
+        stages.check(config)
+    config["multi"]["train"] |= {"keep": "last", "patience_epochs": 2}
+    with pytest.raises(ValueError, match=r"config.multi.train.patience_epochs is 2, which needs a validation split"):
+        stages.check(config)
+
+
+def test_a_fold_of_priors_is_predicted_by_a_network_trained_on_others():
+    config = ct_phantom.get_config("tiny").to_dict()
+    config["multi"] |= {"prior_source": "cross_fitted", "prior_folds": 1}
+    with pytest.raises(ValueError, match=r"config\.multi\.prior_folds must be at least 2, found 1"):
         stages.check(config)

@@ -140,3 +140,11 @@ def test_published_interpolation_invents_a_rim_of_ggo():
     label[4:12, 4:12] = 2
     assert set(np.unique(labels.resize_label(label, (40, 40)))) == {0, 2}
     assert set(np.unique(labels.resize_image(label, (40, 40)))) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_grey_labels_of_every_type_are_read(dtype, tmp_path):
+    values = np.array([[0, 1], [2, 0]])
+    Image.fromarray(values.astype(dtype)).save(tmp_path / "label.tif")
+    classes, _ = labels.read_classes(tmp_path / "label.tif")
+    np.testing.assert_array_equal(classes, values)

@@ -38,8 +38,12 @@ def test_new_patients_move_nobody():
 
 
 def test_an_official_test_part_is_the_test_split():
-    table = prepare.assign_splits(_slices(labeled=10, test=5), FRACTIONS, 0.2)
-    assert dict(table.groupby("part")["split"].first()) == {"labeled": "train", "test": "test"}
+    for options in ({**FRACTIONS, "seed": 3}, {"seed": 0, "num_folds": 5, "test_fold": 0, "val_fold": 1}):
+        table = prepare.assign_splits(_slices(labeled=10, test=5), options, 0.2)
+        assert set(table.loc[table["part"] == "test", "split"]) == {"test"}
+        alone = prepare.assign_splits(_slices(labeled=10), options, 0.2)["split"].replace("test", "train")
+        assert table.loc[table["part"] == "labeled", "split"].tolist() == alone.tolist()
+        assert set(alone) == {"train", "val"}
 
 
 def test_an_official_test_part_can_be_dealt_like_the_rest():
@@ -67,10 +71,10 @@ def test_a_data_set_to_be_tested_on_is_not_trained_on():
     ("splits", "message"),
     [
         (
-            {"test_datasets": ("medseg/default",)},
+            {"seed": 0, "test_datasets": ("medseg/default",)},
             "must be some, not all, of the datasets ct_phantom/tiny; found medseg",
         ),
-        ({"test_datasets": ("ct_phantom/tiny",)}, "must be some, not all, of the datasets ct_phantom/tiny"),
+        ({"seed": 0, "test_datasets": ("ct_phantom/tiny",)}, "must be some, not all, of the datasets ct_phantom/tiny"),
         ({"test_datasets": (), "num_folds": 3}, "has either fractions of train, val and test, or num_folds"),
         ({"seed": 0}, "has either fractions"),
     ],

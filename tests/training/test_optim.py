@@ -25,6 +25,15 @@ def test_cosine_with_warmup():
     assert [float(schedule(step)) for step in (0, 5, 10, 60, 110)] == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-6)
 
 
+def test_steps_keep_their_time_after_a_warmup_and_all_count():
+    table = {**STEPS, "epochs": [4, 8], "warmup_steps": 3}
+    schedule = optim.make_schedule(table, steps_per_epoch=1, num_steps=12)
+    found = [float(schedule(step)) for step in (3, 4, 5, 8, 9)]
+    assert found == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001])
+    schedule = optim.make_schedule({**STEPS, "epochs": [0.2, 0.4]}, steps_per_epoch=2, num_steps=4)
+    assert float(schedule(1)) == pytest.approx(0.001)
+
+
 def test_errors():
     with pytest.raises(ValueError, match="Unknown schedule 'linear'; choose one of constant, cosine, steps"):
         optim.make_schedule({"learning_rate": 1, "schedule": "linear"}, steps_per_epoch=1, num_steps=1)
