@@ -41,6 +41,7 @@ def published_code(config: ml_collections.ConfigDict) -> None:
     config.multi.pretrain.options.cut_input_gradient = True
     config.data.interpolate_labels = True
     for which in ("single", "multi"):
+        config[which].train.head_biases = {}
         # The table of rates has rows for 11 of the 19 phases, all but the first of 1e-5; then the code stops.
         low = {"learning_rate": 1e-5, "schedule": "constant"}
         phases = [tuple(phase) for phase in config[which].pretrain.phases]

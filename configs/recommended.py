@@ -7,6 +7,7 @@ import copy
 import functools
 
 import ml_collections
+from ml_collections import config_dict
 
 from configs.losses import losses
 
@@ -37,13 +38,15 @@ def get_config() -> ml_collections.ConfigDict:
         # pixels, so that the pretrained network has seen lungs at the scale of segmentation too.
         "augmentation": {"flip_left_right": True, "flip_up_down": True, "quarter_turns": True, "scale": (0.36, 1.0)},
         "num_examples": 4,
-        "validate_every_epochs": None,  # beside the end of every phase
+        "validate_every_epochs": config_dict.placeholder(float),  # None: never, beside the end of every phase
         "keep": "last",  # or the "best" of the last phase in which the inpainter learns, on held-out slices
         "log_every": 20,
     }  # fmt: skip
     train = {
         "initial": "",  # the same, for a training without pretraining
-        "transfer": None,  # modules taken over from the pretraining, as ("encoder",); None: all but the last layers
+        "transfer": config_dict.placeholder(
+            tuple
+        ),  # modules taken over from the pretraining, as ("encoder",); None: all but the last layers
         "epochs": 500,
         "batch_size": 16,
         # Differs from the paper: quarter turns and changes of light in place of cutout and multi-scale training.
@@ -59,7 +62,9 @@ def get_config() -> ml_collections.ConfigDict:
         "averaging": 0.0,  # decay of averaged weights, which are then the result; 0: none
         "oversample": False,  # repeats slices of rarer classes
         "validate_every_epochs": 10,
-        "patience_epochs": None,  # stops when the validation has not become better for so long
+        "patience_epochs": config_dict.placeholder(
+            float
+        ),  # stops when the validation has not become better for so long
         "keep": "last",  # or "best" on the validation split
         "log_every": 20,
     }

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
@@ -112,4 +113,23 @@ def _run(work: Callable[[], None]) -> None:
                 raise
             processes.leave(traceback.format_exc())
 
-    app.run(with_flags)
+    app.run(with_flags, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Parses the flags; a mistake in them, or in the config file that they name, ends with one clear line."""
+    try:
+        return flags.FLAGS(tuple(argv))
+    except flags.Error as error:
+        # With a config file that fails, the text holds the whole traceback.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[-1] if any(line.startswith("Traceback") for line in lines) else " ".join(lines)
+        sys.exit(f"Error: {said} (--help lists the flags.)")
+    except AttributeError as error:
+        said = error
+        while isinstance(said, BaseException) and said.args:
+            said = said.args[0]
+        sys.exit(
+            f"Error: --config.KEY=VALUE names a key that the config does not have: {' '.join(str(said).split())}. "
+            "A flag changes what is there; what is new goes into a config file."
+        )

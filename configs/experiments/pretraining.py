@@ -3,7 +3,7 @@
 python -m launch.experiment --config=configs/experiments/pretraining.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
 With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones), in as many
-updates. Where the data have an official test part, all labels are used in both.
+updates. An official test part is dealt like the rest.
 """
 
 import ml_collections
@@ -15,6 +15,7 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     """The grid at a size of `start.SIZES`."""
     config = start.get_config("pretraining", size, "What pretraining does for the lesion")
     config.network, config.reference, config.base.multi = "single", "scratch", None
+    config.base.data.splits.official_test = False
     folds = [fold for fold in range(config.base.data.splits.num_folds) if fold not in config.folds]
     epochs = config.base.single.train.epochs
     config.data = {

@@ -33,7 +33,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     network = segmenter.Segmenter(
         run_dir.require("train_single") / "model", None if run_dir.was_skipped("train_multi") else multi / "model"
     )
-    pixel_step = None
+    generator = np.random.default_rng(int(config["seed"]))
     rows = {"single": [], "multi": []}
     pools = {"single": [], "multi": []}
     examples = []
@@ -45,16 +45,16 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         pred = result.lesion_probs > 0.5
         score = overlap.overlap(pred, lesion)
         rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(result.lesion_probs, lesion)})
-        pixel_step = pixel_step or max(1, len(test) * lesion.size // _ROC_PIXELS)
-        pools["single"].append((result.lesion_probs.reshape(-1, 1)[::pixel_step], lesion.reshape(-1, 1)[::pixel_step]))
+        chosen = _even_sample(lesion.size, _ROC_PIXELS // len(test), generator)
+        pools["single"].append((result.lesion_probs.reshape(-1, 1)[chosen], lesion.reshape(-1, 1)[chosen]))
         if "classes" in record and result.class_probs is not None:
             truth = record["classes"]
             for value, name in enumerate(CLASSES):
                 score = overlap.overlap(result.pred == value, truth == value)
                 auc = roc.auc(result.class_probs[..., value], truth == value)
                 rows["multi"].append({**ids, "class": name, **score, "auc": auc})
-            one_hot = truth.reshape(-1, 1)[::pixel_step] == np.arange(3)
-            pools["multi"].append((result.class_probs.reshape(-1, 3)[::pixel_step], one_hot))
+            one_hot = truth.reshape(-1, 1)[chosen] == np.arange(3)
+            pools["multi"].append((result.class_probs.reshape(-1, 3)[chosen], one_hot))
         examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
     directory = run_dir.stage("evaluate")
     for which, classes in (("single", ("lesion",)), ("multi", CLASSES)):
@@ -69,6 +69,15 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     with rundir.writing(directory / "examples.npz") as path:
         np.savez_compressed(path, **{name: np.stack([example[name] for example in examples]) for name in examples[0]})
     return None
+
+
+def _even_sample(size: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    """About `wanted` of the positions 0..size-1 in order, all if they are no more: one by chance in each equal stretch.
+
+    Every k-th would be pixels of the same few columns where k and the width have a factor in common.
+    """
+    step = max(1, size // max(1, wanted))
+    return np.arange(0, size - step + 1, step) + generator.integers(step, size=size // step)
 
 
 def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int = 2000) -> pd.DataFrame:

@@ -51,6 +51,9 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
                     change(config, key, copy.deepcopy(value))
             if "num_folds" in config["data"]["splits"]:
                 config["data"]["splits"]["test_fold"] = (int(fold),)
+                if len(experiment["folds"]) > 1:
+                    # An official test part would be the same in all folds: it is dealt like the rest.
+                    config["data"]["splits"]["official_test"] = False
             elif len(experiment["folds"]) > 1:
                 raise ValueError(
                     f"The experiment has folds {list(experiment['folds'])}, but the splits of {data!r} have none: "

@@ -146,8 +146,14 @@ def bilinear_matrix(size_out: int, size_in: int, align_corners: bool) -> np.ndar
     return matrix
 
 
-def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Nearest-neighbour resizing, source index floor(i * in / out): float[B, H, W, C] -> float[B, height, width, C]."""
-    rows = np.arange(size[0]) * x.shape[1] // size[0]
-    columns = np.arange(size[1]) * x.shape[2] // size[1]
+def resize_nearest(x: jax.Array, size: tuple[int, int], *, centred: bool = False) -> jax.Array:
+    """Nearest-neighbour resizing: float[B, H, W, C] -> float[B, height, width, C].
+
+    The source index is floor(i * in / out), as in PyTorch, or if `centred` floor((i + 1/2) * in / out), which moves
+    nothing against a bilinear resizing.
+    """
+    rows, columns = (
+        (2 * np.arange(wanted) + centred) * found // (2 * wanted)
+        for found, wanted in zip(x.shape[1:3], size, strict=True)
+    )
     return x[:, rows][:, :, columns]

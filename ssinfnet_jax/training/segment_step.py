@@ -155,8 +155,9 @@ def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) ->
 
 def _resize(name: str, value: jax.Array, size: int) -> jax.Array:
     """[B,H,W] -> [B,size,size]: slices and priors bilinear, labels nearest."""
-    resize = ops.resize_bilinear if name in augment.INTERPOLATED else ops.resize_nearest
-    return resize(value[..., None], (size, size))[..., 0]
+    if name in augment.INTERPOLATED:
+        return ops.resize_bilinear(value[..., None], (size, size))[..., 0]
+    return ops.resize_nearest(value[..., None], (size, size), centred=True)[..., 0]
 
 
 def _smooth(target: jax.Array, options: Options) -> jax.Array:

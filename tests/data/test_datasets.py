@@ -485,6 +485,7 @@ def test_a_dataset_of_a_fork_needs_one_class_and_one_line(tmp_path, monkeypatch)
     datasets.prepare("own", "default", source_dir=None, prepared_dir=tmp_path / "prepared")
     dataset = datasets.load("own", "default", prepared_dir=tmp_path / "prepared")
     np.testing.assert_array_equal(dataset.records[1]["image"], np.full((3, 4), 1))
+    np.testing.assert_array_equal(dataset.records[1]["lesion"], [[0, 0, 1, 1]] * 3)  # it gives the classes alone
 
 
 OWN = """
@@ -500,7 +501,8 @@ class Own(slice_builder.SliceBuilder):
 
     def list_slices(self, source_dir):
         return [
-            slice_builder.Slice(str(k), str(k), "cohort", lambda k=k: {"image": np.full((3, 4), k, np.uint8)})
+            slice_builder.Slice(str(k), str(k), "labeled", lambda k=k: {
+                "image": np.full((3, 4), k, np.uint8), "classes": np.array([[0, 0, 1, 2]] * 3, np.uint8)})
             for k in range(2)
         ]
 """

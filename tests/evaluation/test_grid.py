@@ -53,6 +53,12 @@ def test_runs_are_the_product_of_the_axes_in_the_order_of_the_methods():
     assert runs[0].config["single"]["rate"] == 1.0
 
 
+def test_several_folds_deal_an_official_test_part_like_the_rest():
+    assert all(run.config["data"]["splits"]["official_test"] is False for run in grid.runs(_experiment()))
+    (first, _) = grid.runs(_experiment(folds=(0,)))
+    assert "official_test" not in first.config["data"]["splits"]
+
+
 def test_a_change_of_one_run_is_not_one_of_another():
     loss = {"b": 2}
     methods = {"plain": {"changes": [("single.loss", loss)]}, "fast": {"changes": [("single.loss", loss)]}}

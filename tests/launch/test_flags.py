@@ -43,6 +43,24 @@ def test_what_stops_a_program_is_one_line(error, said, monkeypatch):
         raise error
 
     monkeypatch.setattr(flags.start, "prepare", lambda: None)
-    monkeypatch.setattr(flags.app, "run", lambda main: main(["program"]))
+    monkeypatch.setattr(flags.app, "run", lambda main, **_: main(["program"]))
     with pytest.raises(SystemExit, match=said):
         flags._run(work)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AttributeError(KeyError("'epoch'\nDid you mean")), "the config does not have: 'epoch' Did you mean"),
+        (absl_flags.Error("flag --config=a:b:\n  Traceback:\n  ValueError: Unknown variant 'b'.\n"),
+         r"^Error: ValueError: Unknown variant 'b'\. \(--help"),
+        (absl_flags.Error("Unknown flag 'x'"), "^Error: Unknown flag 'x' "),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_flags_is_one_line(error, said, monkeypatch):
+    def parse(_):
+        raise error
+
+    monkeypatch.setattr(flags.flags, "FLAGS", parse)
+    with pytest.raises(SystemExit, match=said):
+        flags._parse(["program"])

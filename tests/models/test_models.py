@@ -54,7 +54,8 @@ def test_a_quarter_is_erased_and_ties_of_score_do_not_matter():
 @pytest.mark.parametrize("case", cases.CASES)
 def test_sizes_that_cannot_be_halved_are_an_error(case):
     model, num_inputs = cases.create(case, **NARROW)
-    multiple = 32 if case in ("infnet_resnet50", "infnet_res2net50", "fcn8") else 16
+    backbone = cases.CASES[case][1].get("backbone")
+    multiple = BACKBONES[backbone].stride if backbone else 32 if case == "fcn8" else 16
     variables = cases.shapes(model, num_inputs)
 
     def shapes(height, width):

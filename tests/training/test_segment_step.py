@@ -3,6 +3,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from configs import losses
 from ssinfnet_jax.data import augment
@@ -158,6 +159,17 @@ def test_averaged_weights_are_the_result():
     result = state.variables(current)
     np.testing.assert_allclose(result["params"]["head"]["conv"]["bias"], expected, rtol=1e-5)
     assert jax.tree.structure(result["batch_stats"]) == jax.tree.structure(current.batch_stats)
+
+
+@pytest.mark.parametrize("size", [32, 96, 128])
+def test_labels_lie_on_their_slice_at_another_scale(size):
+    square = np.zeros((1, 64, 64), np.float32)
+    square[:, 16:48, 8:40] = 1
+    centres = [
+        scipy.ndimage.center_of_mass(np.asarray(segment_step._resize(name, square, size))[0])
+        for name in ("image", "lesion")
+    ]
+    np.testing.assert_allclose(centres[0], centres[1], atol=0.01)
 
 
 def test_another_scale_sees_the_same_slices_in_another_size():

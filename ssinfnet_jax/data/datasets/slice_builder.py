@@ -37,7 +37,7 @@ class Slice:
       patient_id: the patient, or the finest unit that the layout can tell.
       part: one of PARTS.
       read: reads the arrays: image uint8[H,W] and, where labeled, lesion uint8[H,W] {0,1},
-        classes uint8[H,W] {0,1,2}.
+        classes uint8[H,W] {0,1,2}; without a lesion of its own it is what has a class.
       clinical: age (years), gender (0 female, 1 male), underlying (number of diseases), severity_level; what
         is missing is left out.
     """
@@ -116,6 +116,8 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for key, item in enumerate(slices):
             arrays = dict(item.read())
             _check_arrays(arrays, item.slice_id)
+            if "classes" in arrays:
+                arrays.setdefault("lesion", (arrays["classes"] > 0).astype(np.uint8))
             row = {"slice_id": item.slice_id, "patient_id": item.patient_id, "part": item.part}
             row |= {f"has_{label}": label in arrays for label in ("lesion", "classes")}
             self._rows.append(row | dict(item.clinical))
