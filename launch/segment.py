@@ -101,10 +101,11 @@ def _write_pages(
         page = out_dir / segment_page.CASES / f"{segment_page.file_name(row['scan'])}.html"
         made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
         if not page.is_file() or page.stat().st_mtime < made:
-            images, classes = results.load_views(out_dir, row["scan"], window_hu)
+            images, classes, areas = results.load_views(out_dir, row["scan"], window_hu)
             facts = {title: row[name] for name, title in _SHOWN.items() if row[name] != "" and not pd.isna(row[name])}
             labels = [f"slice {index}" for index in range(len(images))]  # as in slices.csv and the pictures
-            segment_page.write_case(out_dir, viewer.Case(row["scan"], images, classes, facts=facts, labels=labels))
+            case = viewer.Case(row["scan"], images, classes, facts=facts, labels=labels, areas=areas)
+            segment_page.write_case(out_dir, case)
     if len(table):
         shown = table[["scan", *_SHOWN]].rename(columns={"scan": "case"})
         empty = int(table["empty"].sum())

@@ -7,6 +7,7 @@ import csv
 import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -180,17 +181,21 @@ def _without_brackets(text: str) -> str:
 
 
 def csv_header(path: str | os.PathLike) -> list[str]:
-    """The names in the first line of a CSV file (UTF-8, comma) whose rows have no more cells than these.
+    """The names in the first line of a CSV file (UTF-8, comma), each its own, whose rows have no more cells than these.
 
-    pandas would take the first cell of longer rows for a label, and read every column one place off.
+    pandas would take the first cell of longer rows for a label, and read every column one place off; and call the
+    second column of a name NAME.1.
 
-    Raises: ValueError for longer rows, with the first of them, or text that is not UTF-8; csv.Error.
+    Raises: ValueError for another separator, a name that occurs twice, longer rows, with the first of them, or text
+      that is not UTF-8; csv.Error.
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file)
         header: list[str] = []
         for position, row in enumerate(rows):
-            header = header or row
+            if not header:
+                header = row
+                _check_header(header)
             if len(row) > len(header):
                 raise ValueError(
                     f"rows have more cells than the header: row {position + 1} has {len(row)}, the header "
@@ -198,6 +203,24 @@ def csv_header(path: str | os.PathLike) -> list[str]:
                     "quotes"
                 )
     return header
+
+
+def _check_header(header: Sequence[str]) -> None:
+    """Raises ValueError for a first line that is separated by something else than commas, or has a name twice."""
+    line = ",".join(header)
+    if line.lower().startswith("sep="):
+        raise ValueError(f"its first line is {line!r}; delete that line, and separate the columns by commas")
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if line.count(separator) > line.count(","):
+            raise ValueError(
+                f"its columns are separated by {called}; export it with commas between the columns and points in the "
+                "numbers (1.5, not 1,5)"
+            )
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        places = {name: [place + 1 for place, other in enumerate(header) if other == name] for name in twice}
+        listed = ", ".join(f"{name!r} (columns {', '.join(map(str, at))})" for name, at in places.items())
+        raise ValueError(f"its header has names twice: {listed}; rename or delete one of each")
 
 
 def _read_text(path: Path) -> pd.DataFrame:

@@ -26,21 +26,26 @@ def remove_islands(pred: np.ndarray, min_pixels: float) -> np.ndarray:
     return np.where((sizes >= min_pixels)[parts], pred, np.uint8(0))
 
 
-def count(index: int, pred: np.ndarray, lung: np.ndarray) -> dict[str, Any]:
-    """Pixels of a slice: ggo_px, consolidation_px, lesion_px, lung_approx_px (approximate mask, and lesions)."""
+def count(index: int, pred: np.ndarray, lung: np.ndarray | None) -> dict[str, Any]:
+    """Pixels of a slice: ggo_px, consolidation_px, lesion_px, lung_approx_px (that of a mask, and lesions)."""
     row: dict[str, Any] = {"slice": index}
     row |= {f"{name}_px": int((pred == number).sum()) for number, name in CLASSES.items()}
-    return row | {"lesion_px": int((pred > 0).sum()), "lung_approx_px": int((lung | (pred > 0)).sum())}
+    lesion = pred > 0
+    return row | {
+        "lesion_px": int(lesion.sum()),
+        "lung_approx_px": None if lung is None else int((lung | lesion).sum()),
+    }
 
 
 def summarize(scan: Scan, survey: Survey, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The row of a scan, from `count` of its slices.
 
     Millilitres where the spacing is known and there are several slices; pixels always. The share of the lung is that of
-    an approximate mask: air by a threshold, closed, with the lesions added.
+    an approximate mask: air by a threshold, closed, with the lesions added; None where there is no such mask.
     """
     total = {
-        name: sum(row[name] for row in rows) for name in ("ggo_px", "consolidation_px", "lesion_px", "lung_approx_px")
+        name: None if any(row[name] is None for row in rows) else sum(row[name] for row in rows)
+        for name in ("ggo_px", "consolidation_px", "lesion_px", "lung_approx_px")
     }
     volume = scan.grid.voxel_ml if scan.grid is not None and scan.num_slices > 1 else None
     return {
@@ -49,13 +54,13 @@ def summarize(scan: Scan, survey: Survey, rows: Sequence[Mapping[str, Any]]) -> 
         "slices": scan.num_slices,
         "slices_affected": sum(row["lesion_px"] > 0 for row in rows),
         **{
-            name.replace("_px", "_ml"): None if volume is None else round(value * volume, 3)
+            name.replace("_px", "_ml"): None if None in (value, volume) else round(value * volume, 3)
             for name, value in total.items()
         },
         **total,
-        "lesion_share_of_lung_approx": round(total["lesion_px"] / total["lung_approx_px"], 5)
-        if survey.lungs.any()
-        else None,
+        "lesion_share_of_lung_approx": None
+        if total["lung_approx_px"] is None
+        else round(total["lesion_px"] / total["lung_approx_px"], 5),
         **dict(zip(("slice_mm", "row_mm", "column_mm"), _spacing(scan), strict=True)),
         "lowest_value": survey.low,
         "highest_value": survey.high,

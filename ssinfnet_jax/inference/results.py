@@ -12,14 +12,17 @@ from ssinfnet_jax.data import ct
 from ssinfnet_jax.inference.readers import nifti
 
 
-def load_views(out_dir: pathlib.Path, name: str, window_hu: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def load_views(
+    out_dir: pathlib.Path, name: str, window_hu: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Slices and label maps of a segmented scan, in the radiologist's view.
 
     Args:
       out_dir: as given to `segment_scans.run`.
       name: of the scan.
       window_hu: (low, high) to show HU with.
-    Returns: uint8[N,H,W] and uint8[N,H,W] of {0, 1, 2}; pictures of different sizes are filled up with black.
+    Returns: uint8[N,H,W] and uint8[N,H,W] of {0, 1, 2}; pictures of different sizes are filled up with black, and the
+      last, N numbers, says how many pixels each has of its own.
     """
     folder = out_dir / "scans" / name
     if json.loads((folder / "scan.json").read_text())["format"] == "pictures":
@@ -27,11 +30,12 @@ def load_views(out_dir: pathlib.Path, name: str, window_hu: tuple[float, float])
         stacks = [[_picture(out_dir / kind / file) for file in files] for kind in ("images", "masks")]
         shape = np.max([view.shape for view in stacks[0]], axis=0)
         images, classes = (np.stack([_filled(view, shape) for view in stack]) for stack in stacks)
-        return images, classes
+        return images, classes, [view.size for view in stacks[0]]
     images = _volume(out_dir / "images" / f"{name}.nii.gz")
     if images.min() < 0:
         images = np.stack([ct.window_hu(view, *window_hu) for view in images])
-    return images.astype(np.uint8), _volume(out_dir / "masks" / f"{name}.nii.gz").astype(np.uint8)
+    classes = _volume(out_dir / "masks" / f"{name}.nii.gz")
+    return images.astype(np.uint8), classes.astype(np.uint8), [images[0].size] * len(images)
 
 
 def _volume(path: pathlib.Path) -> np.ndarray:

@@ -98,7 +98,7 @@ def segment(
         row = {"scan": source.name, "patient_id": scan.patient_id, "source": str(scan.source)}
         row |= measure.summarize(scan, seen, rows)
         notes = [*scan.notes, *result.write(rows)]
-        if not seen.lungs.any():
+        if scan.grid is not None and not seen.lungs.any():
             notes.append("no lungs were found by thresholds: is this a chest CT?")
         if row["empty"]:
             notes.append(
@@ -206,7 +206,8 @@ class _Result:
                 part[box] = segmenter.resize_probs(values, part[box].shape)
             self.highest = max(self.highest, float(probs[1:].sum(axis=0).max()))
             pred = measure.remove_islands(_decide(probs[1], probs[2], box, self._options.threshold), self._min_pixels())
-            row = measure.count(index, pred, self._seen.lung_slice(index, grey.shape))
+            lung = self._seen.lung_slice(index, grey.shape) if self._seen.lungs.any() else None
+            row = measure.count(index, pred, lung)
             if self._scan.grid is None:
                 row["file"] = self._name + self._file(index)
             rows.append(row)

@@ -23,7 +23,8 @@ class Survey:
     Attributes:
       kind: "hu" | "uint8".
       low, high, mean: of the values, in their own unit.
-      lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices.
+      lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices; all False for
+        pictures, which may be cut down to the lungs, so that no border tells them from the air around.
       factor: per slice, by which its lungs are reduced.
     """
 
@@ -87,8 +88,10 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
     if kind == "uint8":
         scale = (window_hu[1] - window_hu[0]) / 255
         reduced = [window_hu[0] + scale * view for view in reduced]
-    spacing = scan.grid.spacing_mm[1] if scan.grid else 0.0
-    lungs = _lungs(reduced, spacing * factors[0])
+    if scan.grid is None:
+        lungs = np.zeros((scan.num_slices, 1, 1), bool)
+    else:
+        lungs = _lungs(reduced, scan.grid.spacing_mm[1] * factors[0])
     return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors))
 
 

@@ -102,7 +102,7 @@ def _table(out_dir: pathlib.Path, measurements: pd.DataFrame, titles: Mapping[st
 
 
 def _reasons(without: pd.DataFrame) -> tables.Table:
-    columns = {name: (title, lambda value: tables.Cell(str(value))) for name, title in _REASONS.items()}
+    columns = {name: (title, tables.text_cell) for name, title in _REASONS.items()}
     return tables.from_frame(without, "Scans that were not segmented, and why.", columns)
 
 

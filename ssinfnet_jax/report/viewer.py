@@ -33,6 +33,7 @@ class Case:
       facts: what else to say of the case, by name.
       labels: of each slice, N of them; none if None.
       colours: colour of each class number from 1 on; `figure_style.NAMED` names them.
+      areas: pixels of each slice, N of them, where some are smaller than the stack and filled up; H W if None.
     Raises: ValueError for shapes or types that do not fit, or classes without a colour.
     """
 
@@ -43,6 +44,7 @@ class Case:
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     labels: Sequence[str] | None = None
     colours: Mapping[int, str] = dataclasses.field(default_factory=lambda: figure_style.CLASSES)
+    areas: Sequence[int] | None = None
 
     def __post_init__(self):
         stacks = {"images": self.images, "classes": self.classes}
@@ -72,7 +74,8 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
     longest = MAX_SIDE * min(1.0, (MAX_FULL / len(case.images)) ** 0.5)
     factor = min(1.0, longest / max(case.images.shape[1:]))
     size = tuple(max(round(factor * side), 1) for side in case.images.shape[1:])
-    shares = np.stack([(case.classes == number).mean(axis=(1, 2)) for number in case.colours])  # [classes, N]
+    areas = np.full(len(case.images), case.images[0].size) if case.areas is None else np.asarray(case.areas)
+    shares = np.stack([(case.classes == number).sum(axis=(1, 2)) / areas for number in case.colours])  # [classes, N]
     titles = {figure_style.NAMED[name]: figure_style.TITLES[name] for name in figure_style.NAMED}
     names = [titles[colour] for colour in case.colours.values()]
     largest = int(shares.sum(axis=0).argmax())

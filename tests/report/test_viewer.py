@@ -25,6 +25,14 @@ def _decoded(uri):
     return Image.open(io.BytesIO(base64.b64decode(uri.partition(";base64,")[2])))
 
 
+def test_shares_are_of_the_slice_and_not_of_what_fills_it_up():
+    images = np.zeros((2, 40, 50), np.uint8)
+    classes = images.copy()
+    classes[:, :20, :10] = 1
+    view = viewer.view(viewer.Case("a", images, classes, areas=[2000, 400]))
+    assert view["slices"]["captions"] == ["GGO 10 % of the slice", "GGO 50 % of the slice"]
+
+
 def test_slices_and_label_maps_come_back():
     case = _case(truth=_case().classes[::-1].copy(), labels=["p", "q", "r", "s"])
     view = viewer.view(case)

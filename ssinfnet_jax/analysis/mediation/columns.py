@@ -46,10 +46,10 @@ def of_pairs(
 def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]:
     """The numeric columns whose names a regular expression finds.
 
-    Those of `taken`, counts of slices and bins, and columns of text are passed over.
+    Those of `taken`, counts of slices and bins, and columns of words are passed over.
 
     Raises: ValueError for an expression that is none, that matches no numeric column, or a column of numbers with a
-      cell that is not a number.
+      cell that is not a number, such as "1,5" and "3 HU".
     """
     try:
         wanted = re.compile(expression)
@@ -67,7 +67,8 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
             continue
         known = table[name].notna()
         text = known & pd.to_numeric(table[name].astype(str), errors="coerce").isna()
-        if not text.equals(known):
+        like_numbers = table[name].astype(str).str.match(r"\s*[-+]?[.,]?\d")
+        if not text.equals(known) or (known & like_numbers).any():
             names.append(name)  # without text it holds numbers of a dtype that numeric() refuses, with a remedy
             spoiled |= {name: text} if text.any() else {}
     if spoiled:
@@ -76,7 +77,8 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
         raise ValueError(
             f"Columns that match the mediators {expression!r} have cells that are not numbers: "
             f"{_short(list(spoiled))}; the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the "
-            "header is row 1). Correct or empty these cells, or choose an expression that leaves the columns out."
+            "header is row 1). Numbers have a decimal point and no unit. Correct or empty these cells, or choose an "
+            "expression that leaves the columns out."
         )
     if not names:
         raise ValueError(

@@ -172,3 +172,10 @@ def test_errors(cohort):
         mediation.analyse(pd.concat([cohort, cohort[["ggo_A"]]], axis=1), exposures=["age"], mediators="^ggo_")
     with pytest.raises(ValueError, match=r"No numeric column matches the mediators '\^lesion_'; the first columns are"):
         mediation.analyse(cohort, exposures=["age"], mediators="^lesion_")
+
+
+@pytest.mark.parametrize("cells", ["1,5", "3 HU", ".5 %"])
+def test_a_mediator_of_decimal_commas_or_units_is_not_left_out(cohort, cells):
+    table = cohort.assign(ggo_B=cells, ggo_reader="Dr. A")
+    with pytest.raises(ValueError, match=rf"not numbers: \['ggo_B'\]; the first one is '{cells}' in 'ggo_B', row 2"):
+        mediation.analyse(table, exposures=["age"], mediators="^ggo_")
