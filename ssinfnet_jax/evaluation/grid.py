@@ -42,6 +42,9 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
     for axis in ("order", "data", "folds", "seeds"):
         if not len(experiment[axis]):
             raise ValueError(f"The experiment's {axis} are empty; give one at least.")
+    if unknown := [name for name in experiment["order"] if name not in experiment["methods"]]:
+        choices = ", ".join(experiment["methods"])
+        raise ValueError(f"The experiment has no method {', '.join(map(repr, unknown))}; choose from {choices}.")
     found = []
     for data, fold, seed in itertools.product(experiment["data"], experiment["folds"], experiment["seeds"]):
         for method in experiment["order"]:

@@ -63,7 +63,12 @@ def _headline(experiment: experiment_files.Experiment) -> list[dict[str, str]]:
         rows = best[best["class"] == kind].dropna(subset=["mean"])
         if len(rows):
             row = rows.loc[rows["mean"].idxmax()]
-            note = f"{experiment.methods[row['method']]}, n = {tables.number(row['n'])} slices"
+            written = [tables.mean_error(mean, None) for mean in rows["mean"]]
+            alike = written.count(tables.mean_error(row["mean"], None))
+            what = experiment.methods[row["method"]] if alike == 1 else f"{alike} of {len(rows)} alike"
+            if alike == 1 and rows["data"].nunique() > 1:
+                what += f", {experiment.data.get(row['data'], row['data'])}"
+            note = f"{what}, n = {tables.number(row['n'])} slices"
             strip.append({"value": tables.mean_error(row["mean"], row["error"]), "label": label, "note": note})
     return strip
 

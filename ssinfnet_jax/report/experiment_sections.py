@@ -1,5 +1,6 @@
 """Sections of an experiment's page: results, differences, example slices, curves, cost."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,24 +73,28 @@ def examples(experiment: Experiment) -> blocks.Section:
 def curves(experiment: Experiment) -> blocks.Section:
     """ROC and learning curves."""
     section = blocks.Section("curves", "Curves", "Curves")
-    for network in experiment.networks:
-        held = _by_method(experiment, f"evaluate/{network}_roc.csv", table_files.read_csv)
+    all_data = list(dict.fromkeys(run.data for run in experiment.runs))
+    for network, data in itertools.product(experiment.networks, all_data):
+        of, ending = TITLES[network], network
+        if len(all_data) > 1:
+            of, ending = f"{of}, {experiment.data.get(data, data)}", f"{network}_{data}"
+        held = _by_method(experiment, data, f"evaluate/{network}_roc.csv", table_files.read_csv)
         if held:
             figure = experiment_curves.roc(held, experiment.methods)
             caption = (
-                f"{TITLES[network]}: ROC curves over the pixels of all test slices, with their areas; marker: the "
+                f"{of}: ROC curves over the pixels of all test slices, with their areas; marker: the "
                 "threshold with the largest recall minus false-positive rate (Youden). Of several runs the mean is "
                 "drawn and each run thin; their median threshold is told. Dotted: chance."
             )
-            section.add("figure", _picture(experiment, f"roc_{network}", figure, caption))
-        held = _by_method(experiment, f"train_{network}/metrics.jsonl", table_files.read_metrics)
+            section.add("figure", _picture(experiment, f"roc_{ending}", figure, caption))
+        held = _by_method(experiment, data, f"train_{network}/metrics.jsonl", table_files.read_metrics)
         if held:
             figure = experiment_curves.learning_curves(held, experiment.methods)
             caption = (
-                f"{TITLES[network]}: learning curves, a running mean over augmented training slices. Of several runs "
+                f"{of}: learning curves, a running mean over augmented training slices. Of several runs "
                 "the mean is drawn as far as all go, and each run thin."
             )
-            section.add("figure", _picture(experiment, f"learning_{network}", figure, caption))
+            section.add("figure", _picture(experiment, f"learning_{ending}", figure, caption))
     return section
 
 
@@ -110,11 +115,11 @@ def _picture(experiment: Experiment, name: str, figure: mpl_figure.Figure, capti
     return run_files.save_figure(experiment.folder, name, figure, caption)
 
 
-def _by_method(experiment: Experiment, name: str, read: Any) -> dict[str, list[pd.DataFrame]]:
-    """A file of the finished runs, by method."""
+def _by_method(experiment: Experiment, data: str, name: str, read: Any) -> dict[str, list[pd.DataFrame]]:
+    """A file of the finished runs on some data, by method."""
     found: dict[str, list[pd.DataFrame]] = {}
     for run in experiment.runs:
-        table = read(run.folder / name) if run.state == "finished" else None
+        table = read(run.folder / name) if run.state == "finished" and run.data == data else None
         if table is not None and not table.empty:
             found.setdefault(run.method, []).append(table)
     return found

@@ -113,6 +113,12 @@ def test_collect_runs_nothing(finished):
     assert (workdir / "report.html").is_file()
 
 
+def test_another_experiment_than_the_folders_is_not_collected(finished):
+    code, output = _end(_start(finished[0], "--collect", "--config.name=other"))
+    assert code == 1
+    assert "holds the experiment 'toy', not 'other'." in output
+
+
 def test_one_run_alone(finished, tmp_path):
     workdir, *_ = finished
     code, output = _end(_start(tmp_path, "--index=0", f"--share={workdir}"))

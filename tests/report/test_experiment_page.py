@@ -1,6 +1,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from ssinfnet_jax.report import experiment_page
@@ -77,3 +78,20 @@ def test_a_folder_of_no_experiment_is_an_error(tmp_path):
     (tmp_path / "experiment.json").write_text(json.dumps({"name": "x", "task": "train"}))
     with pytest.raises(ValueError, match=r"experiment\.json needs 'network' \(str\)"):
         experiment_page.write(tmp_path)
+
+
+def test_curves_of_different_data_are_not_one(tmp_path):
+    folder = toy_experiment.build(tmp_path, METHODS, data=("near", "far"), num=3)
+    text = experiment_page.write(folder).read_text()
+    curves = {path.stem for path in (folder / "figures").glob("*.svg") if path.stem.startswith(("roc", "learning"))}
+    assert curves == {f"{kind}_single_{data}" for kind in ("roc", "learning") for data in ("near", "far")}
+    assert re.search(r"SSInfNet, (near|far), n = 3 slices", text)
+
+
+def test_a_tie_has_no_winner(tmp_path):
+    folder = toy_experiment.build(tmp_path, {"a": ("A", 0.0), "b": ("B", 0.0)})
+    path = folder / "tables" / "summary.csv"
+    table = pd.read_csv(path)
+    table["mean"] = 0.5
+    table.to_csv(path, index=False)
+    assert "2 of 2 alike, n = 6 slices" in experiment_page.write(folder).read_text()
