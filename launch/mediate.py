@@ -37,6 +37,10 @@ def analyse_table() -> None:
     """
     if not _MEDIATORS.value or not _OUT.value:
         raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
+    out = pathlib.Path(_OUT.value)
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"--out={out} must be a folder, new or of an earlier analysis, but {there} is a file.")
     table = cohort_table.read(_COHORT.value, _EXPOSURES.value, _OUTCOME.value, _COVARIATES.value)
     found = mediation.analyse(
         table,
@@ -47,7 +51,6 @@ def analyse_table() -> None:
         adjust=_ADJUST.value,
         bootstrap_draws=_DRAWS.value,
     )
-    out = pathlib.Path(_OUT.value)
     found.write(out)
     draw(found, table, out / "figures")
     pairs = found.univariate

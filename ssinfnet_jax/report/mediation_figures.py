@@ -63,9 +63,8 @@ def forest(univariate: pd.DataFrame, *, max_rows: int = 40, page: int = 0) -> Fi
         _forest_panel(axes, shown, labels, num_rows)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_xlabel("standardised indirect effect (95 % interval)", fontsize=8)
-    region = _common_region(labels)
-    if region:
-        figure.suptitle(f"Phenotypes of {region}", fontsize=9, weight="bold", x=0.005, ha="left")
+    if title := _region_title(labels):
+        figure.suptitle(title, fontsize=9, weight="bold", x=0.005, ha="left")
     figure.legend(handles=_forest_legend(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
@@ -118,6 +117,7 @@ def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, thresh
     legend = figure.add_axes(((side + size + 0.15) / width, side / height, 0.14 / width, min(size, 2.5) / height))
     figure.colorbar(image, cax=legend).ax.tick_params(labelsize=7)
     legend.set_title("r", fontsize=8)
+    figure.text(0.005, 0.995, _region_title(mediators), fontsize=8, weight="bold", va="top")
     return figure
 
 
@@ -145,10 +145,13 @@ def path_plot(multiple: mediation.Multiple) -> Figure:
     left = -half[exposures[0]] - 0.75 * _bow(len(exposures) - 1) - 0.5
     right = places[multiple.outcome][0] + half[multiple.outcome] + 0.3
 
-    figure = Figure(figsize=((right - left) * 0.8, (top - bottom + 0.9) * 0.8), dpi=_DPI)
+    title = _region_title(mediators)
+    head = top + (0.55 if title else 0.15)
+    figure = Figure(figsize=((right - left) * 0.8, (head - bottom + 0.75) * 0.8), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(left, right), ylim=(bottom - 0.75, top + 0.15), aspect="equal")
+    axes.set(xlim=(left, right), ylim=(bottom - 0.75, head), aspect="equal")
     axes.axis("off")
+    axes.text(left + 0.1, head - 0.1, title, ha="left", va="top", fontsize=9, weight="bold")
     _draw_indirect(axes, paths, places, half, exposures, mediators, multiple.outcome)
     _draw_direct(axes, paths, places, half, exposures, multiple.outcome, (bottom, top), over)
     _draw_correlations(axes, estimates, places, half, exposures)
@@ -231,6 +234,12 @@ def _common_region(names: Sequence[str]) -> str:
     """The region that all phenotypes are of, which their labels then leave out; else ""."""
     regions = {part[0] for part in map(_parts, names) if part}
     return regions.pop() if len(regions) == 1 else ""
+
+
+def _region_title(names: Sequence[str]) -> str:
+    """What stands over a figure of phenotypes whose labels leave out their region; else ""."""
+    region = _common_region(names)
+    return f"Phenotypes of {region}" if region else ""
 
 
 def _parts(name: str) -> list[str]:

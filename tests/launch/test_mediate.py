@@ -120,6 +120,14 @@ def test_mistakes_end_with_one_clear_line(cohort, tmp_path, arguments, message):
     assert not out.exists()
 
 
+def test_a_file_is_no_folder_for_results(cohort, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    result = call(f"--cohort={cohort}", "--mediators=^ggo_", f"--out={tmp_path / 'out'}", "--exposures=age")
+    assert result.returncode == 1
+    assert "out must be a folder, new or of an earlier analysis" in result.stderr
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_as_a_stage_it_wants_the_stage_before(tmp_path):
     result = call("--config=configs/ct_phantom.py:tiny", f"--workdir={tmp_path / 'run'}")
     assert result.returncode == 1

@@ -203,3 +203,17 @@ def test_path_plot_of_a_fit_read_from_json(cohort):
     model = mediation.multiple(cohort, {"age": ["ggo_firstorder_Entropy"]})
     model.fit["pvalue"] = None
     assert "p =" not in "".join(t.get_text() for t in drawn_texts(mediation_figures.path_plot(model)))
+
+
+def test_a_region_that_labels_leave_out_stands_over_every_figure(cohort, phenotypes):
+    univariate = mediation.univariate(cohort, ["age"], phenotypes)
+    model = mediation.multiple(cohort, {"age": phenotypes[:2]})
+    figures = (
+        mediation_figures.forest(univariate),
+        mediation_figures.correlation_heatmap(cohort, phenotypes),
+        mediation_figures.path_plot(model),
+    )
+    for figure in figures:
+        boxes = drawn_texts(figure)
+        assert "Phenotypes of ggo" in {text.get_text() for text in boxes}
+        assert_apart(boxes)

@@ -93,7 +93,7 @@ def build_examples(run: run_files.Run) -> blocks.Section:
     order = np.argsort(-np.nan_to_num(examples["dice"], nan=-1), kind="stable")  # from the best to the worst
     section.add("viewer", viewer.view(_case(examples, _thinned(order, MAX_SLICES)), anchor="test-slices"))
     order = _thinned(order, MAX_CONTACT)
-    labels = [f"{examples['slice_id'][i]}\nDice {tables.number(examples['dice'][i])}" for i in order]
+    labels = [f"{examples['slice_id'][i]}\nlesion Dice {tables.number(examples['dice'][i])}" for i in order]
     figure = slice_figures.contact_sheet(
         examples["image"][order],
         labels,
@@ -104,7 +104,7 @@ def build_examples(run: run_files.Run) -> blocks.Section:
     caption = (
         f"{len(order)} of {total} example slices from the highest to the lowest lesion Dice. Fill: "
         f"prediction of the {'multi' if multi else 'single'} network; yellow line: border of the lesion in "
-        "the ground truth."
+        "the ground truth. Dice: that of the single network's lesion."
     )
     section.add("figure", run.figure("contact_sheet", figure, caption))
     return section
@@ -125,7 +125,7 @@ def _case(examples: Mapping[str, np.ndarray], order: np.ndarray) -> viewer.Case:
             "Order": "highest lesion Dice of the single network first",
             "Overlay": f"prediction of the {'multi' if multi else 'single'} network",
         },
-        labels=[f"{examples['slice_id'][i]} · Dice {tables.number(examples['dice'][i])}" for i in order],
+        labels=[f"{examples['slice_id'][i]} · lesion Dice {tables.number(examples['dice'][i])}" for i in order],
         colours=figure_style.CLASSES if multi else figure_style.LESIONS,
     )
 

@@ -56,8 +56,12 @@ def build(run: run_files.Run) -> blocks.Section:
     mediators = list(dict.fromkeys(found["mediator"]))
     held = [] if patients is None else [name for name in mediators if name in patients]
     if len(held) > 1:
+        known = patients[held].notna().to_numpy(int)
+        of_pairs = (known.T @ known)[np.triu_indices(len(held), 1)]
+        least, most = tables.number(of_pairs.min()), tables.number(of_pairs.max())
         caption = (
-            f"Correlations of the {len(held)} significant mediators over n = {len(patients)} patients, "
+            f"Correlations of the {len(held)} significant mediators over the patients that have both values, "
+            f"n = {least if least == most else f'{least} to {most}'}, "
             "ordered by hierarchical clustering. Bold number or dot: |r| above 0.8."
         )
         figure = mediation_figures.correlation_heatmap(patients, held)
