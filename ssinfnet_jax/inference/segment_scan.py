@@ -99,7 +99,7 @@ def segment(
         row |= measure.summarize(scan, seen, rows)
         notes = [*scan.notes, *result.write(rows)]
         if scan.grid is not None and not seen.lungs.any():
-            notes.append("no lungs were found by thresholds: is this a chest CT?")
+            notes.append("no lungs were found by thresholds: is this a chest CT, and does its frame hold them whole?")
         if row["empty"]:
             notes.append(
                 f"EMPTY: no lesion was found (values {seen.low:g} to {seen.high:g}, mean {seen.mean:.1f}; highest "

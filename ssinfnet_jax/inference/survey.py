@@ -11,6 +11,7 @@ from ssinfnet_jax.inference.readers import scan as scans
 AIR_LIMIT_HU = -500.0  # a chest CT holds air, in the lungs at least
 _COARSE = 128  # pixels at most, of a side
 _SMALL_LUNG = 0.1  # of the larger one: less is bowel or a bronchus
+_LEAST_AREA = 0.015  # of a slice, in one at least: less is bowel, or what is left by a frame that cuts the lungs
 _CLOSING_MM = 12.0  # vessels, and lesions at the border of the lung
 _MIN_BODY_PX = 16  # coarse; below that the view is left whole
 _MAX_LABELS = 10  # so few values, all integers, are those of a label map
@@ -23,8 +24,9 @@ class Survey:
     Attributes:
       kind: "hu" | "uint8".
       low, high, mean: of the values, in their own unit.
-      lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices; all False for
-        pictures, which may be cut down to the lungs, so that no border tells them from the air around.
+      lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices; all False where
+        none are found, and for pictures, which may be cut down to the lungs, so that no border tells them from the
+        air around.
       factor: per slice, by which its lungs are reduced.
     """
 
@@ -167,4 +169,5 @@ def _lungs(slices_hu: list[np.ndarray], spacing_mm: float) -> np.ndarray:
         disk = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), steps)
         padded = np.pad(lungs, ((0, 0), (steps, steps), (steps, steps)))
         lungs = ndimage.binary_closing(padded, disk[None])[:, steps:-steps, steps:-steps]
-    return np.stack([ndimage.binary_fill_holes(view) for view in lungs])
+    lungs = np.stack([ndimage.binary_fill_holes(view) for view in lungs])
+    return lungs if lungs.mean(axis=(1, 2)).max() > _LEAST_AREA else np.zeros_like(lungs)

@@ -310,6 +310,7 @@ def test_pictures_keep_names_and_sizes(tmp_path):
         np.testing.assert_array_equal(found, stand_in.expected(np.array(Image.open(tmp_path / "case" / name))))
     assert (row["slices"], row["lesion_ml"], row["kind"]) == (2, None, "uint8")
     assert (row["lung_approx_px"], row["lesion_share_of_lung_approx"]) == (None, None)
+    assert row["notes"].endswith("; they have no share of the lung, since they may be cut down to it")
     assert json.loads((tmp_path / "out/scans/case/scan.json").read_text()) == row
     assert not list((tmp_path / "out").rglob("*partial*"))
 

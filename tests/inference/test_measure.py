@@ -37,3 +37,14 @@ def test_the_lung_mask_is_about_the_lungs_that_were_drawn(tmp_path, number):
     assert wide[0].start == max(rows.start - 10, 0)
     assert (seen.kind, seen.low, seen.high) == ("hu", hu.min(), hu.max())
     assert seen.mean == pytest.approx(hu.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("number", [1, 7, 12])
+@pytest.mark.parametrize("cut", [40, 64])
+def test_lungs_that_the_frame_cuts_are_not_taken_for_what_is_left_of_them(tmp_path, number, cut):
+    hu, _, affine = volume.render(0, number, 12, 256)
+    nib.save(nib.Nifti1Image(hu[cut:-cut, cut:-cut], affine), tmp_path / "v.nii")
+    seen = survey.survey(nifti.read(tmp_path / "v.nii", scratch_dir=tmp_path), None, stand_in.WINDOW_HU)
+    assert not seen.lungs.any()
+    side = 256 - 2 * cut
+    assert seen.box((side, side), 0.0) == (slice(0, side), slice(0, side))

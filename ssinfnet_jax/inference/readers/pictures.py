@@ -25,7 +25,10 @@ def read(files: Sequence[pathlib.Path], source: pathlib.Path) -> scan.Scan:
         read=lambda index: ct.read_image(files[index]),
         files=tuple(files),
         patient_id=source.stem if len(files) == 1 else source.name,
-        notes=("pictures are taken as they are: exported with the window that the network was trained on",),
+        notes=(
+            "pictures are taken as they are: exported with the window that the network was trained on",
+            "they have no share of the lung, since they may be cut down to it",
+        ),
     )
 
 
