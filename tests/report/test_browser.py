@@ -164,3 +164,22 @@ def test_tables_are_sorted_by_click_and_key(browser, pages):
         "right"
     }
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_what_is_written_of_tables_is_seen_without_scrolling(browser, tmp_path, width):
+    reason = "/data/a_study/one.nii.gz cannot be read as NIfTI (not a gzip file); export it again. " * 5
+    table = pd.DataFrame({"case": ["a"], **{f"lesion_{name}_ml": [1e5] for name in "abcdefghij"}})
+    page = segment_page.write(tmp_path, table, title="t", without=pd.DataFrame({"scan": ["b"], "reason": [reason]}))
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+    wide, reasons = browser.find_elements(By.CSS_SELECTOR, ".table")
+    assert (wide.get_property("scrollWidth") > wide.size["width"]) == (width == 400)
+    browser.execute_script("arguments[0].scrollLeft = 100", wide)
+    caption = wide.find_element(By.TAG_NAME, "caption")
+    assert (caption.rect["x"], caption.size["width"] <= wide.size["width"]) == (wide.rect["x"], True)
+    assert reasons.get_property("scrollWidth") <= reasons.size["width"]
+    assert reasons.find_element(By.TAG_NAME, "table").size["width"] > 0.95 * reasons.size["width"]
+    assert reasons.find_element(By.CSS_SELECTOR, "td:last-child").value_of_css_property("text-align") == "left"
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
