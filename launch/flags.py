@@ -113,6 +113,10 @@ def _run(work: Callable[[], None]) -> None:
                 raise
             processes.leave(traceback.format_exc())
 
+    # By itself --help lists the flags of the main module alone.
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        for flag in defined if module.startswith("launch.") else ():
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(with_flags, flags_parser=_parse)
 
 

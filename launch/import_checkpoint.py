@@ -15,6 +15,7 @@ from ssinfnet_jax.data import ct
 from ssinfnet_jax.interop import import_checkpoint
 from ssinfnet_jax.training.inputs import Normalisation
 
+flags.adopt_module_key_flags(model_flags)  # for --help
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "File: .pth, .pt, .safetensors or .npz.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Model folder to write; must not exist.", required=True)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Pixels per side of the slices of its training.")

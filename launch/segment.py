@@ -27,6 +27,7 @@ _SHOWN = {  # column of measurements.csv -> its title on the pages
     "lesion_share_of_lung_approx": "lesion / lung (approximate)",
     "notes": "notes",
 }
+flags.adopt_module_key_flags(start)  # for --help
 _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given several times.", required=True)
 _SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network.", required=True)
 _MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network.", required=True)

@@ -10,6 +10,7 @@ from absl import flags
 from launch import model_flags
 from ssinfnet_jax.models import summary
 
+flags.adopt_module_key_flags(model_flags)  # for --help
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 352, "Pixels per side.", lower_bound=1)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Slices per forward.", lower_bound=1)
 _DEPTH = flags.DEFINE_integer("depth", 1, "Levels of modules in the table; every level costs time.", lower_bound=1)

@@ -7,7 +7,8 @@ usage() {
 Usage: CLUSTER=NAME ZONE=ZONE TPU_TYPE=TYPE IMAGE=IMAGE WORKLOAD=NAME \
            launch/cluster/gke_xpk.sh [--dry_run] STAGE --config=FILE:VARIANT --workdir=FOLDER [more flags]
 
-STAGE is pipeline, or one of its stages. The working folder must be on a volume that all hosts mount (xpk storage).
+STAGE is pipeline, one of its stages, or experiment.
+The working folder must be on a volume that all hosts mount (xpk storage).
 Settings, by environment:
   CLUSTER, ZONE    of the GKE cluster (needed)
   TPU_TYPE         such as v5litepod-16 (needed)
@@ -30,7 +31,7 @@ case "${1:-}" in
 esac
 stage=$1; shift
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline or one of its stages."
+[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline, one of its stages, or experiment."
 [[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing: a folder that all hosts see."
 for name in CLUSTER ZONE TPU_TYPE IMAGE WORKLOAD; do
   [[ -n ${!name:-} ]] || fail "$name is not set (see --help)."

@@ -6,7 +6,8 @@ usage() {
   cat <<'TEXT'
 Usage: TPU_NAME=NAME ZONE=ZONE launch/cluster/tpu_vm.sh [--dry_run] STAGE --config=FILE:VARIANT --workdir=FOLDER [flags]
 
-STAGE is pipeline, or one of its stages. The working folder must be on a file system that all hosts share (Filestore).
+STAGE is pipeline, one of its stages, or experiment.
+The working folder must be on a file system that all hosts share (Filestore).
 Settings, by environment:
   TPU_NAME, ZONE   of the TPU VM (needed)
   PROJECT          of Google Cloud (gcloud's default)
@@ -26,7 +27,7 @@ case "${1:-}" in
 esac
 stage=$1; shift
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline or one of its stages."
+[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline, one of its stages, or experiment."
 [[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing: a folder that all hosts see."
 for name in TPU_NAME ZONE; do
   [[ -n ${!name:-} ]] || fail "$name is not set (see --help)."

@@ -92,6 +92,7 @@ def test_usage(script):
     result = _run(script, "--help")
     assert result.returncode == 0
     assert "Usage:" in result.stdout
+    assert "STAGE is pipeline, one of its stages, or experiment." in result.stdout
     assert "--dry_run" in result.stdout
 
 

@@ -1,8 +1,12 @@
+import subprocess
+import sys
+
 import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from launch import flags
+from tests.conftest import ROOT
 
 ONE = {"data": {"datasets": [("covid_semiseg", "default")]}}
 TWO = {"data": {"datasets": [("medseg", "default"), ("ictcf", "default")]}}
@@ -64,3 +68,19 @@ def test_a_mistake_in_the_flags_is_one_line(error, said, monkeypatch):
     monkeypatch.setattr(flags.flags, "FLAGS", parse)
     with pytest.raises(SystemExit, match=said):
         flags._parse(["program"])
+
+
+@pytest.mark.parametrize(
+    ("program", "names"),
+    [
+        ("prepare", ["config", "workdir", "data_dir", "num_workers", "process_id"]),
+        ("import_checkpoint", ["checkpoint", "model", "backbone", "width"]),
+        ("summarize", ["depth", "model", "backbone", "width"]),
+        ("segment", ["input", "compilation_cache_dir"]),
+    ],
+)
+def test_help_lists_the_flags_of_all_of_launch(program, names):
+    command = [sys.executable, "-m", f"launch.{program}", "--help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert [name for name in names if f"\n  --{name}: " in said] == names
+    assert "--logtostderr" not in said
