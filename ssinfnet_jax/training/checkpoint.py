@@ -188,10 +188,13 @@ def load_description(directory: pathlib.Path) -> dict[str, Any]:
     """The description alone; raises as `load_model`."""
     path = directory / "model.json"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"No trained network in {directory}: run the stage that makes it (launch.pipeline), or import one "
-            "(launch.import_checkpoint)."
+        below = " or ".join(str(found.parent) for found in sorted(directory.glob("*/model.json")))
+        remedy = (
+            f"give {below}, which holds one"
+            if below
+            else "run the stage that makes it (launch.pipeline), or import one (launch.import_checkpoint)"
         )
+        raise FileNotFoundError(f"No trained network in {directory}: {remedy}.")
     try:
         description = json.loads(path.read_text())
         kinds = type(description["model"]), type(description["options"])

@@ -132,6 +132,15 @@ def test_files_of_a_user_are_not_written_over(networks, tmp_path, name):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "notes.txt/out"])
+def test_a_file_cannot_be_written_to(networks, tmp_path, name):
+    write_slices(tmp_path / "one", ["a"])
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=rf"--out=.*{name} must be a folder, new or of .*, but .*notes\.txt is a file"):
+        segment_scans.run(job(networks, tmp_path / name), [tmp_path / "one"])
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_results_may_lie_above_or_below_the_scans(networks, tmp_path):
     write_slices(tmp_path / "exams/one", ["a"])
     for out in (tmp_path / "exams/results", tmp_path):

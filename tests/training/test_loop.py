@@ -180,3 +180,6 @@ def test_checkpoints_refuse_another_shape(tmp_path):
 def test_no_trained_network(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No trained network in .*run the stage that makes it"):
         checkpoint.load_model(tmp_path / "model")
+    checkpoint.save_model(tmp_path / "model", {"kernel": np.zeros(3)}, {"model": "unet", "options": {}})
+    with pytest.raises(FileNotFoundError, match=rf"No trained network in {tmp_path}: give {tmp_path}/model, which"):
+        checkpoint.load_model(tmp_path)
