@@ -13,7 +13,14 @@ from PIL import Image
 
 def main(source: str, target: str) -> None:
     """Writes the label map of a slice, in the size of the slice, as a palette PNG."""
-    ct = Image.open(source)
+    to = pathlib.Path(target).resolve()
+    if to.suffix.lower() != ".png" or not to.parent.is_dir() or to == pathlib.Path(source).resolve():
+        sys.exit(f"Error: {target} must be another file than the slice, its name end in .png, its folder exist.")
+    try:
+        ct = Image.open(source)
+        ct.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        sys.exit(f"Error: {source} cannot be read as a picture ({error}); give a slice as PNG or JPG.")
     # Channels of a grey JPG stored as colour differ by rounding.
     if ct.mode not in ("L", "LA", "P", "RGB", "RGBA") or np.ptp(np.asarray(ct.convert("RGB")), axis=2).max() > 16:
         sys.exit(f"Error: {source} (mode {ct.mode}) is not 8-bit grey; window it as MODEL_CARD.md says, no colours.")

@@ -119,7 +119,7 @@ def test_the_script_is_short_and_needs_little():
     text = pathlib.Path(export.run_exported.__file__).read_text()
     assert "ssinfnet_jax" not in text
     body = "".join(text.split('"""')[::2])
-    assert sum(bool(line.strip()) for line in body.splitlines()) <= 24
+    assert sum(bool(line.strip()) for line in body.splitlines()) <= 32
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,31 @@ def test_the_script_refuses_what_is_no_slice_in_one_line(exported, tmp_path, pix
     assert f"Error: {message}" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "labels.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("absent.png", "labels.png", "Error: absent.png cannot be read as a picture ([Errno 2] No such file"),
+        ("notes.txt", "labels.png", "Error: notes.txt cannot be read as a picture (cannot identify image file"),
+        ("cut.png", "labels.png", "Error: cut.png cannot be read as a picture (image file is truncated"),
+        ("absent.png", "labels.jpg", "Error: labels.jpg must be another file than the slice, its name end in .png,"),
+        ("absent.png", "labels", "Error: labels must be another file"),
+        ("absent.png", "absent/labels.png", "Error: absent/labels.png must be another file than the slice, its name"),
+        ("cut.png", "./cut.png", "Error: ./cut.png must be another file than the slice"),
+    ],
+)
+def test_the_script_refuses_files_in_one_line_before_it_computes(exported, tmp_path, source, target, message):
+    Image.fromarray(_images(1)[0]).save(tmp_path / "slice.png")
+    before = {"cut.png": (tmp_path / "slice.png").read_bytes()[:-200], "notes.txt": b"no picture"}
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+    result = _run_alone(exported, tmp_path, source, target)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"slice.png", *before}
 
 
 def test_the_script_takes_grey_stored_as_colour(exported, tmp_path):
