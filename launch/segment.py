@@ -57,6 +57,7 @@ def main(argv: Sequence[str]) -> None:
             single_dir, pathlib.Path(_MULTI.value), out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
             start.cache_dir(),
         )  # fmt: skip
+        measured = segment_scans.measured(out_dir)
         table, failures = segment_scans.run(
             job,
             [pathlib.Path(path) for path in _INPUT.value],
@@ -67,6 +68,8 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
         sys.exit("Stopped; the same command goes on from here.")
+    for name in measured - set(table["scan"]):
+        segment_page.remove_case(out_dir, name)
     _write_pages(out_dir, table, failures, single_dir, options)
     columns = [
         "scan",
@@ -96,12 +99,13 @@ def _write_pages(
     single_dir: pathlib.Path,
     options: segment_scan.Options,
 ) -> None:
-    """Writes a page with a viewer for every scan that has none, and the index."""
+    """Writes a page with a viewer for every scan that has none, and the index if there is a scan."""
     window_hu, _ = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
     for row in table.to_dict("records"):
         page = out_dir / segment_page.CASES / f"{segment_page.file_name(row['scan'])}.html"
         made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
-        if not page.is_file() or page.stat().st_mtime < made:
+        written = page.is_file() and page.with_suffix(".jpg").is_file() and page.stat().st_mtime >= made
+        if not written and not segment_scan.lost_file(out_dir, row["scan"]):
             images, classes, areas = results.load_views(out_dir, row["scan"], window_hu)
             facts = {title: row[name] for name, title in _SHOWN.items() if row[name] != "" and not pd.isna(row[name])}
             labels = [f"slice {index}" for index in range(len(images))]  # as in slices.csv and the pictures
@@ -132,6 +136,8 @@ def _write_pages(
                 (str(len(failures)), "not segmented", "the reasons stand below" if len(failures) else "none failed"),
             ],
         )
+    else:
+        (out_dir / segment_page.INDEX).unlink(missing_ok=True)  # of scans that are gone
 
 
 if __name__ == "__main__":

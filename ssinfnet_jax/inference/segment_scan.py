@@ -114,7 +114,7 @@ def segment(
         shutil.rmtree(partial / "scratch")
         for kind in ("images", "masks"):
             (out_dir / kind).mkdir(exist_ok=True)
-            _remove_earlier(out_dir / kind, out_dir / "scans", source.name)
+            remove_files(out_dir / kind, out_dir / "scans", source.name)
             for file in sorted((partial / kind).iterdir()):
                 file.rename(out_dir / kind / f"{source.name}{file.name}")
             (partial / kind).rmdir()
@@ -124,10 +124,17 @@ def segment(
     return row
 
 
-def _remove_earlier(files_dir: pathlib.Path, scans_dir: pathlib.Path, name: str) -> None:
+def lost_file(out_dir: pathlib.Path, name: str) -> pathlib.Path | None:
+    """The first file of a segmented scan that is no longer in `images` or `masks`; None where all are there."""
+    files = sorted(_files_of(name, out_dir / "scans"))
+    paths = (out_dir / kind / file for kind in ("images", "masks") for file in files)
+    return next((path for path in paths if not path.is_file()), None)
+
+
+def remove_files(files_dir: pathlib.Path, scans_dir: pathlib.Path, name: str) -> None:
     """Removes the files of a scan from those of all; files of scans whose names are alike stay."""
     ours = re.compile(re.escape(name) + r"(\.nii\.gz|_\d{4,}_.*)", re.DOTALL)
-    stale = {file.name for file in files_dir.iterdir() if ours.fullmatch(file.name)}
+    stale = {file.name for file in files_dir.glob("*") if ours.fullmatch(file.name)}
     for other in {folder.name.removeprefix(".partial-") for folder in scans_dir.iterdir()} - {name}:
         if other.startswith(name) or name.startswith(other):
             stale -= _files_of(other, scans_dir)
@@ -139,8 +146,7 @@ def _files_of(name: str, scans_dir: pathlib.Path) -> set[str]:
     """Names of a scan's files in `images` and `masks`."""
     for folder in (f".partial-{name}", name):  # another process may rename it now
         with contextlib.suppress(FileNotFoundError):
-            rows = pd.read_csv(scans_dir / folder / "slices.csv", dtype=str)
-            return {f"{name}.nii.gz", *rows.get("file", ())}
+            return set(pd.read_csv(scans_dir / folder / "slices.csv", dtype=str).get("file", [f"{name}.nii.gz"]))
     return {f"{name}.nii.gz"}
 
 

@@ -50,6 +50,9 @@ def run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Segments all scans in `inputs`; writes `measurements.csv` and `failures.csv` beside the scans' folders.
 
+    What lies in `images` and `masks` is then that of the scans in `scans`: lost files are written again, and those of
+    scans that were measured by the last call and are gone are removed.
+
     Args:
       job: how, and where to.
       inputs: files and folders.
@@ -73,6 +76,7 @@ def run(
     for partial in scans_dir.glob(".partial-*"):
         shutil.rmtree(partial)
     before = {path.parent.name: json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))}
+    lost = _forget_lost(before, sources, job)
     known = {row.get("identity"): row for row in before.values()}
     missing = [source for source in sources if source.identity not in known]
     if len(missing) < len(sources):
@@ -84,7 +88,7 @@ def run(
     taken = [(source, _taken(source, before[source.name], job)) for source in missing if source.name in before]
     free = [source for source in missing if source.name not in before]
     failures = []
-    for source, result in itertools.chain(changed, taken, _results(job, free, num_workers, scheduler)):
+    for source, result in itertools.chain(changed, taken, lost, _results(job, free, num_workers, scheduler)):
         if isinstance(result, Exception):
             left_out = isinstance(result, dicom.LeftOutError)
             reason = scan.readable(" ".join(str(result).split())) or type(result).__name__
@@ -97,9 +101,20 @@ def run(
     failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=columns)
     done = [json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))]
     table = pd.DataFrame(done, columns=segment_scan.COLUMNS)
+    for name in measured(job.out_dir) - set(table["scan"]):
+        for kind in ("images", "masks"):
+            segment_scan.remove_files(job.out_dir / kind, scans_dir, name)
     rundir.write_text(job.out_dir / "measurements.csv", table.to_csv(index=False))
     rundir.write_text(job.out_dir / "failures.csv", failed.to_csv(index=False))
     return table, failed
+
+
+def measured(out_dir: pathlib.Path) -> set[str]:
+    """Names of the scans that the last call has measured, whether they are still there or not."""
+    path = out_dir / "measurements.csv"
+    if not path.is_file() or not (out_dir / "config.json").is_file():
+        return set()
+    return set(pd.read_csv(path, usecols=["scan"], dtype=str, keep_default_na=False)["scan"])
 
 
 def _check_out(out_dir: pathlib.Path, inputs: Sequence[pathlib.Path]) -> None:
@@ -126,6 +141,29 @@ def _check_output(which: str, directory: pathlib.Path, description: dict[str, An
         raise ValueError(
             f"{directory} cannot be the {which} network: {error} Or are --single and --multi swapped?"
         ) from error
+
+
+def _forget_lost(
+    before: dict[str, dict[str, Any]], sources: list[find.Source], job: Job
+) -> list[tuple[find.Source, ValueError]]:
+    """Takes scans that lost a file out of `before` and `scans`, so that they are segmented anew; errors for the others.
+
+    Those that have changed are told as such.
+    """
+    given, told = {source.identity: source for source in sources}, []
+    for name, row in list(before.items()):
+        file, source = segment_scan.lost_file(job.out_dir, name), given.get(row.get("identity"))
+        if file is None:
+            continue
+        if source is None:
+            path, folder = pathlib.Path(row["source"]), job.out_dir / "scans" / name
+            remedy = f"give {path} as --input too, to have it written again, or delete {folder} if the scan is to go"
+            told.append((find.Source(name, path, "", ()), ValueError(f"{file} is lost: {remedy}.")))
+        elif row.get("stamp") in (None, source.stamp):
+            logging.info("%s is lost: %s is segmented anew.", file, name)
+            shutil.rmtree(job.out_dir / "scans" / name)
+            del before[name]
+    return told
 
 
 def _changed(source: find.Source, before: dict[str, Any], job: Job) -> ValueError:

@@ -38,6 +38,12 @@ def write_case(out_dir: pathlib.Path, case: viewer.Case) -> pathlib.Path:
     return render.write(path, "case.html.j2", view=viewer.view(case), index=f"../{INDEX}")
 
 
+def remove_case(out_dir: pathlib.Path, name: str) -> None:
+    """Removes what `write_case` wrote of a scan, if it did."""
+    for ending in ("html", "jpg"):
+        (out_dir / CASES / f"{file_name(name)}.{ending}").unlink(missing_ok=True)
+
+
 def write(
     out_dir: pathlib.Path,
     measurements: pd.DataFrame,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import shutil
 
@@ -172,6 +173,45 @@ def test_what_a_scan_left_is_removed_when_it_is_done_again(networks, tmp_path):
         everything = everything - {name + end for end in ends} | {f"{name}_0000_s0.png", f"{name}_0001_s2.png"}
     for kind in ("images", "masks"):
         assert {path.name for path in (out / kind).iterdir()} == everything
+
+
+def test_what_lies_in_masks_and_images_is_that_of_the_scans(networks, tmp_path):
+    """Gone scans take their files along, lost files are written again; nobody else's files are touched."""
+    out, names = tmp_path / "out", ["ct", "ct_0001_x", "other"]
+    for name in names:
+        write_slices(tmp_path / "in" / name, ["a", "b"])
+    volume.write_nifti(tmp_path / "in/chest.nii.gz", *volume.render(0, 7, 5, 96)[::2])
+    segment_scans.run(job(networks, out), [tmp_path / "in"])
+    whole = contents(out / "masks")
+    for kind in ("images", "masks"):
+        (out / kind / "reader.nii.gz").write_text("a user's own")
+    shutil.rmtree(tmp_path / "in/ct")
+    shutil.rmtree(out / "scans/ct")
+    (out / "masks/ct_0001_x_0001_b.png").unlink()
+    (out / "images/chest.nii.gz").unlink()
+    kept = (out / "scans/other/scan.json").stat().st_mtime_ns
+    table, failures = segment_scans.run(job(networks, out), [tmp_path / "in"])
+    assert table["scan"].tolist() == ["chest", "ct_0001_x", "other"]
+    assert failures.empty
+    left = {path: data for path, data in whole.items() if str(path) not in ("ct_0000_a.png", "ct_0001_b.png")}
+    own = {pathlib.Path("reader.nii.gz"): b"a user's own"}
+    assert contents(out / "masks") == {**left, **own}
+    assert contents(out / "images").keys() == {**left, **own}.keys()
+    assert (out / "scans/other/scan.json").stat().st_mtime_ns == kept
+
+
+def test_a_lost_file_of_a_scan_that_is_not_given_is_told(networks, tmp_path):
+    out = tmp_path / "out"
+    for name in ("one", "two"):
+        write_slices(tmp_path / name, ["a"])
+    first, _ = segment_scans.run(job(networks, out), [tmp_path / "one", tmp_path / "two"])
+    (out / "masks/one_0000_a.png").unlink()
+    table, failures = segment_scans.run(job(networks, out), [tmp_path / "two"])
+    pd.testing.assert_frame_equal(table, first)
+    assert failures[["scan", "reason"]].to_numpy().tolist() == [
+        ["one", f"{out}/masks/one_0000_a.png is lost: give {tmp_path}/one as --input too, to have it written again, or "
+         f"delete {out}/scans/one if the scan is to go."]
+    ]  # fmt: skip
 
 
 def test_results_are_not_taken_for_scans(networks, scans, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from PIL import Image
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
 from tests.inference import tiny_networks
@@ -78,6 +80,23 @@ def test_killed_midway_and_run_again_it_ends_as_if_it_had_not_been(networks, sca
     wanted = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()}
     assert files == wanted
     assert {pathlib.Path("report.html"), pathlib.Path("cases/chest7.html")} < files
+
+
+def test_pages_are_those_of_the_scans_that_are_there(networks, tmp_path):
+    out, wanted = tmp_path / "out", {"index.txt", "one.html", "one.jpg"}
+    for name in ("one", "gone"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        Image.fromarray(np.full((32, 32), 90, np.uint8)).save(tmp_path / "in" / name / "a.png")
+    assert run(networks, out, tmp_path / "in").returncode == 0
+    (out / "cases/index.txt").write_text("a user's own")
+    assert {path.name for path in (out / "cases").iterdir()} == {*wanted, "gone.html", "gone.jpg"}
+    for folder in (tmp_path / "in/gone", out / "scans/gone"):
+        shutil.rmtree(folder)
+    (out / "cases/one.jpg").unlink()
+    again = run(networks, out, tmp_path / "in")
+    assert again.returncode == 0, again.stderr
+    assert {path.name for path in (out / "cases").iterdir()} == wanted
+    assert "gone" not in (out / "report.html").read_text()
 
 
 def test_failures_are_told_and_mistakes_are_one_line(networks, scans, tmp_path):
