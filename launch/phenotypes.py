@@ -30,7 +30,7 @@ _PATIENTS = flags.DEFINE_string(
     "patients",
     None,
     "CSV file with columns file, patient_id, or a regular expression with one group, sought in the file's path. "
-    "Without it a subfolder is a patient, and a file that is in none; with --images.",
+    "Without it a subfolder is a patient, a file that is in none, and a scan of launch.segment; with --images.",
 )
 _SPACING = flags.DEFINE_list("spacing_mm", None, "Height and width of a pixel of PNG and JPG; with --images.")
 _AGGREGATION = flags.DEFINE_enum("aggregation", "slice_mean", phenotypes.HOW, "From slices to patients; with --images.")

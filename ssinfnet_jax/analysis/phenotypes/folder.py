@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
+from absl import logging
 
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
@@ -39,7 +40,8 @@ def items(
       preset: "eight_bit": grey levels; NIfTI in HU is windowed as for the networks. "hu": NIfTI in HU.
       patients: whose the slices are: a CSV file with the columns `file` (path below `images`, with or without
         ending) and `patient_id`, or a regular expression with one group, sought in the path without its ending.
-        None: files in a subfolder are of one patient, who is called like it; other files are a patient each.
+        None: pictures that launch.segment has written are of their scan; files in a subfolder are of one patient, who
+        is called like it; other files are a patient each, which a warning says where all are.
       spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. NIfTI files tell theirs.
     Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of NIfTI.
     Raises: FileNotFoundError or ValueError for folders without images, unmatched names, patients that are not told,
@@ -53,7 +55,9 @@ def items(
         raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need NIfTI.")
     if spacing_mm is not None and volumes:
         raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the NIfTI files of {images} tell their own.")
-    patient_of = _patients(list(image_of), patients)
+    patient_of = _patients(list(image_of), patients, _scans(pathlib.Path(images).parent))
+    if patients is None and not volumes and len(set(patient_of.values())) == len(image_of) > 1:
+        logging.warning("Every one of %d slices is taken for a patient; --patients says whose they are.", len(image_of))
     found = []
     for name, image in image_of.items():
         mask = mask_of[name]
@@ -128,9 +132,19 @@ def _some(names: Iterable[object]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
-def _patients(names: list[str], rule: str | None) -> dict[str, str]:
+def _scans(results: pathlib.Path) -> dict[str, str]:
+    """Scan by picture, of results of launch.segment."""
+    return {
+        _without_ending(file): path.parent.name
+        for path in results.glob("scans/*/slices.csv")
+        for file in pd.read_csv(path, dtype=str).get("file", ())
+    }
+
+
+def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> dict[str, str]:
     if rule is None:
-        return {name: str(pathlib.PurePath(name).parent) if "/" in name else name for name in names}
+        alone = {name: str(pathlib.PurePath(name).parent) if "/" in name else name for name in names}
+        return {name: scans.get(name, alone[name]) for name in names}
     if rule.lower().endswith(".csv"):
         known = _patient_table(pathlib.Path(rule))
         missing = [name for name in names if name not in known]

@@ -78,6 +78,25 @@ def test_patients_by_regular_expression_or_table(slices):
         found_in(slices, patients="(P")
 
 
+def test_pictures_of_segmented_scans_are_of_their_scan(tmp_path, caplog):
+    names = {"pat": ["pat_0000_a", "pat_0001_b.1"], "pat_0002": ["pat_0002_0000_c"]}
+    for scan, files in names.items():
+        (tmp_path / "scans" / scan).mkdir(parents=True)
+        rows = "".join(f"{index},{name}.png\n" for index, name in enumerate(files))
+        (tmp_path / "scans" / scan / "slices.csv").write_text(f"slice,file\n{rows}")
+        for name in files:
+            write(tmp_path / "images" / f"{name}.png", slice_of(0)[0])
+            write(tmp_path / "masks" / f"{name}.png", slice_of(0)[1])
+    (tmp_path / "scans" / "volume").mkdir()
+    (tmp_path / "scans" / "volume" / "slices.csv").write_text("slice\n0\n")  # its images lie elsewhere
+    assert [item.patient_id for item in found_in(tmp_path)] == ["pat", "pat", "pat_0002"]
+    assert [item.patient_id for item in found_in(tmp_path, patients="_([a-c])")] == ["a", "b", "c"]
+    assert "taken for a patient" not in caplog.text
+    (tmp_path / "scans").rename(tmp_path / "else")
+    assert [item.patient_id for item in found_in(tmp_path)] == [name for files in names.values() for name in files]
+    assert "Every one of 3 slices is taken for a patient; --patients says whose they are." in caplog.text
+
+
 def test_files_without_partner_are_listed(slices):
     (slices / "masks" / "P2" / "a.PNG").unlink()
     with pytest.raises(
