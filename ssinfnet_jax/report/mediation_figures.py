@@ -99,8 +99,9 @@ def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, thresh
 
     size, font = _heatmap_size(len(mediators))
     side = 0.62 * font / 72 * max(len(label) for label in labels) + 0.15  # inches that the labels need
-    tree, bar = 0.7, 0.75
-    width, height = side + size + bar, side + size + tree
+    title = _region_title(mediators)
+    tree, bar, head = 0.7, 0.75, 0.15 if title else 0
+    width, height = side + size + bar, side + size + tree + head
     figure = Figure(figsize=(width, height), dpi=_DPI)
     cells = figure.add_axes((side / width, side / height, size / width, size / height))
     above = figure.add_axes((side / width, (side + size) / height, size / width, 0.9 * tree / height))
@@ -117,7 +118,7 @@ def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, thresh
     legend = figure.add_axes(((side + size + 0.15) / width, side / height, 0.14 / width, min(size, 2.5) / height))
     figure.colorbar(image, cax=legend).ax.tick_params(labelsize=7)
     legend.set_title("r", fontsize=8)
-    figure.text(0.005, 0.995, _region_title(mediators), fontsize=8, weight="bold", va="top")
+    figure.text(0.005, 0.995, title, fontsize=8, weight="bold", va="top")
     return figure
 
 

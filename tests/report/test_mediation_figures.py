@@ -217,3 +217,10 @@ def test_a_region_that_labels_leave_out_stands_over_every_figure(cohort, phenoty
         boxes = drawn_texts(figure)
         assert "Phenotypes of ggo" in {text.get_text() for text in boxes}
         assert_apart(boxes)
+
+
+def test_the_title_of_a_heat_map_stands_above_its_tree(cohort, phenotypes):
+    short = ["consolidation_glcm_Id", "consolidation_glcm_MCC"]
+    figure = mediation_figures.correlation_heatmap(cohort[phenotypes[:2]].set_axis(short, axis=1), short)
+    title = next(box for text, box in drawn_texts(figure).items() if text.get_text() == "Phenotypes of consolidation")
+    assert title.y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)
