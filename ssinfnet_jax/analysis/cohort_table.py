@@ -37,8 +37,8 @@ def read(
       outcome: column; the names of severity levels become 0 or 1 as severity.binarize() says.
     Returns: the table, these columns numeric, missing values NaN, the column of patients called `patient_id`.
     Raises: FileNotFoundError; ValueError for an unreadable or empty file, rows with more cells than the header,
-      missing columns, several columns of patients, a patient who occurs twice, ages outside [0, 120] years, words
-      that are not understood, an unknown severity level.
+      another separator, a name twice, missing columns, several columns of patients, a patient who occurs twice, ages
+      outside [0, 120] years, words that are not understood, an unknown severity level.
     """
     path = pathlib.Path(path)
     wanted = [*exposures, outcome, *covariates]

@@ -89,6 +89,7 @@ def test_columns_without_a_role_are_not_looked_at(read):
             r"cannot be read \(rows have more cells than the header: row 2 has 5, the header 4; delete commas",
         ),
         ("age;gender;severity\n54;0;1\n", r"columns are separated by semicolons; export it with commas"),
+        ("sep=;\nage;gender;severity\n54;0;1\n", r"its first line is 'sep=;'; delete that line, and separate the col"),
         ("sep=,\nage,gender,severity\n54,0,1\n", r"its first line is 'sep=,'; delete that line"),
         ("age,gender,age,severity\n54,0,1,1\n", r"header has names twice: 'age' \(columns 1, 3\); rename"),
         ("age,gender,severity\n", r"table\.csv has no rows"),

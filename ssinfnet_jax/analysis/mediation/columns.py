@@ -5,6 +5,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 import pandas as pd
+from absl import logging
 
 # Columns of tables of phenotypes that say how much there was to measure, not what it looks like.
 _COUNT = re.compile(r"(^|_)num_(slices|failed|bins)$")
@@ -46,10 +47,10 @@ def of_pairs(
 def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]:
     """The numeric columns whose names a regular expression finds.
 
-    Those of `taken`, counts of slices and bins, and columns of words are passed over.
+    Those of `taken`, counts of slices and bins, and columns of words are passed over, the last with a line in the log.
 
     Raises: ValueError for an expression that is none, that matches no numeric column, or a column of numbers with a
-      cell that is not a number, such as "1,5" and "3 HU".
+      cell that is not a number, such as "1,5", "3 HU" and "<5".
     """
     try:
         wanted = re.compile(expression)
@@ -58,7 +59,7 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
             f"The mediators are not a regular expression: {expression!r} ({error}); '^ggo_', for one, matches all "
             "columns that begin with ggo_."
         ) from error
-    names, spoiled = [], {}
+    names, spoiled, words = [], {}, {}
     for name in dict.fromkeys(table.columns):
         if name in taken or not wanted.search(str(name)) or _COUNT.search(str(name)):
             continue
@@ -67,10 +68,12 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
             continue
         known = table[name].notna()
         text = known & pd.to_numeric(table[name].astype(str), errors="coerce").isna()
-        like_numbers = table[name].astype(str).str.match(r"\s*[-+]?[.,]?\d")
+        like_numbers = table[name].astype(str).str.match(r"\W*\d")
         if not text.equals(known) or (known & like_numbers).any():
             names.append(name)  # without text it holds numbers of a dtype that numeric() refuses, with a remedy
             spoiled |= {name: text} if text.any() else {}
+        elif known.any():
+            words[name] = table[name][known].iloc[0]
     if spoiled:
         first, text = next(iter(spoiled.items()))
         row = int(text.to_numpy().argmax())
@@ -80,10 +83,12 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
             "header is row 1). Numbers have a decimal point and no unit. Correct or empty these cells, or choose an "
             "expression that leaves the columns out."
         )
+    told = f"{_short(list(words))}, as {next(iter(words.values()))!r:.40}" if words else ""
     if not names:
-        raise ValueError(
-            f"No numeric column matches the mediators {expression!r}; the first columns are {list(table.columns)[:12]}."
-        )
+        there = f"these match, but hold words: {told}" if words else f"the first columns are {list(table.columns)[:12]}"
+        raise ValueError(f"No numeric column matches the mediators {expression!r}; {there}.")
+    if words:
+        logging.info("Columns that match the mediators %r, but hold words, are left out: %s.", expression, told)
     return names
 
 

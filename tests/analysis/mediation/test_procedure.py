@@ -174,8 +174,19 @@ def test_errors(cohort):
         mediation.analyse(cohort, exposures=["age"], mediators="^lesion_")
 
 
-@pytest.mark.parametrize("cells", ["1,5", "3 HU", ".5 %"])
+@pytest.mark.parametrize("cells", ["1,5", "3 HU", ".5 %", "<0.5", "\N{MINUS SIGN}1.5"])
 def test_a_mediator_of_decimal_commas_or_units_is_not_left_out(cohort, cells):
     table = cohort.assign(ggo_B=cells, ggo_reader="Dr. A")
     with pytest.raises(ValueError, match=rf"not numbers: \['ggo_B'\]; the first one is '{cells}' in 'ggo_B', row 2"):
         mediation.analyse(table, exposures=["age"], mediators="^ggo_")
+
+
+def test_columns_of_words_are_left_out_by_name(cohort, caplog):
+    table = cohort.assign(ggo_reader="Dr. A")
+    with caplog.at_level("INFO", logger="absl"):
+        mediation.analyse(table, exposures=["age"], mediators="^ggo_", bootstrap_draws=0)
+    assert "mediators '^ggo_', but hold words, are left out: ['ggo_reader'], as 'Dr. A'." in caplog.text
+    with pytest.raises(
+        ValueError, match=r"No numeric column matches .*; these match, but hold words: \['ggo_reader'\], as 'Dr\. A'"
+    ):
+        mediation.analyse(table, exposures=["age"], mediators="_reader$")

@@ -148,13 +148,19 @@ def test_ggo_by_another_number_is_not_taken_for_background(slices):
     assert (found.loc[1:, "error"] == "").all()
 
 
-def test_a_table_of_patients_with_rows_that_are_too_long(slices):
-    table = slices / "who.csv"
-    table.write_text("file,patient_id\nP1/a,x,\nP1/b,x,\nP2/a,y,\nP2/b,y,\nalone,z,\n")
-    with pytest.raises(
-        ValueError, match=r"who\.csv cannot be read \(rows have more cells than the header: row 2 has 3"
-    ):
-        found_in(slices, patients=str(table))
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,patient_id\nP1/a,x,\nP1/b,x,\n", "rows have more cells than the header: row 2 has 3"),
+        ("file;patient_id\nP1/a;x\n", "its columns are separated by semicolons; export it with commas"),
+        ("sep=;\nfile;patient_id\nP1/a;x\n", "its first line is 'sep=;'; delete that line"),
+        ("file,patient_id,file\nP1/a,x,P1/b\n", r"its header has names twice: 'file' \(columns 1, 3\)"),
+    ],
+)
+def test_a_table_of_patients_that_cannot_be_read(slices, text, message):
+    (slices / "who.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"who\.csv cannot be read \({message}"):
+        found_in(slices, patients=str(slices / "who.csv"))
 
 
 def test_what_only_reading_shows_is_an_error_of_the_slice(slices):
