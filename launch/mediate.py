@@ -15,6 +15,7 @@ import pandas as pd
 from absl import flags
 
 from launch import stages
+from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
 from ssinfnet_jax.report import figure_style, mediation_figures
 
@@ -38,9 +39,7 @@ def analyse_table() -> None:
     if not _MEDIATORS.value or not _OUT.value:
         raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
     out = pathlib.Path(_OUT.value)
-    there = next(path for path in (out, *out.parents) if path.exists())
-    if not there.is_dir():
-        raise ValueError(f"--out={out} must be a folder, new or of an earlier analysis, but {there} is a file.")
+    rundir.check_folder(out)
     table = cohort_table.read(_COHORT.value, _EXPOSURES.value, _OUTCOME.value, _COVARIATES.value)
     found = mediation.analyse(
         table,

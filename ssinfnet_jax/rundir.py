@@ -243,7 +243,7 @@ def provenance() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def holding(folder: pathlib.Path) -> Iterator[None]:
-    """Makes a folder and keeps it for this process; ValueError if another one works in it."""
+    """Makes a folder and keeps it for this process; ValueError if another one works in it, or it is a file."""
     with _hold(folder):
         yield
 
@@ -278,8 +278,16 @@ def write_text(path: pathlib.Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def check_folder(folder: pathlib.Path) -> None:
+    """Raises ValueError if a folder cannot be made, or is none, because there is a file."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"{folder} must be a folder, new or of an earlier call, but {there} is a file; name another.")
+
+
 def _hold(folder: pathlib.Path) -> TextIO:
     """Takes the lock of a run folder; the system gives it back however the process ends."""
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / ".lock").open("a+")
     try:

@@ -73,6 +73,16 @@ def test_two_processes_in_one_folder_are_refused(tmp_path):
     rundir.open_run(tmp_path, CONFIG)
 
 
+@pytest.mark.parametrize("name", ["there", "there/below"])
+def test_a_file_is_no_folder(tmp_path, name):
+    (tmp_path / "there").write_text("mine")
+    with (
+        pytest.raises(ValueError, match=rf"{name} must be a folder, new or .*, but {tmp_path}/there is a file; name"),
+        rundir.holding(tmp_path / name),
+    ):
+        pass
+
+
 def test_what_was_made_from_an_earlier_run_of_a_stage_is_not_taken_for_current(tmp_path):
     run = rundir.open_run(tmp_path, CONFIG)
     chain = {"prepare": None, "train": "prepare", "evaluate": "train"}
