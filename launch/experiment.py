@@ -50,7 +50,10 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     if _COLLECT.value and path.is_file():
         # What was run in this folder, whatever the config file says today; how it is compared may change.
         if (held := json.loads(path.read_text())["name"]) != experiment["name"]:
-            raise ValueError(f"--workdir={folder} holds the experiment {held!r}, not {experiment['name']!r}.")
+            raise ValueError(
+                f"--workdir={folder} holds the experiment {held!r}, not {experiment['name']!r}; give the config or the "
+                "folder of the one that is to be collected."
+            )
         experiment = json.loads(path.read_text()) | {key: experiment[key] for key in ("compare",) if key in experiment}
     elif _COLLECT.value and not (folder / "runs").is_dir():
         raise ValueError(f"--workdir={folder} holds no experiment: there is nothing to collect.")

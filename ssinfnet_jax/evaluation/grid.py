@@ -33,18 +33,18 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
         "folds", "seeds", "order": names of
         the methods}; changes are pairs of a key of the config, "single.model", and its new value. Or {"task":
         "cost", "methods": {name: {"title", "entry": what to measure}}, "order"}.
-    Raises: ValueError for an unknown task, an empty axis, or a change of a key that the base does not have.
+    Raises: ValueError for an unknown task or method, an empty axis, or a change of a key that the base does not have.
     """
     if experiment["task"] not in TASKS:
         raise ValueError(f"Unknown task {experiment['task']!r} of an experiment; choose one of {', '.join(TASKS)}.")
+    if unknown := [name for name in experiment["order"] if name not in experiment["methods"]]:
+        choices = ", ".join(experiment["methods"])
+        raise ValueError(f"The experiment has no method {', '.join(map(repr, unknown))}; choose from {choices}.")
     if experiment["task"] == "cost":
         return [Run(name, name, "", 0, 0, experiment["methods"][name]["entry"]) for name in experiment["order"]]
     for axis in ("order", "data", "folds", "seeds"):
         if not len(experiment[axis]):
             raise ValueError(f"The experiment's {axis} are empty; give one at least.")
-    if unknown := [name for name in experiment["order"] if name not in experiment["methods"]]:
-        choices = ", ".join(experiment["methods"])
-        raise ValueError(f"The experiment has no method {', '.join(map(repr, unknown))}; choose from {choices}.")
     found = []
     for data, fold, seed in itertools.product(experiment["data"], experiment["folds"], experiment["seeds"]):
         for method in experiment["order"]:

@@ -73,6 +73,7 @@ def test_a_change_of_one_run_is_not_one_of_another():
         ({"task": "trian"}, "Unknown task 'trian' of an experiment; choose one of train, cost"),
         ({"folds": ()}, "The experiment's folds are empty"),
         ({"order": ("plain", "fats")}, "The experiment has no method 'fats'; choose from fast, plain"),
+        ({"task": "cost", "order": ("fats",)}, "The experiment has no method 'fats'; choose from fast, plain"),
         (
             {"methods": {"plain": {"changes": []}, "fast": {"changes": [("single.raet", 2)]}}},
             "has no 'single.raet' to change; 'single' has rate, loss",

@@ -116,7 +116,7 @@ def test_collect_runs_nothing(finished):
 def test_another_experiment_than_the_folders_is_not_collected(finished):
     code, output = _end(_start(finished[0], "--collect", "--config.name=other"))
     assert code == 1
-    assert "holds the experiment 'toy', not 'other'." in output
+    assert "holds the experiment 'toy', not 'other'; give the config or the folder of" in output
 
 
 def test_one_run_alone(finished, tmp_path):
