@@ -63,13 +63,17 @@ def _headline(experiment: experiment_files.Experiment) -> list[dict[str, str]]:
         rows = best[best["class"] == kind].dropna(subset=["mean"])
         if len(rows):
             row = rows.loc[rows["mean"].idxmax()]
-            written = [tables.mean_error(mean, None) for mean in rows["mean"]]
-            alike = written.count(tables.mean_error(row["mean"], None))
-            what = experiment.methods[row["method"]] if alike == 1 else f"{alike} of {len(rows)} alike"
-            if alike == 1 and rows["data"].nunique() > 1:
-                what += f", {experiment.data.get(row['data'], row['data'])}"
-            note = f"{what}, n = {tables.number(row['n'])} slices"
-            strip.append({"value": tables.mean_error(row["mean"], row["error"]), "label": label, "note": note})
+            written = rows["mean"].map(lambda mean: tables.mean_error(mean, None))
+            alike = rows[written == written[row.name]]
+            least, most = tables.number(alike["n"].min()), tables.number(alike["n"].max())
+            if len(alike) > 1:
+                what, error = f"{len(alike)} of {len(rows)} alike", None  # each has an error of its own
+            else:
+                what, error = experiment.methods[row["method"]], row["error"]
+                if rows["data"].nunique() > 1:
+                    what += f", {experiment.data.get(row['data'], row['data'])}"
+            note = f"{what}, n = {least if least == most else f'{least} to {most}'} slices"
+            strip.append({"value": tables.mean_error(row["mean"], error), "label": label, "note": note})
     return strip
 
 

@@ -92,6 +92,12 @@ def test_a_tie_has_no_winner(tmp_path):
     folder = toy_experiment.build(tmp_path, {"a": ("A", 0.0), "b": ("B", 0.0)})
     path = folder / "tables" / "summary.csv"
     table = pd.read_csv(path)
-    table["mean"] = 0.5
+    table["mean"], table["error"] = 0.5, 0.123
     table.to_csv(path, index=False)
-    assert "2 of 2 alike, n = 6 slices" in experiment_page.write(folder).read_text()
+    strip = experiment_page.write(folder).read_text().split('<ul class="strip">')[1].split("</ul>")[0]
+    assert "2 of 2 alike, n = 6 slices" in strip
+    assert "0.500" in strip
+    assert "0.123" not in strip  # one method's error is not that of all
+    table.loc[table["method"] == "a", "n"] = 5
+    table.to_csv(path, index=False)
+    assert "2 of 2 alike, n = 5 to 6 slices" in experiment_page.write(folder).read_text()
