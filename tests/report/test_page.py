@@ -257,12 +257,35 @@ def test_viewers_of_test_slices_and_patients(full):
     assert list(parts) == ["test-slices", "patient-0", "patient-1"]
     slices = {name: json.loads(part) for name, part in parts.items()}
     assert [len(part["images"]) for part in slices.values()] == [6, 4, 2]
-    dice = [float(re.search(r"Dice ([\d.]+)$", label)[1]) for label in slices["test-slices"]["labels"]]
+    dice = [float(re.search(r"· lesion Dice ([\d.]+)$", label)[1]) for label in slices["test-slices"]["labels"]]
     assert dice == sorted(dice, reverse=True)
     assert any(slices["test-slices"]["truth"])
     assert not any(slices["patient-0"]["truth"])
     assert slices["patient-0"]["labels"][0] == HOSTILE
     assert text.index('id="examples"') < text.index('id="test-slices"') < text.index('id="patient-1"')
+
+
+def test_captions_say_what_is_scored(full):
+    text = visible(full)
+    single, multi = text.split('id="evaluation"')[1].split('id="examples"')[0].split("<h3>Multi network")
+    assert "Metrics per slice at a threshold of 0.5, then" in single
+    assert "Metrics per slice of the likeliest class, then" in multi
+    assert "threshold of 0.5, then" not in multi
+    assert "Dice: that of the single network&#39;s lesion." in text
+
+
+def test_correlations_say_how_many_patients_they_are_of(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.standard_normal((180, 4)), columns=["age", "a", "b", "c"])
+    table[["a", "b", "c"]] += table[["age"]].to_numpy()
+    table["severity"] = table[["a", "b", "c"]].sum(axis=1) + random.standard_normal(180)
+    table.loc[:9, "a"] = table.loc[10:14, "b"] = np.nan
+    (tmp_path / "mediate").mkdir()
+    table.to_csv(tmp_path / "mediate/table.csv", index=False)
+    analysis = mediation.analyse(table, exposures=["age"], mediators=["a", "b", "c"], bootstrap_draws=0)
+    analysis.write(tmp_path / "mediate")
+    assert "over the patients that have both values, n = 165 to 175, ordered" in visible(page.write(tmp_path))
 
 
 def test_mediation_tables(run):
