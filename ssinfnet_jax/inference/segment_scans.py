@@ -119,9 +119,7 @@ def measured(out_dir: pathlib.Path) -> set[str]:
 
 def _check_out(out_dir: pathlib.Path, inputs: Sequence[pathlib.Path]) -> None:
     """Raises ValueError if results in this folder could take the place of a user's own files, or it cannot be one."""
-    there = next(path for path in (out_dir, *out_dir.parents) if path.exists())
-    if not there.is_dir():
-        raise ValueError(f"--out={out_dir} must be a folder, new or of launch.segment, but {there} is a file.")
+    rundir.check_folder(out_dir)
     for path in inputs:
         if path.resolve() == out_dir.resolve():
             raise ValueError(f"--out={out_dir} is --input={path} itself; take a new folder, which may lie in it.")

@@ -137,7 +137,7 @@ def test_files_of_a_user_are_not_written_over(networks, tmp_path, name):
 def test_a_file_cannot_be_written_to(networks, tmp_path, name):
     write_slices(tmp_path / "one", ["a"])
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match=rf"--out=.*{name} must be a folder, new or of .*, but .*notes\.txt is a file"):
+    with pytest.raises(ValueError, match=rf"{name} must be a folder, new or of .*, but .*notes\.txt is a file"):
         segment_scans.run(job(networks, tmp_path / name), [tmp_path / "one"])
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
