@@ -86,7 +86,10 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
     told = f"{_short(list(words))}, as {next(iter(words.values()))!r:.40}" if words else ""
     if not names:
         there = f"these match, but hold words: {told}" if words else f"the first columns are {list(table.columns)[:12]}"
-        raise ValueError(f"No numeric column matches the mediators {expression!r}; {there}.")
+        raise ValueError(
+            f"No numeric column matches the mediators {expression!r}; {there}. Choose an expression that finds columns "
+            "of numbers."
+        )
     if words:
         logging.info("Columns that match the mediators %r, but hold words, are left out: %s.", expression, told)
     return names
