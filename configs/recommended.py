@@ -38,15 +38,14 @@ def get_config() -> ml_collections.ConfigDict:
         # pixels, so that the pretrained network has seen lungs at the scale of segmentation too.
         "augmentation": {"flip_left_right": True, "flip_up_down": True, "quarter_turns": True, "scale": (0.36, 1.0)},
         "num_examples": 4,
-        "validate_every_epochs": config_dict.placeholder(float),  # None: never, beside the end of every phase
+        "validate_every_epochs": config_dict.placeholder(float),  # beside the end of every phase; None: then alone
         "keep": "last",  # or the "best" of the last phase in which the inpainter learns, on held-out slices
         "log_every": 20,
     }  # fmt: skip
     train = {
         "initial": "",  # the same, for a training without pretraining
-        "transfer": config_dict.placeholder(
-            tuple
-        ),  # modules taken over from the pretraining, as ("encoder",); None: all but the last layers
+        # Modules taken over from the pretraining, as ("encoder",); None: all but the last layers.
+        "transfer": config_dict.placeholder(tuple),
         "epochs": 500,
         "batch_size": 16,
         # Differs from the paper: quarter turns and changes of light in place of cutout and multi-scale training.
@@ -62,9 +61,8 @@ def get_config() -> ml_collections.ConfigDict:
         "averaging": 0.0,  # decay of averaged weights, which are then the result; 0: none
         "oversample": False,  # repeats slices of rarer classes
         "validate_every_epochs": 10,
-        "patience_epochs": config_dict.placeholder(
-            float
-        ),  # stops when the validation has not become better for so long
+        # Stops when the validation has not become better for so long; None: never.
+        "patience_epochs": config_dict.placeholder(float),
         "keep": "last",  # or "best" on the validation split
         "log_every": 20,
     }

@@ -49,12 +49,13 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     path = folder / "experiment.json"
     if _COLLECT.value and path.is_file():
         # What was run in this folder, whatever the config file says today; how it is compared may change.
-        if (held := json.loads(path.read_text())["name"]) != experiment["name"]:
+        held = json.loads(path.read_text())
+        if held["name"] != experiment["name"]:
             raise ValueError(
-                f"--workdir={folder} holds the experiment {held!r}, not {experiment['name']!r}; give the config or the "
-                "folder of the one that is to be collected."
+                f"--workdir={folder} holds the experiment {held['name']!r}, not {experiment['name']!r}; give the "
+                "config or the folder of the one that is to be collected."
             )
-        experiment = json.loads(path.read_text()) | {key: experiment[key] for key in ("compare",) if key in experiment}
+        experiment = held | {key: experiment[key] for key in ("compare",) if key in experiment}
     elif _COLLECT.value and not (folder / "runs").is_dir():
         raise ValueError(f"--workdir={folder} holds no experiment: there is nothing to collect.")
     runs = grid.runs(experiment)

@@ -102,10 +102,7 @@ def _run(work: Callable[[], None]) -> None:
         try:
             work()
         except (ValueError, OSError, FloatingPointError) as error:
-            # One line for the user; the whole story where a developer finds it.
-            log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
-            log.write_text(traceback.format_exc())
-            processes.leave(f"Error: {error}\n(Traceback: {log})")
+            processes.leave(f"Error: {error}\n{_logged(traceback.format_exc())}")
         except KeyboardInterrupt:
             processes.leave("Stopped; the same command goes on from here.")
         except Exception:
@@ -127,8 +124,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except flags.Error as error:
         # With a config file that fails, the text holds the whole traceback.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[-1] if any(line.startswith("Traceback") for line in lines) else " ".join(lines)
-        sys.exit(f"Error: {said} (--help lists the flags.)")
+        if any(line.startswith("Traceback") for line in lines):
+            sys.exit(f"Error: {lines[-1]}\n{_logged(str(error))}")
+        sys.exit(f"Error: {' '.join(lines)} (--help lists the flags.)")
     except AttributeError as error:
         said = error
         while isinstance(said, BaseException) and said.args:
@@ -137,3 +135,10 @@ def _parse(argv: Sequence[str]) -> list[str]:
             f"Error: --config.KEY=VALUE names a key that the config does not have: {' '.join(str(said).split())}. "
             "A flag changes what is there; what is new goes into a config file."
         )
+
+
+def _logged(story: str) -> str:
+    """Writes the whole story of an error, of which a user is told one line, where a developer finds it; says where."""
+    log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
+    log.write_text(story)
+    return f"(Traceback: {log})"

@@ -207,7 +207,9 @@ def test_a_file_is_held_by_one_at_a_time(tmp_path, caplog):
     with rundir.in_turn(path, "waiting for nobody"):
         thread = threading.Thread(target=second)
         thread.start()
+        deadline = time.monotonic() + 60
         while "waiting for the first" not in caplog.text:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         order.append("first")
     thread.join()

@@ -138,8 +138,10 @@ def _read_values(path: str | os.PathLike) -> np.ndarray:
         image = image.convert("L")
     if image.mode in ("L", "P"):  # of mode P the array holds the indices
         return np.array(image)
-    if image.mode in ("I;16", "I", "F"):
+    if image.mode == "I;16":
         return np.array(image).astype(np.int32)
+    if image.mode in ("I", "F"):
+        return np.array(image)
     if image.mode in ("LA", "RGB", "RGBA"):
         channels = np.array(image.convert("RGB"))
         if (channels == channels[..., :1]).all():

@@ -183,7 +183,7 @@ def has_validation(options: Mapping[str, Any]) -> bool:
 
 
 def _roles(options: Mapping[str, Any]) -> dict[int, str]:
-    """ "val" or "test" by fold; raises ValueError for a fold that does not exist, or has both."""
+    """What a fold is held out for, "val" or "test"; raises ValueError for one that does not exist, or is for both."""
     num_folds = int(options["num_folds"])
     val, test = (_folds(options, name, num_folds) for name in ("val_fold", "test_fold"))
     if set(val) & set(test):

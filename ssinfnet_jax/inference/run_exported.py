@@ -3,30 +3,26 @@
 Needs jax, flatbuffers, numpy and pillow. MODEL_CARD.md says how a slice is cut, and windowed to 8-bit grey.
 """
 
-import pathlib
 import sys
+from pathlib import Path
 
 import jax.export
 import numpy as np
 from PIL import Image
 
 
-def main(source: str, target: str) -> None:
-    """Writes the label map of a slice, in the size of the slice, as a palette PNG."""
-    to = pathlib.Path(target).resolve()
-    if to.suffix.lower() != ".png" or not to.parent.is_dir() or to == pathlib.Path(source).resolve():
+def main(source: Path, target: Path) -> None:
+    """Writes the label map of a slice, in the size of the slice, as a palette PNG.
+
+    Channels of a grey JPG stored as colour differ by rounding, which is let pass.
+    """
+    if target.suffix.lower() != ".png" or not target.parent.is_dir() or target.resolve() == source.resolve():
         sys.exit(f"Error: {target} must be another file than the slice, its name end in .png, its folder exist.")
-    try:
-        ct = Image.open(source)
-        ct.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        sys.exit(f"Error: {source} cannot be read as a picture ({error}); give a slice as PNG or JPG.")
-    # Channels of a grey JPG stored as colour differ by rounding.
+    ct = Image.open(source).copy()
     if ct.mode not in ("L", "LA", "P", "RGB", "RGBA") or np.ptp(np.asarray(ct.convert("RGB")), axis=2).max() > 16:
         sys.exit(f"Error: {source} (mode {ct.mode}) is not 8-bit grey; window it as MODEL_CARD.md says, no colours.")
-    ct = ct.convert("L")
-    program = jax.export.deserialize(bytearray(pathlib.Path(__file__).with_name("program.jax_export").read_bytes()))
-    image = np.asarray(ct.resize(program.in_avals[0].shape[1:], Image.Resampling.BILINEAR))
+    program = jax.export.deserialize(bytearray(Path(__file__).with_name("program.jax_export").read_bytes()))
+    image = np.asarray(ct.convert("L").resize(program.in_avals[0].shape[1:], Image.Resampling.BILINEAR))
     found = jax.jit(program.call)(image[None])  # uint8[B, S, S] -> labels, lesion, classes; any B
     probs = np.asarray(found["classes"][0] if "classes" in found else found["lesion"][0, ..., None])
     maps = [Image.fromarray(probs[..., c]).resize(ct.size, Image.Resampling.BILINEAR) for c in range(probs.shape[2])]
@@ -38,4 +34,5 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]) if len(sys.argv) == 3 else "Error: give two files, SLICE.png LABELS.png")
+    sys.excepthook = lambda kind, error, _: sys.stderr.write(f"Error: {sys.argv[1]}: {kind.__name__}: {error}\n")
+    sys.exit(main(*map(Path, sys.argv[1:])) if len(sys.argv) == 3 else "Error: give two files, SLICE.png LABELS.png")

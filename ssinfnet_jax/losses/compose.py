@@ -30,7 +30,7 @@ def resolve(term: Mapping[str, Any]) -> Loss:
     try:
         module = importlib.import_module(full_name)
     except ModuleNotFoundError as error:
-        if not full_name.startswith(error.name):
+        if not f"{full_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and what it imports is not
         raise ValueError(f"Unknown loss {term['fn']!r}: no module {full_name!r} can be imported.") from error
     function = getattr(module, function_name, None)

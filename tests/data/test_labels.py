@@ -148,3 +148,9 @@ def test_grey_labels_of_every_type_are_read(dtype, tmp_path):
     Image.fromarray(values.astype(dtype)).save(tmp_path / "label.tif")
     classes, _ = labels.read_classes(tmp_path / "label.tif")
     np.testing.assert_array_equal(classes, values)
+
+
+def test_values_between_the_classes_are_refused(tmp_path):
+    Image.fromarray(np.array([[0, 0.5], [1, 2]], np.float32)).save(tmp_path / "label.tif")
+    with pytest.raises(ValueError, match=r"holds the values \{0, 0\.5, 1, 2\}, which no rule knows"):
+        labels.read_classes(tmp_path / "label.tif")

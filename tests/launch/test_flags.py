@@ -57,7 +57,7 @@ def test_what_stops_a_program_is_one_line(error, said, monkeypatch):
     [
         (AttributeError(KeyError("'epoch'\nDid you mean")), "the config does not have: 'epoch' Did you mean"),
         (absl_flags.Error("flag --config=a:b:\n  Traceback:\n  ValueError: Unknown variant 'b'.\n"),
-         r"^Error: ValueError: Unknown variant 'b'\. \(--help"),
+         r"^Error: ValueError: Unknown variant 'b'\.\n\(Traceback: "),
         (absl_flags.Error("Unknown flag 'x'"), "^Error: Unknown flag 'x' "),
     ],
 )  # fmt: skip

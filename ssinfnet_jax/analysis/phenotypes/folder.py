@@ -55,7 +55,8 @@ def items(
         raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need NIfTI.")
     if spacing_mm is not None and volumes:
         raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the NIfTI files of {images} tell their own.")
-    patient_of = _patients(list(image_of), patients, _scans(pathlib.Path(images).parent))
+    scans = _scans(pathlib.Path(images).parent) if patients is None else {}
+    patient_of = _patients(list(image_of), patients, scans)
     if patients is None and not volumes and len(set(patient_of.values())) == len(image_of) > 1:
         logging.warning("Every one of %d slices is taken for a patient; --patients says whose they are.", len(image_of))
     found = []
