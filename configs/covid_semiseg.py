@@ -17,6 +17,7 @@ from configs import presets, recommended
 VARIANTS = {
     "cpu": {"small": True, "pretrained": True},
     "cpu_scratch": {"small": True, "pretrained": False},
+    "best": {"small": False, "pretrained": False, "best": True},
     "gpu": {"small": False, "pretrained": True, "short": True},
     "gpu_scratch": {"small": False, "pretrained": False, "short": True},
     "full": {"small": False, "pretrained": True},
@@ -41,11 +42,25 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     presets.PRESETS[options.get("preset", "recommended")](config)
     if options["small"]:
         _shrink(config)
+    if options.get("best"):
+        _best(config)
     if options.get("short"):
         _shorten(config)
     if not options["pretrained"]:
         config.single.pretrain = config.multi.pretrain = None
     return config
+
+
+def _best(config: ml_collections.ConfigDict) -> None:
+    """The recipe of the shipped networks (configs/experiments/recipe_single.py): 352x352, hours on two cores."""
+    config.save_every_s = 120.0
+    single = config.single
+    single.model.options.width = 0.5
+    single.train.epochs, single.train.batch_size = 120, 4
+    single.train.optimizer.learning_rate = 5e-3
+    single.train.averaging = 0.995
+    single.train.augmentation.scale = (0.6, 1.0)
+    single.train.validate_every_epochs = 20
 
 
 def _shorten(config: ml_collections.ConfigDict) -> None:
