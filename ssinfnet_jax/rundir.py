@@ -304,15 +304,25 @@ def _hold(folder: pathlib.Path) -> TextIO:
 
 
 def _commit() -> str:
-    """The commit of the code, with + if it was changed since; "unknown" outside a repository."""
-    command = [
-        "git",
-        "-C",
-        str(pathlib.Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty=+",
-        "--exclude=*",
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
+    """The package's own commit, with + if its repository was changed since; "unknown" for an installed package.
+
+    A repository that merely holds the package, in a virtual environment or among its own files, says nothing about it.
+    """
+    package = pathlib.Path(__file__).resolve().parent
+    top = _git(package, "rev-parse", "--show-toplevel")
+    is_own = top and pathlib.Path(top).resolve() == package.parent
+    if not is_own or not _git(package, "ls-files", pathlib.Path(__file__).name):
+        return "unknown"
+    return _git(package, "describe", "--always", "--dirty=+", "--exclude=*") or "unknown"
+
+
+def _git(folder: pathlib.Path, *arguments: str) -> str:
+    """What git says of the repository that a folder lies in; nothing where it fails or is not installed."""
+    # Variables such as GIT_DIR, which hooks set, name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,6 +1,8 @@
+import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import threading
 import time
 
@@ -215,3 +217,64 @@ def test_a_file_is_held_by_one_at_a_time(tmp_path, caplog):
     thread.join()
     assert order == ["first", "second"]
     assert "waiting for nobody" not in caplog.text
+
+
+def _git(folder, *arguments):
+    who = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository of somebody, with one commit."""
+    _git(tmp_path, "init", "-q")
+    (tmp_path / "theirs.txt").write_text("theirs")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-q", "-m", "theirs")
+    return tmp_path
+
+
+def _copy(folder):
+    """A copy of `rundir` as a module, in a package of that folder."""
+    path = folder / "ssinfnet_jax" / "rundir.py"
+    path.parent.mkdir(parents=True)
+    shutil.copy(rundir.__file__, path)
+    spec = importlib.util.spec_from_file_location("rundir_copy", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_commit_is_that_of_the_package(repository):
+    own = _copy(repository)
+    assert own.provenance()["commit"] == "unknown"  # not yet part of it
+    _git(repository, "add", ".")
+    _git(repository, "commit", "-q", "-m", "the package")
+    commit = own.provenance()["commit"]
+    assert len(commit) >= 7
+    assert _git(repository, "rev-parse", "HEAD").startswith(commit)
+    (repository / "theirs.txt").write_text("changed")
+    assert own.provenance()["commit"] == commit + "+"
+
+
+@pytest.mark.parametrize("place", ["venv/lib/site-packages", "third_party/theirs"])
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_the_commit_of_a_repository_that_merely_holds_the_package_is_not_recorded(place, is_committed, repository):
+    installed = _copy(repository / place)
+    if is_committed:
+        _git(repository, "add", "--force", ".")
+        _git(repository, "commit", "-q", "-m", "all of it")
+    assert installed.provenance()["commit"] == "unknown"
+
+
+def test_a_hook_s_repository_is_not_taken_for_the_package_s(repository, tmp_path_factory, monkeypatch):
+    installed = _copy(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(repository))
+    assert installed.provenance()["commit"] == "unknown"
+
+
+def test_a_machine_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert rundir.provenance()["commit"] == "unknown"
