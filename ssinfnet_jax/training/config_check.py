@@ -104,8 +104,10 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
         raise ValueError(f"In config.{which}.pretrain.phases the inpainter never learns; found {table['phases']}.")
     for who in ("inpainter", "coach"):
         optimizer = table[f"{who}_optimizer"]
+        # What inpainting does not use is not decayed.
+        decayed = {"used": True, "unused": who != "inpainter"}
         for changed in (optimizer, *(changed for changed, _ in phases.of(schedule, who, optimizer))):
-            _check_optimizer(changed)
+            _check_optimizer(changed, decayed)
 
 
 def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) -> None:
@@ -142,8 +144,8 @@ def _check_positive(name: str, table: Mapping[str, Any], keys: tuple[str, ...]) 
             raise ValueError(f"{name}.{key} must be positive, found {table[key]}.")
 
 
-def _check_optimizer(table: Mapping[str, Any]) -> None:
-    optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=1))
+def _check_optimizer(table: Mapping[str, Any], decayed: Any = None) -> None:
+    optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=1), decayed=decayed)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

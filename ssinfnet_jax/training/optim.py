@@ -17,11 +17,14 @@ KEYS = (
     "lookahead",
 )  # fmt: skip
 SCHEDULE = ("learning_rate", "schedule", "warmup_steps", "epochs", "factor")  # those that make the rate
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {  # one line adds an optimizer
     "sgd": optax.sgd,
     "adam": optax.adam,
     "adamw": optax.adamw,
 }
+# What optax's functions call their own weight decay, and its mask.
+DECAY = ("weight_decay", "weight_decay_rate")
+DECAY_MASK = ("mask", "weight_decay_mask")
 
 
 def make_schedule(table: Mapping[str, Any], *, steps_per_epoch: float, num_steps: int) -> Schedule:
@@ -71,7 +74,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """The optimizer of a config table.
 
-    lookahead(clip -> weight decay -> SGD | Adam | AdamW).
+    lookahead(clip -> weight decay -> SGD | Adam | AdamW). An optimizer that has a weight decay of its own, such as
+    AdamW, is always given the config's; for one that has none, the decay is added to the gradient.
 
     Args:
       table: {"name": a key of `OPTIMIZERS`, "momentum" (sgd), "weight_decay", "clip_value": element-wise bound of the
@@ -80,23 +84,13 @@ def make_optimizer(
         published code, in place of k, 2k, ...
       schedule: learning rate per update.
       decayed: tree of bool, which parameters the weight decay acts on; all if None.
-    Raises: ValueError for an unknown optimizer or key.
+    Raises: ValueError for an unknown optimizer or key, or a decay that cannot be kept from what is not `decayed`.
     Source: Zhang et al. 2019, arXiv:1907.08610 (lookahead); the paper, "Experimental settings".
     """
     name = table.get("name")
     if name not in OPTIMIZERS:
         raise ValueError(f"Unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}.")
-    options = {key: value for key, value in table.items() if key not in KEYS}
-    known = [*inspect.signature(OPTIMIZERS[name]).parameters][1:]
-    if not set(options) <= set(known):
-        unknown = ", ".join(sorted(set(options) - set(known)))
-        raise ValueError(f"Unknown key {unknown} of optimizer {name!r}; it has {', '.join((*KEYS, *known))}.")
-    decay = float(table.get("weight_decay", 0.0))
-    if name == "adamw":
-        options.update(weight_decay=decay, mask=decayed)
-    optimizer = OPTIMIZERS[name](schedule, **options)
-    if decay and name != "adamw":
-        optimizer = optax.chain(optax.add_decayed_weights(decay, decayed), optimizer)
+    optimizer = _with_decay(table, schedule, decayed)
     if table.get("clip_value"):
         optimizer = optax.chain(optax.clip(float(table["clip_value"])), optimizer)
     if table.get("clip_norm"):
@@ -111,6 +105,31 @@ def make_optimizer(
         if lookahead.get("sync_first"):
             optimizer = _synchronised_first(optimizer, int(lookahead["k"]))
     return optimizer
+
+
+def _with_decay(table: Mapping[str, Any], schedule: Schedule, decayed: Any) -> optax.GradientTransformation:
+    """The bare optimizer with its weight decay; arguments as for `make_optimizer`."""
+    name, decay = table["name"], float(table.get("weight_decay", 0.0))
+    known = [*inspect.signature(OPTIMIZERS[name]).parameters][1:]
+    own_decay, own_mask = (next((key for key in keys if key in known), None) for keys in (DECAY, DECAY_MASK))
+    known = [key for key in known if key not in (own_decay, own_mask)]
+    options = {key: value for key, value in table.items() if key not in KEYS}
+    if not set(options) <= set(known):
+        unknown = ", ".join(sorted(set(options) - set(known)))
+        raise ValueError(f"Unknown key {unknown} of optimizer {name!r}; it has {', '.join((*KEYS, *known))}.")
+    if not own_decay:
+        optimizer = OPTIMIZERS[name](schedule, **options)
+        return optax.chain(optax.add_decayed_weights(decay, decayed), optimizer) if decay else optimizer
+    # Always passed: optax's defaults are not 0 for all of them.
+    options[own_decay] = decay
+    if own_mask:
+        options[own_mask] = decayed
+    elif decay and decayed is not None and not all(jax.tree.leaves(decayed)):
+        raise ValueError(
+            f"Optimizer {name!r} decays all weights (weight_decay {decay}), but what inpainting does not use must not "
+            "shrink: set weight_decay to 0, or choose an optimizer that takes a mask, such as adamw."
+        )
+    return OPTIMIZERS[name](schedule, **options)
 
 
 def _synchronised_first(optimizer: optax.GradientTransformation, k: int) -> optax.GradientTransformation:

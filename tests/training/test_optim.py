@@ -1,4 +1,5 @@
 import numpy as np
+import optax
 import pytest
 
 from ssinfnet_jax.training import optim
@@ -51,12 +52,57 @@ def test_a_training_shorter_than_lookahead_would_return_its_initial_weights():
         optim.check_length(table, 4, "config.multi.train")
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_weight_decay_leaves_alone_what_is_not_decayed(name):
+# Those that the package names, and others of optax, added as a fork does: by one line. The update of weights of 1 by a
+# gradient of 0, rate 0.1 and decay 0.1: decoupled -rate * decay, or coupled, which Adam normalises to -rate.
+ADDED = {
+    name: getattr(optax, name) for name in ("lion", "nadamw", "lamb", "adamaxw", "adan", "lars", "adafactor", "rmsprop")
+}
+DECAYED = {
+    "sgd": -0.01, "adam": -0.1, "adamw": -0.01, "lion": -0.01, "nadamw": -0.01, "adamaxw": -0.01, "adan": -0.01,
+    # Scaled by |weights| / |decay * weights| = 10, as their papers have it; lars by 0.001 more.
+    "lamb": -0.1, "lars": -0.0001,
+    "adafactor": -0.1,  # by the decay alone, whatever the rate is
+    "rmsprop": -0.1 / np.sqrt(0.1),  # coupled: divided by the root of a mean that has seen one value
+}  # fmt: skip
+
+
+@pytest.fixture
+def added(monkeypatch):
+    for name, function in ADDED.items():
+        monkeypatch.setitem(optim.OPTIMIZERS, name, function)
+
+
+def _update_without_gradient(table, decayed=None):
     params = {"used": np.ones(2, np.float32), "unused": np.ones(2, np.float32)}
-    table = {"name": name, "weight_decay": 0.1}
-    optimizer = optim.make_optimizer(table, lambda step: 0.1, decayed={"used": True, "unused": False})
+    optimizer = optim.make_optimizer(table, lambda step: 0.1, decayed=decayed)
     zero = {key: np.zeros(2, np.float32) for key in params}
-    updates, _ = optimizer.update(zero, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["used"], -0.01, rtol=1e-5)
+    return optimizer.update(zero, optimizer.init(params), params)[0]
+
+
+@pytest.mark.parametrize("name", DECAYED)
+def test_weight_decay_is_what_the_config_says_and_leaves_alone_what_is_not_decayed(name, added):
+    for table in ({"name": name}, {"name": name, "weight_decay": 0.0}):
+        np.testing.assert_array_equal(_update_without_gradient(table)["used"], 0)
+    updates = _update_without_gradient({"name": name, "weight_decay": 0.1}, {"used": True, "unused": False})
+    np.testing.assert_allclose(updates["used"], DECAYED[name], rtol=1e-3)
     np.testing.assert_array_equal(updates["unused"], 0)
+
+
+def test_every_optimizer_is_tested_for_its_decay():
+    assert set(optim.OPTIMIZERS) <= set(DECAYED)
+
+
+def test_a_decay_that_takes_no_mask_is_refused_where_some_weights_must_not_shrink(monkeypatch):
+    monkeypatch.setitem(optim.OPTIMIZERS, "novograd", optax.novograd)
+    table = {"name": "novograd", "weight_decay": 0.1}
+    with pytest.raises(ValueError, match=r"'novograd' decays all weights \(.* set weight_decay to 0, or choose"):
+        _update_without_gradient(table, {"used": True, "unused": False})
+    np.testing.assert_allclose(_update_without_gradient(table)["used"], -0.01, rtol=1e-3)
+    updates = _update_without_gradient({**table, "weight_decay": 0}, {"used": True, "unused": False})
+    np.testing.assert_array_equal(updates["used"], 0)
+
+
+def test_what_the_training_gives_is_no_key_of_the_table(added):
+    for name, key in (("adamw", "mask"), ("lars", "weight_decay_mask"), ("adafactor", "weight_decay_rate")):
+        with pytest.raises(ValueError, match=f"Unknown key {key} of optimizer '{name}'; it has name, learning_rate"):
+            optim.make_optimizer({"name": name, key: None}, lambda step: 0.1)
