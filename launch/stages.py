@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from absl import logging
 
 from launch import dask_flags, flags
@@ -15,7 +16,7 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
-from ssinfnet_jax.training import config_check, parallel, pretrain, train
+from ssinfnet_jax.training import config_check, networks, parallel, pretrain, train
 
 
 class Stage(NamedTuple):
@@ -27,12 +28,15 @@ class Stage(NamedTuple):
         runs which agree in these, and in the stages that it `needs`, may share what it made.
       needs: the stages that it is made from.
       writes: folders beside its own.
+      left_out: function (whole config) -> why the config leaves this stage out, or None. Such a stage counts as
+        finished wherever another one needs it.
     """
 
     run: Callable[[dict[str, Any], rundir.RunDir], str | None]
     reads: tuple[str, ...]
     needs: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    left_out: Callable[[Mapping[str, Any]], str | None] = lambda config: None
 
 
 def _analysis():
@@ -42,6 +46,7 @@ def _analysis():
     return stages
 
 
+_NO_MULTI = functools.partial(networks.left_out, which="multi")
 STAGES: dict[str, Stage] = {
     "prepare": Stage(
         lambda config, run: prepare.run(config, run, flags.source_dirs(config)), reads=("data",), writes=("data",)
@@ -50,6 +55,7 @@ STAGES: dict[str, Stage] = {
         functools.partial(pretrain.run, which="single"),
         reads=("seed", "data", "single.model", "single.pretrain"),
         needs=("prepare",),
+        left_out=functools.partial(networks.left_out, which="single", stage="pretrain"),
     ),
     "train_single": Stage(
         functools.partial(train.run, which="single"),
@@ -60,30 +66,38 @@ STAGES: dict[str, Stage] = {
         inference.predict_priors,
         reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds"),
         needs=("prepare", "pretrain_single", "train_single"),
+        left_out=_NO_MULTI,
     ),
     "pretrain_multi": Stage(
         functools.partial(pretrain.run, which="multi"),
         reads=("seed", "data", "multi.model", "multi.pretrain"),
         needs=("prepare", "predict_priors"),
+        left_out=functools.partial(networks.left_out, which="multi", stage="pretrain"),
     ),
     "train_multi": Stage(
         functools.partial(train.run, which="multi"),
         reads=("seed", "data", "multi.model", "multi.train"),
         needs=("prepare", "predict_priors", "pretrain_multi"),
+        left_out=_NO_MULTI,
     ),
     "evaluate": Stage(evaluate.run, reads=("seed", "data"), needs=("prepare", "train_single", "train_multi")),
     "segment_cohort": Stage(
-        inference.segment_cohort, reads=("data",), needs=("prepare", "train_single", "train_multi")
+        inference.segment_cohort,
+        reads=("data",),
+        needs=("prepare", "train_single", "train_multi"),
+        left_out=_NO_MULTI,
     ),
     "phenotypes": Stage(
         lambda config, run: _analysis().phenotypes(config, run, **dask_flags.options()),
         reads=("data", "phenotypes"),
         needs=("prepare", "segment_cohort"),
+        left_out=_NO_MULTI,
     ),
     "mediate": Stage(
         lambda config, run: _analysis().mediate(config, run),
         reads=("data", "mediation"),
         needs=("prepare", "phenotypes"),
+        left_out=_NO_MULTI,
     ),
 }
 # With several processes, all of them run these; process 0 runs the others while the rest wait.
@@ -124,22 +138,57 @@ def run(
       run_dir: the run folder.
       names: stages to run; all and the report if None.
       experiments: folders of grids, the run's own first; what comes out the same is made once for all their runs.
-    Raises: ValueError for an unknown stage, with the choices.
+    Raises: ValueError for an unknown stage, with the choices; rundir.UnfinishedError if a stage needs others, with all
+      of them.
     """
     unknown = sorted(set(names or ()) - {*STAGES, REPORT})
     if unknown:
         raise ValueError(f"Unknown stage {', '.join(unknown)}; choose from {', '.join((*STAGES, REPORT))}.")
-    for name, stage in STAGES.items():
-        if names is None or name in names:
-            own = {**part(config, stage.reads), "save_every_s": config["save_every_s"]}
-            once = _made_once(run_dir, name, config, experiments) if parallel.is_main() else contextlib.nullcontext()
-            with once:
-                _run_stage(run_dir, name, functools.partial(stage.run, own))
+    for name in _with_left_out(config, run_dir, names):
+        stage = STAGES[name]
+        own = {**part(config, stage.reads), "save_every_s": config["save_every_s"]}
+        once = _made_once(run_dir, name, config, experiments) if parallel.is_main() else contextlib.nullcontext()
+        with once:
+            reason = stage.left_out(config)
+            function = functools.partial(_skip, reason) if reason else functools.partial(stage.run, own)
+            try:
+                _run_stage(run_dir, name, function)
+            except rundir.UnfinishedError as error:
+                needs = _unfinished(config, run_dir, name)
+                raise rundir.UnfinishedError(
+                    f"Stage {name!r} needs {', '.join(needs)}, not finished in {run_dir.path}: run "
+                    f"launch.pipeline --stages={','.join((*needs, name))}"
+                ) from error
     if parallel.is_main() and (names is None or REPORT in names):
         # Here, because it takes two seconds to load, and a single stage has no use for it.
         from ssinfnet_jax.report import page
 
         print(f"Report: {page.write(run_dir.path)}")
+
+
+def _with_left_out(config: Mapping[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | None) -> list[str]:
+    """The stages to run, in order: `names`, and what they need that the config leaves out and nobody has noted yet."""
+    wanted = {*STAGES} if names is None else {*names}
+    for name in reversed(STAGES):
+        if name in wanted:
+            needs = [need for need in STAGES[name].needs if not run_dir.is_done(need)]
+            wanted.update(need for need in needs if STAGES[need].left_out(config))
+    # Process 0 decides for all: a network's file system may show the others an older state.
+    chosen = parallel.from_main(np.array([name in wanted for name in STAGES]))
+    return [name for name, is_chosen in zip(STAGES, chosen, strict=True) if is_chosen]
+
+
+def _unfinished(config: Mapping[str, Any], run_dir: rundir.RunDir, name: str) -> list[str]:
+    """What must be run before a stage, in order."""
+    found = {name}
+    for later in reversed(STAGES):
+        needs = STAGES[later].needs if later in found else ()
+        found.update(need for need in needs if not run_dir.is_done(need) and not STAGES[need].left_out(config))
+    return [need for need in STAGES if need in found - {name}]
+
+
+def _skip(reason: str, _run_dir: rundir.RunDir) -> str:
+    return reason
 
 
 @contextlib.contextmanager

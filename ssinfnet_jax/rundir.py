@@ -34,6 +34,10 @@ PACKAGES = (
 )
 
 
+class UnfinishedError(FileNotFoundError):
+    """A stage is needed that has not finished."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RunDir:
     """Paths of one run.
@@ -67,11 +71,11 @@ class RunDir:
     def require(self, name: str) -> pathlib.Path:
         """The folder of a finished stage.
 
-        Raises: FileNotFoundError if the stage has not finished, ValueError if the current stage was begun with an
+        Raises: UnfinishedError if the stage has not finished, ValueError if the current stage was begun with an
           earlier run of it; both name the remedy.
         """
         if not self.is_done(name):
-            raise FileNotFoundError(
+            raise UnfinishedError(
                 f"Stage {name!r} has not finished in {self.path}: run it first (launch.pipeline --stages={name})."
             )
         if self.current is not None:

@@ -24,12 +24,10 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     Returns: None, or the reason why the config or the data leave this stage out.
     Raises: ValueError for an unknown phase.
     """
-    skipped = networks.reason_to_skip(config, run_dir, which)
+    skipped = networks.reason_to_skip(config, run_dir, which, "pretrain")
     if skipped:
         return skipped
     section = config[which]["pretrain"]
-    if not section:
-        return "the config trains this network without pretraining"
     setup = networks.setup(config, run_dir, which)
     directory = run_dir.stage(f"pretrain_{which}")
     coach = models.create("coach", **section["coach"], axis_name=parallel.AXIS)

@@ -97,3 +97,62 @@ def test_a_stage_is_given_only_what_it_reads():
     assert stages.part(config, ("seed", "single.model", "multi.model")) == {
         "seed": 1, "single": {"model": 3}, "multi": None,
     }  # fmt: skip
+
+
+# Does nothing but ask for what the stage needs, as the real one does.
+def _stub(name, ran):
+    def run(config, run_dir):
+        for need in stages.STAGES[name].needs:
+            run_dir.require(need)
+        ran.append(name)
+
+    return run
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Names of the stages that did their work, all of the pipeline's own being replaced by stubs."""
+    names = []
+    for name, stage in stages.STAGES.items():
+        monkeypatch.setitem(stages.STAGES, name, stage._replace(run=_stub(name, names)))
+    return names
+
+
+FULL = {
+    "save_every_s": 0.0, "seed": 0, "data": {}, "phenotypes": {}, "mediation": {},
+    "single": {"model": 1, "pretrain": None, "train": 1},
+    "multi": {"model": 1, "pretrain": None, "train": 1, "prior_source": 1, "prior_folds": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "skipped"),
+    [
+        ({}, "prepare,train_single", {"pretrain_single"}),
+        ({}, "prepare,train_single,predict_priors,train_multi,evaluate", {"pretrain_single", "pretrain_multi"}),
+        ({"multi": None}, "prepare,train_single,evaluate", {"pretrain_single", "train_multi"}),
+        ({"multi": None}, "prepare,train_single,segment_cohort", {"pretrain_single", "segment_cohort"}),
+        ({"multi": None}, "prepare,mediate", {"mediate"}),
+        ({"single": {**FULL["single"], "pretrain": {"epochs": 1}}}, "prepare,pretrain_single,train_single", set()),
+    ],
+)
+def test_what_the_config_leaves_out_counts_as_finished(changes, names, skipped, ran, tmp_path):
+    config, names = {**FULL, **changes}, names.split(",")
+    run_dir = rundir.open_run(tmp_path, config)
+    stages.run(config, run_dir, names)
+    assert ran == [name for name in names if name not in skipped]
+    done = {name for name in stages.STAGES if run_dir.is_done(name)}
+    assert {name for name in done if run_dir.was_skipped(name)} >= skipped
+    assert done - {name for name in done if run_dir.was_skipped(name)} == set(ran)
+
+
+def test_a_stage_that_the_config_has_is_asked_for_with_all_that_it_needs(ran, tmp_path):
+    """Following the error to the letter gets on."""
+    run_dir = rundir.open_run(tmp_path, FULL)
+    stages.run(FULL, run_dir, ["prepare", "train_single"])
+    with pytest.raises(FileNotFoundError, match=r"Stage 'evaluate' needs .* not finished in .*: run launch") as raised:
+        stages.run(FULL, run_dir, ["evaluate"])
+    remedy = str(raised.value).rpartition("--stages=")[2].split(",")
+    assert remedy == ["predict_priors", "train_multi", "evaluate"]
+    stages.run(FULL, run_dir, remedy)
+    assert ran == ["prepare", "train_single", *remedy]
