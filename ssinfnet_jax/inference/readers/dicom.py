@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom import uid
-from pydicom.pixels import apply_rescale
 
-from ssinfnet_jax.inference.readers import scan
+from ssinfnet_jax.inference.readers import dicom_geometry, dicom_header, dicom_parts, dicom_pixels, scan
 
-_AIR_HU = -1024.0
 _NO_VOLUME = {"LOCALIZER": "a scout", "MIP": "a projection", "MINIP": "a projection", "SCREEN SAVE": "a screen shot"}
-_TAGS = (
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "ImageType",
-    "PatientID", "RescaleSlope", "RescaleIntercept", "RescaleType", "NumberOfFrames", "SamplesPerPixel", "Rows",
-    "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "InstanceNumber",
-)  # fmt: skip
-_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# Besides "HU": what exporters write there for a CT image in HU. The standard's US says that the type is unspecified.
+_AS_HU = ("H", "US", "UNSPECIFIED", "UNKNOWN", "UNDEFINED", "NONE")
+_MOST_ODD = 3  # images of a series that face another way than all others: its scouts
+_SAME_WAY = 0.999  # the cosine between normals: 2.6 degrees
+
+_Headers = dict[pathlib.Path, dict[str, Any]]
 
 
 class LeftOutError(ValueError):
@@ -28,35 +25,38 @@ class LeftOutError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """The files of a series, and its number in the examination."""
+    """The files of a series, or of a set of slices in it.
+
+    Attributes:
+      files: in the order given.
+      uid, number: of the series; the number is that in the examination.
+      part: what tells the set from others of the series, such as (("ConvolutionKernel", "B70f"),).
+    """
 
     files: tuple[pathlib.Path, ...]
     uid: str
     number: str
-
-
-def is_dicom(path: pathlib.Path) -> bool:
-    """Whether a file begins as DICOM files do (128 bytes and "DICM")."""
-    with path.open("rb") as file:
-        file.seek(128)
-        return file.read(4) == b"DICM"
+    part: dicom_parts.Part = ()
 
 
 def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathlib.Path, str]]:
     """The series that DICOM files belong to, in the order of their numbers, and the files that cannot be read."""
-    found: dict[tuple[str, str], list[tuple[pathlib.Path, str]]] = {}
+    found: dict[tuple[str, str], _Headers] = {}
     unreadable = {}
     for path in files:
         try:
-            header = _header(path)
-            series_uid = str(_need(header, "SeriesInstanceUID", path))
-            number = str(header.get("SeriesNumber") or "0")
+            header = dicom_header.read(path)
+            series_uid = str(dicom_header.need(header, "SeriesInstanceUID", path))
         except ValueError as error:
             unreadable[path] = str(error)
             continue
         # Some anonymisers give all patients the same UIDs.
-        found.setdefault((series_uid, str(header["PatientID"])), []).append((path, number))
-    series = [Series(tuple(path for path, _ in rows), key[0], rows[0][1]) for key, rows in found.items()]
+        found.setdefault((series_uid, str(header["PatientID"])), {})[path] = header
+    series = [
+        Series(tuple(files), series_uid, str(headers[files[0]]["SeriesNumber"] or "0"), part)
+        for (series_uid, _), headers in found.items()
+        for part, files in _parts(headers).items()
+    ]
     return sorted(series, key=lambda one: (len(one.number), one.number, one.uid)), unreadable
 
 
@@ -67,25 +67,13 @@ def read(files: Sequence[pathlib.Path]) -> scan.Scan:
       LeftOutError: what is no CT volume.
       ValueError: not HU, not axial, slices missing or twice; names the file or the gap.
     """
-    headers, others = {}, []
-    for path in files:
-        header = _header(path)
-        try:
-            _check_header(header, path)
-            headers[path] = header
-        except LeftOutError as error:
-            others.append(error)
-    if not headers:
-        raise others[0]
-    headers, notes = _without_copies(headers)
-    if others:
-        notes = (*notes, f"{len(others)} images of the series were left out, such as: {others[0]}")
-    paths, grid = _geometry(headers)
+    headers, notes = _slices({path: dicom_header.read(path) for path in files})
+    paths, grid = dicom_geometry.geometry(headers)
     view = range(len(paths)) if grid.source_slice(0)[2].start == 0 else range(len(paths) - 1, -1, -1)
     ordered = tuple(paths[k] for k in view)
 
     def read_slice(index: int) -> np.ndarray:
-        return grid.to_view(_pixels_hu(ordered[index], grid.shape).T[:, :, None])
+        return grid.to_view(dicom_pixels.read_hu(ordered[index], grid.shape[:2]).T[:, :, None])
 
     first = headers[paths[0]]
     return scan.Scan(
@@ -101,38 +89,43 @@ def read(files: Sequence[pathlib.Path]) -> scan.Scan:
     )
 
 
-def _header(path: pathlib.Path) -> dict[str, Any]:
-    """The elements that say what a file is and where it lies."""
+def _parts(headers: _Headers) -> dict[dicom_parts.Part, list[pathlib.Path]]:
+    """The sets of slices in a series, see `dicom_parts.split`; files that are none of them go with the first."""
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        return {name: dataset.get(name) for name in _TAGS}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # pydicom raises whatever the file gave it
-        raise ValueError(f"{path} cannot be read as DICOM ({error}); copy or export it again.") from error
+        parts = dicom_parts.split(_slices(headers)[0])
+    except ValueError:  # `read` says why
+        return {(): list(headers)}
+    first, taken = next(iter(parts)), {path for part in parts.values() for path in part}
+    parts[first] += [path for path in headers if path not in taken]
+    return parts
 
 
-def _need(header: dict[str, Any], name: str, path: pathlib.Path) -> Any:
-    if header[name] in (None, ""):
-        raise ValueError(f"{path} has no {name}; export the original series, not a copy without it.")
-    return header[name]
+def _slices(headers: _Headers) -> tuple[_Headers, tuple[str, ...]]:
+    """The headers of the slices of a volume among those of a series, each once, and what to say of the rest.
+
+    Raises: LeftOutError where none is a slice; ValueError for one that cannot be used.
+    """
+    kept, others, notes = {}, [], []
+    for path, header in headers.items():
+        try:
+            notes += _check_header(header, path)
+            kept[path] = header
+        except LeftOutError as error:
+            others.append(error)
+    if not kept:
+        raise others[0]
+    kept, odd = _without_odd(kept)
+    kept, copies = _without_copies(kept)
+    others += odd
+    notes += [copies] if copies else []
+    if others:
+        notes.append(f"{len(others)} images of the series were left out, such as: {others[0]}")
+    return kept, tuple(dict.fromkeys(notes))
 
 
-def _numbers(header: dict[str, Any], name: str, count: int, path: pathlib.Path) -> np.ndarray:
-    """`count` finite numbers of an element."""
-    value = _need(header, name, path)
-    try:
-        numbers = np.asarray(value, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError, OverflowError):
-        numbers = np.zeros(0)
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise ValueError(f"{path} has {name} {value}; expected {count} numbers. Export the series again.")
-    return numbers
-
-
-def _check_header(header: dict[str, Any], path: pathlib.Path) -> None:
-    """Raises LeftOutError or ValueError for what is not a slice of a CT volume in HU."""
-    sop_class = uid.UID(str(_need(header, "SOPClassUID", path)))
+def _check_header(header: dict[str, Any], path: pathlib.Path) -> list[str]:
+    """What to say of a slice of a CT volume in HU; raises LeftOutError or ValueError for what is none."""
+    sop_class = uid.UID(str(dicom_header.need(header, "SOPClassUID", path)))
     if sop_class == uid.EnhancedCTImageStorage:
         raise ValueError(
             f"{path} is a multi-frame CT (Enhanced CT Image Storage); convert it to single-frame CT images or to NIfTI "
@@ -144,26 +137,42 @@ def _check_header(header: dict[str, Any], path: pathlib.Path) -> None:
     kind = next((_NO_VOLUME[part] for part in image_type if part in _NO_VOLUME), None)
     if kind:
         raise LeftOutError(f"{path} is {kind} (image type {'/'.join(image_type)}), not a slice of a CT volume.")
-    rescale_type = str(header["RescaleType"] or "HU").strip()
-    if rescale_type not in ("HU", "US") or None in (header["RescaleSlope"], header["RescaleIntercept"]):
-        raise ValueError(
-            f"{path} is not in HU (rescale slope {header['RescaleSlope']}, intercept {header['RescaleIntercept']}, "
-            f"type {rescale_type}); export the original series of the scanner."
-        )
-    frames, samples = (int(header[name] or 1) for name in ("NumberOfFrames", "SamplesPerPixel"))
+    frames, samples = (
+        int(dicom_header.numbers(header, name, 1, path)[0]) if header[name] is not None else 1
+        for name in ("NumberOfFrames", "SamplesPerPixel")
+    )
     if (frames, samples) != (1, 1):
         raise ValueError(f"{path} has {frames} frames of {samples} samples per pixel; expected one frame in grey.")
+    return _check_rescale(header, path)
 
 
-def _without_copies(headers: dict[pathlib.Path, dict[str, Any]]):
+def _check_rescale(header: dict[str, Any], path: pathlib.Path) -> list[str]:
+    """What to say of how a slice becomes HU; raises ValueError where it does not."""
+    found = str(header["RescaleType"] or "HU").strip()
+    spelled = found.upper().replace(".", "")
+    is_hu = spelled in ("HU", *_AS_HU) or spelled.startswith("HOUNSFIELD")
+    if not is_hu or None in (header["RescaleSlope"], header["RescaleIntercept"]):
+        raise ValueError(
+            f"{path} is not in HU (rescale slope {header['RescaleSlope']}, intercept {header['RescaleIntercept']}, "
+            f"type {found}); export the original series of the scanner."
+        )
+    slope, _ = (dicom_header.numbers(header, name, 1, path)[0] for name in ("RescaleSlope", "RescaleIntercept"))
+    if slope == 0:
+        raise ValueError(f"{path} has RescaleSlope 0, which makes all its pixels one value; export the series again.")
+    return [] if found == "HU" else [f"RescaleType {found} is taken for HU: the images are CT with slope and intercept"]
+
+
+def _without_copies(headers: _Headers) -> tuple[_Headers, str]:
     """The headers without copies of the same image, and a note if there were any.
 
     Raises: ValueError for images that share a SOPInstanceUID and are no copies.
     """
     images: dict[str, dict[tuple, pathlib.Path]] = {}  # SOPInstanceUID -> place -> the first file
     for path, header in headers.items():
-        place = (*_numbers(header, "ImagePositionPatient", 3, path), str(header["InstanceNumber"]))
-        images.setdefault(str(_need(header, "SOPInstanceUID", path)), {}).setdefault(place, path)
+        position = dicom_header.numbers(header, "ImagePositionPatient", 3, path)
+        place = (*position, str(header["InstanceNumber"]))
+        sop_uid = str(dicom_header.need(header, "SOPInstanceUID", path))
+        images.setdefault(sop_uid, {}).setdefault(place, path)
     mixed = [list(places.values()) for places in images.values() if len(places) > 1]
     if mixed:
         one, other = mixed[0][:2]
@@ -174,99 +183,31 @@ def _without_copies(headers: dict[pathlib.Path, dict[str, Any]]):
         )
     kept = {path: headers[path] for places in images.values() for path in places.values()}
     copies = len(headers) - len(kept)
-    return kept, (f"{copies} copies of images that are there already",) if copies else ()
+    return kept, f"{copies} copies of images that are there already" if copies else ""
 
 
-def _geometry(headers: dict[pathlib.Path, dict[str, Any]]) -> tuple[list[pathlib.Path], scan.Grid]:
-    """Files sorted by position along the normal of the slices, and the grid (column, row, slice) of the series."""
-    paths = list(headers)
-    shared = ("Rows", "Columns"), ("PixelSpacing",), ("ImageOrientationPatient",)
-    rows = {
-        names: np.stack(
-            [np.concatenate([_numbers(headers[path], name, count, path) for name in names]) for path in paths]
-        )
-        for names, count in zip(shared, (1, 2, 6), strict=True)
-    }
-    for names, values in rows.items():
-        differing = np.flatnonzero(np.abs(values - values[0]).max(axis=1) > 1e-3)
-        if len(differing):
-            other = differing[0]
-            raise ValueError(
-                f"Slices of one series differ in {', '.join(names)}: {values[0].tolist()} in {paths[0]}, "
-                f"{values[other].tolist()} in {paths[other]}. Put each reconstruction into a folder of its own."
-            )
-    (num_rows, num_columns), spacing, orientation = (values[0] for values in rows.values())
-    along_row, along_column = orientation[:3], orientation[3:]
-    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
-    if max(abs(length - 1) for length in lengths) > 0.01 or abs(along_row @ along_column) > 0.01:
-        raise ValueError(f"{paths[0]} has ImageOrientationPatient {orientation.tolist()}: not two perpendicular units.")
-    normal = np.cross(along_row, along_column)
-    if abs(normal[2]) < np.sqrt(0.5):
-        raise ValueError(
-            f"{paths[0]} is not axial (its slices face {np.round(normal, 2).tolist()}, patient coordinates); give the "
-            "axial series of the examination."
-        )
-    positions = np.stack([_numbers(headers[path], "ImagePositionPatient", 3, path) for path in paths])
-    order = np.argsort(positions @ normal, kind="stable")
-    paths, positions = [paths[k] for k in order], positions[order]
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = along_row * spacing[1], along_column * spacing[0]
-    affine[:3, 2] = _step(paths, positions, normal)
-    affine[:3, 3] = positions[0]
-    shape = (int(num_columns), int(num_rows), len(paths))
-    return paths, scan.check_grid(_TO_RAS @ affine, shape, str(paths[0].parent))
+def _without_odd(headers: _Headers) -> tuple[_Headers, list[LeftOutError]]:
+    """The headers without the few images that face another way than all others, and an error for each of these.
 
-
-def _step(paths: list[pathlib.Path], positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """From one slice to the next, mm; with a tilted gantry not along the normal.
-
-    Raises: ValueError for slices in the same place, missing, or at uneven distances.
+    Scouts need not say that they are: some exports lack the image type.
     """
-    if len(paths) == 1:
-        return normal  # of unknown thickness; nothing is measured across slices
-    distances = np.diff(positions @ normal)
-    typical = float(np.median(distances))
-    twice = np.flatnonzero(distances < 0.01)
-    if len(twice):
-        one, other = paths[twice[0]], paths[twice[0] + 1]
-        raise ValueError(
-            f"{len(np.union1d(twice, twice + 1))} slices of {paths[0].parent} share a position, such as {one} and "
-            f"{other}: two acquisitions or reconstructions in one series. Put each into a folder of its own."
-        )
-    gaps = np.flatnonzero(distances > 1.5 * typical)
-    if len(gaps):
-        k = gaps[0]
-        missing = sum(round(distance / typical) - 1 for distance in distances[gaps])
-        raise ValueError(
-            f"{paths[0].parent} lacks about {missing} slices: between {paths[k].name} and {paths[k + 1].name} are "
-            f"{distances[k]:.2f} mm, elsewhere {typical:.2f} mm. Copy or export the series again, whole."
-        )
-    step = (positions[-1] - positions[0]) / (len(paths) - 1)
-    uneven = np.abs(positions - positions[0] - np.arange(len(paths))[:, None] * step).max()
-    if uneven > 0.1 * typical + 0.05:
-        raise ValueError(
-            f"The slices of {paths[0].parent} do not lie on a regular grid: they are up to {uneven:.2f} mm beside it "
-            f"(distances {distances.min():.2f} to {distances.max():.2f} mm). Give another series of the examination."
-        )
-    return step
+    normals = np.stack([_normal(header, path) for path, header in headers.items()])
+    usual = max(np.unique(normals.round(3), axis=0), key=lambda normal: (normals @ normal > _SAME_WAY).sum())
+    same = dict(zip(headers, normals @ usual > _SAME_WAY, strict=True))
+    odd = [path for path in headers if not same[path]]
+    if len(odd) > _MOST_ODD or 2 * len(odd) >= len(headers):
+        return headers, []
+    reason = "faces another way (ImageOrientationPatient {}) than the other {} images of the series, as a scout does."
+    told = [
+        LeftOutError(f"{path} " + reason.format(headers[path]["ImageOrientationPatient"], len(headers) - len(odd)))
+        for path in odd
+    ]
+    return {path: header for path, header in headers.items() if same[path]}, told
 
 
-def _pixels_hu(path: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """float32[rows, columns] in HU; padding becomes air."""
-    try:
-        dataset = pydicom.dcmread(path)
-        if (dataset.Columns, dataset.Rows) != shape[:2]:
-            raise ValueError(f"{dataset.Columns} x {dataset.Rows} pixels, {shape[0]} x {shape[1]} before")
-        stored = dataset.pixel_array
-        values = np.asarray(apply_rescale(stored, dataset), np.float32)
-        padding = dataset.get("PixelPaddingValue")
-        ends = sorted((padding, dataset.get("PixelPaddingRangeLimit", padding))) if padding is not None else (1, 0)
-        padded = (stored >= ends[0]) & (stored <= ends[1])
-    except Exception as error:  # pydicom and its decoders raise whatever the file gave them
-        raise ValueError(
-            f"The pixels of {path} cannot be decoded ({error}); copy the file again, or export the series uncompressed."
-        ) from error
-    if values.shape != (shape[1], shape[0]):
-        raise ValueError(f"The pixels of {path} are {values.shape}, not {(shape[1], shape[0])}; export it again.")
-    values[padded] = _AIR_HU
-    return values
+def _normal(header: dict[str, Any], path: pathlib.Path) -> np.ndarray:
+    """float64[3], of the image; zeros where it does not say how it lies."""
+    if header["ImageOrientationPatient"] is None:
+        return np.zeros(3)
+    numbers = dicom_header.numbers(header, "ImageOrientationPatient", 6, path)
+    return np.cross(numbers[:3], numbers[3:])

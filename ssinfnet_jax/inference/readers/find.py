@@ -6,11 +6,11 @@ import os
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from absl import logging
 
-from ssinfnet_jax.inference.readers import dicom, nifti, pictures, scan
+from ssinfnet_jax.inference.readers import dicom, dicom_header, nifti, pictures, scan
 
 RESULTS = ("config.json", "scans", "masks")  # what tells a folder of results from one of scans
 
@@ -25,6 +25,7 @@ class Source:
       format: "dicom" | "nifti" | "pictures" | "unreadable".
       files: that it is made of.
       reason: why it cannot be read, where that is known already.
+      note: what a user should know of how it was found.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Source:
     format: str
     files: tuple[pathlib.Path, ...]
     reason: str = ""
+    note: str = ""
 
     @property
     def identity(self) -> str:
@@ -49,7 +51,8 @@ class Source:
         if self.reason:
             raise ValueError(self.reason)
         if self.format == "dicom":
-            return dicom.read(self.files)
+            found = dicom.read(self.files)
+            return dataclasses.replace(found, notes=(self.note, *found.notes)) if self.note else found
         if self.format == "nifti":
             return nifti.read(self.files[0], scratch_dir=scratch_dir)
         return pictures.read(self.files, self.path)
@@ -131,22 +134,42 @@ def _in_folder(folder: pathlib.Path, files: list[pathlib.Path], others: list[pat
     found = sorted(take(lambda path: path.suffix.lower() in pictures.SUFFIXES), key=pictures.natural)
     if found:
         yield Source(found[0].stem if found == [folder] else folder.resolve().name, folder, "pictures", tuple(found))
-    slices = take(lambda path: dicom.is_dicom(path) and path.name != "DICOMDIR")
+    slices = take(dicom_header.is_dicom)
+    directories = [path for path in slices if dicom_header.is_directory(path)]
+    slices = [path for path in slices if path not in directories]
     if slices:
         yield Source("", folder, "slices", tuple(slices))
-    for path in take(lambda path: path.suffix.lower() in (".dcm", ".dicom")):
-        reason = f"{path} does not begin as a DICOM file does; copy or export it again."
-        yield Source(path.stem, path, "dicom", (path,), reason)
-    others += files
+    broken = take(lambda path: path.suffix.lower() in (".dcm", ".dicom"))
+    if broken:
+        reason = "does not begin as a DICOM file does, neither with a preamble nor without; copy or export it again."
+        yield _unreadable({path: f"{path} {reason}" for path in broken})
+    others += directories + files
 
 
 def _series(slices: Sequence[pathlib.Path]) -> Iterable[Source]:
     series, unreadable = dicom.find_series(slices)
     for one in series:
         folder = one.files[0].parent
-        yield Source(f"{folder.resolve().name}_series{one.number}", folder, "dicom", one.files)
+        name, note = f"{folder.resolve().name}_series{one.number}", ""
+        if one.part:
+            name += f"_{one.part[0][1]}"
+            told = " and ".join(f"{element} {value}" for element, value in one.part)
+            note = f"one of several sets of slices under one SeriesInstanceUID: the one with {told}"
+        yield Source(name, folder, "dicom", one.files, note=note)
+    folders: dict[pathlib.Path, dict[pathlib.Path, str]] = {}
     for path, reason in unreadable.items():
-        yield Source(path.stem, path, "dicom", (path,), reason)
+        folders.setdefault(path.parent, {})[path] = reason
+    yield from map(_unreadable, folders.values())
+
+
+def _unreadable(reasons: Mapping[pathlib.Path, str]) -> Source:
+    """The DICOM files of a folder that cannot be read, as one scan."""
+    files = tuple(reasons)
+    if len(files) == 1:
+        return Source(files[0].stem, files[0], "dicom", files, reasons[files[0]])
+    folder = files[0].parent
+    reason = f"{len(files)} files of {folder} cannot be used, such as: {reasons[files[0]]}"
+    return Source(folder.resolve().name, folder, "dicom", files, reason)
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:

@@ -2,15 +2,18 @@
 
 import pathlib
 import warnings
+from typing import Any
 
 import highdicom as hd
 import numpy as np
 import pydicom
+from pydicom import valuerep
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 import ssinfnet_jax
 from ssinfnet_jax import rundir
+from ssinfnet_jax.inference.readers import dicom_header
 from ssinfnet_jax.inference.readers.scan import Scan
 
 # Codes of the DICOM standard: the finding in CID 6102, its category in CID 7150, where it is in SNOMED CT.
@@ -20,12 +23,20 @@ _TYPES = {
     2: ("Consolidation", Code("95436008", "SCT", "Pulmonary consolidation"), (230, 159, 0)),
 }
 _LUNG = Code("39607008", "SCT", "Lung")
+_UTF_8 = "ISO_IR 192"
 _SERIES_NUMBER = 9001  # above those that scanners give
 # Elements that must be there though they may be empty; anonymised copies lack some.
 _MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+# Of these, those whose values are checked; anonymised copies hold 00000000 and the like.
+_FORMS = {
+    "PatientBirthDate": valuerep.DA,
+    "StudyDate": valuerep.DA,
+    "StudyTime": valuerep.TM,
+    "PatientSex": hd.PatientSexValues,
+}
 
 
 def write(path: pathlib.Path, labels: np.ndarray, scan: Scan) -> None:
@@ -51,14 +62,24 @@ def write(path: pathlib.Path, labels: np.ndarray, scan: Scan) -> None:
 
 
 def _source(file: pathlib.Path, scan: Scan) -> pydicom.Dataset:
-    """A source image without its pixels, with what must be there."""
-    source = pydicom.dcmread(file, stop_before_pixels=True)
+    """A source image without its pixels, with what must be there, its texts as UTF-8."""
+    source = dicom_header.read_dataset(file, pixels=False)
+    source.decode()
+    source.SpecificCharacterSet = _UTF_8  # highdicom knows few of the standard's others
     for name in _MAY_BE_EMPTY:
-        if name not in source:
+        if name not in source or not _is_valid(name, source.get(name)):
             setattr(source, name, None)
     if source.get("SliceThickness") is None:
         source.SliceThickness = scan.grid.spacing_mm[0]
     return source
+
+
+def _is_valid(name: str, value: Any) -> bool:
+    """Whether an element that may be empty has a value that a new object may hold."""
+    try:
+        return not value or name not in _FORMS or bool(_FORMS[name](value))
+    except ValueError:
+        return False
 
 
 def _make(sources: list[pydicom.Dataset], frames: np.ndarray) -> hd.seg.Segmentation:

@@ -1,0 +1,127 @@
+"""The elements of a DICOM file that say what it is and where it lies, with or without the preamble of a file."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.valuerep import STANDARD_VR
+
+# Two reconstructions that an exporter has put under one SeriesInstanceUID differ in one of these.
+TELLING = (
+    "ConvolutionKernel", "SeriesNumber", "AcquisitionNumber", "SeriesDescription", "ProtocolName", "ImageType",
+    "SliceThickness", "KVP", "FilterType", "ReconstructionDiameter", "PixelSpacing", "Rows", "Columns",
+    "NominalPercentageOfCardiacPhase", "TemporalPositionIdentifier", "SeriesDate", "SeriesTime", "StudyInstanceUID",
+    "FrameOfReferenceUID",
+)  # fmt: skip
+_TAGS = (
+    *TELLING, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "RescaleSlope",
+    "RescaleIntercept", "RescaleType", "NumberOfFrames", "SamplesPerPixel", "ImageOrientationPatient",
+    "ImagePositionPatient", "InstanceNumber",
+)  # fmt: skip
+_FIRST_GROUPS = (0x0002, 0x0008)  # of a file without preamble: its meta information, or its data set
+_LAST_FIRST_ELEMENT = 0x0018  # SOPInstanceUID: no data set starts after it
+_META_BYTES = 1024  # hold the meta information's SOP class
+_MOST_FIRST_BYTES = 1024  # of the value of that first element
+
+
+def is_dicom(path: pathlib.Path) -> bool:
+    """Whether a file is DICOM by its content: "DICM" behind a preamble, or a data set without one."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    if start[128:] == b"DICM":
+        return True
+    if not _starts_with_element(start):
+        return False
+    try:
+        return "SOPClassUID" in pydicom.dcmread(path, True, True, True, ["SOPClassUID"])
+    except Exception:  # pydicom raises whatever the file gave it
+        return False
+
+
+def is_directory(path: pathlib.Path) -> bool:
+    """Whether a DICOM file is the directory of a medium, whatever its name (DICOMDIR as a rule)."""
+    with path.open("rb") as file:
+        if uid.MediaStorageDirectoryStorage.encode() not in file.read(_META_BYTES):
+            return False
+    try:
+        meta = read_dataset(path, pixels=False, tags=("SOPClassUID",)).file_meta
+    except ValueError:
+        return False
+    return meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage
+
+
+def read_dataset(path: pathlib.Path, *, pixels: bool = True, tags: Sequence[str] | None = None) -> pydicom.Dataset:
+    """Reads a DICOM file, also one that lacks its preamble or its meta information.
+
+    Raises: ValueError naming the file; FileNotFoundError.
+    """
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True, specific_tags=tags and list(tags))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # pydicom raises whatever the file gave it
+        raise ValueError(f"{path} cannot be read as DICOM ({error}); copy or export it again.") from error
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """The elements by name: None where one is absent, its text where that is no value, as a number with a comma.
+
+    Raises: ValueError naming the file; FileNotFoundError.
+    """
+    return elements(read_dataset(path, pixels=False, tags=_TAGS))
+
+
+def elements(dataset: pydicom.Dataset) -> dict[str, Any]:
+    """Those of `read`, of a data set."""
+    return {name: _value(dataset, name) for name in _TAGS}
+
+
+def need(header: Mapping[str, Any], name: str, path: pathlib.Path) -> Any:
+    """The value of an element; ValueError if it has none."""
+    if header[name] in (None, ""):
+        raise ValueError(f"{path} has no {name}; export the original series, not a copy without it.")
+    return header[name]
+
+
+def numbers(header: Mapping[str, Any], name: str, count: int, path: pathlib.Path) -> np.ndarray:
+    """`count` finite numbers of an element: float64[count]."""
+    value = need(header, name, path)
+    try:
+        found = np.asarray(value, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError, OverflowError):
+        found = np.zeros(0)
+    if found.shape != (count,) or not np.isfinite(found).all():
+        shown = value if isinstance(value, str) or not isinstance(value, Sequence) else "\\".join(map(str, value))
+        raise ValueError(
+            f"{path} has {name} {shown}; expected {count} number{'s' * (count > 1)}. DICOM writes numbers with a "
+            "decimal point, no comma, and a backslash between two: correct the element, or export the series again."
+        )
+    return found
+
+
+def _value(dataset: pydicom.Dataset, name: str) -> Any:
+    try:
+        return dataset.get(name)
+    except Exception:  # pydicom converts a value when it is asked for, and raises whatever that gives
+        raw = dataset.get_item(name).value
+        return raw.decode("ascii", "replace").strip("\0 ") if isinstance(raw, bytes) else str(raw)
+
+
+def _starts_with_element(start: bytes) -> bool:
+    """Whether bytes look like the first element of a data set, in any encoding."""
+    for order in ("little", "big"):
+        group, element = (int.from_bytes(start[k : k + 2], order) for k in (0, 2))
+        if len(start) < 8 or group not in _FIRST_GROUPS or element > _LAST_FIRST_ELEMENT:
+            continue
+        explicit = start[4:6].decode("latin-1") in STANDARD_VR
+        if explicit or (order == "little" and int.from_bytes(start[4:8], order) <= _MOST_FIRST_BYTES):
+            return True
+    return False

@@ -1,0 +1,83 @@
+"""Several reconstructions or acquisitions under one SeriesInstanceUID, told apart by the elements that differ."""
+
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ssinfnet_jax.inference.readers import dicom_geometry, dicom_header
+
+_Headers = Mapping[pathlib.Path, Mapping[str, Any]]
+
+
+# What tells a set of slices from the others of a series: names of elements and their values; none where there is one.
+Part = tuple[tuple[str, str], ...]
+
+
+def split(headers: _Headers) -> dict[Part, list[pathlib.Path]]:
+    """The sets of slices in a series, and the files of each.
+
+    An element tells sets apart where those overlap along the patient (slabs of one volume do not) and each is a regular
+    volume on its own; where slices share a position, one of them is enough. What no element tells apart is one set.
+    """
+    doubled = _doubled(headers)
+    telling = []
+    for name in dicom_header.TELLING:
+        groups = list(_groups(headers, [name]).values())
+        if len(groups) > 1 and _overlap(headers, groups):
+            sound = [_is_volume(headers, group) for group in groups]
+            if all(sound) or (doubled and any(sound)):
+                telling.append(name)
+    if not telling:
+        return {(): list(headers)}
+    found = _groups(headers, telling)
+    if len(found) > 1 and not all(len(group) > 1 for group in found.values()):
+        telling = telling[:1]
+        found = _groups(headers, telling)
+    return {tuple(zip(telling, key, strict=True)): group for key, group in found.items()}
+
+
+def _groups(headers: _Headers, names: Sequence[str]) -> dict[tuple[str, ...], list[pathlib.Path]]:
+    found: dict[tuple[str, ...], list[pathlib.Path]] = {}
+    for path, header in headers.items():
+        found.setdefault(tuple(_text(header[name]) for name in names), []).append(path)
+    return found
+
+
+def _text(value: Any) -> str:
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return "/".join(str(part).strip() for part in value) if several else str(value or "").strip()
+
+
+def _is_volume(headers: _Headers, group: Sequence[pathlib.Path]) -> bool:
+    if len(group) < 2:
+        return False
+    try:
+        dicom_geometry.geometry({path: headers[path] for path in group})
+    except ValueError:
+        return False
+    return True
+
+
+def _overlap(headers: _Headers, groups: Sequence[Sequence[pathlib.Path]]) -> bool:
+    """Whether any two groups hold slices of the same stretch of the patient."""
+    along = _along(headers)
+    ranges = sorted((min(along[path] for path in group), max(along[path] for path in group)) for group in groups)
+    return any(after[0] < before[1] for before, after in itertools.pairwise(ranges))
+
+
+def _doubled(headers: _Headers) -> bool:
+    return bool(dicom_geometry.share_positions(np.sort(list(_along(headers).values()))).any())
+
+
+def _along(headers: _Headers) -> dict[pathlib.Path, float]:
+    """Positions along the normal of the first slice, mm."""
+    first, *_ = headers
+    orientation = dicom_header.numbers(headers[first], "ImageOrientationPatient", 6, first)
+    normal = np.cross(orientation[:3], orientation[3:])
+    return {
+        path: float(dicom_header.numbers(header, "ImagePositionPatient", 3, path) @ normal)
+        for path, header in headers.items()
+    }

@@ -1,0 +1,87 @@
+"""The pixels of a CT image in Hounsfield units, the same for every transfer syntax."""
+
+import pathlib
+
+import numpy as np
+import pydicom
+from pydicom.pixels import pixel_array
+
+from ssinfnet_jax.inference.readers import dicom_header
+
+AIR_HU = -1024.0
+
+
+def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
+    """Reads a slice; padding becomes air.
+
+    Args:
+      path: an image that `dicom.read` has taken.
+      shape: (columns, rows) that its header said.
+    Returns: float32[rows, columns], HU.
+    Raises: ValueError for pixels that cannot be decoded, naming the file; FileNotFoundError.
+    """
+    dataset = dicom_header.read_dataset(path)
+    header = dicom_header.elements(dataset)
+    slope, intercept = (dicom_header.numbers(header, name, 1, path)[0] for name in ("RescaleSlope", "RescaleIntercept"))
+    try:
+        if (dataset.Columns, dataset.Rows) != shape:
+            raise ValueError(f"{dataset.Columns} x {dataset.Rows} pixels, {shape[0]} x {shape[1]} before")
+        words = _words(dataset)
+        stored = _stored(words, dataset)
+        padded = _padded(words, stored, dataset)
+    except Exception as error:  # pydicom and its decoders raise whatever the file gave them
+        raise ValueError(
+            f"The pixels of {path} cannot be decoded ({error}); copy the file again, or export the series uncompressed."
+        ) from error
+    if stored.shape != shape[::-1]:
+        raise ValueError(f"The pixels of {path} are {stored.shape}, not {shape[::-1]}; export it again.")
+    return np.where(padded, AIR_HU, stored * slope + intercept).astype(np.float32)
+
+
+def _words(dataset: pydicom.Dataset) -> np.ndarray:
+    """int64[rows, columns] >= 0: the words of BitsAllocated as they are stored, unused bits and all."""
+    array = pixel_array(dataset, correct_unused_bits=False)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"they are {array.dtype}, not whole numbers")
+    return array.view(f"u{array.dtype.itemsize}").astype(np.int64)
+
+
+def _stored(words: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """The numbers in the BitsStored bits of words that end at HighBit; other bits may hold anything (PS3.5, 8.1.1)."""
+    bits, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
+    high = int(dataset.get("HighBit") or bits - 1)
+    if not 0 < bits <= high + 1 <= allocated:
+        raise ValueError(f"HighBit {high} does not fit {bits} of {allocated} bits")
+    return _interpreted(words >> (high + 1 - bits), dataset)
+
+
+def _interpreted(words: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """The lowest BitsStored bits as numbers, signed where PixelRepresentation says so."""
+    bits = int(dataset.BitsStored)
+    values = words & (2**bits - 1)
+    return values - ((values >> (bits - 1)) << bits) if dataset.PixelRepresentation else values
+
+
+def _padded(words: np.ndarray, stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """Where pixels lie in the range of padding, bool.
+
+    PixelPaddingValue and PixelPaddingRangeLimit may be written as signed or unsigned whatever the pixels are: -2000 and
+    63536 are the same word.
+    """
+    if dataset.get("PixelPaddingValue") is None:
+        return np.zeros(words.shape, bool)
+    names = [name for name in ("PixelPaddingValue", "PixelPaddingRangeLimit") if dataset.get(name) is not None]
+    size = 2 ** int(dataset.BitsAllocated)
+    ends = np.array([_whole(dataset, name) % size for name in names])
+    values = _interpreted(ends, dataset)
+    if ((values % size == ends) | (ends < 2 ** int(dataset.BitsStored))).all():
+        return (stored >= values.min()) & (stored <= values.max())
+    # BitsStored cannot hold such a value, as 63536 beside 12 unsigned bits: it is in the unused bits, too.
+    return (words >= ends.min()) & (words <= ends.max())
+
+
+def _whole(dataset: pydicom.Dataset, name: str) -> int:
+    value = dataset.get(name)
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is {value!r}, not a whole number")
+    return value
