@@ -10,9 +10,24 @@ import ml_collections
 from configs import covid_semiseg, recommended
 from configs.experiments import start
 
+WARP = {"rotation": 30.0, "elastic": 0.015, "noise": 0.03, "blur": 1.0, "scale": (0.6, 1.15)}
+
+
+def _augmented(**options) -> list:
+    """Changes of the training's augmentation."""
+    table = covid_semiseg.get_config("best").single.train.augmentation.to_dict()
+    return [("single.train.augmentation", {**table, **options})]
+
+
 WAVES: dict[str, dict[str, dict]] = {
     "base": {"base": {"title": "baseline", "changes": []}},
-    "length": {"epochs_240": {"title": "240 epochs", "changes": [("single.train.epochs", 240)]}},
+    "warp": {
+        "warp": {"title": "rotation, elastic deformation, noise, blur", "changes": _augmented(**WARP)},
+        "warp_300": {
+            "title": "the same, 300 epochs",
+            "changes": [*_augmented(**WARP), ("single.train.epochs", 300), ("single.train.averaging", 0.998)],
+        },
+    },
 }
 
 

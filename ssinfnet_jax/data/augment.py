@@ -1,8 +1,8 @@
 """Augmentation on the device, inside the jitted step: slice, labels and prior are moved together.
 
-Every geometric change here keeps rows rows and columns columns (or swaps the two), so that it is a choice of source
+Flips, turns and scaling keep rows rows and columns columns (or swap the two), so that they are a choice of source
 coordinates per row and per column: images are interpolated by two products with band matrices, labels gathered at
-the nearest pixel.
+the nearest pixel. Rotation and elastic deformation need a source coordinate per pixel, and a gather.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy import ndimage
 
 INTERPOLATED = ("image", "prior")  # bilinear; everything else that is [H,W] is a label: nearest neighbour
 
@@ -23,23 +24,30 @@ class Options(NamedTuple):
       quarter_turns: rotation by a random multiple of 90 degrees.
       scale: (low, high), side of the region that is cut out and enlarged, as a fraction of the slice, drawn per axis
         with at most 10 % between the axes; above 1 the slice shrinks and is padded with its border.
+      rotation: largest angle of a rotation about the centre, in degrees; what comes from outside repeats the border.
+      elastic: largest standard deviation of a smooth random displacement, as a fraction of the slice: normal at
+        8 x 8 points, bilinear between them.
       cutout_probability: how often a rectangle is blackened (and its labels emptied).
       cutout_size: its largest side, as a fraction of the slice.
       brightness, contrast: largest shift, and largest relative change around the slice's mean.
       gamma: largest |log| of the exponent.
       noise: largest standard deviation of added normal noise.
+      blur: largest standard deviation of a Gaussian blur, in pixels.
     """
 
     flip_left_right: bool = False
     flip_up_down: bool = False
     quarter_turns: bool = False
     scale: tuple[float, float] = (1.0, 1.0)
+    rotation: float = 0.0
+    elastic: float = 0.0
     cutout_probability: float = 0.0
     cutout_size: float = 0.5
     brightness: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
     noise: float = 0.0
+    blur: float = 0.0
 
 
 def make_options(table: Mapping[str, Any]) -> Options:
@@ -61,6 +69,7 @@ def make_options(table: Mapping[str, Any]) -> Options:
 _DRAWS = (
     "flip_rows", "flip_columns", "swap", "size", "row_aspect", "column_aspect", "row_offset", "column_offset",
     "cut", "cut_height", "cut_width", "cut_top", "cut_left", "gamma", "contrast", "brightness", "noise",
+    "angle", "elastic", "blur",
 )  # fmt: skip
 
 
@@ -79,6 +88,7 @@ def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Options) -
     draw_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     table = jax.vmap(lambda key: jax.random.uniform(key, len(_DRAWS)))(draw_keys)
     draws = dict(zip(_DRAWS, table.T, strict=True))
+    draws["grid"] = jax.vmap(_draw_grid)(noise_keys) if options.elastic else jnp.zeros(len(keys))
     batch.update(jax.vmap(lambda one, drawn: _augment_one(one, drawn, options))(maps, draws))
     if options.noise:
         deviation = options.noise * draws["noise"][:, None, None]
@@ -102,16 +112,13 @@ def edge(lesion: jax.Array) -> jax.Array:
 def _augment_one(maps: dict[str, jax.Array], drawn: dict[str, jax.Array], options: Options) -> dict[str, jax.Array]:
     height, width = maps["image"].shape
     rows, columns, swap = _coordinates(drawn, height, width, options)
-    row_matrix, column_matrix = _linear(rows, height), _linear(columns, width)
-    row_index = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
-    column_index = jnp.clip(jnp.round(columns), 0, width - 1).astype(jnp.int32)
-    moved = {}
-    for name, value in maps.items():
-        value = jnp.where(swap, value.T, value)
-        if name in INTERPOLATED:
-            moved[name] = (row_matrix @ value @ column_matrix.T).astype(value.dtype)
-        else:
-            moved[name] = value[row_index][:, column_index]
+    maps = {name: jnp.where(swap, value.T, value) for name, value in maps.items()}
+    if options.rotation or options.elastic:
+        moved = _warp(maps, _bent(drawn, rows, columns, options))
+    else:
+        moved = _resample(maps, rows, columns)
+    if options.blur:
+        moved["image"] = _blur(moved["image"], options.blur * drawn["blur"])
     moved["image"] = _relight(drawn, moved["image"], options)
     if options.cutout_probability:
         inside = _outside_cutout(drawn, height, width, options)
@@ -141,6 +148,61 @@ def _coordinates(drawn, height, width, options):
         position = jnp.where(flipped, 1 - position, position)
         coordinates.append((offset + position * side) * length - 0.5)
     return coordinates[0], coordinates[1], swap
+
+
+def _resample(maps: dict[str, jax.Array], rows: jax.Array, columns: jax.Array) -> dict[str, jax.Array]:
+    """The maps at source coordinates float[H] of the rows and float[W] of the columns."""
+    height, width = maps["image"].shape
+    row_matrix, column_matrix = _linear(rows, height), _linear(columns, width)
+    row_index = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
+    column_index = jnp.clip(jnp.round(columns), 0, width - 1).astype(jnp.int32)
+    return {
+        name: (row_matrix @ value @ column_matrix.T).astype(value.dtype)
+        if name in INTERPOLATED
+        else value[row_index][:, column_index]
+        for name, value in maps.items()
+    }
+
+
+def _warp(maps: dict[str, jax.Array], coordinates: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
+    """The maps at source coordinates (row, column) of every pixel, float[H,W] each."""
+    return {
+        name: ndimage.map_coordinates(value, coordinates, order=int(name in INTERPOLATED), mode="nearest")
+        for name, value in maps.items()
+    }
+
+
+def _bent(drawn, rows, columns, options) -> tuple[jax.Array, jax.Array]:
+    """Source coordinates of every pixel: those of its row and column, rotated about the centre, and displaced."""
+    height, width = len(rows), len(columns)
+    angle = jnp.deg2rad(options.rotation * (2 * drawn["angle"] - 1))
+    down, right = rows[:, None] - (height - 1) / 2, columns[None, :] - (width - 1) / 2
+    down, right = (
+        jnp.cos(angle) * down - jnp.sin(angle) * right + (height - 1) / 2,
+        jnp.sin(angle) * down + jnp.cos(angle) * right + (width - 1) / 2,
+    )
+    if options.elastic:
+        points = drawn["grid"].shape[0]
+        between = [_linear(jnp.linspace(0, points - 1, length), points) for length in (height, width)]
+        field = options.elastic * drawn["elastic"] * jnp.einsum("hp,pqa,wq->ahw", between[0], drawn["grid"], between[1])
+        down, right = down + height * field[0], right + width * field[1]
+    return down, right
+
+
+def _draw_grid(key: jax.Array) -> jax.Array:
+    """Displacement (rows, columns) at the points of a coarse grid, float[8,8,2] of standard deviation 1."""
+    return jax.random.normal(jax.random.fold_in(key, 1), (8, 8, 2))
+
+
+def _blur(image: jax.Array, deviation: jax.Array) -> jax.Array:
+    """Gaussian blur by a standard deviation in pixels; what lies outside does not count."""
+
+    def weights(length):
+        distance = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
+        weight = jnp.exp(-0.5 * jnp.square(distance / jnp.maximum(deviation, 1e-3)))
+        return weight / weight.sum(axis=1, keepdims=True)
+
+    return weights(image.shape[0]) @ image @ weights(image.shape[1]).T
 
 
 def _linear(coordinate: jax.Array, length: int) -> jax.Array:
