@@ -59,6 +59,8 @@ def get_config() -> ml_collections.ConfigDict:
         "scales": (1.0,),  # side of the slices in a step, drawn from these; each compiles a program of its own
         "label_smoothing": 0.0,
         "averaging": 0.0,  # decay of averaged weights, which are then the result; 0: none
+        # Unlabeled slices that the averaged weights label, {"batch_size": 4} (training/mean_teacher.py); single only.
+        "teacher": config_dict.placeholder(dict),
         "oversample": False,  # repeats slices of rarer classes
         "validate_every_epochs": 10,
         # Stops when the validation has not become better for so long; None: never.

@@ -65,6 +65,11 @@ def make_options(table: Mapping[str, Any]) -> Options:
     return options
 
 
+def geometry_only(options: Options) -> Options:
+    """The options without what changes the grey values; the same draws move a slice the same way."""
+    return options._replace(brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0, blur=0.0, cutout_probability=0.0)
+
+
 # What is drawn per slice, uniform in [0, 1): one table of draws compiles much faster than a call for each.
 _DRAWS = (
     "flip_rows", "flip_columns", "swap", "size", "row_aspect", "column_aspect", "row_offset", "column_offset",

@@ -8,7 +8,7 @@ from absl import logging
 from ssinfnet_jax import models
 from ssinfnet_jax.data import augment, prepare
 from ssinfnet_jax.losses import compose
-from ssinfnet_jax.training import adversarial_step, networks, optim, parallel, phases, start
+from ssinfnet_jax.training import adversarial_step, mean_teacher, networks, optim, parallel, phases, start
 from ssinfnet_jax.training import state as states
 from ssinfnet_jax.training.inputs import Normalisation
 
@@ -24,7 +24,7 @@ KEYS = {
     "train": (
         "initial", "transfer", "epochs", "batch_size", "augmentation", "scales", "label_smoothing", "averaging",
         "oversample", "validate_every_epochs", "patience_epochs", "keep", "log_every", "losses", "head_biases",
-        "optimizer",
+        "optimizer", "teacher",
     ),
 }  # fmt: skip
 PRIOR_SOURCES = ("predicted", "cross_fitted", "ground_truth")
@@ -123,12 +123,25 @@ def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) 
     augment.make_options(table["augmentation"])
     parallel.local_batch_size(table["batch_size"], f"config.{which}.train.batch_size")
     _check_optimizer(table["optimizer"])
+    _check_teacher(which, table)
     _check_choice(f"config.{which}.train.keep", table["keep"], KEEP)
     for key in ("label_smoothing", "averaging"):
         if not 0 <= table[key] < 1:
             raise ValueError(f"config.{which}.train.{key} must be in [0, 1), found {table[key]}.")
     if not table["scales"] or min(table["scales"]) <= 0:
         raise ValueError(f"config.{which}.train.scales must hold positive factors, found {table['scales']}.")
+
+
+def _check_teacher(which: str, table: Mapping[str, Any]) -> None:
+    if not table["teacher"]:
+        return
+    name = f"config.{which}.train.teacher"
+    options = mean_teacher.make_options(table["teacher"], name)
+    if which == "multi":
+        raise ValueError(f"{name} must be None: unlabeled slices have no prior that the multi network could trust.")
+    if not table["averaging"]:
+        raise ValueError(f"{name} needs averaged weights, which label the slices; set config.{which}.train.averaging.")
+    parallel.local_batch_size(options.batch_size, f"{name}.batch_size")
 
 
 def _check_keys(name: str, table: Mapping[str, Any], kind: str) -> None:

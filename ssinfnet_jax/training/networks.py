@@ -49,15 +49,29 @@ class Setup:
 
     def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
         """Endless training batches of this process, of the config's (global) batch size for "pretrain" or "train"."""
-        batch_size = self.section[stage]["batch_size"]
+        name = f"config.{self.which}.{stage}.batch_size"
+        return self.batches(positions, self.section[stage]["batch_size"], name=name, seed=seed)
+
+    def batches(
+        self,
+        positions: np.ndarray,
+        batch_size: int,
+        *,
+        name: str,
+        seed: int,
+        transform: pipeline.Resize | None = None,
+        first_position: int = 0,
+    ) -> pipeline.TrainBatches:
+        """The same of a (global) batch size called `name` in the config; the arguments are `pipeline.TrainBatches`'."""
         return pipeline.TrainBatches(
             self.records,
             positions,
-            self.transform,
-            batch_size=parallel.local_batch_size(batch_size, f"config.{self.which}.{stage}.batch_size"),
+            transform or self.transform,
+            batch_size=parallel.local_batch_size(batch_size, name),
             seed=seed,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            first_position=first_position,
         )
 
     def description(self, config: Mapping[str, Any], stage: str) -> dict[str, Any]:

@@ -94,11 +94,15 @@ def unreplicate(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], tree)
 
 
-def shard(batch: dict[str, Any]) -> dict[str, np.ndarray]:
+def shard(batch: dict[str, Any]) -> dict[str, Any]:
     """Numeric arrays [B,...] -> [devices, B/devices, ...]; what is not numeric (slice ids) stays on the host."""
-    num_devices = num_local_devices()
-    numeric = {name: np.asarray(value) for name, value in batch.items() if np.asarray(value).dtype.kind in "biuf"}
-    return {name: value.reshape(num_devices, -1, *value.shape[1:]) for name, value in numeric.items()}
+    sharded = {}
+    for name, value in batch.items():
+        if isinstance(value, dict):
+            sharded[name] = shard(value)
+        elif np.asarray(value).dtype.kind in "biuf":
+            sharded[name] = np.asarray(value).reshape(num_local_devices(), -1, *np.shape(value)[1:])
+    return sharded
 
 
 def map_step(step: Callable) -> Callable:

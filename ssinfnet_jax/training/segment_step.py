@@ -11,7 +11,7 @@ import optax
 from ssinfnet_jax.data import augment
 from ssinfnet_jax.losses import compose, segmentation
 from ssinfnet_jax.models import ops
-from ssinfnet_jax.training import inputs, state, update
+from ssinfnet_jax.training import inputs, mean_teacher, state, update
 from ssinfnet_jax.training.inputs import Batch, Normalisation
 from ssinfnet_jax.training.state import TrainState
 
@@ -27,6 +27,8 @@ class Options(NamedTuple):
       scale: side of the slices in this step, relative to the batch's and rounded to a multiple of 32 pixels.
       label_smoothing: s in [0, 1); targets t become t (1 - s) + s / 2.
       averaging: decay of the averaged weights, where the state has them.
+      teacher: how the unlabeled slices of a single network's batch count, or None.
+      steps_per_epoch: of the labeled slices, for the teacher.
     """
 
     augmentation: augment.Options
@@ -34,6 +36,8 @@ class Options(NamedTuple):
     scale: float = 1.0
     label_smoothing: float = 0.0
     averaging: float = 0.0
+    teacher: mean_teacher.Options | None = None
+    steps_per_epoch: float = 1.0
 
 
 def make_single_step(
@@ -48,14 +52,20 @@ def make_single_step(
     """A step of a single network, which finds the lesion.
 
     With output "maps" (InfNet) every loss term is taken on the global map and maps 4, 3, 2, and cross-entropy on the
-    edge map; with "lesion" (U-Net) every loss term on the logits.
+    edge map; with "lesion" (U-Net) every loss term on the logits. A batch that has "unlabeled" slices as well, a
+    batch of `image`, `position` and `valid`, is completed by the averaged weights (`mean_teacher`).
 
     Source: the paper, eq. 5.
     """
     loss = compose.make_loss(losses)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
-        batch = _prepare(batch, key, current.step, options)
+        unlabeled = batch.get("unlabeled")
+        batch = _prepare(
+            {name: value for name, value in batch.items() if name != "unlabeled"}, key, current.step, options
+        )
+        if unlabeled is not None:
+            batch = _labeled_by_teacher(current, model, batch, unlabeled, key, output, options)
         lesion = batch["lesion"].astype(jnp.float32)[..., None]
         image = inputs.image_input(batch, options.normalisation)
 
@@ -64,7 +74,7 @@ def make_single_step(
                 state.train_variables(current, params), image, train=True, mutable=["batch_stats"]
             )
             if output == "maps":
-                contour = augment.edge(batch["lesion"]).astype(jnp.float32)[..., None]
+                contour = augment.edge(batch["lesion"] > 0.5).astype(jnp.float32)[..., None]
                 terms = {"edge": segmentation.bce(out["edge"], contour)}
                 for name in ("global_map", "map_4", "map_3", "map_2"):
                     for term, value in loss(out[name], _smooth(lesion, options)).items():
@@ -72,7 +82,7 @@ def make_single_step(
             else:
                 terms = loss(out, _smooth(lesion, options))
             pred = _lesion_logits(out, output) > 0
-            return terms, {"train_dice": _dice(pred, lesion > 0)}, changed["batch_stats"]
+            return terms, {"train_dice": _dice(pred, lesion > 0.5)}, changed["batch_stats"]
 
         return update.update(
             current, objective, optimizer, batch["valid"], axis_name=axis_name, averaging=options.averaging
@@ -141,6 +151,16 @@ def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisatio
         return probs / jnp.maximum(probs.sum(axis=-1, keepdims=True), 1e-12)
 
     return predict
+
+
+def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, output: str, options: Options) -> Batch:
+    """The labeled slices and, with what the averaged weights say of them, the unlabeled ones."""
+    plain = options._replace(augmentation=augment.geometry_only(options.augmentation))
+    seen = _prepare(unlabeled, key, current.step, plain)
+    logits = model.apply(current.average, inputs.image_input(seen, options.normalisation), train=False)
+    changed = _prepare(unlabeled, key, current.step, options)
+    weight = mean_teacher.weight(current.step, options.teacher, options.steps_per_epoch)
+    return mean_teacher.merge(labeled, changed, _lesion_logits(logits, output), options.teacher.sharpness, weight)
 
 
 def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) -> Batch:

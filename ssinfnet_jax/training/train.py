@@ -1,5 +1,6 @@
 """Stages `train_single` and `train_multi`: supervised segmentation, from the pretrained weights if there are any."""
 
+import dataclasses
 import functools
 import math
 import pathlib
@@ -13,7 +14,17 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import augment, pipeline
-from ssinfnet_jax.training import checkpoint, loop, networks, optim, parallel, segment_step, start, validation
+from ssinfnet_jax.training import (
+    checkpoint,
+    loop,
+    mean_teacher,
+    networks,
+    optim,
+    parallel,
+    segment_step,
+    start,
+    validation,
+)
 from ssinfnet_jax.training import state as states
 
 LABELS = {"single": "lesion", "multi": "classes"}
@@ -54,7 +65,8 @@ def fit(
     schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
     optimizer = optim.make_optimizer(table, schedule)
     optim.check_length(table, num_steps, f"config.{which}.train")
-    steps = _make_steps(setup, optimizer)
+    unlabeled = _unlabeled_batches(setup, batches)
+    steps = _make_steps(setup, optimizer, batches.steps_per_epoch)
     initial = states.create(
         setup.model,
         optimizer,
@@ -66,11 +78,15 @@ def fit(
     )
     key = jax.random.key(setup.seed + 2)
     reader = pipeline.ReadAhead(batches)
+    unlabeled_reader = pipeline.ReadAhead(unlabeled) if unlabeled else None
 
     def advance(state, number):
         # The scale of a step depends on its number alone, so that a resumed training goes on the same way.
         scale = np.random.default_rng([setup.seed, number]).integers(len(steps))
-        state, metrics = steps[scale](state, parallel.shard(reader[number]), key)
+        batch = reader[number]
+        if unlabeled_reader:
+            batch = {**batch, "unlabeled": unlabeled_reader[number]}
+        state, metrics = steps[scale](state, parallel.shard(batch), key)
         return state, "train", metrics
 
     val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
@@ -115,7 +131,27 @@ def fit(
     checkpoint.save_model(directory / "model", result, {**setup.description(config, "train"), "weights": kept})
 
 
-def _make_steps(setup: networks.Setup, optimizer: optax.GradientTransformation) -> list[Callable]:
+def _unlabeled_batches(setup: networks.Setup, labeled: pipeline.TrainBatches) -> pipeline.TrainBatches | None:
+    """Batches of the slices that the teacher labels, or None; their positions follow those of the labeled ones."""
+    table = setup.section["train"]["teacher"]
+    if not table:
+        return None
+    rows = (setup.table["split"] != "train") & (setup.table["pretrain"] == "train")
+    batches = setup.batches(
+        setup.positions(rows),
+        table["batch_size"],
+        name=f"config.{setup.which}.train.teacher.batch_size",
+        seed=setup.seed + 3,
+        transform=dataclasses.replace(setup.transform, label=None),
+        first_position=setup.section["train"]["batch_size"],
+    )
+    logging.info("train_%s: the averaged weights label %d slices.", setup.which, int(rows.sum()))
+    return batches
+
+
+def _make_steps(
+    setup: networks.Setup, optimizer: optax.GradientTransformation, steps_per_epoch: float
+) -> list[Callable]:
     """The mapped step at each of the config's scales."""
     section = setup.section["train"]
     if setup.which == "single":
@@ -127,6 +163,8 @@ def _make_steps(setup: networks.Setup, optimizer: optax.GradientTransformation) 
         setup.normalisation,
         label_smoothing=section["label_smoothing"],
         averaging=section["averaging"],
+        teacher=mean_teacher.Options(**section["teacher"]) if section["teacher"] else None,
+        steps_per_epoch=steps_per_epoch,
     )
     make = functools.partial(make, setup.model, optimizer, losses=section["losses"], axis_name=parallel.AXIS)
     return [parallel.map_step(make(options=options._replace(scale=scale))) for scale in section["scales"]]

@@ -1,6 +1,8 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from ssinfnet_jax.data import augment
 
@@ -117,3 +119,44 @@ def test_errors():
         augment.make_options({"flop": True})
     with pytest.raises(ValueError, match="0 < low <= high, found"):
         augment.make_options({"scale": (1.0, 0.5)})
+
+
+def test_rotation_is_that_of_scipy():
+    image = np.asarray(scipy.ndimage.gaussian_filter(np.random.default_rng(0).random((33, 33)), 2), np.float32)
+    options = augment.Options(rotation=40.0)
+    drawn = dict.fromkeys(augment._DRAWS, jnp.float32(0.75))  # an angle of 20 degrees
+    rows = columns = jnp.arange(33.0)
+    moved = augment._warp({"image": image, "lesion": image > 0.5}, augment._bent(drawn, rows, columns, options))
+    expected = scipy.ndimage.rotate(image, -20.0, reshape=False, order=1, mode="nearest")
+    np.testing.assert_allclose(moved["image"], expected, atol=1e-5)
+
+
+def test_a_deformation_of_nothing_is_none_and_one_of_equal_displacements_a_shift():
+    image = np.random.default_rng(0).random((32, 32)).astype(np.float32)
+    drawn = {**dict.fromkeys(augment._DRAWS, jnp.float32(0.5)), "grid": jnp.ones((8, 8, 2))}
+    rows = columns = jnp.arange(32.0)
+    # Half of the largest deviation, 2 / 16 of 32 pixels: all pixels come from two rows and columns further on.
+    moved = augment._warp({"image": image}, augment._bent(drawn, rows, columns, augment.Options(elastic=1 / 8)))
+    np.testing.assert_allclose(moved["image"][:-2, :-2], image[2:, 2:], atol=1e-5)
+    still = {**drawn, "grid": jnp.zeros((8, 8, 2))}
+    moved = augment._warp({"image": image}, augment._bent(still, rows, columns, augment.Options(elastic=1 / 8)))
+    np.testing.assert_allclose(moved["image"], image, atol=1e-6)
+
+
+def test_labels_and_prior_follow_a_warp():
+    batch = _batch()
+    batch["image"] = batch["lesion"].astype(np.float32)
+    options = augment.Options(rotation=45.0, elastic=0.02, scale=(0.8, 1.1), flip_left_right=True, quarter_turns=True)
+    for seed in range(5):
+        out = _augment(seed, batch, options)
+        np.testing.assert_array_equal(out["classes"], 2 * out["lesion"])
+        np.testing.assert_allclose(out["image"], out["prior"], atol=1e-6)
+        assert ((out["image"] > 0.5) != (out["lesion"] > 0)).mean() < 0.02
+
+
+def test_blur_is_that_of_scipy():
+    image = np.random.default_rng(0).random((40, 40)).astype(np.float32)
+    blurred = np.asarray(augment._blur(image, 1.5))
+    expected = scipy.ndimage.gaussian_filter(image, 1.5, mode="nearest", truncate=20)
+    np.testing.assert_allclose(blurred[10:-10, 10:-10], expected[10:-10, 10:-10], atol=1e-5)
+    np.testing.assert_allclose(augment._blur(image, 0.0), image, atol=1e-6)

@@ -1,0 +1,122 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import losses
+from ssinfnet_jax.data import augment
+from ssinfnet_jax.losses import segmentation
+from ssinfnet_jax.training import inputs, mean_teacher, optim, parallel, segment_step, state
+from tests.training import toy
+
+TEACHER = mean_teacher.Options(batch_size=4, weight=0.5, ramp_epochs=2.0, sharpness=2.0)
+SGD = {"name": "sgd", "learning_rate": 0.1}
+
+
+def _make(teacher=TEACHER, axis_name=None, **augmentation):
+    model = toy.Toy(1, 3, as_maps=False, axis_name=axis_name)
+    optimizer = optim.make_optimizer(SGD, optim.make_schedule(SGD, steps_per_epoch=1, num_steps=10))
+    options = segment_step.Options(
+        augment.make_options(augmentation), inputs.Normalisation(), averaging=0.9, teacher=teacher, steps_per_epoch=5.0
+    )
+    step = segment_step.make_single_step(
+        model, optimizer, output="lesion", losses=losses.losses("bce"), options=options, axis_name=axis_name
+    )
+    return model, step, state.create(model, optimizer, seed=0, num_channels=3, averaging=True)
+
+
+def _batch(seed=0):
+    other = toy.batch(seed=seed + 100)
+    unlabeled = {"image": other["image"], "valid": other["valid"], "position": other["position"] + 4}
+    return {**toy.batch(seed=seed), "unlabeled": unlabeled}
+
+
+def test_the_weight_rises_as_published():
+    for step, t in ((0, 0.0), (5, 0.5), (10, 1.0), (1000, 1.0)):
+        np.testing.assert_allclose(mean_teacher.weight(step, TEACHER, 5.0), 0.5 * np.exp(-5 * (1 - t) ** 2), rtol=1e-6)
+
+
+def test_the_loss_is_that_of_the_teachers_sharpened_probabilities():
+    model, step, current = _make()
+    # A teacher that differs from what learns.
+    current = current.replace(average=jax.tree.map(lambda x: x * 1.5, current.average), step=jnp.int32(1000))
+    batch = _batch()
+    _, metrics = jax.jit(step)(current, batch, jax.random.key(0))
+
+    normalisation = inputs.Normalisation()
+    images = {name: inputs.to_unit(part) for name, part in (("all", batch), ("other", batch["unlabeled"]))}
+    teacher = model.apply(current.average, inputs.image_input(images["other"], normalisation), train=False)
+    target = jnp.concatenate([batch["lesion"][..., None], jax.nn.sigmoid(2 * teacher)])
+    both = jnp.concatenate([images["all"]["image"], images["other"]["image"]])
+    variables = {"params": current.params, "batch_stats": current.batch_stats}
+    logits, _ = model.apply(
+        variables, inputs.image_input({"image": both}, normalisation), train=True, mutable=["batch_stats"]
+    )
+    weights = np.repeat([1.0, 0.5], 4)
+    expected = (segmentation.bce(logits, target) * weights).sum() / weights.sum()
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+
+
+def test_at_the_start_unlabeled_slices_hardly_count():
+    _, step, current = _make(TEACHER._replace(ramp_epochs=1e6))
+    batch = _batch()
+    ignored = {**batch, "unlabeled": {**batch["unlabeled"], "valid": jnp.zeros(4)}}
+    first, second = (jax.jit(step)(current, one, jax.random.key(0))[0] for one in (ignored, batch))
+    change = optax.tree.norm(jax.tree.map(jnp.subtract, first.params, second.params))
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, first.params, current.params))
+    assert 0 < change < 0.02 * moved
+
+
+def test_no_gradient_reaches_the_teacher():
+    labeled, unlabeled = toy.batch(), toy.batch(seed=1)
+
+    def target(logits):
+        return mean_teacher.merge(labeled, unlabeled, logits, 2.0, 1.0)["lesion"].sum()
+
+    assert not np.any(jax.grad(target)(jnp.ones((4, 32, 32, 1))))
+
+
+def test_the_teacher_sees_the_slice_as_it_was_moved_and_in_its_own_light():
+    options = augment.make_options(
+        {"flip_left_right": True, "rotation": 20.0, "scale": (0.7, 1.0), "gamma": 0.5, "noise": 0.1, "blur": 2.0}
+    )
+    keys = jax.random.split(jax.random.key(0), 4)
+    lesion = np.asarray(toy.batch()["lesion"])
+    batch = {"image": lesion.astype(np.float32), "lesion": lesion.astype(np.int32)}
+    seen, changed = (augment.augment(keys, batch, each) for each in (augment.geometry_only(options), options))
+    np.testing.assert_array_equal(seen["lesion"], changed["lesion"])
+    assert np.abs(seen["image"] - changed["image"]).max() > 0.1
+    assert ((seen["image"] > 0.5) != (seen["lesion"] > 0)).mean() < 0.1
+
+
+def test_two_devices_equal_one():
+    key = jax.random.key(0)
+    _, step, one = _make(gamma=0.3)
+    _, mapped, initial = _make(axis_name=parallel.AXIS, gamma=0.3)
+    run, two = parallel.map_step(mapped), parallel.replicate(initial)
+    for seed in range(3):
+        # Each device has slices of both kinds, the second one fewer valid ones.
+        data = _batch(seed)
+        data["valid"] = np.array([1, 1, 1, 0], np.float32)
+        one, expected = jax.jit(step)(one, data, key)
+        two, found = run(two, parallel.shard(data), key)
+        np.testing.assert_allclose(found["loss"], expected["loss"], rtol=2e-4)
+    flat = zip(jax.tree.leaves(parallel.unreplicate(two)), jax.tree.leaves(one), strict=True)
+    for found, expected in flat:
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"weight": 1.0}, "config.x has batch_size, weight, ramp_epochs, sharpness, batch_size at least; found"),
+        ({"batch_size": 4, "wait": 1}, "config.x has batch_size"),
+        ({"batch_size": 4, "weight": -1.0}, r"config.x.weight must be positive, found -1\.0"),
+        ({"batch_size": 4, "ramp_epochs": 0}, "config.x.ramp_epochs must be positive, found 0"),
+        ({"batch_size": 4, "sharpness": float("nan")}, "config.x.sharpness must be positive, found nan"),
+    ],
+)
+def test_mistakes(table, message):
+    with pytest.raises(ValueError, match=message):
+        mean_teacher.make_options(table, "config.x")
