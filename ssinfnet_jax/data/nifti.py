@@ -6,6 +6,8 @@ import zlib
 import nibabel as nib
 import numpy as np
 
+from ssinfnet_jax.data import nifti_header
+
 
 def read(path: str | os.PathLike) -> np.ndarray:
     """Reads a NIfTI volume as a stack of axial slices in the radiologist's view.
@@ -57,6 +59,7 @@ def _open(path: str | os.PathLike):
     name = os.fspath(path)
     if not os.path.exists(name):
         raise FileNotFoundError(f"NIfTI file {name} does not exist; check the dataset folder.")
+    nifti_header.check_voxels(name)
     try:
         volume = nib.load(name)
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:

@@ -8,6 +8,7 @@ import zlib
 import nibabel as nib
 import numpy as np
 
+from ssinfnet_jax.data import nifti_header
 from ssinfnet_jax.inference.readers import scan
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -43,10 +44,15 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
         notes.append("the file gives no orientation (sform and qform codes are 0): nibabel's default was taken")
     if path.suffix.lower() == ".gz":
         unpacked = scratch_dir / f"{stem(path)}.nii"
-        _unpack(path, unpacked, num_bytes)
+        is_longer = _unpack(path, unpacked, num_bytes)
         image = _open(unpacked)
-    elif path.stat().st_size < num_bytes:
-        raise _too_short(path, path.stat().st_size, num_bytes)
+    else:
+        size = path.stat().st_size
+        if size < num_bytes:
+            raise _too_short(path, size, num_bytes)
+        is_longer = size > num_bytes
+    if is_longer:
+        notes.append(f"the file is longer than its header says ({num_bytes} bytes): are its shape and data type right?")
 
     # Mapped: where slices are stored along the first axis, nibabel's reading of one reads all of the file.
     stored = np.asanyarray(image.dataobj.get_unscaled()).reshape(grid.shape, order="F")
@@ -71,6 +77,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
 
 
 def _open(path: pathlib.Path):
+    nifti_header.check_voxels(path)
     try:
         image = nib.load(path)
     except FileNotFoundError:
@@ -101,18 +108,20 @@ def _shape_3d(shape: tuple[int, ...], path: pathlib.Path) -> tuple[int, int, int
     return found
 
 
-def _unpack(path: pathlib.Path, unpacked: pathlib.Path, num_bytes: int) -> None:
-    """Unpacks the header and the voxels, and no byte more."""
+def _unpack(path: pathlib.Path, unpacked: pathlib.Path, num_bytes: int) -> bool:
+    """Unpacks the header and the voxels, and no byte more; returns whether there are more."""
     left = num_bytes
     try:
         with gzip.open(path) as file, unpacked.open("wb") as out:
             while left and (chunk := file.read(min(_CHUNK, left))):
                 out.write(chunk)
                 left -= len(chunk)
+            is_longer = bool(file.read(1))
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged ({error}); copy or download it again.") from error
     if left:
         raise _too_short(path, num_bytes - left, num_bytes)
+    return is_longer
 
 
 def _too_short(path: pathlib.Path, found: int, needed: int) -> ValueError:
