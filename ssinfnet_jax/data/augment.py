@@ -27,6 +27,10 @@ class Options(NamedTuple):
       rotation: largest angle of a rotation about the centre, in degrees; what comes from outside repeats the border.
       elastic: largest standard deviation of a smooth random displacement, as a fraction of the slice: normal at
         8 x 8 points, bilinear between them.
+      crop: side of the window that is kept of the slice, as a fraction, rounded to a multiple of 32 pixels.
+      crop_focus: how often the window is centred, as far as it goes, on a random labeled pixel: of a random class that
+        the slice has.
+      prior_dropout: how often the prior says nothing, 1/2 everywhere.
       cutout_probability: how often a rectangle is blackened (and its labels emptied).
       cutout_size: its largest side, as a fraction of the slice.
       brightness, contrast: largest shift, and largest relative change around the slice's mean.
@@ -41,6 +45,9 @@ class Options(NamedTuple):
     scale: tuple[float, float] = (1.0, 1.0)
     rotation: float = 0.0
     elastic: float = 0.0
+    crop: float = 1.0
+    crop_focus: float = 0.0
+    prior_dropout: float = 0.0
     cutout_probability: float = 0.0
     cutout_size: float = 0.5
     brightness: float = 0.0
@@ -67,14 +74,16 @@ def make_options(table: Mapping[str, Any]) -> Options:
 
 def geometry_only(options: Options) -> Options:
     """The options without what changes the grey values; the same draws move a slice the same way."""
-    return options._replace(brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0, blur=0.0, cutout_probability=0.0)
+    return options._replace(
+        prior_dropout=0.0, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0, blur=0.0, cutout_probability=0.0
+    )
 
 
 # What is drawn per slice, uniform in [0, 1): one table of draws compiles much faster than a call for each.
 _DRAWS = (
     "flip_rows", "flip_columns", "swap", "size", "row_aspect", "column_aspect", "row_offset", "column_offset",
     "cut", "cut_height", "cut_width", "cut_top", "cut_left", "gamma", "contrast", "brightness", "noise",
-    "angle", "elastic", "blur",
+    "angle", "elastic", "blur", "no_prior", "focus", "focus_class", "crop_top", "crop_left",
 )  # fmt: skip
 
 
@@ -86,7 +95,7 @@ def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Options) -
       batch: `image` and `prior` float32[B,H,W] in [0,1], `lesion`, `classes` int[B,H,W], all square; arrays of other
         rank pass unchanged.
       options: see `Options`.
-    Returns: the same keys, shapes and dtypes.
+    Returns: the same keys, shapes (but for a crop) and dtypes.
     """
     batch = dict(batch)
     maps = {name: value for name, value in batch.items() if value.ndim == 3}
@@ -100,6 +109,12 @@ def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Options) -
         noise = jax.vmap(lambda key: jax.random.normal(key, batch["image"].shape[1:]))(noise_keys)
         noisy = batch["image"] + deviation * noise
         batch["image"] = jnp.clip(noisy, 0, 1)
+    if options.prior_dropout and "prior" in batch:
+        dropped = (draws["no_prior"] < options.prior_dropout)[:, None, None]
+        batch["prior"] = jnp.where(dropped, 0.5, batch["prior"])
+    if options.crop < 1:
+        maps = {name: batch[name] for name in maps}
+        batch.update(jax.vmap(lambda one, drawn, key: _crop(one, drawn, key, options))(maps, draws, noise_keys))
     return batch
 
 
@@ -214,6 +229,30 @@ def _linear(coordinate: jax.Array, length: int) -> jax.Array:
     """Matrix of linear interpolation at `coordinate` (clamped to the border): float32[len(coordinate), length]."""
     coordinate = jnp.clip(coordinate, 0, length - 1)
     return jnp.maximum(1 - jnp.abs(coordinate[:, None] - jnp.arange(length)[None, :]), 0)
+
+
+def _crop(maps: dict[str, jax.Array], drawn, key: jax.Array, options: Options) -> dict[str, jax.Array]:
+    """A window of the maps, float or int[H,W] each."""
+    height, width = maps["image"].shape
+    size = [max(round(options.crop * length / 32), 1) * 32 for length in (height, width)]
+    start = [
+        (drawn[name] * (length - side + 1)).astype(jnp.int32)
+        for name, length, side in zip(("crop_top", "crop_left"), (height, width), size, strict=True)
+    ]
+    label = maps.get("classes", maps.get("lesion"))
+    if options.crop_focus and label is not None:
+        present = jnp.stack([(label == 1).any(), (label == 2).any()])
+        # A class that the slice has: the drawn one, or the other.
+        drawn_class = jnp.where(drawn["focus_class"] < 0.5, 1, 2)
+        chosen = jnp.where(present[drawn_class - 1], drawn_class, 3 - drawn_class)
+        score = jnp.where(label == chosen, jax.random.uniform(jax.random.fold_in(key, 2), label.shape), -1.0)
+        centre = jnp.unravel_index(score.argmax(), label.shape)
+        focused = present.any() & (drawn["focus"] < options.crop_focus)
+        start = [
+            jnp.where(focused, jnp.clip(place - side // 2, 0, length - side), first)
+            for place, side, length, first in zip(centre, size, (height, width), start, strict=True)
+        ]
+    return {name: jax.lax.dynamic_slice(value, start, size) for name, value in maps.items()}
 
 
 def _outside_cutout(drawn, height, width, options) -> jax.Array:

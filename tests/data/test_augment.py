@@ -160,3 +160,35 @@ def test_blur_is_that_of_scipy():
     expected = scipy.ndimage.gaussian_filter(image, 1.5, mode="nearest", truncate=20)
     np.testing.assert_allclose(blurred[10:-10, 10:-10], expected[10:-10, 10:-10], atol=1e-5)
     np.testing.assert_allclose(augment._blur(image, 0.0), image, atol=1e-6)
+
+
+def test_a_crop_is_a_window_of_what_was_there():
+    batch = _batch(size=96)
+    batch["image"] = np.arange(6 * 96 * 96, dtype=np.float32).reshape(6, 96, 96) / (6 * 96 * 96)
+    out = _augment(0, batch, augment.Options(crop=1 / 3))
+    for image, classes, before, labels in zip(
+        out["image"], out["classes"], batch["image"], batch["classes"], strict=True
+    ):
+        top, left = np.unravel_index(np.abs(before - image[0, 0]).argmin(), before.shape)
+        np.testing.assert_allclose(image, before[top : top + 32, left : left + 32], atol=1e-6)
+        np.testing.assert_array_equal(classes, labels[top : top + 32, left : left + 32])
+    assert len(np.unique(out["image"][:, 0, 0] * 6 % 1)) > 3  # at other places in other slices
+
+
+def test_a_focused_crop_holds_each_class_that_is_there():
+    batch = {"image": np.zeros((40, 96, 96), np.float32), "classes": np.zeros((40, 96, 96), np.int32)}
+    batch["classes"][:20, 5, 90] = 1  # near a corner: the window ends at the border
+    batch["classes"][10:30, 70, 20] = 2
+    found = np.asarray(_augment(0, batch, augment.Options(crop=1 / 3, crop_focus=1.0))["classes"])
+    assert found.shape == (40, 32, 32)
+    assert (found[:10] == 1).any(axis=(1, 2)).all()
+    assert (found[10:30] > 0).any(axis=(1, 2)).all()
+    assert (found[20:30] == 2).any(axis=(1, 2)).all()
+    assert {found[row].max() for row in range(10, 20)} == {1, 2}
+
+
+def test_a_dropped_prior_says_nothing():
+    out = _augment(0, _batch(count=200), augment.Options(prior_dropout=0.3))
+    dropped = (np.asarray(out["prior"]) == 0.5).all(axis=(1, 2))
+    assert 0.2 < dropped.mean() < 0.4
+    np.testing.assert_array_equal(np.asarray(out["prior"])[~dropped], _batch(count=200)["prior"][~dropped])
