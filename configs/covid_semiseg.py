@@ -61,6 +61,7 @@ def _best(config: ml_collections.ConfigDict) -> None:
     single.train.averaging = 0.995
     single.train.augmentation.scale = (0.6, 1.0)
     single.train.validate_every_epochs = 20
+    config.multi.decision = {"rule": "joint"}
 
 
 def _shorten(config: ml_collections.ConfigDict) -> None:

@@ -99,6 +99,9 @@ def get_config() -> ml_collections.ConfigDict:
                 "model": {"name": "multi_ssinfnet", "options": {"width": 1.0}},
                 "prior_source": "predicted",  # or "cross_fitted" (prior_folds more trainings), "ground_truth"
                 "prior_folds": 5,
+                # How both networks' probabilities become labels (training/decision.py): the likeliest class by the
+                # multi network, or "joint": the single network finds the lesion, the multi network divides it.
+                "decision": {"rule": "likeliest"},
                 "pretrain": pretrain(),
                 "train": {
                     **train(),

@@ -76,7 +76,7 @@ STAGES: dict[str, Stage] = {
     ),
     "train_multi": Stage(
         functools.partial(train.run, which="multi"),
-        reads=("seed", "data", "multi.model", "multi.train"),
+        reads=("seed", "data", "multi.model", "multi.train", "multi.decision"),
         needs=("prepare", "predict_priors", "pretrain_multi"),
         left_out=_NO_MULTI,
     ),

@@ -21,20 +21,24 @@ PROGRAM = "program.jax_export"
 
 
 def make_program(program: segmenter.Program) -> export.Exported:
-    """The program uint8[B, S, S] -> {"labels", "lesion"[, "classes"]} for any B >= 1, weights included.
+    """The program uint8[B, S, S] -> {"labels", "lesion"[, "classes"], "decision"} for any B >= 1, weights included.
 
-    `labels` is uint8[B, S, S] of {0 background, 1 GGO, 2 consolidation}, or of {0, 1 lesion} without a multi network;
-    `lesion` float32[B, S, S] and `classes` float32[B, S, S, 3] are the probabilities that `Segmenter` gives.
+    `labels` is uint8[B, S, S] of {0 background, 1 GGO, 2 consolidation}, or of {0, 1 lesion} without a multi network,
+    by the networks' decision;
+    `lesion` float32[B, S, S] and `classes` float32[B, S, S, 3] are the probabilities that `Segmenter` gives. `decision`
+    float32[4] is for who resizes them and decides then: 1 for the rule "joint", and the numbers of `decision.Decision`.
     """
+
+    rule = program.decision
+    numbers = [rule.rule == "joint", rule.lesion_threshold, rule.consolidation_share, rule.multi_weight]
 
     def run(backend: str):
         def forward(image, variables):
             with ops.forms_for(backend):
                 lesion, *classes = program.predict(variables, {"image": image})
-            if not classes:
-                return {"labels": (lesion > 0.5).astype(jnp.uint8), "lesion": lesion}
-            labels = classes[0].argmax(axis=-1).astype(jnp.uint8)
-            return {"labels": labels, "lesion": lesion, "classes": classes[0]}
+            labels = rule.labels(lesion, *classes)
+            found = {"labels": labels, "lesion": lesion, "decision": jnp.asarray(numbers, jnp.float32)}
+            return found | ({"classes": classes[0]} if classes else {})
 
         return forward
 

@@ -24,13 +24,24 @@ def main(source: Path, target: Path) -> None:
     program = jax.export.deserialize(bytearray(Path(__file__).with_name("program.jax_export").read_bytes()))
     image = np.asarray(ct.convert("L").resize(program.in_avals[0].shape[1:], Image.Resampling.BILINEAR))
     found = jax.jit(program.call)(image[None])  # uint8[B, S, S] -> labels, lesion, classes; any B
-    probs = np.asarray(found["classes"][0] if "classes" in found else found["lesion"][0, ..., None])
-    maps = [Image.fromarray(probs[..., c]).resize(ct.size, Image.Resampling.BILINEAR) for c in range(probs.shape[2])]
-    labels = np.argmax(maps, axis=0) if len(maps) > 1 else np.greater(maps[0], 0.5)
+    maps = [*np.moveaxis(np.asarray(found["classes"][0]), 2, 0)] if "classes" in found else []
+    maps = [
+        Image.fromarray(m).resize(ct.size, Image.Resampling.BILINEAR) for m in (*maps, np.asarray(found["lesion"][0]))
+    ]
+    labels = decide(np.stack(maps), *np.asarray(found["decision"]))
     picture = Image.fromarray(labels.astype(np.uint8))
     picture.putpalette([0, 0, 0, 86, 180, 233, 230, 159, 0])
     picture.save(target)
     print(*(f"label {label}: {100 * np.mean(labels == label):.2f} %" for label in (0, 1, 2)), sep=", ")
+
+
+def decide(maps: np.ndarray, joint: float, threshold: float, share: float, weight: float) -> np.ndarray:
+    """Labels [H,W] by the networks' decision, from the probabilities of the classes, if any, and of the lesion."""
+    if len(maps) > 1 and not joint:
+        return maps[:3].argmax(axis=0)
+    ggo, dense = maps[1:3] if len(maps) > 1 else (maps[0], 0)
+    lesion = (1 - weight) * maps[-1] + weight * (ggo + dense) > threshold
+    return lesion * np.where(dense > share * (ggo + dense), 2, 1)
 
 
 if __name__ == "__main__":

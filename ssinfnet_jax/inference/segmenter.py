@@ -15,6 +15,7 @@ from ssinfnet_jax import models
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.inference import folded
 from ssinfnet_jax.training import checkpoint, networks, parallel, segment_step
+from ssinfnet_jax.training.decision import Decision
 from ssinfnet_jax.training.inputs import Normalisation
 
 BATCH_SIZE = 16
@@ -31,18 +32,18 @@ class Segmentation:
       record: the slice as read.
       lesion_probs: float32[H,W] in [0, 1], of the single network.
       class_probs: float32[H,W,3] summing to 1 over background, GGO, consolidation; None without a multi network.
+      decision: the networks' rule.
     """
 
     record: dict[str, Any]
     lesion_probs: np.ndarray
     class_probs: np.ndarray | None
+    decision: Decision
 
     @functools.cached_property
     def pred(self) -> np.ndarray:
         """uint8[H,W] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network."""
-        if self.class_probs is None:
-            return (self.lesion_probs > 0.5).astype(np.uint8)
-        return self.class_probs.argmax(axis=-1).astype(np.uint8)
+        return self.decision.labels(self.lesion_probs, self.class_probs)
 
 
 class Program(NamedTuple):
@@ -62,6 +63,12 @@ class Program(NamedTuple):
     def image_size(self) -> int:
         """S, pixels per side."""
         return int(self.descriptions["single"]["image_size"])
+
+    @property
+    def decision(self) -> Decision:
+        """How the probabilities become labels: what the last network of the chain was chosen with."""
+        which = "multi" if "multi" in self.descriptions else "single"
+        return Decision.of(self.descriptions[which].get("decision"), f'"decision" of the {which} network')
 
 
 def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None, *, flips: str = "none") -> Program:
@@ -123,6 +130,7 @@ class Segmenter:
         program = load_program(single_dir, multi_dir, flips=flips)
         self.description = program.descriptions["single"]
         self.image_size = program.image_size
+        self.decision = program.decision
         self.batch_size = parallel.eval_batch_size(batch_size)
         self._run = parallel.map_predict(program.predict)(program.variables)
 
@@ -144,7 +152,7 @@ class Segmenter:
             classes = None
             if len(probs) > 1:
                 classes = np.stack([resize_probs(probs[1][..., c], shape) for c in range(3)], axis=-1)
-            yield Segmentation(record, lesion, classes)
+            yield Segmentation(record, lesion, classes, self.decision)
 
 
 def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:

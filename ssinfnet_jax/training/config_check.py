@@ -8,7 +8,7 @@ from absl import logging
 from ssinfnet_jax import models
 from ssinfnet_jax.data import augment, prepare
 from ssinfnet_jax.losses import compose
-from ssinfnet_jax.training import adversarial_step, mean_teacher, networks, optim, parallel, phases, start
+from ssinfnet_jax.training import adversarial_step, decision, mean_teacher, networks, optim, parallel, phases, start
 from ssinfnet_jax.training import state as states
 from ssinfnet_jax.training.inputs import Normalisation
 
@@ -16,7 +16,7 @@ from ssinfnet_jax.training.inputs import Normalisation
 KEYS = {
     "data": ("datasets", "image_size", "normalisation", "splits", "pretrain_holdout", "interpolate_labels"),
     "single": ("model", "pretrain", "train"),
-    "multi": ("model", "prior_source", "prior_folds", "pretrain", "train"),
+    "multi": ("model", "prior_source", "prior_folds", "pretrain", "train", "decision"),
     "pretrain": (
         "initial", "batch_size", "phases", "coach", "options", "inpainter_optimizer", "coach_optimizer", "augmentation",
         "num_examples", "validate_every_epochs", "keep", "log_every",
@@ -66,6 +66,8 @@ def check(config: Mapping[str, Any]) -> None:
             continue
         name, options = section["model"]["name"], section["model"]["options"]
         networks.check_output(which, name, options)
+        if which == "multi":
+            decision.Decision.of(section["decision"], "config.multi.decision")
         if section["pretrain"]:
             _check_pretraining(which, name, section["pretrain"])
         _check_training(which, section["train"], prepare.has_validation(config["data"]["splits"]))

@@ -88,6 +88,7 @@ class Setup:
             "datasets": ["/".join(pair) for pair in seen],
             "task": "inpainting" if stage == "pretrain" else "segmentation",
             "initial": self.section[stage]["initial"],
+            **({"decision": dict(self.section["decision"])} if self.which == "multi" and stage == "train" else {}),
         }
 
 

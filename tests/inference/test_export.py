@@ -14,6 +14,7 @@ from ssinfnet_jax import models
 from ssinfnet_jax.data import labels
 from ssinfnet_jax.inference import export, segmenter
 from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training.decision import Decision
 
 SIZE = 64
 NETWORKS = {"single": ("infnet", {"width": 0.125}), "multi": ("multi_ssinfnet", {"width": 0.125})}
@@ -80,7 +81,7 @@ def test_forms_for_the_cpu_and_for_other_platforms(folders, monkeypatch):
     image = _images(2)
     both = export.make_program(program)
     expected = jax.jit(both.call)(image)
-    assert set(expected) == {"labels", "lesion"}
+    assert set(expected) == {"labels", "lesion", "decision"}
     np.testing.assert_array_equal(expected["labels"], expected["lesion"] > 0.5)
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
     others = export.make_program(program)
@@ -115,11 +116,22 @@ def test_the_script_runs_without_the_package(exported, folders, tmp_path):
     assert result.stdout == f"{shares}\n"
 
 
+def test_the_script_decides_as_the_package():
+    random = np.random.default_rng(0)
+    lesion, classes = random.random((20, 20), np.float32), random.random((20, 20, 3), np.float32)
+    maps = np.stack([*np.moveaxis(classes, 2, 0), lesion])
+    rules = [Decision(), Decision("joint"), Decision("joint", 0.3, 0.7, 0.4), Decision().with_threshold(0.8)]
+    for rule in rules:
+        numbers = (rule.rule == "joint", rule.lesion_threshold, rule.consolidation_share, rule.multi_weight)
+        np.testing.assert_array_equal(export.run_exported.decide(maps, *numbers), rule.labels(lesion, classes))
+        np.testing.assert_array_equal(export.run_exported.decide(maps[3:], *numbers), rule.labels(lesion))
+
+
 def test_the_script_is_short_and_needs_little():
     text = pathlib.Path(export.run_exported.__file__).read_text()
     assert "ssinfnet_jax" not in text
     body = "".join(text.split('"""')[::2])
-    assert sum(bool(line.strip()) for line in body.splitlines()) <= 24
+    assert sum(bool(line.strip()) for line in body.splitlines()) <= 34
 
 
 @pytest.mark.parametrize(

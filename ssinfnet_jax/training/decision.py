@@ -1,0 +1,83 @@
+"""From the probabilities of both networks to a label map."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+RULES = ("likeliest", "joint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What a pixel is called.
+
+    "likeliest": the likeliest of background, GGO and consolidation by the multi network alone, as in the paper.
+    "joint": the single network finds the lesion, the multi network divides it. A pixel is lesion where
+    (1 - multi_weight) lesion + multi_weight (ggo + consolidation) > lesion_threshold, and consolidation where moreover
+    consolidation > consolidation_share (ggo + consolidation).
+
+    Attributes:
+      rule: one of RULES.
+      lesion_threshold, consolidation_share: in (0, 1).
+      multi_weight: in [0, 1], how far the multi network has a say in what is lesion.
+    """
+
+    rule: str = "likeliest"
+    lesion_threshold: float = 0.5
+    consolidation_share: float = 0.5
+    multi_weight: float = 0.0
+
+    def __post_init__(self):
+        if self.rule not in RULES:
+            raise ValueError(f"Unknown rule {self.rule!r} of a decision; choose one of {', '.join(RULES)}.")
+        for name, low, high in (("lesion_threshold", 0, 1), ("consolidation_share", 0, 1)):
+            if not low < getattr(self, name) < high:
+                raise ValueError(f"A decision's {name} must be in (0, 1), found {getattr(self, name)}.")
+        if not 0 <= self.multi_weight <= 1:
+            raise ValueError(f"A decision's multi_weight must be in [0, 1], found {self.multi_weight}.")
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any] | None, name: str) -> "Decision":
+        """The decision of a config or a model's description, called `name`; the paper's where there is none.
+
+        Raises: ValueError for an unknown key, or a value out of range.
+        """
+        table = dict(table or {})
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := sorted(set(table) - set(known)):
+            raise ValueError(f"Unknown {name}.{', '.join(unknown)}; choose from {', '.join(known)}.")
+        try:
+            return cls(**table)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    def with_threshold(self, threshold: float) -> "Decision":
+        """The same with another threshold of the lesion; where the multi network alone decides, on its two classes."""
+        if self.rule == "likeliest":
+            return Decision("joint", threshold, multi_weight=1.0)
+        return dataclasses.replace(self, lesion_threshold=threshold)
+
+    def lesion_probs(self, lesion, classes):
+        """What is compared with the threshold of "joint": float[...]."""
+        return (1 - self.multi_weight) * lesion + self.multi_weight * (classes[..., 1] + classes[..., 2])
+
+    def labels(self, lesion, classes=None):
+        """The label map.
+
+        Args:
+          lesion: float[...] in [0, 1], of the single network.
+          classes: float[...,3], of background, GGO and consolidation by the multi network; None without one.
+        Returns: uint8[...] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network; of NumPy
+          or JAX, as the probabilities are.
+        """
+        xp = np if isinstance(lesion, np.ndarray) else jnp
+        if classes is None:
+            return (lesion > self.lesion_threshold).astype(xp.uint8)
+        if self.rule == "likeliest":
+            return classes.argmax(axis=-1).astype(xp.uint8)
+        found = self.lesion_probs(lesion, classes) > self.lesion_threshold
+        dense = classes[..., 2] > self.consolidation_share * (classes[..., 1] + classes[..., 2])
+        return xp.where(found, xp.where(dense, 2, 1), 0).astype(xp.uint8)
