@@ -13,6 +13,7 @@ held out. Results: docs/results.md.
 import ml_collections
 
 from configs import presets, recommended
+from configs.losses import losses
 
 VARIANTS = {
     "cpu": {"small": True, "pretrained": True},
@@ -61,7 +62,18 @@ def _best(config: ml_collections.ConfigDict) -> None:
     single.train.averaging = 0.995
     single.train.augmentation.scale = (0.6, 1.0)
     single.train.validate_every_epochs = 20
-    config.multi.decision = {"rule": "joint"}
+    multi = config.multi
+    multi.decision = {"rule": "joint"}
+    multi.model.options.width = 0.25
+    multi.train.epochs, multi.train.batch_size = 200, 4
+    multi.train.optimizer = {
+        "name": "adam", "learning_rate": 2e-3, "schedule": "cosine", "clip_value": 0.5,
+        "lookahead": {"k": 5, "alpha": 0.5},
+    }  # fmt: skip
+    multi.train.losses = losses("focal_balanced", "dice")
+    multi.train.averaging = 0.995
+    multi.train.augmentation.update({"scale": (0.6, 1.0), "crop": 7 / 11, "crop_focus": 0.7, "prior_dropout": 0.3})
+    multi.train.validate_every_epochs = 50
 
 
 def _shorten(config: ml_collections.ConfigDict) -> None:

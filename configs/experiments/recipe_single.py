@@ -28,6 +28,24 @@ WAVES: dict[str, dict[str, dict]] = {
             "changes": [*_augmented(**WARP), ("single.train.epochs", 300), ("single.train.averaging", 0.998)],
         },
     },
+    # Equal numbers of pixels: windows of 224 of 352 pixels for two and a half times as many epochs.
+    "windows": {
+        "windows": {
+            "title": "warp, windows of 224 pixels",
+            "changes": [
+                *_augmented(**WARP, crop=7 / 11, crop_focus=0.3),
+                ("single.train.epochs", 300),
+                ("single.train.averaging", 0.998),
+                ("single.train.validate_every_epochs", 50),
+            ],
+        },
+    },
+    "teacher": {
+        "teacher": {
+            "title": "warp, unlabeled slices labeled by the averaged weights",
+            "changes": [*_augmented(**WARP), ("single.train.teacher", {"batch_size": 4, "ramp_epochs": 60.0})],
+        },
+    },
 }
 
 

@@ -1,0 +1,31 @@
+"""What divides lesions well into GGO and consolidation: one change of the recipe's multi network at a time, five folds.
+
+python -m launch.experiment --config=configs/experiments/recipe_multi.py:WAVE --workdir=DIR --data_dir=FOLDER
+
+A wave is a grid of its own; the single network of the recipe is trained once (`--share` takes it from another grid).
+"""
+
+import ml_collections
+
+from configs import covid_semiseg, recommended
+from configs.experiments import start
+from configs.losses import losses
+
+WAVES: dict[str, dict[str, dict]] = {
+    "base": {"base": {"title": "baseline", "changes": []}},
+    "model": {
+        "unet": {"title": "multi InfNet (U-Net)", "changes": [("multi.model.name", "multi_infnet")]},
+        "focal": {"title": "focal loss alone", "changes": [("multi.train.losses", losses("focal"))]},
+    },
+}
+
+
+def get_config(wave: str | None = None) -> ml_collections.ConfigDict:
+    """The grid of a wave."""
+    name, methods = recommended.choose(WAVES, wave, "configs/experiments/recipe_multi.py")
+    config = start.get_config("recipe_multi", "gpu", "A recipe for the multi network")
+    config.name = f"recipe_multi:{name}"
+    config.base = covid_semiseg.get_config("best")
+    config.network, config.reference = "both", next(iter(methods))
+    config.folds = tuple(range(5))
+    return start.with_methods(config, methods)
