@@ -48,10 +48,13 @@ def open_image(path: str | os.PathLike) -> Image.Image:
     Returns: the decoded Pillow image, in the mode of the file.
     Raises:
       FileNotFoundError: no such file.
-      ValueError: not an image, or truncated; names the file and the remedy.
+      ValueError: not an image, truncated, several in one file, or of 16 bits per channel in colour or with alpha, of
+        which Pillow keeps the high ones; names the file and the remedy.
     """
     try:
         image = Image.open(path)
+        stored = " ".join(str(tile.args) for tile in image.tile)  # such as RGB;16B; gone once it is loaded
+        num_frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1  # a photograph and its previews
         image.load()
     except FileNotFoundError:
         raise FileNotFoundError(f"Image file {os.fspath(path)} does not exist; check the dataset folder.") from None
@@ -65,6 +68,13 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         raise ValueError(
             f"Image file {os.fspath(path)} is truncated or damaged ({error}); copy or download it again."
         ) from error
+    if num_frames > 1:
+        raise ValueError(f"{os.fspath(path)} holds {num_frames} pictures; expected one. Save them as a file each.")
+    if ";16" in stored and not image.mode.startswith("I"):
+        raise ValueError(
+            f"{os.fspath(path)} has 16 bits per channel ({stored}), of which only the high 8 would be read: 4095 "
+            "becomes 15. Save its values as 8-bit PNG, windowed by ssinfnet_jax.data.ct.window_hu if they are HU."
+        )
     return image
 
 
@@ -74,9 +84,12 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Returns: uint8[H, W]; row 0 is the first row of the file, nothing is rotated or mirrored.
     Raises:
       FileNotFoundError: no such file.
-      ValueError: not an image, truncated, not 8-bit, or in real colour; names the file.
+      ValueError: not an image, truncated, not 8-bit, in real colour, or transparent where it is not black; names the
+        file.
     """
     image = open_image(path)
+    if image.mode in ("L", "LA", "P", "RGB", "RGBA") and image.has_transparency_data:
+        _check_opaque(image, path)
     if image.mode == "L":
         return np.array(image)
     if image.mode not in ("LA", "P", "RGB", "RGBA"):
@@ -92,6 +105,17 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             f"{_GREY_TOLERANCE} are taken as grey. Export the slice without overlays, or convert it to grey."
         )
     return np.rint(colour.mean(axis=-1)).astype(np.uint8)
+
+
+def _check_opaque(image: Image.Image, path: str | os.PathLike) -> None:
+    """Raises ValueError where transparent pixels have a value: whether they show it is up to what lies behind."""
+    channels = np.array(image.convert("RGBA"))
+    hidden = int(((channels[..., 3] < 255) & channels[..., :3].any(axis=-1)).sum())
+    if hidden:
+        raise ValueError(
+            f"{os.fspath(path)} has {hidden} transparent pixels that are not black; flatten it onto the background "
+            "that it is meant for, and save it without alpha."
+        )
 
 
 def to_grey(volume: np.ndarray, source: str) -> tuple[np.ndarray, str]:

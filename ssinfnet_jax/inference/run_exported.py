@@ -15,11 +15,13 @@ def main(source: Path, target: Path) -> None:
     """Writes the label map of a slice, in the size of the slice, as a palette PNG.
 
     Channels of a grey JPG stored as colour differ by rounding, which is let pass.
+    Of 16-bit colour Pillow keeps the high bytes.
     """
     if target.suffix.lower() != ".png" or not target.parent.is_dir() or target.resolve() == source.resolve():
         sys.exit(f"Error: {target} must be another file than the slice, its name end in .png, its folder exist.")
-    ct = Image.open(source).copy()
-    if ct.mode not in ("L", "LA", "P", "RGB", "RGBA") or np.ptp(np.asarray(ct.convert("RGB")), axis=2).max() > 16:
+    ct = Image.open(source)
+    modes = ("L", "LA", "P", "RGB", "RGBA")
+    if ";16" in str(ct.tile) or ct.mode not in modes or np.ptp(ct.convert("RGB"), 2).max() > 16:
         sys.exit(f"Error: {source} (mode {ct.mode}) is not 8-bit grey; window it as MODEL_CARD.md says, no colours.")
     program = jax.export.deserialize(bytearray(Path(__file__).with_name("program.jax_export").read_bytes()))
     image = np.asarray(ct.convert("L").resize(program.in_avals[0].shape[1:], Image.Resampling.BILINEAR))

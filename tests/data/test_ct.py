@@ -1,3 +1,4 @@
+import struct
 import zlib
 
 import numpy as np
@@ -84,3 +85,89 @@ def test_to_grey_recognises_by_range():
     assert ct.to_grey(np.array([0.0, 1.0]), "v") == (pytest.approx([0, 255]), "windowed already, 0..1")
     with pytest.raises(ValueError, match=r"v\.nii holds values from 0 to 2000: neither HU .*rescale slope"):
         ct.to_grey(np.array([0.0, 2000.0]), "v.nii")
+
+
+def write_png(path, channels, *, colour, bits, chunks=()):
+    """A PNG written by hand: `channels` are [H, W, C], `colour` the type of the standard, `chunks` before its data."""
+    rows = b"".join(b"\0" + row.astype(">u2" if bits == 16 else "u1").tobytes() for row in channels)
+    header = struct.pack(">IIBBBBB", channels.shape[1], channels.shape[0], bits, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in parts
+        )
+    )
+
+
+GREY, COLOUR, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6
+
+
+@pytest.mark.parametrize(("colour", "num_channels"), [(GREY, 1), (COLOUR, 3), (GREY_ALPHA, 2), (COLOUR_ALPHA, 4)])
+@pytest.mark.parametrize("scale", [1, 16])
+def test_sixteen_bits_are_never_read_as_their_high_bytes(tmp_path, colour, num_channels, scale):
+    """0..4095 became 0..15, a picture that all rules took."""
+    grey = np.linspace(0, 4095, 64).round().reshape(8, 8) * scale
+    channels = np.repeat(grey[..., None], num_channels, axis=-1)
+    if colour in (GREY_ALPHA, COLOUR_ALPHA):
+        channels[..., -1] = 65535
+    write_png(tmp_path / "deep.png", channels, colour=colour, bits=16)
+    wanted = r"deep\.png has (Pillow mode 'I;16'|16 bits per channel).*window_hu"
+    with pytest.raises(ValueError, match=wanted):
+        ct.read_image(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize(("colour", "num_channels"), [(GREY, 1), (COLOUR, 3), (GREY_ALPHA, 2), (COLOUR_ALPHA, 4)])
+def test_eight_bits_are_read_as_they_are(tmp_path, colour, num_channels):
+    grey = np.arange(64).reshape(8, 8) * 4
+    channels = np.repeat(grey[..., None], num_channels, axis=-1)
+    if colour in (GREY_ALPHA, COLOUR_ALPHA):
+        channels[..., -1] = 255
+    write_png(tmp_path / "i.png", channels, colour=colour, bits=8)
+    np.testing.assert_array_equal(ct.read_image(tmp_path / "i.png"), grey)
+
+
+def test_palettes_are_read_as_the_colours_that_they_show(tmp_path):
+    """An index is no grey level."""
+    index = np.arange(64).reshape(8, 8)
+    palette = np.repeat(255 - 3 * np.arange(64), 3).astype(np.uint8).tobytes()
+    write_png(tmp_path / "i.png", index[..., None], colour=3, bits=8, chunks=[(b"PLTE", palette)])
+    np.testing.assert_array_equal(ct.read_image(tmp_path / "i.png"), 255 - 3 * index)
+
+
+@pytest.mark.parametrize("alpha", [0, 128, 254])
+@pytest.mark.parametrize("dress", ["alpha", "palette", "one grey level", "one colour"])
+def test_transparent_pixels_that_show_something_are_refused(tmp_path, dress, alpha):
+    grey = np.full((8, 8), 90)
+    grey[:2] = 0  # black below transparency is black on black, as exports cut round fields of view
+    path = tmp_path / "i.png"
+
+    def write(value):
+        """Pixels of `value` are transparent."""
+        if dress == "alpha":
+            channels = np.stack([grey, np.where(grey == value, alpha, 255)], axis=-1)
+            write_png(path, channels, colour=GREY_ALPHA, bits=8)
+        elif dress == "palette":
+            palette, alphas = np.repeat(np.arange(256), 3).astype(np.uint8), np.full(256, 255, np.uint8)
+            alphas[value] = alpha
+            chunks = [(b"PLTE", palette.tobytes()), (b"tRNS", alphas.tobytes())]
+            write_png(path, grey[..., None], colour=3, bits=8, chunks=chunks)
+        else:
+            num_channels = 1 if dress == "one grey level" else 3
+            chunks = [(b"tRNS", struct.pack(f">{num_channels}H", *[value] * num_channels))]
+            channels = np.repeat(grey[..., None], num_channels, axis=-1)
+            write_png(path, channels, colour=GREY if num_channels == 1 else COLOUR, bits=8, chunks=chunks)
+
+    write(0)
+    np.testing.assert_array_equal(ct.read_image(path), grey)
+    write(90)
+    with pytest.raises(ValueError, match=r"i\.png has 48 transparent pixels that are not black; flatten it"):
+        ct.read_image(path)
+
+
+def test_a_file_of_several_pictures_is_refused(tmp_path):
+    frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (10, 200)]
+    frames[0].save(tmp_path / "i.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"i\.png holds 2 pictures; expected one"):
+        ct.read_image(tmp_path / "i.png")

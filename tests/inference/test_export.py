@@ -15,6 +15,7 @@ from ssinfnet_jax.data import labels
 from ssinfnet_jax.inference import export, segmenter
 from ssinfnet_jax.training import checkpoint
 from ssinfnet_jax.training.decision import Decision
+from tests.data.test_ct import write_png
 
 SIZE = 64
 NETWORKS = {"single": ("infnet", {"width": 0.125}), "multi": ("multi_ssinfnet", {"width": 0.125})}
@@ -134,17 +135,22 @@ def test_the_script_is_short_and_needs_little():
     assert sum(bool(line.strip()) for line in body.splitlines()) <= 34
 
 
+DEEP_COLOUR = np.full((8, 8, 3), 4095)
+
+
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
         (np.full((8, 8), 40000, np.uint16), "slice.png (mode I;16) is not 8-bit grey; window it as"),
         (np.array([[[90, 90, 90], [90, 150, 90]]], np.uint8), "slice.png (mode RGB) is not 8-bit grey"),
+        (DEEP_COLOUR, "slice.png (mode RGB) is not 8-bit grey"),
         (None, "give two files, SLICE.png LABELS.png"),
     ],
 )
 def test_the_script_refuses_what_is_no_slice_in_one_line(exported, tmp_path, pixels, message):
     if pixels is not None:
-        Image.fromarray(pixels).save(tmp_path / "slice.png")
+        write = write_png if pixels is DEEP_COLOUR else lambda path, pixels, **_: Image.fromarray(pixels).save(path)
+        write(tmp_path / "slice.png", pixels, colour=2, bits=16)
     result = _run_alone(exported, tmp_path, "slice.png", *(["labels.png"] if pixels is not None else []))
     assert result.returncode == 1
     assert f"Error: {message}" in result.stderr
