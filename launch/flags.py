@@ -12,7 +12,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from launch import processes, start
+from launch import paths, processes, start
 from ssinfnet_jax import rundir
 from ssinfnet_jax.training import parallel
 
@@ -60,6 +60,7 @@ def run(
         if instead and flags.FLAGS[instead[0]].value is not None:
             instead[1]()
             return
+        paths.check_given(_WORKDIR, _DATA_DIR)
         config = _CONFIG.value.to_dict()
         processes.join()
         check(config)
@@ -82,7 +83,12 @@ def run(
 def run_experiment(main: Callable[[dict[str, Any], pathlib.Path], None]) -> None:
     """Parses the flags and calls `main(config of the experiment, its folder)`; mistakes as in `run`."""
     flags.mark_flags_as_required(["config", "workdir"])
-    _run(lambda: main(_CONFIG.value.to_dict(), pathlib.Path(_WORKDIR.value)))
+
+    def work() -> None:
+        paths.check_given(_WORKDIR, _DATA_DIR)
+        main(_CONFIG.value.to_dict(), pathlib.Path(_WORKDIR.value))
+
+    _run(work)
 
 
 def open_run(folder: str | pathlib.Path, config: dict[str, Any]) -> rundir.RunDir:

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from launch import dask_flags
+from launch import dask_flags, paths
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import folder
@@ -44,6 +44,7 @@ def measure_folder() -> None:
 
     Raises: ValueError or OSError for what cannot be measured, see folder.items() and phenotypes.measure().
     """
+    paths.check_given(_IMAGES, _MASKS, _OUT)
     if not _MASKS.value or not _OUT.value:
         raise ValueError("With --images, give --masks (a folder) and --out (a folder).")
     settings = phenotypes.make(_PRESET.value, _changes())

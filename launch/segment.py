@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 from absl import app, flags, logging
 
-from launch import start
+from launch import paths, start
 from ssinfnet_jax import rundir
 from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
 from ssinfnet_jax.report import segment_page, viewer
@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     start.prepare()
     try:
+        paths.check_given(_INPUT, _SINGLE, _MULTI, _OUT)
         single_dir, out_dir = pathlib.Path(_SINGLE.value), pathlib.Path(_OUT.value)
         _, view = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
         options = segment_scan.Options(_THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view)

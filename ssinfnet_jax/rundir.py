@@ -284,7 +284,10 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 def check_folder(folder: pathlib.Path) -> None:
     """Raises ValueError if a folder cannot be made, or is none, because there is a file."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"{folder} cannot be a folder ({error.strerror}); name another.") from error
     if not there.is_dir():
         raise ValueError(f"{folder} must be a folder, new or of an earlier call, but {there} is a file; name another.")
 

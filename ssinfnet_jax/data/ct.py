@@ -20,6 +20,9 @@ HIGH_HU = 250.0
 # A chest CT in HU has air, hence values at or below this; no export of grey levels does.
 MOST_AIR_HU = -500.0
 
+# What phenotypes in HU take at least. Scanners measure no less than air (-1024); what lies below is padding.
+LEAST_HU = -4096.0
+
 # Channels of a grey JPG stored as colour differ by rounding only; a drawing in colour differs by far more.
 _GREY_TOLERANCE = 16
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -25,23 +26,30 @@ def load_views(
       last, N numbers, says how many pixels each has of its own.
     """
     folder = out_dir / "scans" / name
-    if json.loads((folder / "scan.json").read_text())["format"] == "pictures":
+    row = json.loads((folder / "scan.json").read_text())
+    if row["format"] == "pictures":
         files = pd.read_csv(folder / "slices.csv", dtype={"file": str})["file"]
         stacks = [[_picture(out_dir / kind / file) for file in files] for kind in ("images", "masks")]
         shape = np.max([view.shape for view in stacks[0]], axis=0)
         images, classes = (np.stack([_filled(view, shape) for view in stack]) for stack in stacks)
         return images, classes, [view.size for view in stacks[0]]
-    images = _volume(out_dir / "images" / f"{name}.nii.gz")
-    if images.min() < 0:
-        images = np.stack([ct.window_hu(view, *window_hu) for view in images])
-    classes = _volume(out_dir / "masks" / f"{name}.nii.gz")
-    return images.astype(np.uint8), classes.astype(np.uint8), [images[0].size] * len(images)
+
+    def windowed(view: np.ndarray) -> np.ndarray:
+        return ct.window_hu(view, *window_hu) if row["kind"] == "hu" else view
+
+    images = _volume(out_dir / "images" / f"{name}.nii.gz", windowed)
+    classes = _volume(out_dir / "masks" / f"{name}.nii.gz", np.rint)
+    return images, classes, [images[0].size] * len(images)
 
 
-def _volume(path: pathlib.Path) -> np.ndarray:
+def _volume(path: pathlib.Path, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """uint8[N,H,W], slice by slice: a photon-counting CT has gigabytes of them."""
     with tempfile.TemporaryDirectory() as scratch:
         scan = nifti.read(path, scratch_dir=pathlib.Path(scratch))
-        return np.stack([np.rint(scan.read(index)).astype(np.int16) for index in range(scan.num_slices)])
+        views = np.empty(scan.grid.view_shape, np.uint8)
+        for index in range(scan.num_slices):
+            views[index] = change(scan.read(index))
+    return views
 
 
 def _picture(path: pathlib.Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 import re
@@ -20,6 +21,7 @@ from ssinfnet_jax.inference.readers.scan import Scan, readable
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
 
 MARGIN = 0.04  # of the sides, around the lungs
+_MOST_STEM_BYTES = 120  # of a picture's name: with what is put around it a file system takes 255
 PROBABILITIES = ("lesion", "ggo", "consolidation")
 COLUMNS = (  # of a row of measurements
     "scan", "patient_id", "source", "format", "kind", "slices", "slices_affected", "ggo_ml", "consolidation_ml",
@@ -98,6 +100,8 @@ def segment(
         row = {"scan": source.name, "patient_id": scan.patient_id, "source": str(scan.source)}
         row |= measure.summarize(scan, seen, rows)
         notes = [*scan.notes, *result.write(rows)]
+        if seen.padding_hu is not None:
+            notes.append(f"{seen.padding_hu:g} is no HU: it is taken for padding, as air")
         if scan.grid is not None and not seen.lungs.any():
             notes.append("no lungs were found by thresholds: is this a chest CT, and does its frame hold them whole?")
         if row["empty"]:
@@ -157,7 +161,7 @@ class _Slices:
         self._scan, self._seen, self._window = scan, seen, networks.window_hu
         self._cut = view == "lungs" and scan.grid is not None
         # Those of a batch are asked for again when its results come; the next one has been read then.
-        self.read = functools.lru_cache(maxsize=2 * networks.segmenter.batch_size)(scan.read)
+        self.read = functools.lru_cache(maxsize=2 * networks.segmenter.batch_size)(self._read)
 
     def __len__(self) -> int:
         return self._scan.num_slices
@@ -165,6 +169,9 @@ class _Slices:
     def __getitem__(self, index: int) -> dict[str, Any]:
         grey = self.grey(index)
         return {"image": np.ascontiguousarray(grey[self.box(grey.shape)]), "slice_id": str(index)}
+
+    def _read(self, index: int) -> np.ndarray:
+        return self._seen.without_padding(self._scan.read(index))
 
     def grey(self, index: int) -> np.ndarray:
         """uint8[H,W], windowed as in training."""
@@ -221,8 +228,12 @@ class _Result:
         return rows
 
     def _file(self, index: int) -> str:
-        """Of a picture: what follows the name of the scan."""
-        return f"_{index:04d}_{readable(self._scan.files[index].stem)}.png"
+        """Of a picture: what follows the name of the scan; of a long name the start and a hash."""
+        stem = readable(self._scan.files[index].stem)
+        if len(stem.encode()) > _MOST_STEM_BYTES:
+            start = stem.encode()[: _MOST_STEM_BYTES - 9].decode(errors="ignore")
+            stem = f"{start}_{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
+        return f"_{index:04d}_{stem}.png"
 
     def _min_pixels(self) -> float:
         if self._scan.grid is None:

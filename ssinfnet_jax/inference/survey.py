@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from ssinfnet_jax.data import ct
 from ssinfnet_jax.inference.readers import scan as scans
 
 AIR_LIMIT_HU = -500.0  # a chest CT holds air, in the lungs at least
@@ -23,7 +24,8 @@ class Survey:
 
     Attributes:
       kind: "hu" | "uint8".
-      low, high, mean: of the values, in their own unit.
+      low, high, mean: of the values, in their own unit, padding as air.
+      padding_hu: the one value below `ct.LEAST_HU` that stands for what was not measured; None where there is none.
       lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices; all False where
         none are found, and for pictures, which may be cut down to the lungs, so that no border tells them from the
         air around.
@@ -36,6 +38,11 @@ class Survey:
     mean: float
     lungs: np.ndarray
     factors: np.ndarray
+    padding_hu: float | None = None
+
+    def without_padding(self, values: np.ndarray) -> np.ndarray:
+        """Values of a slice with air for the padding."""
+        return values if self.padding_hu is None else np.where(values == self.padding_hu, scans.AIR_HU, values)
 
     def lung_slice(self, index: int, shape: tuple[int, int]) -> np.ndarray:
         """bool of a slice's own shape."""
@@ -72,10 +79,16 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
     """
     lows, highs, sums, counts, reduced, factors = [], [], [], [], [], []
     values = np.zeros(0)  # all that were seen, while they are few
+    paddings = np.zeros(0)  # values below what any scanner gives
     for index in range(scan.num_slices):
         view = scan.read(index)
         if view.dtype != np.uint8 and not np.isfinite(view).all():
             raise ValueError(f"{scan.source} holds infinite values in slice {index}; write the volume anew.")
+        if view.dtype != np.uint8 and view.min() < ct.LEAST_HU:
+            unmeasured = view < ct.LEAST_HU
+            paddings = np.union1d(paddings, view[unmeasured])
+            _check_padding(scan, paddings)
+            view = np.where(unmeasured, scans.AIR_HU, view)
         lows.append(float(view.min()))
         highs.append(float(view.max()))
         sums.append(float(view.sum(dtype=np.float64)))
@@ -94,7 +107,18 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
         lungs = np.zeros((scan.num_slices, 1, 1), bool)
     else:
         lungs = _lungs(reduced, scan.grid.spacing_mm[1] * factors[0])
-    return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors))
+    padding_hu = float(paddings[0]) if len(paddings) else None
+    return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors), padding_hu)
+
+
+def _check_padding(scan: scans.Scan, values: np.ndarray) -> None:
+    """Raises ValueError for several values below any scanner's: they are of another unit, or were interpolated."""
+    if len(values) > 1:
+        raise ValueError(
+            f"{scan.source} holds {values[0]:g}, {values[1]:g} and the like: below {ct.LEAST_HU:g} HU one value may "
+            "stand for what was not measured, several are no Hounsfield units. Apply the rescale slope and intercept, "
+            f"or set what lies outside of the field of view to {scans.AIR_HU:g}."
+        )
 
 
 def _reduce(view: np.ndarray, factor: int) -> np.ndarray:
@@ -114,11 +138,11 @@ def _kind(scan: scans.Scan, given: str | None, low: float, high: float, labels: 
         raise ValueError(f"{scan.source} is {scan.kind} by its format; leave out --input_kind={given}.")
     if (given or scan.kind) == "uint8":
         # Pictures of one grey level are taken: what they hold is known by their format.
-        if low < 0 or not 1 < high <= 255 or (len(labels) and not scan.kind):
+        if low < 0 or not 1.5 <= high <= 255 or (len(labels) and not scan.kind):
             remedy = _remedy(low, high, labels, "Leave out --input_kind=uint8 for a volume in HU.")
             raise ValueError(f"{found}: not windowed slices of 0 to 255 grey levels. {remedy}")
         return "uint8"
-    if low > AIR_LIMIT_HU or high > 32767 or low < -32768:
+    if low > AIR_LIMIT_HU or high > 32767:
         remedy = "Apply the rescale slope and intercept of the scanner, and do not clip or crop to soft tissue."
         raise ValueError(
             f"{found}: not Hounsfield units of a chest CT, which holds air (below {AIR_LIMIT_HU:g}). "

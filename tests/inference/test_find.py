@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssinfnet_jax import rundir
 from ssinfnet_jax.inference.readers import find
 
 
@@ -58,3 +59,22 @@ def test_a_stamp_tells_a_file_that_was_written_again(folder):
     with source.files[0].open("ab") as file:
         file.write(b" ")
     assert source.stamp != before
+
+
+LONG = "x" * 300
+
+
+def test_a_name_that_no_file_system_takes_is_said_in_words(tmp_path):
+    with pytest.raises(ValueError, match=rf"--input=\S*{LONG} cannot be read \(File name too long\)"):
+        find.find([tmp_path / LONG])
+    for folder in (tmp_path / LONG, tmp_path / LONG / "out"):
+        with pytest.raises(ValueError, match=r"cannot be a folder \(File name too long\); name another"):
+            rundir.check_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.png", "a.dcm"])
+def test_a_folder_may_have_the_ending_of_a_file(tmp_path, name):
+    (tmp_path / "in" / name).mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "in" / name / "s.png")
+    assert found(tmp_path / "in") == [(name, tmp_path / "in" / name)]
+    assert found(tmp_path / "in" / name) == [(name, tmp_path / "in" / name)]

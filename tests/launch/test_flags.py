@@ -84,3 +84,25 @@ def test_help_lists_the_flags_of_all_of_launch(program, names):
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     assert [name for name in names if f"\n  --{name}: " in said] == names
     assert "--logtostderr" not in said
+
+
+@pytest.mark.parametrize(
+    ("program", "flag", "others"),
+    [
+        ("segment", "input", ["--input=a", "--single=a", "--multi=a", "--out=b"]),
+        ("segment", "out", ["--input=a", "--single=a", "--multi=a"]),
+        ("segment", "single", ["--input=a", "--multi=a", "--out=b"]),
+        ("segment", "multi", ["--input=a", "--single=a", "--out=b"]),
+        ("phenotypes", "images", ["--masks=a", "--out=b"]),
+        ("phenotypes", "masks", ["--images=a", "--out=b"]),
+        ("phenotypes", "out", ["--images=a", "--masks=b"]),
+        ("prepare", "workdir", ["--config=configs/ct_phantom.py:demo"]),
+        ("prepare", "data_dir", ["--config=configs/ct_phantom.py:demo", "--workdir=b"]),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(tmp_path, program, flag, others):
+    command = [sys.executable, "-m", f"launch.{program}", *others, f"--{flag}="]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    wanted = f"Error: --{flag}= is empty; name a file or a folder ('.' is the current one)."
+    assert wanted in result.stderr.splitlines()

@@ -6,9 +6,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
-from ssinfnet_jax.inference.readers import dicom_header
-
-AIR_HU = -1024.0
+from ssinfnet_jax.inference.readers import dicom_header, scan
 
 
 def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
@@ -35,7 +33,7 @@ def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
         ) from error
     if stored.shape != shape[::-1]:
         raise ValueError(f"The pixels of {path} are {stored.shape}, not {shape[::-1]}; export it again.")
-    return np.where(padded, AIR_HU, stored * slope + intercept).astype(np.float32)
+    return np.where(padded, scan.AIR_HU, stored * slope + intercept).astype(np.float32)
 
 
 def _words(dataset: pydicom.Dataset) -> np.ndarray:

@@ -70,7 +70,7 @@ def find(inputs: Sequence[pathlib.Path]) -> list[Source]:
     sources: dict[tuple[str, str], Source] = {}
     slices: dict[pathlib.Path, pathlib.Path] = {}  # of DICOM, by where they really are
     for path in inputs:
-        if not path.exists():
+        if not _exists(path):
             raise FileNotFoundError(f"--input={path} does not exist.")
         others, found = [], False
         for folder, files in _folders(path) if path.is_dir() else [(path, [path])]:
@@ -88,6 +88,13 @@ def find(inputs: Sequence[pathlib.Path]) -> list[Source]:
         if others:
             logging.info("%s: %d other files are left alone, such as %s.", path, len(others), others[0].name)
     return _with_unique_names([*sources.values(), *_series([*slices.values()])])
+
+
+def _exists(path: pathlib.Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"--input={path} cannot be read ({error.strerror}).") from error
 
 
 def _folders(path: pathlib.Path) -> Iterable[tuple[pathlib.Path, list[pathlib.Path]]]:

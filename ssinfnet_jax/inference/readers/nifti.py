@@ -12,7 +12,7 @@ from ssinfnet_jax.data import nifti_header
 from ssinfnet_jax.inference.readers import scan
 
 SUFFIXES = (".nii", ".nii.gz")
-AIR_HU = -1024.0
+AIR_HU = scan.AIR_HU
 _CHUNK = 2**22  # bytes
 
 

@@ -10,8 +10,9 @@ import nibabel as nib
 import numpy as np
 
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
-MAX_VOXELS = 2**30
+MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; slices are streamed, results of so many take 11 GiB of disk meanwhile
 KINDS = ("hu", "uint8")
+AIR_HU = -1024.0  # for what was not measured: padding, NaN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +121,8 @@ def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:
     """
     if any(not 1 <= side <= MAX_SIDE for side in shape) or np.prod(shape, dtype=float) > MAX_VOXELS:
         raise ValueError(
-            f"{source} has {' x '.join(map(str, shape))} voxels; a side has at most {MAX_SIDE}, a scan {MAX_VOXELS}. "
-            "The header may be damaged; copy or download the file again."
+            f"{source} has {' x '.join(map(str, shape))} voxels; a side has at most {MAX_SIDE}, a scan {MAX_VOXELS} "
+            "(2048 slices of 1024 x 1024). If the header is not damaged, cut or resample the scan; else copy it again."
         )
     affine = np.asarray(affine, np.float64)
     sizes = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)

@@ -1,0 +1,121 @@
+"""What launch.segment takes, it writes so that launch.phenotypes measures it."""
+
+import hashlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssinfnet_jax.analysis import phenotypes
+from ssinfnet_jax.analysis.phenotypes import folder
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.inference import results, segment_scan, survey
+from ssinfnet_jax.inference.readers import find, nifti, scan
+from tests.inference import stand_in
+from tests.inference.test_geometry import affine, chest, segment
+
+
+def write(path, values, dtype=np.float32):
+    nib.save(nib.Nifti1Image(values.astype(dtype), affine("LPS", (0.8, 0.9, 2))), path)
+    return path
+
+
+def measured(out, preset):
+    """Every slice by launch.phenotypes' way: {slice: (values, classes)}; raises where one is refused."""
+    items = folder.items(out / "images", out / "masks", preset=preset)
+    settings = phenotypes.make(preset, {})
+    found = [item.source()[:2] for item in items]
+    for values, classes in found:
+        phenotypes.extract(values, classes, settings=settings, spacing_mm=(0.9, 0.8))
+    return found
+
+
+@pytest.mark.parametrize(
+    "padding", [-2000, -3024, -4096, -4097, -8192, -32768, -99999, np.finfo(np.float32).min, np.nan]
+)
+def test_whatever_padding_is_taken_is_measured(tmp_path, padding):
+    """Corners outside of the field of view, as programs fill them; 20 of 40 slices were lost."""
+    hu = chest().clip(-1000, None).astype(np.float32)
+    hu[:3] = padding
+    row, mask = segment(write(tmp_path / "v.nii.gz", hu), tmp_path / "out")
+    kept = padding >= ct.LEAST_HU
+    wanted = hu.copy()
+    wanted[:3] = padding if kept else -1024
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out/images/v.nii.gz").dataobj), wanted)
+    np.testing.assert_array_equal(nib.load(mask).get_fdata(), stand_in.expected_of_hu(wanted))
+    assert row["lowest_value"] == wanted.min()
+    assert row["mean_value"] == pytest.approx(wanted.mean(dtype=np.float64), abs=0.01)
+    said = f"{padding:g} is no HU: it is taken for padding, as air"
+    assert (said in row["notes"]) == (not kept and not np.isnan(padding))
+    found = measured(tmp_path / "out", "hu")
+    assert len(found) == hu.shape[2]
+
+
+def test_several_values_below_all_scanners_are_no_padding(tmp_path):
+    """Ten times HU, or padding that was interpolated: as air it would pass for a chest."""
+    for name, values in {"tenfold": chest() * 10.0, "two": np.where(chest() < -700, -9000, chest() - 8500.0)}.items():
+        path = write(tmp_path / f"{name}.nii", values)
+        with pytest.raises(ValueError, match=rf"{name}\.nii holds -\d+, -\d+ and the like: below -4096 HU one value"):
+            survey.survey(nifti.read(path, scratch_dir=tmp_path), None, stand_in.WINDOW_HU)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-500, 400), (-500.4, 32767), (-4096, 3071), (-1024, -1023), (-3024, 32767.0)]
+)
+def test_the_ends_of_what_is_taken_are_measured(tmp_path, low, high):
+    values = np.linspace(low, high, 6 * 5 * 4).reshape(6, 5, 4).astype(np.float32)
+    segment(write(tmp_path / "v.nii", values), tmp_path / "out")
+    assert len(measured(tmp_path / "out", "hu")) == 4
+
+
+@pytest.mark.parametrize("high", [1.5, 2, 254.6, 255])
+def test_the_ends_of_windowed_volumes_are_measured(tmp_path, high):
+    """Rounded to 0 and 1, grey levels would pass for 0 to 1, and be stretched to 255."""
+    values = np.linspace(0, high, 6 * 5 * 4).reshape(6, 5, 4).astype(np.float32)
+    values.flat[0] = 0.5 if high < 2 else 0
+    segment(write(tmp_path / "v.nii", values), tmp_path / "out", input_kind="uint8")
+    for (found, _), index in zip(measured(tmp_path / "out", "eight_bit"), range(4), strict=True):
+        np.testing.assert_array_equal(found, np.rint(values[:, :, index].T))
+
+
+def test_a_volume_that_rounds_to_two_grey_levels_is_refused(tmp_path):
+    path = write(tmp_path / "v.nii", np.linspace(0, 1.4, 120).reshape(6, 5, 4))
+    with pytest.raises(ValueError, match=r"from 0 to 1\.4: not windowed slices"):
+        survey.survey(nifti.read(path, scratch_dir=tmp_path), "uint8", stand_in.WINDOW_HU)
+
+
+# Sizes and names at their ends.
+
+
+def test_photon_counting_volumes_are_no_damaged_headers():
+    for shape in ((1024, 1024, 1500), (1024, 1024, 2048), (512, 512, 4096)):
+        assert scan.check_grid(np.eye(4), shape, "v").shape == shape
+    for shape in ((1024, 1024, 2049), (4096, 4096, 129), (4097, 1, 1)):
+        with pytest.raises(
+            ValueError, match=r"at most 4096, a scan 2147483648 \(2048 slices of 1024 x 1024\)\. If the"
+        ):
+            scan.check_grid(np.eye(4), shape, "v")
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "é" * 125, "x" * 121, "x" * 120])
+def test_names_of_pictures_as_long_as_a_file_system_takes(tmp_path, stem):
+    (tmp_path / ("folder" * 42)).mkdir()
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    Image.fromarray(grey).save(tmp_path / ("folder" * 42) / f"{stem}.png")
+    Image.fromarray(grey).save(tmp_path / ("folder" * 42) / f"{stem[:-1]}y.png")
+    (source,) = find.find([tmp_path])
+    segment_scan.segment(source, stand_in.Thresholds(), segment_scan.Options(), tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out/masks").iterdir())
+    hashed = hashlib.sha256(stem.encode()).hexdigest()[:8]
+    ending = f"_{stem}.png" if len(stem.encode()) <= 120 else f"_{hashed}.png"
+    assert len(names) == 2
+    assert sum(name.endswith(ending) for name in names) == 1
+    images, _, _ = results.load_views(tmp_path / "out", source.name, stand_in.WINDOW_HU)
+    np.testing.assert_array_equal(images[0], grey)
+
+
+def test_names_of_volumes_as_long_as_a_file_system_takes(tmp_path):
+    path = write(tmp_path / ("v" * 248 + ".nii.gz"), chest())
+    row, mask = segment(path, tmp_path / "out")
+    assert (row["scan"], mask.is_file()) == ("v" * 80, True)
