@@ -18,7 +18,7 @@ from orbax.checkpoint.checkpoint_utils import construct_restore_args
 from orbax.checkpoint.handlers import PyTreeCheckpointHandler, PyTreeRestoreArgs
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.training import parallel
+from ssinfnet_jax.training import compact, parallel
 
 KEEP = 2  # checkpoints of a running training
 
@@ -164,6 +164,19 @@ def save_model(directory: pathlib.Path, variables: Any, description: dict[str, A
         (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
 
 
+def save_compact(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:
+    """Writes a network in a small form to hand on, which `load_model` reads like any other.
+
+    Args:
+      directory: must not exist.
+      variables, description: as for `save_model`.
+    Raises: FileExistsError; ValueError for variables that half precision cannot hold.
+    """
+    directory.mkdir(parents=True)
+    description = {**description, "sha256": compact.write(directory, variables)}
+    rundir.write_text(directory / "model.json", json.dumps(description, indent=2) + "\n")
+
+
 def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     """The (variables, description) that `save_model` wrote.
 
@@ -175,7 +188,7 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
         shapes = models.shapes(model, models.num_inputs(description["model"]))
         # Only their names and shapes count: a description that is wrong may speak of more than fits into memory.
         like = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
-        variables = _load(directory / "variables", like)
+        variables = _read_variables(directory, description, like)
     except Exception as error:  # of a damaged folder, Orbax and its storage raise whatever they were given
         text = " ".join(str(error).split())[:300]
         raise ValueError(
@@ -203,6 +216,18 @@ def load_description(directory: pathlib.Path) -> dict[str, Any]:
     if kinds != (str, dict):
         raise ValueError(f'{path} must name a "model" and its "options", found {kinds}; copy the model folder again.')
     return description
+
+
+def _read_variables(directory: pathlib.Path, description: dict[str, Any], like: Any) -> Any:
+    """The variables of a model folder, by Orbax or in the small form of `compact`."""
+    if "sha256" not in description:
+        return _load(directory / "variables", like)
+    variables = compact.read(directory, description["sha256"])
+    names = [[jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+             for tree in (variables, like)]  # fmt: skip
+    if differing := sorted(set(names[0]) ^ set(names[1])):
+        raise ValueError(f"{directory / compact.FILE} and the network differ in {', '.join(differing[:5])}")
+    return variables
 
 
 def _load(directory: pathlib.Path, like: Any) -> Any:

@@ -1,8 +1,4 @@
-"""A network's variables as one small file, `variables.safetensors`: kernels in half precision, the rest as they are.
-
-A trained network is applied after rounding its kernels to 11 bits as before: the largest change of a probability is
-below 0.01 (tests/training/test_compact.py).
-"""
+"""A network's variables as one small file, `variables.safetensors`: kernels in half precision, the rest as they are."""
 
 import hashlib
 import pathlib
