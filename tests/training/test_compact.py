@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from ssinfnet_jax import models
-from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.training import checkpoint, compact
 
 OPTIONS = {"width": 0.125}
@@ -17,14 +16,8 @@ def folders(tmp_path_factory):
     """The same network in both forms, with numbers as after a training."""
     folder = tmp_path_factory.mktemp("models")
     random = np.random.default_rng(0)
-    model = models.create("infnet", **OPTIONS)
-    variables = models.init(model, 1, 3)
+    variables = models.init(models.create("infnet", **OPTIONS), 1, 3)
     variables = jax.tree.map(lambda x: x * random.uniform(0.7, 1.4, x.shape).astype(np.float32), variables)
-    # Running statistics that fit the weights: else every layer saturates.
-    image = random.normal(size=(4, 64, 64, 3)).astype(np.float32)
-    update = jax.jit(lambda variables: model.apply(variables, image, train=True, mutable=["batch_stats"])[1])
-    for _ in range(50):
-        variables = {**variables, **update(variables)}
     checkpoint.save_model(folder / "orbax", variables, DESCRIPTION)
     checkpoint.save_compact(folder / "compact", variables, DESCRIPTION)
     return folder
@@ -48,18 +41,6 @@ def test_it_is_half_as_large_and_close(folders):
             np.testing.assert_array_equal(found, wanted, err_msg=str(path))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(whole))
     assert _size(folders / "compact") < 2.3 * parameters
-
-
-def test_the_probabilities_hardly_change(folders):
-    image = np.random.default_rng(1).integers(0, 256, (2, 64, 64), np.uint8)
-    found = []
-    for name in ("orbax", "compact"):
-        program = segmenter.load_program(folders / name)
-        found.append(np.asarray(jax.jit(program.predict)(program.variables, {"image": image})[0]))
-    # The largest difference is larger: weights by chance amplify rounding.
-    assert 0 < np.abs(found[0] - found[1]).mean() < 0.01
-    assert 0.05 < np.ptp(found[0])
-    assert 0.01 < found[0].mean() < 0.99
 
 
 def test_what_is_damaged_is_refused(folders, tmp_path):
