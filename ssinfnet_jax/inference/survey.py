@@ -41,8 +41,8 @@ class Survey:
     padding_hu: float | None = None
 
     def without_padding(self, values: np.ndarray) -> np.ndarray:
-        """Values of a slice with air for the padding."""
-        return values if self.padding_hu is None else np.where(values == self.padding_hu, scans.AIR_HU, values)
+        """Values of a slice with air for the padding and NaN."""
+        return values if self.kind == "uint8" else np.where(values >= ct.LEAST_HU, values, scans.AIR_HU)
 
     def lung_slice(self, index: int, shape: tuple[int, int]) -> np.ndarray:
         """bool of a slice's own shape."""
@@ -78,28 +78,36 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
     Raises: ValueError for values that are neither; names the source, the range and the remedy.
     """
     lows, highs, sums, counts, reduced, factors = [], [], [], [], [], []
-    values = np.zeros(0)  # all that were seen, while they are few
+    values = np.zeros(0)  # all that were measured, while they are few
     paddings = np.zeros(0)  # values below what any scanner gives
+    has_unmeasured = False
     for index in range(scan.num_slices):
         view = scan.read(index)
-        if view.dtype != np.uint8 and not np.isfinite(view).all():
+        if np.isinf(view).any():
             raise ValueError(f"{scan.source} holds infinite values in slice {index}; write the volume anew.")
-        if view.dtype != np.uint8 and view.min() < ct.LEAST_HU:
-            unmeasured = view < ct.LEAST_HU
-            paddings = np.union1d(paddings, view[unmeasured])
+        measured = view
+        unmeasured = ~(view >= ct.LEAST_HU)  # NaN too
+        if unmeasured.any():
+            measured, has_unmeasured = view[~unmeasured], True
+            paddings = np.union1d(paddings, view[view < ct.LEAST_HU])
             _check_padding(scan, paddings)
             view = np.where(unmeasured, scans.AIR_HU, view)
-        lows.append(float(view.min()))
-        highs.append(float(view.max()))
+        if measured.size:
+            lows.append(float(measured.min()))
+            highs.append(float(measured.max()))
         sums.append(float(view.sum(dtype=np.float64)))
         counts.append(view.size)
         if len(values) <= _MAX_LABELS:
-            values = np.union1d(values, view)
+            values = np.union1d(values, measured)
         factors.append(-(-max(view.shape) // _COARSE))
         reduced.append(_reduce(view, factors[-1]))
-    low, high = min(lows), max(highs)
+    low, high = (min(lows), max(highs)) if lows else (scans.AIR_HU, scans.AIR_HU)
     labels = values if len(values) <= _MAX_LABELS and (values == np.rint(values)).all() else ()
     kind = _kind(scan, input_kind, low, high, labels)
+    if has_unmeasured:
+        if kind == "uint8":
+            raise ValueError(f"{scan.source} holds NaN or padding, which is no grey level; set it to 0.")
+        low = min(low, scans.AIR_HU)
     if kind == "uint8":
         scale = (window_hu[1] - window_hu[0]) / 255
         reduced = [window_hu[0] + scale * view for view in reduced]

@@ -180,9 +180,7 @@ def test_nan_outside_the_field_of_view_is_air(tmp_path):
     hu[:2] = np.nan
     nib.save(nib.Nifti1Image(hu, np.diag([-1, -1, 1, 1])), tmp_path / "v.nii")
     _, mask = segment(tmp_path / "v.nii", tmp_path / "out")
-    np.testing.assert_array_equal(
-        nib.load(mask).get_fdata(), stand_in.expected_of_hu(np.nan_to_num(hu, nan=nifti.AIR_HU))
-    )
+    np.testing.assert_array_equal(nib.load(mask).get_fdata(), stand_in.expected_of_hu(np.nan_to_num(hu, nan=-1024)))
 
 
 def test_nifti_that_cannot_be_read(tmp_path):

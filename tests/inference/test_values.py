@@ -85,6 +85,23 @@ def test_a_volume_that_rounds_to_two_grey_levels_is_refused(tmp_path):
         survey.survey(nifti.read(path, scratch_dir=tmp_path), "uint8", stand_in.WINDOW_HU)
 
 
+@pytest.mark.parametrize("padding", [np.nan, -8192])
+@pytest.mark.parametrize("values", [np.linspace(0, 13361, 100), np.linspace(-160, 240, 100)], ids=["MR", "soft tissue"])
+def test_what_was_not_measured_is_no_air_of_a_chest(tmp_path, values, padding):
+    """Resampled MR with NaN around it was taken for a CT."""
+    path = write(tmp_path / "v.nii", np.concatenate([np.full(20, padding), values]).reshape(6, 5, 4))
+    found = rf"v\.nii holds values from {values.min():g} to {values.max():g}: not Hounsfield units"
+    with pytest.raises(ValueError, match=found):
+        survey.survey(nifti.read(path, scratch_dir=tmp_path), None, stand_in.WINDOW_HU)
+
+
+@pytest.mark.parametrize("padding", [np.nan, -8192])
+def test_windowed_volumes_hold_no_padding(tmp_path, padding):
+    path = write(tmp_path / "v.nii", np.concatenate([np.full(20, padding), np.arange(100)]).reshape(6, 5, 4))
+    with pytest.raises(ValueError, match=r"v\.nii holds NaN or padding, which is no grey level; set it to 0"):
+        survey.survey(nifti.read(path, scratch_dir=tmp_path), "uint8", stand_in.WINDOW_HU)
+
+
 # Sizes and names at their ends.
 
 

@@ -12,7 +12,6 @@ from ssinfnet_jax.data import nifti_header
 from ssinfnet_jax.inference.readers import scan
 
 SUFFIXES = (".nii", ".nii.gz")
-AIR_HU = scan.AIR_HU
 _CHUNK = 2**22  # bytes
 
 
@@ -26,7 +25,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
 
     A gzipped file cannot be read in any order: it is unpacked into `scratch_dir`, in chunks.
 
-    Returns: a scan of unknown kind, with the file's scaling (slope, intercept) applied and NaN replaced by air.
+    Returns: a scan of unknown kind, with the file's scaling (slope, intercept) applied.
     Raises: ValueError for what is not one 3-D volume of numbers, or is damaged; names the file.
     """
     image = _open(path)
@@ -60,8 +59,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
 
     def read_slice(index: int) -> np.ndarray:
         block = nib.volumeutils.apply_read_scaling(stored[grid.source_slice(index)], slope, intercept)
-        view = grid.to_view(np.asarray(block, np.float32))
-        return np.where(np.isnan(view), np.float32(AIR_HU), view)
+        return grid.to_view(np.asarray(block, np.float32))
 
     return scan.Scan(
         source=path,
