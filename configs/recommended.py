@@ -17,7 +17,8 @@ LIGHT = {"brightness": 0.1, "contrast": 0.2, "gamma": 0.3}
 def get_config() -> ml_collections.ConfigDict:
     """The whole config tree."""
     pretrain = {
-        "initial": "",  # a model folder to start from, of launch.import_checkpoint or of another run
+        # A model folder to start from, of launch.import_checkpoint or another run; "pretrained": that of the package.
+        "initial": "",
         "batch_size": 16,
         # [kind, epochs]; the paper: 200, 200, then 100 / 100 alternating to 2000 in all.
         "phases": [["inpaint_random", 200], ["coach", 200], *[["inpaint_coach", 100], ["coach", 100]] * 8],

@@ -1,12 +1,11 @@
 """Where a training starts if its config names a model folder: `single.train.initial`, `multi.pretrain.initial`, ..."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
 
-from ssinfnet_jax import models
+from ssinfnet_jax import models, pretrained
 from ssinfnet_jax.training import checkpoint
 from ssinfnet_jax.training import state as states
 
@@ -27,7 +26,7 @@ def check(config: Mapping[str, Any], which: str, shapes: dict[str, Any]) -> None
         )
     for stage in ("pretrain", "train"):
         if section[stage] and section[stage]["initial"]:
-            description = checkpoint.load_description(pathlib.Path(section[stage]["initial"]))
+            description = checkpoint.load_description(pretrained.resolve(section[stage]["initial"], which))
             model = models.create(description["model"], **description["options"])
             stored = models.shapes(model, models.num_inputs(description["model"]))
             _merge(config, which, stage, description, stored, shapes)
@@ -35,6 +34,8 @@ def check(config: Mapping[str, Any], which: str, shapes: dict[str, Any]) -> None
 
 def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any]) -> dict[str, Any]:
     """The variables that a stage starts from: those of the folder `config[which][stage]["initial"]`, or fresh ones.
+
+    "pretrained" names the networks of the package.
 
     Modules that nothing has trained yet stay fresh: those that the folder's description calls so, and the last layers
     of a pretrained network.
@@ -50,7 +51,7 @@ def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any
     directory = config[which][stage]["initial"]
     if not directory:
         return fresh
-    stored, description = checkpoint.load_model(pathlib.Path(directory))
+    stored, description = checkpoint.load_model(pretrained.resolve(directory, which))
     merged, layers = _merge(config, which, stage, description, stored, fresh)
     logging.info(
         "%s_%s starts from %s; taken over: %s; fresh: %s.", stage, which, directory,
