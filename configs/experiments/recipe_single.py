@@ -19,8 +19,23 @@ def _augmented(**options) -> list:
     return [("single.train.augmentation", {**table, **options})]
 
 
+def _rate(learning_rate: float, batch_size: int) -> list:
+    """Changes of the optimizer's rate and the batch size."""
+    return [("single.train.optimizer.learning_rate", learning_rate), ("single.train.batch_size", batch_size)]
+
+
 WAVES: dict[str, dict[str, dict]] = {
     "base": {"base": {"title": "baseline", "changes": []}},
+    # How fast a recipe learns, by the training's own loss.
+    "speed": {
+        name: {"title": title, "changes": [("single.train.epochs", 40), ("single.train.averaging", 0.98), *changes]}
+        for name, title, changes in (
+            ("b4_5e3", "batches of 4, rate 5e-3", []),
+            ("b2_3e3", "batches of 2, rate 3e-3", _rate(3e-3, 2)),
+            ("b4_2e3", "batches of 4, rate 2e-3", _rate(2e-3, 4)),
+            ("b2_1e3", "batches of 2, rate 1e-3", _rate(1e-3, 2)),
+        )
+    },
     "warp": {
         "warp": {"title": "rotation, elastic deformation, noise, blur", "changes": _augmented(**WARP)},
         "warp_300": {
