@@ -1,6 +1,5 @@
 """How programs begin: the compilation cache, and what is logged."""
 
-import logging as standard_logging
 import os
 import pathlib
 
@@ -25,8 +24,6 @@ def prepare() -> None:
         jax.config.update("jax_compilation_cache_dir", cache_dir())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     logging.set_verbosity(logging.INFO)
-    for library in ("pydicom", "nibabel"):  # they warn of elements that nothing depends on, once for every file
-        standard_logging.getLogger(library).setLevel(standard_logging.ERROR)
     # Libraries log their inner life at INFO; ours is what a user wants to read.
     ours = (str(pathlib.Path(rundir.__file__).parent), str(pathlib.Path(__file__).parent))
     logging.get_absl_handler().addFilter(

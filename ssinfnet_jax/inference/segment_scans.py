@@ -5,8 +5,10 @@ import functools
 import hashlib
 import itertools
 import json
+import logging as standard_logging
 import pathlib
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -62,6 +64,7 @@ def run(
     Raises: ValueError or OSError if there is no scan, no network, or the folder holds results of others, or files that
       no call has written.
     """
+    _quieten()
     sources = find.find(inputs)
     _check_out(job.out_dir, inputs)
     config = {"options": dataclasses.asdict(job.options)}
@@ -197,7 +200,15 @@ def _results(
         )
 
 
+def _quieten() -> None:
+    """Silences libraries that log every odd element of every file, and each error that they raise with its stack."""
+    for library in ("pydicom", "nibabel"):
+        standard_logging.getLogger(library).setLevel(standard_logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")
+
+
 def _segment(job: Job, source: find.Source) -> dict[str, Any]:
+    _quieten()
     if job.cache_dir:
         jax.config.update("jax_compilation_cache_dir", job.cache_dir)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

@@ -235,6 +235,29 @@ def test_numbers_that_are_none_are_named_with_their_element(tmp_path, element, g
         source.open(tmp_path)
 
 
+@pytest.mark.parametrize("element", ["WindowWidth", "KVP", "SliceThickness", "PatientWeight"])
+def test_numbers_that_are_none_do_not_cost_the_dicom_seg(tmp_path, element):
+    for path in exam(tmp_path / "exam", change=lambda dataset, _: setattr(dataset, element, 31.75)):
+        replace_element(path, b"31.75", b"31,75")
+    row, _ = segment(tmp_path / "exam", tmp_path / "out")
+    assert "DICOM-SEG" not in row["notes"]
+    assert (tmp_path / "out/scans/exam_series1/segmentation.dcm").is_file()
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_truncated_pixels_are_said_to_be(tmp_path, syntax, share):
+    def change(dataset, _):
+        if syntax.is_compressed:
+            dataset.compress(syntax)
+
+    (path,) = exam(tmp_path / "exam", chest((80, 72, 1)), change=change)
+    path.write_bytes(path.read_bytes()[: -int(share * path.stat().st_size)])
+    wanted = "is truncated" if syntax.is_compressed else "cannot be decoded .*less than expected"
+    with pytest.raises(ValueError, match=rf"0000\.dcm {wanted}"):
+        dicom.read([path]).read(0)
+
+
 def test_numbers_that_nothing_depends_on_may_be_none(tmp_path):
     def change(dataset, _):
         dataset.SeriesNumber = dataset.AcquisitionNumber = 654321
@@ -407,6 +430,15 @@ def test_slabs_of_one_volume_stay_one(tmp_path, backwards):
     scan = source.open(tmp_path)
     assert scan.notes == ()
     np.testing.assert_array_equal(hu_of(scan), chest())
+
+
+@pytest.mark.parametrize(
+    "numbers", [[2, 1, 4, 3, 6, 5, 8, 7, 9], [1] * 9, [5, 3, 9, 1, 2, 8, 7, 4, 6], range(90, 0, -10)]
+)
+def test_instance_numbers_in_another_order_are_one_set(tmp_path, numbers):
+    exam(tmp_path / "exam", change=lambda dataset, k: setattr(dataset, "InstanceNumber", numbers[k]))
+    (source,) = sources(tmp_path / "exam")
+    np.testing.assert_array_equal(hu_of(source.open(tmp_path)), chest())
 
 
 def test_elements_that_vary_without_a_rule_split_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """Where the slices of a CT series lie: sorted by position, on one regular grid."""
 
+import itertools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -122,11 +123,9 @@ def _check_one_set(instance_numbers: list[str], paths: list[pathlib.Path]) -> No
         numbers = np.array([int(number) for number in instance_numbers])
     except ValueError:
         return
-    if _in_order(numbers):
-        return
     for num_sets in range(2, _MOST_SETS + 1):
         sets = [numbers[k::num_sets] for k in range(num_sets)]
-        if len(sets[-1]) > 2 and all(map(_in_order, sets)):
+        if len(sets[-1]) > 2 and all(map(_in_order, sets)) and _are_apart(sets):
             raise ValueError(
                 f"{num_sets} sets of slices interleave in {paths[0].parent}: in order of position InstanceNumber is "
                 f"{', '.join(map(str, numbers[: 2 * num_sets]))}, ... in {paths[0].name}, {paths[1].name}, ... They "
@@ -137,3 +136,10 @@ def _check_one_set(instance_numbers: list[str], paths: list[pathlib.Path]) -> No
 def _in_order(numbers: np.ndarray) -> bool:
     steps = np.diff(numbers)
     return bool((steps > 0).all() or (steps < 0).all())
+
+
+def _are_apart(sets: list[np.ndarray]) -> bool:
+    """Whether sets of numbers follow one another, or each counts from the same number."""
+    ranges = sorted((int(part.min()), int(part.max())) for part in sets)
+    follow = all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
+    return follow or all(one == ranges[0] for one in ranges)

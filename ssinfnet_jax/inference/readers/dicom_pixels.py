@@ -19,6 +19,8 @@ def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
     Raises: ValueError for pixels that cannot be decoded, naming the file; FileNotFoundError.
     """
     dataset = dicom_header.read_dataset(path)
+    if "PixelData" not in dataset:
+        raise ValueError(f"{path} is truncated: it ends before its pixels, or in them; copy or export it again.")
     header = dicom_header.elements(dataset)
     slope, intercept = (dicom_header.numbers(header, name, 1, path)[0] for name in ("RescaleSlope", "RescaleIntercept"))
     try:

@@ -69,7 +69,7 @@ def _source(file: pathlib.Path, scan: Scan) -> pydicom.Dataset:
     for name in _MAY_BE_EMPTY:
         if name not in source or not _is_valid(name, source.get(name)):
             setattr(source, name, None)
-    if source.get("SliceThickness") is None:
+    if not isinstance(source.get("SliceThickness"), float):  # absent, or no number
         source.SliceThickness = scan.grid.spacing_mm[0]
     return source
 
