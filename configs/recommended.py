@@ -57,7 +57,8 @@ def get_config() -> ml_collections.ConfigDict:
             "scale": (0.8, 1.0),
             **LIGHT,
         },
-        "scales": (1.0,),  # side of the slices in a step, drawn from these; each compiles a program of its own
+        "scales": (1.0,),  # side of the slices in a step, one of these; each compiles a program of its own
+        "scale_order": "random",  # or "in_turn": in equal stretches of the training, such as coarse before fine
         "label_smoothing": 0.0,
         "averaging": 0.0,  # decay of averaged weights, which are then the result; 0: none
         # Unlabeled slices that the averaged weights label, {"batch_size": 4} (training/mean_teacher.py); single only.

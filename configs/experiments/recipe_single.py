@@ -19,6 +19,10 @@ def _augmented(**options) -> list:
     return [("single.train.augmentation", {**table, **options})]
 
 
+_BIASES = covid_semiseg.get_config("best").single.train.head_biases.to_dict()
+_REFINEMENTS = [f"attention{level}/head/bn/norm/scale" for level in (2, 3, 4)]
+
+
 def _rate(learning_rate: float, batch_size: int) -> list:
     """Changes of the optimizer's rate and the batch size."""
     return [("single.train.optimizer.learning_rate", learning_rate), ("single.train.batch_size", batch_size)]
@@ -34,6 +38,26 @@ WAVES: dict[str, dict[str, dict]] = {
             ("b2_3e3", "batches of 2, rate 3e-3", _rate(3e-3, 2)),
             ("b4_2e3", "batches of 4, rate 2e-3", _rate(2e-3, 4)),
             ("b2_1e3", "batches of 2, rate 1e-3", _rate(1e-3, 2)),
+        )
+    },
+    "speed_scales": {
+        name: {"title": title, "changes": [("single.train.epochs", 40), ("single.train.averaging", 0.98), *changes]}
+        for name, title, changes in (
+            (
+                "grow",
+                "224 pixels for two thirds, batches of 2, rate 3e-3, as many pixels",
+                [
+                    *_rate(3e-3, 2),
+                    ("single.train.scales", (7 / 11, 7 / 11, 1.0)),
+                    ("single.train.scale_order", "in_turn"),
+                    ("single.train.epochs", 66),
+                ],
+            ),
+            (
+                "quiet_heads",
+                "batches of 2, rate 3e-3, refinements that start from nothing",
+                [*_rate(3e-3, 2), ("single.train.head_biases", {**_BIASES, **dict.fromkeys(_REFINEMENTS, 0.0)})],
+            ),
         )
     },
     "warp": {

@@ -22,13 +22,14 @@ KEYS = {
         "num_examples", "validate_every_epochs", "keep", "log_every",
     ),
     "train": (
-        "initial", "transfer", "epochs", "batch_size", "augmentation", "scales", "label_smoothing", "averaging",
-        "oversample", "validate_every_epochs", "patience_epochs", "keep", "log_every", "losses", "head_biases",
-        "optimizer", "teacher",
+        "initial", "transfer", "epochs", "batch_size", "augmentation", "scales", "scale_order", "label_smoothing",
+        "averaging", "teacher", "oversample", "validate_every_epochs", "patience_epochs", "keep", "log_every", "losses",
+        "head_biases", "optimizer",
     ),
 }  # fmt: skip
 PRIOR_SOURCES = ("predicted", "cross_fitted", "ground_truth")
 KEEP = ("last", "best")
+SCALE_ORDERS = ("random", "in_turn")
 NUM_CLASSES = {"single": 1, "multi": 3}  # maps of a network's output
 
 
@@ -130,6 +131,7 @@ def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) 
     for key in ("label_smoothing", "averaging"):
         if not 0 <= table[key] < 1:
             raise ValueError(f"config.{which}.train.{key} must be in [0, 1), found {table[key]}.")
+    _check_choice(f"config.{which}.train.scale_order", table["scale_order"], SCALE_ORDERS)
     if not table["scales"] or min(table["scales"]) <= 0:
         raise ValueError(f"config.{which}.train.scales must hold positive factors, found {table['scales']}.")
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -81,8 +81,7 @@ def fit(
     unlabeled_reader = pipeline.ReadAhead(unlabeled) if unlabeled else None
 
     def advance(state, number):
-        # The scale of a step depends on its number alone, so that a resumed training goes on the same way.
-        scale = np.random.default_rng([setup.seed, number]).integers(len(steps))
+        scale = scale_of(number, num_steps, section["scales"], section["scale_order"], setup.seed)
         batch = reader[number]
         if unlabeled_reader:
             batch = {**batch, "unlabeled": unlabeled_reader[number]}
@@ -131,6 +130,21 @@ def fit(
     checkpoint.save_model(directory / "model", result, {**setup.description(config, "train"), "weights": kept})
 
 
+def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, seed: int) -> float:
+    """The scale of a step, which depends on nothing else: a training that is resumed takes the same.
+
+    Args:
+      step: in [0, num_steps).
+      num_steps: of the training.
+      scales: to choose from; one that stands there twice is taken twice as often.
+      order: "random", or "in_turn": equal stretches of the training in their order, such as coarse before fine.
+      seed: of the random order.
+    """
+    if order == "in_turn":
+        return scales[step * len(scales) // num_steps]
+    return scales[np.random.default_rng([seed, step]).integers(len(scales))]
+
+
 def _unlabeled_batches(setup: networks.Setup, labeled: pipeline.TrainBatches) -> pipeline.TrainBatches | None:
     """Batches of the slices that the teacher labels, or None; their positions follow those of the labeled ones."""
     table = setup.section["train"]["teacher"]
@@ -151,7 +165,7 @@ def _unlabeled_batches(setup: networks.Setup, labeled: pipeline.TrainBatches) ->
 
 def _make_steps(
     setup: networks.Setup, optimizer: optax.GradientTransformation, steps_per_epoch: float
-) -> list[Callable]:
+) -> dict[float, Callable]:
     """The mapped step at each of the config's scales."""
     section = setup.section["train"]
     if setup.which == "single":
@@ -167,7 +181,7 @@ def _make_steps(
         steps_per_epoch=steps_per_epoch,
     )
     make = functools.partial(make, setup.model, optimizer, losses=section["losses"], axis_name=parallel.AXIS)
-    return [parallel.map_step(make(options=options._replace(scale=scale))) for scale in section["scales"]]
+    return {scale: parallel.map_step(make(options=options._replace(scale=scale))) for scale in section["scales"]}
 
 
 def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:

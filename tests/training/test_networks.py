@@ -8,7 +8,7 @@ from configs.losses import losses
 from ssinfnet_jax import models
 from ssinfnet_jax.data import augment
 from ssinfnet_jax.models import infnet
-from ssinfnet_jax.training import config_check, networks, optim, segment_step, state
+from ssinfnet_jax.training import config_check, networks, optim, segment_step, state, train
 from ssinfnet_jax.training.inputs import Normalisation
 from tests.training import toy, toy_stages
 
@@ -149,3 +149,13 @@ def test_my_fork_adds_a_loss_by_a_function_and_a_line(monkeypatch, tmp_path):
         assert all(0 < value < 0.5 for value in terms.values())
         others = sum(row[f"{name}_weighted_iou_bce"] for name in terms) + row["edge"]
         assert row["loss"] == pytest.approx(sum(terms.values()) + others, rel=1e-5)
+
+
+def test_scales_in_turn_and_at_random():
+    scales = (0.5, 0.5, 1.0)
+    assert [train.scale_of(step, 6, scales, "in_turn", 0) for step in range(6)] == [0.5, 0.5, 0.5, 0.5, 1.0, 1.0]
+    assert [train.scale_of(step, 2, scales, "in_turn", 0) for step in range(2)] == [0.5, 0.5]
+    drawn = [train.scale_of(step, 300, scales, "random", 0) for step in range(300)]
+    assert 160 < drawn.count(0.5) < 240
+    assert drawn == [train.scale_of(step, 300, scales, "random", 0) for step in range(300)]
+    assert drawn != [train.scale_of(step, 300, scales, "random", 1) for step in range(300)]
