@@ -9,6 +9,7 @@ or NIfTI, and holds 0 background, 1 GGO, 2 consolidation.
 
 import json
 import pathlib
+import sys
 from typing import Any
 
 from absl import flags
@@ -17,7 +18,7 @@ from launch import dask_flags, paths
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import folder
-from ssinfnet_jax.data import labels
+from ssinfnet_jax.data import input_files, labels
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of slices or volumes; takes the place of config and workdir.")
 _MASKS = flags.DEFINE_string("masks", None, "Folder of masks of the same names; with --images.")
@@ -33,6 +34,12 @@ _PATIENTS = flags.DEFINE_string(
     "Without it a subfolder is a patient, a file that is in none, and a scan of launch.segment; with --images.",
 )
 _SPACING = flags.DEFINE_list("spacing_mm", None, "Height and width of a pixel of PNG and JPG; with --images.")
+_IGNORE_GEOMETRY = flags.DEFINE_boolean(
+    "ignore_mask_geometry",
+    False,
+    "Pairs the voxels of a NIfTI image and its mask as they are stored, where the mask's header does not place them on "
+    "the image; with --images.",
+)
 _AGGREGATION = flags.DEFINE_enum("aggregation", "slice_mean", phenotypes.HOW, "From slices to patients; with --images.")
 _EMPTY_AREA = flags.DEFINE_enum(
     "empty_area", "zero", phenotypes.EMPTY_AREA, "Area of a region that a slice does not have; with --images."
@@ -47,23 +54,39 @@ def measure_folder() -> None:
     paths.check_given(_IMAGES, _MASKS, _OUT)
     if not _MASKS.value or not _OUT.value:
         raise ValueError("With --images, give --masks (a folder) and --out (a folder).")
-    settings = phenotypes.make(_PRESET.value, _changes())
+    settings, report = phenotypes.make(_PRESET.value, _changes()), input_files.Report()
     items = folder.items(
-        _IMAGES.value, _MASKS.value, preset=_PRESET.value, patients=_PATIENTS.value, spacing_mm=_spacing_mm()
+        _IMAGES.value,
+        _MASKS.value,
+        preset=_PRESET.value,
+        patients=_PATIENTS.value,
+        spacing_mm=_spacing_mm(),
+        voxel_by_voxel=_IGNORE_GEOMETRY.value,
+        report=report,
     )
     out = pathlib.Path(_OUT.value)
     with rundir.holding(out):
         work = phenotypes.Work(
             parts_dir=out / "parts",
-            provenance={"spacing_mm": _SPACING.value, "masks": labels.OUR_CLASSES.name},
+            provenance={
+                "spacing_mm": _SPACING.value,
+                "masks": labels.OUR_CLASSES.name,
+                "ignore_mask_geometry": _IGNORE_GEOMETRY.value,
+            },
             **dask_flags.options(),
         )
         tables = phenotypes.measure(
             items, settings=settings, how=_AGGREGATION.value, empty_area=_EMPTY_AREA.value, work=work
         )
+        tables.about["notes"] = report.notes
         tables.write(out)
+        failed = tables.slices.loc[tables.slices["error"] != "", "error"]
+        folder.leave_out_failed(items, tables.slices["error"].tolist(), report)
+        report.write(out)
     print(tables.summary().to_string(index=False))
     print(f"{len(tables.slices)} slices of {len(tables.patients)} patients, {_AGGREGATION.value}. Written to {out}.")
+    if len(failed):
+        sys.exit(f"{len(failed)} slices failed; the reasons are in {out / 'slices.csv'}, column error.")
 
 
 def _changes() -> dict[str, Any]:

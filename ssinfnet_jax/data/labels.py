@@ -13,6 +13,9 @@ from PIL import Image
 
 from ssinfnet_jax.data import ct
 
+_ROUNDING = 1e-3  # of whole numbers that are stored with a slope
+_SHOWN = 12
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -39,7 +42,7 @@ def recognise(values: np.ndarray, rules: tuple[Rule, ...], source: str) -> tuple
     """Translates a label map by the first rule that knows all of its values.
 
     Args:
-      values: integer-valued number[...], as stored.
+      values: number[...], as stored; whole numbers to 1e-3, since a slope that scales them rounds.
       rules: LESION_RULES, CLASS_RULES, or some of them.
       source: file name for the error message.
 
@@ -47,17 +50,21 @@ def recognise(values: np.ndarray, rules: tuple[Rule, ...], source: str) -> tuple
     Raises: ValueError that names the file, the values found, the rules and the remedy.
     """
     found = np.unique(values)
-    for rule in rules:
-        if all(value in rule.values for value in found.tolist()):
-            table = np.zeros(256, np.uint8)
-            for value, label in rule.values.items():
-                table[value] = label
-            return table[values.astype(np.uint8)], rule.name
-    shown = ", ".join(f"{value:g}" for value in found[:12].tolist()) + (", ..." if len(found) > 12 else "")
+    whole = np.rint(found)
+    if np.allclose(found, whole, rtol=0, atol=_ROUNDING):
+        for rule in rules:
+            if all(value in rule.values for value in whole.tolist()):
+                table = np.zeros(256, np.uint8)
+                for value, label in rule.values.items():
+                    table[value] = label
+                return table[np.rint(values).astype(np.uint8)], rule.name
+    shown = [np.format_float_positional(value, trim="-") for value in found[:_SHOWN]]
+    shown += ["..."] if len(found) > _SHOWN else []
+    form = "whole numbers" if source.lower().endswith((".nii", ".nii.gz")) else "PNG"
     raise ValueError(
-        f"Label {source} holds the values {{{shown}}}, which no rule knows: "
+        f"Label {source} holds the values {{{', '.join(shown)}}}, which no rule knows: "
         + "; ".join(f"{rule.name} = {set(rule.values)}" for rule in rules)
-        + ". Save labels as PNG without interpolation or JPEG compression, with one of these sets of values."
+        + f". Save labels as {form} without interpolation or JPEG compression, with one of these sets of values."
     )
 
 

@@ -1,5 +1,7 @@
-"""NIfTI volumes as stacks of axial slices in the radiologist's view."""
+"""NIfTI volumes as stacks of axial slices in the radiologist's view, and where their voxels lie."""
 
+import dataclasses
+import itertools
 import os
 import zlib
 
@@ -8,8 +10,41 @@ import numpy as np
 
 from ssinfnet_jax.data import nifti_header
 
+# Of the smallest side of a voxel: headers store float32, so that copies differ by some 1e-6.
+_SAME_PLACE = 1e-3
+# A qform is a quaternion in float32, whose rounding can move the far corner of a volume by some tenths of a voxel.
+_SAME_FORMS = 0.5
+_TO_MM = {"meter": 1000.0, "micron": 0.001}
 
-def read(path: str | os.PathLike) -> np.ndarray:
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Where the voxels of a volume lie.
+
+    Attributes:
+      shape: (slices, rows, columns) of the stack that `read` gives.
+      spacing_mm: distance of slices, of rows and of columns of that stack.
+      affine: float64[4,4], voxel (i, j, k) as stored -> mm, RAS+.
+      stored_shape: as stored, three numbers.
+      axes: stored orientation, such as "LPS".
+      notes: what a user should know of the header.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    affine: np.ndarray
+    stored_shape: tuple[int, int, int]
+    axes: str
+    notes: tuple[str, ...]
+
+    @property
+    def view_affine(self) -> np.ndarray:
+        """float64[4,4], (column, row, slice) of the stack that `read` gives -> mm, RAS+."""
+        to_lps = _to_lps(self.affine)
+        return self.affine @ nib.orientations.inv_ornt_aff(to_lps, self.stored_shape)
+
+
+def read(path: str | os.PathLike, *, like: str | os.PathLike | None = None) -> np.ndarray:
     """Reads a NIfTI volume as a stack of axial slices in the radiologist's view.
 
     The voxel axes are flipped and permuted (never resampled) to the closest anatomical axes, so the result
@@ -17,42 +52,159 @@ def read(path: str | os.PathLike) -> np.ndarray:
     anterior, column 0 is the patient's right. A file without orientation (qform and sform codes both 0) is
     taken by its header's default affine, as nibabel does. A 2-D file gives one slice.
 
+    Args:
+      path: of the file.
+      like: a volume whose header says how this one is turned, in place of its own.
     Returns: float32[num_slices, H, W], with the file's scaling (slope, intercept) applied: HU for a CT.
     Raises:
       FileNotFoundError: no such file.
-      ValueError: not NIfTI, truncated, or not 2-D or 3-D; names the file.
+      ValueError: not NIfTI, truncated, not 2-D or 3-D, or with an affine that does not place voxels in space; names
+        the file.
     """
-    volume, to_lps = _open(path)
+    volume = _open(path)
+    turned = path if like is None else like
+    affine, _ = affine_mm((volume if like is None else _open(like)).header, turned)
     try:
         voxels = np.asarray(volume.dataobj, dtype=np.float32).reshape(_shape_3d(volume, path))
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"{os.fspath(path)} is truncated or damaged ({error}); copy or download it again.") from error
-    return np.ascontiguousarray(nib.orientations.apply_orientation(voxels, to_lps).transpose(2, 1, 0))
+    return np.ascontiguousarray(nib.orientations.apply_orientation(voxels, _to_lps(affine)).transpose(2, 1, 0))
 
 
-def layout(path: str | os.PathLike) -> tuple[tuple[int, int, int], str]:
-    """Shape (num_slices, H, W) that `read` will give, and the stored orientation such as "LPS"."""
-    volume, to_lps = _open(path)
-    shape = _shape_3d(volume, path)
-    oriented = {int(axis): shape[k] for k, (axis, _) in enumerate(to_lps)}
-    return (oriented[2], oriented[1], oriented[0]), "".join(nib.aff2axcodes(volume.affine))
+def geometry(path: str | os.PathLike) -> Geometry:
+    """Where the voxels of a volume lie, by its header alone.
 
-
-def spacing_mm(path: str | os.PathLike) -> tuple[float, float, float]:
-    """Distance of slices, of rows and of columns in mm, of the stack that `read` gives.
-
-    Raises: ValueError for a distance that is not > 0, naming the file.
+    Raises: as `read`, but for damage behind the header.
     """
-    volume, to_lps = _open(path)
-    to_mm = {"meter": 1000.0, "micron": 0.001}.get(volume.header.get_xyzt_units()[0], 1.0)
-    zooms = [float(zoom) * to_mm for zoom in volume.header.get_zooms()] + [1.0]
-    oriented = {int(axis): zooms[k] for k, (axis, _) in enumerate(to_lps)}
-    if not all(np.isfinite(zoom) and zoom > 0 for zoom in oriented.values()):
-        raise ValueError(
-            f"{os.fspath(path)} says that its voxels are {tuple(oriented[axis] for axis in (2, 1, 0))} mm in size; "
-            "all three must be > 0. Correct pixdim in its header."
+    volume = _open(path)
+    stored_shape = _shape_3d(volume, path)
+    affine, notes = affine_mm(volume.header, path)
+    sizes = nib.affines.voxel_sizes(affine)
+    place = [int(axis) for axis, _ in _to_lps(affine)]  # of the stored axes among left, posterior, superior
+    columns, rows, slices = (place.index(axis) for axis in range(3))
+    return Geometry(
+        shape=(stored_shape[slices], stored_shape[rows], stored_shape[columns]),
+        spacing_mm=(float(sizes[slices]), float(sizes[rows]), float(sizes[columns])),
+        affine=affine,
+        stored_shape=stored_shape,
+        axes="".join(nib.aff2axcodes(affine)),
+        notes=notes,
+    )
+
+
+def affine_mm(header: nib.Nifti1Header, source: str | os.PathLike) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Where a header places voxels, and what to say of it: the one rule for all programs.
+
+    The sform counts if its code is not 0, else the qform if its code is not 0, else pixdim. The size of a voxel is
+    that of this affine, whatever pixdim says beside it.
+
+    Returns: float64[4,4], voxel (i, j, k) as stored -> mm, RAS+; notes where the header contradicts itself, with both
+      values, or gives no orientation.
+    Raises: ValueError for an affine that does not place voxels in space, naming the file.
+    """
+    try:
+        factor = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
+    except KeyError:  # a number that stands for no unit
+        factor = 1.0
+    form = "sform" if header["sform_code"] else "qform" if header["qform_code"] else "pixdim"
+    affine = np.diag([factor, factor, factor, 1.0]) @ np.asarray(header.get_best_affine(), np.float64)
+    check_affine(affine, source, form)
+    notes = []
+    if form == "pixdim":
+        notes.append("the file gives no orientation (sform and qform codes are 0): nibabel's default was taken")
+    sizes = nib.affines.voxel_sizes(affine)
+    told = np.asarray(header.get_zooms()[:3], np.float64) * factor
+    if not np.allclose(told, sizes[: len(told)], rtol=_SAME_PLACE, atol=0):
+        notes.append(
+            f"the header gives two sizes of a voxel, {_by(sizes[: len(told)])} mm by its {form} and {_by(told)} mm by "
+            f"pixdim: the {form} was taken"
         )
-    return oriented[2], oriented[1], oriented[0]
+    elif form == "sform" and header["qform_code"]:
+        shape = [*header.get_data_shape()[:3], 1, 1][:3]
+        distance = _distance_mm(affine, np.diag([factor, factor, factor, 1.0]) @ _qform(header), shape)
+        if not distance <= _SAME_FORMS * sizes.min():
+            notes.append(
+                f"the header places voxels twice, by its qform up to {distance:.3g} mm away from where its sform does: "
+                "the sform was taken"
+            )
+    return affine, tuple(notes)
+
+
+def check_affine(affine: np.ndarray, source: str | os.PathLike, form: str = "affine") -> None:
+    """Raises ValueError for an affine [4,4] that no scanner gives; `form` is what it is called for the user."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
+    # The angle between axes: below 30 degrees (volume under a half of the box) it is no scanner's geometry.
+    if not (sizes > 1e-3).all() or sizes.max() > 1e3 or abs(np.linalg.det(affine[:3, :3])) < 0.5 * sizes.prod():
+        raise ValueError(
+            f"{os.fspath(source)} has an affine that does not place voxels in space ({form}: {_rows(affine)}); write "
+            "the file again with the spacing and orientation of the scanner."
+        )
+
+
+def check_same_grid(
+    image: str | os.PathLike, label: str | os.PathLike, *, voxel_by_voxel: bool = False, remedy: str
+) -> None:
+    """Raises ValueError if a label does not lie on the voxels of its image.
+
+    Both may be stored along other axes: what counts is where voxels lie. They agree if no corner voxel of the volume
+    lies farther apart than 1e-3 of the smallest side of a voxel.
+
+    Args:
+      image, label: files.
+      voxel_by_voxel: compares no affine but the stored shapes alone.
+      remedy: what a user can do to pair voxel by voxel; a sentence.
+    Raises: ValueError that names both files and affines, and the distance; or as `geometry`.
+    """
+    if voxel_by_voxel:
+        shapes = [_shape_3d(_open(path), path) for path in (label, image)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"Label {label} is stored as {shapes[0]} voxels, but its image {image} as {shapes[1]}.")
+        return
+    ours, theirs = geometry(image), geometry(label)
+    same_stored = ours.stored_shape == theirs.stored_shape
+    if ours.shape == theirs.shape:
+        distance = _distance_mm(ours.view_affine, theirs.view_affine, ours.shape[::-1])
+    elif same_stored:
+        distance = _distance_mm(ours.affine, theirs.affine, ours.stored_shape)
+    else:
+        raise ValueError(
+            f"Label {label} has {theirs.shape} voxels (slices, rows, columns), but its image {image} has {ours.shape}; "
+            "draw or resample the label on the image's own grid."
+        )
+    if not distance <= _SAME_PLACE * min(ours.spacing_mm):
+        raise ValueError(
+            f"Label {label} does not lie on its image {image}: the same voxel is up to {distance:.3g} mm apart. "
+            f"Affine of the label: {_rows(theirs.affine)} ({theirs.axes}), of the image: {_rows(ours.affine)} "
+            f"({ours.axes}). Draw or resample the label on the image's own grid."
+            + (f" {remedy}" if same_stored else "")
+        )
+
+
+def _qform(header: nib.Nifti1Header) -> np.ndarray:
+    """float64[4,4]; NaN where it is damaged."""
+    try:
+        return header.get_qform()
+    except (ValueError, nib.spatialimages.HeaderDataError):
+        return np.full((4, 4), np.nan)
+
+
+def _distance_mm(one: np.ndarray, other: np.ndarray, shape) -> float:
+    """The largest distance between the places of the same corner voxel by two affines."""
+    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, side - 1) for side in shape))], np.float64)
+    return float(np.linalg.norm(corners @ (one - other).T[:, :3], axis=1).max())
+
+
+def _by(sizes: np.ndarray) -> str:
+    return " x ".join(f"{size:.4g}" for size in sizes)
+
+
+def _rows(affine: np.ndarray) -> str:
+    return " ".join(f"[{' '.join(f'{number:.5g}' for number in row)}]" for row in affine[:3] + 0.0)
+
+
+def _to_lps(affine: np.ndarray) -> np.ndarray:
+    stored = nib.orientations.io_orientation(affine)
+    return nib.orientations.ornt_transform(stored, nib.orientations.axcodes2ornt("LPS"))
 
 
 def _open(path: str | os.PathLike):
@@ -62,10 +214,11 @@ def _open(path: str | os.PathLike):
     nifti_header.check_voxels(name)
     try:
         volume = nib.load(name)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+    except Exception as error:  # nibabel raises whatever the header gave it
         raise ValueError(f"{name} cannot be read as NIfTI ({error}); copy or download it again.") from error
-    stored = nib.orientations.io_orientation(volume.affine)
-    return volume, nib.orientations.ornt_transform(stored, nib.orientations.axcodes2ornt("LPS"))
+    if not isinstance(volume, nib.Nifti1Pair):
+        raise ValueError(f"{name} is not NIfTI but {type(volume).__name__}; convert it to .nii.gz.")
+    return volume
 
 
 def _shape_3d(volume, path: str | os.PathLike) -> tuple[int, int, int]:

@@ -111,8 +111,9 @@ SOURCES = {
 }
 
 
-def prepare(name: str, root: Path, source: Path | None = None) -> datasets.Dataset:
-    config, make = SOURCES[name]
+def prepare(name: str, root: Path, source: Path | None = None, *, config: str | None = None) -> datasets.Dataset:
+    default, make = SOURCES[name]
+    config = config or default
     if make and source is None:
         source = make(root / "source")
     datasets.prepare(name, config, source_dir=source, prepared_dir=root / "prepared")
@@ -407,7 +408,7 @@ def test_medseg_patients_labels_and_orientation(tmp_path):
         ),
         (
             lambda root: save_nifti(root / "tr_mask.nii.gz", label_volume(3), np.eye(4)),
-            r"stored as RAS, but its image .* stored as LPS",
+            r"up to 8\.6 mm apart\. Affine of the label: \[1 0 0 0\] .* \(RAS\), of the image: \[-1 0 0 0\] .* \(LPS\)",
         ),
         (
             lambda root: save_nifti(root / "tr_mask.nii.gz", label_volume(3) * 3),
@@ -424,6 +425,40 @@ def test_medseg_refuses(tmp_path, spoil, message):
     spoil(source)
     with pytest.raises(ValueError, match=message):
         prepare("medseg", tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    ("affine", "distance"),
+    [
+        (np.diag([-1.5, -1, 1, 1]), "3.5 mm"),  # 7 columns of 0.5 mm
+        (np.array([[-1, 0, 0, 0.01], [0, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "0.01 mm"),
+    ],
+)
+def test_medseg_labels_must_lie_on_their_images(tmp_path, affine, distance):
+    source = make_medseg(tmp_path / "source")
+    save_nifti(source / "rp_msk/2.nii.gz", label_volume(2), affine)
+    with pytest.raises(
+        ValueError, match=rf"rp_msk/2\.nii\.gz does not lie on its image .* up to {distance} apart.*voxel"
+    ):
+        prepare("medseg", tmp_path, source)
+    right = prepare("medseg", tmp_path / "right", make_medseg(tmp_path / "right_source"))
+    paired = prepare("medseg", tmp_path / "paired", source, config="voxel_by_voxel")
+    for one, other in zip(paired.records, right.records, strict=True):
+        if "classes" in other:
+            np.testing.assert_array_equal(one["classes"], other["classes"])
+
+
+def test_medseg_labels_may_be_stored_along_other_axes(tmp_path):
+    expected = prepare("medseg", tmp_path / "a", make_medseg(tmp_path / "source"))
+    source = make_medseg(tmp_path / "other")
+    label = nib.load(source / "tr_mask.nii.gz")
+    turned = label.as_reoriented([[2, -1], [0, 1], [1, -1]])
+    assert turned.shape == (6, 3, 8)
+    nib.save(turned, source / "tr_mask.nii.gz")
+    found = prepare("medseg", tmp_path / "b", source)
+    for one, other in zip(found.records, expected.records, strict=True):
+        if "classes" in other:
+            np.testing.assert_array_equal(one["classes"], other["classes"])
 
 
 def test_ictcf_joins_folders_and_table(prepared, tmp_path):

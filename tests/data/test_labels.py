@@ -154,3 +154,23 @@ def test_values_between_the_classes_are_refused(tmp_path):
     Image.fromarray(np.array([[0, 0.5], [1, 2]], np.float32)).save(tmp_path / "label.tif")
     with pytest.raises(ValueError, match=r"holds the values \{0, 0\.5, 1, 2\}, which no rule knows"):
         labels.read_classes(tmp_path / "label.tif")
+
+
+@pytest.mark.parametrize("error", [1e-7, -1e-7, 5e-4])
+def test_whole_numbers_may_be_rounded(error):
+    stored = np.array([[0, 1 + error], [2 - error, 1]], np.float32)
+    classes, rule = labels.recognise(stored, (labels.OUR_CLASSES,), "mask.nii.gz")
+    np.testing.assert_array_equal(classes, [[0, 1], [2, 1]])
+    assert (classes.dtype, rule) == (np.uint8, "classes 0/1/2")
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"), [([0, 1.002], "0, 1.002"), ([0, 1, np.nan], "0, 1, nan"), ([0.5, 100], "0.5, 100")]
+)
+@pytest.mark.parametrize(
+    ("name", "form"), [("m.nii.gz", "whole numbers"), ("m.NII", "whole numbers"), ("m.tif", "PNG")]
+)
+def test_what_is_refused_is_shown_as_it_is_with_a_remedy_for_its_kind(stored, shown, name, form):
+    message = rf"{name} holds the values \{{{shown}\}}, which no rule knows: .*Save labels as {form} without interpol"
+    with pytest.raises(ValueError, match=message):
+        labels.recognise(np.float32(stored), (labels.OUR_CLASSES,), name)

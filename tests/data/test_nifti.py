@@ -1,10 +1,12 @@
 import gzip
+import io
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from ssinfnet_jax.data import nifti
+from ssinfnet_jax.inference.readers import nifti as readers_nifti
 
 
 def stored(volume_lps, axes):
@@ -30,7 +32,8 @@ def test_reading_gives_the_radiologists_view_however_stored(tmp_path, axes):
     # Row = anterior to posterior, column = right to left of the patient, slice = inferior to superior.
     np.testing.assert_array_equal(slices, volume.transpose(2, 1, 0))
     assert slices.dtype == np.float32
-    assert nifti.layout(path) == ((3, 4, 5), axes)
+    found = nifti.geometry(path)
+    assert (found.shape, found.axes) == ((3, 4, 5), axes)
 
 
 def test_reading_applies_scaling_and_takes_single_slices(tmp_path):
@@ -60,3 +63,80 @@ def test_reading_refuses(tmp_path):
         file.write(nib.Nifti1Image(np.zeros((2, 2, 2, 3), np.float32), np.eye(4)).to_bytes())
     with pytest.raises(ValueError, match=r"series\.nii\.gz has shape \(2, 2, 2, 3\); expected one 3-D volume"):
         nifti.read(tmp_path / "series.nii.gz")
+
+
+def with_header(path, change, affine=None):
+    """Writes a volume of 4 x 3 x 2 voxels whose header is changed behind nibabel's back."""
+    affine = np.diag([-0.7, -0.8, 5, 1]) if affine is None else affine
+    image = nib.Nifti1Image(np.zeros((4, 3, 2), np.int16), affine)
+    image.header.set_qform(affine, code=1)
+    header = nib.Nifti1Header.from_fileobj(io.BytesIO(image.to_bytes()))
+    change(header)
+    path.write_bytes(header.binaryblock + bytes(4) + image.to_bytes()[352:])
+    return path
+
+
+def set_pixdim(header, *sizes):
+    header["pixdim"][1:4] = sizes
+
+
+def shift_qform(header):
+    header["qoffset_x"] += 3
+
+
+NO_ORIENTATION = "the file gives no orientation (sform and qform codes are 0): nibabel's default was taken"
+
+
+@pytest.mark.parametrize(
+    ("change", "spacing_mm", "notes"),
+    [
+        (lambda header: None, (5, 0.8, 0.7), ()),
+        (lambda header: set_pixdim(header, 0.7 + 1e-7, 0.8, 5), (5, 0.8, 0.7), ()),
+        (
+            lambda header: set_pixdim(header, 1, 1, 2),
+            (5, 0.8, 0.7),
+            (
+                "the header gives two sizes of a voxel, 0.7 x 0.8 x 5 mm by its sform and 1 x 1 x 2 mm by pixdim: "
+                "the sform was taken",
+            ),
+        ),
+        (
+            lambda header: (header.__setitem__("sform_code", 0), set_pixdim(header, 1, 1, 2)),
+            (2, 1, 1),  # of a qform pixdim is the size
+            (),
+        ),
+        (
+            lambda header: [header.__setitem__(f"{form}_code", 0) for form in ("sform", "qform")],
+            (5, 0.8, 0.7),
+            (NO_ORIENTATION,),
+        ),
+        (
+            shift_qform,
+            (5, 0.8, 0.7),
+            (
+                "the header places voxels twice, by its qform up to 3 mm away from where its sform does: the sform "
+                "was taken",
+            ),
+        ),
+    ],
+)
+def test_the_size_of_a_voxel_is_that_of_the_form_that_places_it(tmp_path, change, spacing_mm, notes):
+    """One rule for the volumes of all programs; what a header says beside it becomes a note."""
+    path = with_header(tmp_path / "v.nii", change)
+    found = nifti.geometry(path)
+    assert found.spacing_mm == pytest.approx(spacing_mm)
+    assert found.notes == notes
+    scan = readers_nifti.read(path, scratch_dir=tmp_path)
+    assert scan.grid.spacing_mm == pytest.approx(spacing_mm)
+    assert scan.notes == notes
+
+
+@pytest.mark.parametrize("entry", [0.0, np.nan, 1e9])
+def test_an_affine_that_places_nothing_is_refused(tmp_path, entry):
+    def spoil(header):
+        header["srow_y"] = entry
+
+    path = with_header(tmp_path / "v.nii", spoil)
+    for read in (nifti.read, nifti.geometry, lambda path: readers_nifti.read(path, scratch_dir=tmp_path)):
+        with pytest.raises(ValueError, match=r"v\.nii (has an affine that does not place|cannot be read as NIfTI)"):
+            read(path)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import psutil
@@ -76,7 +77,63 @@ def test_a_folder_is_measured(uninterrupted):
     assert "40 slices of 4 patients, slice_mean. Written to" in result.stdout
     about = json.loads((out / "about.json").read_text())
     assert about["versions"]["pyradiomics"] == "3.0.1"
-    assert about["provenance"] == {"spacing_mm": None, "masks": "classes 0/1/2"}
+    assert about["provenance"] == {"spacing_mm": None, "masks": "classes 0/1/2", "ignore_mask_geometry": False}
+    assert about["notes"] == []
+    assert (out / "unused_files.csv").read_text() == "path,files,kind,reason\n"
+
+
+def write_volume(folder, name, hu, classes, mask_affine=None):
+    """A volume of two slices and its mask."""
+    affine = np.diag([-0.8, -0.8, 2.0, 1.0])
+    for kind, values, place in (("images", hu, affine), ("masks", classes, mask_affine)):
+        (folder / kind).mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(values, affine if place is None else place), folder / kind / name)
+
+
+def test_files_that_cannot_be_measured_stop_no_others(tmp_path):
+    """They are named, and the exit code tells them."""
+    rng = np.random.default_rng(0)
+    hu = rng.integers(-1000, 100, (20, 20, 2)).astype(np.int16)
+    classes = np.zeros(hu.shape, np.uint8)
+    classes[2:9, 3:12] = 1
+    for name in ("good.nii", "mirrored.nii", "placeless.nii", "void.nii", "gone.nii"):
+        write_volume(tmp_path, name, hu, classes, np.eye(4) if name == "mirrored.nii" else None)
+    data = bytearray((tmp_path / "images/placeless.nii").read_bytes())
+    data[280:328] = bytes(48)  # the sform
+    (tmp_path / "images/placeless.nii").write_bytes(data)
+    (tmp_path / "images/void.nii").write_bytes(b"")
+    (tmp_path / "masks/gone.nii").unlink()
+    (tmp_path / "masks/gone.nii").symlink_to("nowhere.nii")
+    (tmp_path / "images/notes.txt").write_text("mine")
+    write = ["--preset=hu", "--num_workers=0", f"--out={tmp_path / 'out'}"]
+    result = call(f"--images={tmp_path / 'images'}", f"--masks={tmp_path / 'masks'}", *write)
+    assert result.returncode == 1
+    assert "5 slices failed; the reasons are in" in result.stderr
+    assert "9 files of the input were not used (failed: 8; neither NIfTI, PNG nor JPG: 1)" in result.stderr
+    assert "Traceback" not in result.stderr
+    slices = pd.read_csv(tmp_path / "out/slices.csv", keep_default_na=False).set_index("slice_id")
+    errors = slices["error"].to_dict()
+    assert "masks/gone.nii cannot be read (symbolic link to nothing)" in errors.pop("gone")
+    assert "images/void.nii cannot be read (empty)" in errors.pop("void")
+    assert "images/placeless.nii has an affine that does not place voxels in space" in errors.pop("placeless")
+    assert errors.pop("good_0000") == errors.pop("good_0001") == ""
+    assert list(errors) == ["mirrored_0000", "mirrored_0001"]
+    assert all("does not lie on its image" in error for error in errors.values())
+    unused = pd.read_csv(tmp_path / "out/unused_files.csv", keep_default_na=False)
+    assert unused["files"].sum() == 9
+    assert [pathlib.Path(path).name for path in unused.loc[unused["kind"] != "failed", "path"]] == ["notes.txt"]
+    result = call(
+        f"--images={tmp_path / 'images/mirrored.nii'}",
+        f"--masks={tmp_path / 'masks/mirrored.nii'}",
+        "--preset=hu",
+        "--num_workers=0",
+        f"--out={tmp_path / 'paired'}",
+        "--ignore_mask_geometry",
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "paired/about.json").read_text())["provenance"]["ignore_mask_geometry"] is True
+    paired = pd.read_csv(tmp_path / "paired/slices.csv")
+    assert paired["ggo_firstorder_Mean"].tolist() == pytest.approx([hu[2:9, 3:12, k].mean() for k in range(2)])
 
 
 def test_killed_and_restarted_it_gives_the_same(cohort, uninterrupted, tmp_path):

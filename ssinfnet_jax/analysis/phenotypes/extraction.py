@@ -56,7 +56,8 @@ def extract(
     "undefined", all phenotypes of the region's grey levels are NaN.
 
     Args:
-      image: real[H, W], within settings.value_range: 8-bit grey levels (EIGHT_BIT) or Hounsfield units (HU).
+      image: real[H, W], 8-bit grey levels (EIGHT_BIT) or Hounsfield units (HU): within settings.value_range in the
+        regions, and everywhere if settings has filters, which see what is around; without them nothing else counts.
       classes: integer[H, W] of 0 background, 1 GGO, 2 consolidation.
       settings: bins, limits, classes, filters.
       spacing_mm: height and width of a pixel; the default gives areas in pixels instead of mm^2.
@@ -123,8 +124,9 @@ def _pieces(image, classes, settings, spacing_mm) -> dict[str, _Piece | None]:
         if inside.any():
             rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
             box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            # Copies, so that many slices can be held by what is in their boxes.
-            pieces[region] = _Piece(inside[box].copy(), {name: values[box].copy() for name, values in images.items()})
+            # New arrays, so that many slices can be held by what is in their boxes; no NaN from around the region.
+            cut = {name: np.where(inside[box], values[box], 0) for name, values in images.items()}
+            pieces[region] = _Piece(inside[box].copy(), cut)
     return pieces
 
 
@@ -144,14 +146,35 @@ def _checked(image, classes, settings, spacing_mm):
         raise ValueError(f"spacing_mm must be two positive lengths (row, column), got {spacing_mm}.")
     # Unsigned 8-bit arithmetic would overflow inside PyRadiomics' binning (maximum + 2 widths), silently.
     image = image.astype(np.float64)
-    low, high = settings.value_range
-    if not np.all((image >= low) & (image <= high)):
-        raise ValueError(
-            f"Settings {settings.name!r} want values in [{low:g}, {high:g}], the image spans "
-            f"[{image.min():g}, {image.max():g}]; use the preset HU for Hounsfield units, "
-            "EIGHT_BIT for grey levels."
-        )
+    _check_values(image, classes, settings)
     return image, classes
+
+
+def _check_values(image: np.ndarray, classes: np.ndarray, settings: Settings) -> None:
+    """Raises ValueError for values that no image of the preset has, where they count."""
+    low, high = settings.value_range
+    wants = f"Settings {settings.name!r} want values in [{low:g}, {high:g}]"
+    finite = image[np.isfinite(image)]
+    # Soft tissue in HU looks like grey levels; the air around it does not.
+    if settings.name == EIGHT_BIT.name and finite.size and not (low <= finite.min() and finite.max() <= high):
+        raise ValueError(
+            f"{wants}, the image spans [{finite.min():g}, {finite.max():g}]; use the preset HU for Hounsfield units."
+        )
+    inside = classes > 0
+    counts = np.ones_like(inside) if settings.filters and inside.any() else inside
+    wrong = counts & ~((image >= low) & (image <= high))
+    if not wrong.any():
+        return
+    remedies = []
+    if (wrong & inside).any():
+        remedies.append("correct the image there, or take these pixels out of the mask")
+    if (wrong & ~inside).any():
+        remedies.append("set what lies around the body to air (-1024 HU), or measure without filters, which see it")
+    row, column = (int(place[0]) for place in np.nonzero(wrong))
+    raise ValueError(
+        f"{wants}, but {wrong.sum()} pixels hold others, {(wrong & inside).sum()} of them in lesions, such as "
+        f"{image[row, column]:g} at row {row}, column {column}: {'; '.join(remedies)}."
+    )
 
 
 def _of_region(pieces: list[_Piece], settings: Settings, spacing_mm) -> dict[str, float | str]:

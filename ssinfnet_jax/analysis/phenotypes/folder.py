@@ -5,7 +5,7 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from absl import logging
@@ -13,7 +13,7 @@ from absl import logging
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import clinical, nifti
+from ssinfnet_jax.data import clinical, input_files, nifti
 
 _JPEG = (".jpg", ".jpeg")
 _PICTURES = (".png", *_JPEG)
@@ -28,6 +28,8 @@ def items(
     preset: str = "eight_bit",
     patients: str | None = None,
     spacing_mm: tuple[float, float] | None = None,
+    voxel_by_voxel: bool = False,
+    report: input_files.Report | None = None,
 ) -> list[Item]:
     """The slices of a folder: PNG or JPG, one slice each, or NIfTI, whose axial slices are numbered from below.
 
@@ -43,11 +45,15 @@ def items(
         None: pictures that launch.segment has written are of their scan; files in a subfolder are of one patient, who
         is called like it; other files are a patient each, which a warning says where all are.
       spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. NIfTI files tell theirs.
-    Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of NIfTI.
+      voxel_by_voxel: pairs the voxels of NIfTI as they are stored, wherever the header of a mask says that they lie.
+      report: takes the files that are not used, and notes on headers.
+    Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of NIfTI. A
+      file that cannot be opened is one item, which says why when it is read.
     Raises: FileNotFoundError or ValueError for folders without images, unmatched names, patients that are not told,
       JPG masks, or a kind of file that does not fit. What only reading a file shows is left to the rows.
     """
-    image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks))
+    report = input_files.Report() if report is None else report
+    image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks), report)
     volumes = [name for name, path in image_of.items() if _ending(path) in _VOLUMES]
     if 0 < len(volumes) < len(image_of):
         raise ValueError(f"{images} holds NIfTI and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
@@ -62,25 +68,60 @@ def items(
     found = []
     for name, image in image_of.items():
         mask = mask_of[name]
-        version = _stamp(image) + _stamp(mask)
-        if not volumes:
+        try:
+            version = _stamp(image) + _stamp(mask)
+            geometry = nifti.geometry(image) if volumes else None
+        except (ValueError, OSError) as error:  # one file must not stop the others
+            found.append(Item(name, patient_of[name], functools.partial(_fail, image, mask, str(error))))
+            continue
+        if geometry is None:
             read = functools.partial(picture_slices.read, image, mask, spacing_mm or (1.0, 1.0))
             found.append(Item(name, patient_of[name], read, version))
             continue
-        for index in range(nifti.layout(image)[0][0]):
-            read = functools.partial(volume_slices.read, image, mask, index, preset, version)
+        for text in geometry.notes:
+            report.notes.append(f"{image}: {text}.")
+        for index in range(geometry.shape[0]):
+            read = functools.partial(volume_slices.read, image, mask, index, preset, voxel_by_voxel, version)
             found.append(Item(f"{name}_{index:04d}", patient_of[name], read, version))
+    if report.notes:
+        logging.warning("%d notes on headers, such as: %s", len(report.notes), report.notes[0])
     return found
 
 
-def _matched(images: pathlib.Path, masks: pathlib.Path) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
+def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input_files.Report) -> None:
+    """Counts the files of which no slice was measured as not used.
+
+    Args:
+      found: what `items` gave.
+      errors: of each, "" where it was measured.
+      report: takes the files, each with its first error.
+    """
+    files = [item.source.args[:2] for item in found]
+    used = {path for paths, error in zip(files, errors, strict=True) for path in paths if not error}
+    for paths, error in zip(files, errors, strict=True):
+        for path in paths if error else ():
+            if path not in used:
+                report.leave_out(path, "failed", error)
+
+
+def _fail(image: pathlib.Path, mask: pathlib.Path, reason: str):
+    raise ValueError(reason)
+
+
+def _matched(
+    images: pathlib.Path, masks: pathlib.Path, report: input_files.Report
+) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
     """Image and mask by name."""
     if images.is_file() and masks.is_file():
         name = _without_ending(images.name)
         _check_exact([masks])
         return {name: images}, {name: masks}
-    image_of, mask_of = _files(images), _files(masks)
+    image_of, mask_of = _files(images, report), _files(masks, report)
     _check_exact(mask_of.values())
+    for more, fewer in ((image_of, mask_of), (mask_of, image_of)):
+        for name in set(more) - set(fewer):
+            if kind := input_files.fault(more[name]):
+                report.leave_out(more.pop(name), kind)
     for kind, more, folder, fewer in (("image", image_of, masks, mask_of), ("mask", mask_of, images, image_of)):
         alone = [path for name, path in more.items() if name not in fewer]
         if alone:
@@ -103,18 +144,23 @@ def _check_exact(masks: Iterable[pathlib.Path]) -> None:
         )
 
 
-def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+def _files(folder: pathlib.Path, report: input_files.Report) -> dict[str, pathlib.Path]:
     if not folder.exists():
         raise FileNotFoundError(f"{folder} does not exist; give a folder of PNG, JPG or NIfTI files.")
     files: dict[str, pathlib.Path] = {}
-    paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-    for path in paths:
-        if not _ending(path) or path.name.startswith("."):
-            continue
-        name = _without_ending(path.relative_to(folder if folder.is_dir() else folder.parent).as_posix())
-        if name in files:
-            raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
-        files[name] = path
+    below = folder if folder.is_dir() else folder.parent
+    found = input_files.folders(folder, report) if folder.is_dir() else [(below, [folder])]
+    for path in sorted(path for _, paths in found for path in paths):
+        kind = input_files.fault(path)
+        if path.is_dir() or (kind and not _ending(path)):
+            report.leave_out(path, kind)
+        elif not _ending(path):
+            report.leave_out(path, "neither NIfTI, PNG nor JPG")
+        else:
+            name = _without_ending(path.relative_to(below).as_posix())
+            if name in files:
+                raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
+            files[name] = path
     if not files:
         raise ValueError(f"{folder} holds no {', '.join((*_PICTURES, *_VOLUMES))} file; give a folder that does.")
     return files
@@ -182,6 +228,8 @@ def _patient_table(path: pathlib.Path) -> Mapping[str, str]:
 
 
 def _stamp(path: pathlib.Path) -> str:
-    """Changes when a file does."""
+    """Changes when a file does. Raises ValueError for one that holds nothing."""
+    if kind := input_files.fault(path):
+        raise ValueError(f"{path} cannot be read ({kind}); copy or download it again.")
     status = path.stat()
     return f"{status.st_size}-{status.st_mtime_ns};"

@@ -8,7 +8,7 @@ import zlib
 import nibabel as nib
 import numpy as np
 
-from ssinfnet_jax.data import nifti_header
+from ssinfnet_jax.data import nifti, nifti_header
 from ssinfnet_jax.inference.readers import scan
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -30,7 +30,6 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
     """
     image = _open(path)
     shape = _shape_3d(image.shape, path)
-    grid = scan.check_grid(image.affine, shape, str(path))
     dtype = image.get_data_dtype()
     if dtype.kind not in "iuf":
         raise ValueError(f"{path} holds {dtype} voxels; a CT volume holds integers or floats. Export it as greyscale.")
@@ -38,9 +37,8 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
     if unit not in ("mm", "unknown"):
         raise ValueError(f"{path} gives its spacing in {unit}; write it anew in mm, as viewers expect it.")
     num_bytes = image.dataobj.offset + int(np.prod(shape)) * dtype.itemsize
-    notes = []
-    if not (image.header["sform_code"] or image.header["qform_code"]):
-        notes.append("the file gives no orientation (sform and qform codes are 0): nibabel's default was taken")
+    affine, notes = nifti.affine_mm(image.header, path)
+    grid = scan.check_grid(affine, shape, str(path))
     if path.suffix.lower() == ".gz":
         unpacked = scratch_dir / f"{stem(path)}.nii"
         is_longer = _unpack(path, unpacked, num_bytes)
@@ -51,7 +49,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
             raise _too_short(path, size, num_bytes)
         is_longer = size > num_bytes
     if is_longer:
-        notes.append(f"the file is longer than its header says ({num_bytes} bytes): are its shape and data type right?")
+        notes += (f"the file is longer than its header says ({num_bytes} bytes): are its shape and data type right?",)
 
     # Mapped: where slices are stored along the first axis, nibabel's reading of one reads all of the file.
     stored = np.asanyarray(image.dataobj.get_unscaled()).reshape(grid.shape, order="F")
@@ -70,7 +68,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
         grid=grid,
         header=image.header,
         patient_id=stem(path),
-        notes=tuple(notes),
+        notes=notes,
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import nibabel as nib
 import numpy as np
 
+from ssinfnet_jax.data import nifti
+
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
 MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; slices are streamed, results of so many take 11 GiB of disk meanwhile
 KINDS = ("hu", "uint8")
@@ -125,11 +127,5 @@ def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:
             "(2048 slices of 1024 x 1024). If the header is not damaged, cut or resample the scan; else copy it again."
         )
     affine = np.asarray(affine, np.float64)
-    sizes = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
-    # The angle between axes: below 30 degrees (volume under a half of the box) it is no scanner's geometry.
-    if not (sizes > 1e-3).all() or sizes.max() > 1e3 or abs(np.linalg.det(affine[:3, :3])) < 0.5 * sizes.prod():
-        raise ValueError(
-            f"{source} has an affine that does not place voxels in space (rows {affine[:3].tolist()}); write the file "
-            "anew with the spacing and orientation of the scanner."
-        )
+    nifti.check_affine(affine, source)
     return Grid(affine, tuple(int(side) for side in shape))

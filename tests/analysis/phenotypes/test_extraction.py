@@ -216,8 +216,11 @@ def test_input_errors(slice_):
         phenotypes.extract(image, np.where(classes == 0, 3, np.where(classes == 1, 255, 0)))
     with pytest.raises(ValueError, match=r"spacing_mm must be two positive lengths"):
         phenotypes.extract(image, classes, spacing_mm=(0.7, 0.0))
-    with pytest.raises(ValueError, match=r"the image spans \[nan, nan\]"):
-        phenotypes.extract(np.where(classes == 0, np.nan, image), classes)
+    place = int(np.flatnonzero(classes)[0])
+    with pytest.raises(
+        ValueError, match=f"but 1 pixels hold others, 1 of them in lesions, such as nan at row {place // 64}, "
+    ):
+        phenotypes.extract(np.where(np.arange(64 * 64).reshape(64, 64) == place, np.nan, image), classes)
 
 
 def test_settings_errors():
@@ -412,3 +415,42 @@ def test_mistakes_in_classes_and_filters(changes, message):
         phenotypes.make("eight_bit", changes)
     with pytest.raises(ValueError, match="Unknown preset 7_bit; choose from eight_bit, hu"):
         phenotypes.make("7_bit", {})
+
+
+@pytest.mark.parametrize("padding", [-2000, -8192, -32768, np.nan, np.inf])
+def test_what_stands_around_the_regions_changes_nothing(slice_, padding):
+    image, classes = slice_
+    ct_hu = image.astype(float) * 4 - 900
+    expected = phenotypes.extract(ct_hu, classes, settings=phenotypes.HU)
+    padded = np.where(classes == 0, padding, ct_hu)  # up to the border of the lesions, holes in them too
+    found = phenotypes.extract(padded, classes, settings=phenotypes.HU)
+    np.testing.assert_equal(found, expected)
+    if np.isfinite(padding):
+        by_pyradiomics = by_featureextractor(padded, classes == 1, 12)
+        assert found["ggo_firstorder_Mean"] == pytest.approx(by_pyradiomics["firstorder_Mean"], rel=1e-12)
+        assert found["ggo_glcm_Contrast"] == pytest.approx(by_pyradiomics["glcm_Contrast"], rel=1e-8)
+    merged = phenotypes.extract_merged([(padded, classes, (1.0, 1.0))], settings=phenotypes.HU)
+    assert merged["ggo_glcm_Contrast"] == pytest.approx(expected["ggo_glcm_Contrast"])
+
+
+def test_filters_see_what_stands_around_the_regions(slice_):
+    image, classes = slice_
+    ct_hu = np.where(classes == 0, -8192.0, image * 4.0 - 900)
+    settings = dataclasses.replace(phenotypes.HU, filters={"Wavelet": {"wavelet": "haar"}})
+    message = (
+        rf"'hu' want values in \[-4096, 32767\], but {(classes == 0).sum()} pixels hold others, 0 of them in lesions, "
+        r"such as -8192 at row 0, column \d+: set what lies around the body to air \(-1024 HU\), or measure without"
+    )
+    with pytest.raises(ValueError, match=message):
+        phenotypes.extract(ct_hu, classes, settings=settings)
+    clean = phenotypes.extract(np.maximum(ct_hu, -1024), classes, settings=settings)
+    assert clean["ggo_wavelet-HH_reason"] == ""
+    nothing = phenotypes.extract(ct_hu, np.zeros_like(classes), settings=settings)  # no lesion: nothing is filtered
+    assert nothing["ggo_reason"] == "empty"
+
+
+def test_soft_tissue_in_hu_is_not_taken_for_grey_levels(slice_):
+    _, classes = slice_
+    ct_hu = np.where(classes == 0, -900, 40)
+    with pytest.raises(ValueError, match=r"'eight_bit' want values in \[0, 255\], the image spans \[-900, 40\]"):
+        phenotypes.extract(ct_hu, classes)

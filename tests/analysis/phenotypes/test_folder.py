@@ -225,7 +225,7 @@ def test_volumes_that_do_not_fit(volumes):
         found_in(tmp_path, spacing_mm=(1.0, 1.0))
     write_nifti(tmp_path / "masks" / "scan.nii", classes[:2], (5.0, 0.9, 0.7))
     found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
-    assert all("(slices, rows, columns) (2, 20, 24), but its image" in error for error in found["error"])
+    assert all("has (2, 20, 24) voxels (slices, rows, columns), but its image" in e for e in found["error"])
     write_nifti(tmp_path / "masks" / "scan.nii", classes, (5.0, 0.9, 0.7))
     write_nifti(tmp_path / "images" / "scan.nii.gz", (ct_hu + 1000) // 4, (5.0, 0.9, 0.7))
     found = phenotypes.table(found_in(tmp_path, preset="hu"), num_workers=0, progress=False)

@@ -15,6 +15,8 @@ _SUFFIXES = (".nii.gz", ".nii")
 # (image, label or None, part) of files whose slices belong to patients that nobody can tell apart
 _SLICE_FILES = (("tr_im", "tr_mask", "labeled"), ("val_im", None, "unlabeled"))
 _VOLUME_FOLDERS = ("rp_im", "rp_msk")
+_VOXEL_BY_VOXEL = "voxel_by_voxel"
+_REMEDY = f'If only its header is wrong, name the dataset ("medseg", "{_VOXEL_BY_VOXEL}"): voxels pair as stored.'
 
 
 class Builder(slice_builder.SliceBuilder):
@@ -22,8 +24,13 @@ class Builder(slice_builder.SliceBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [  # noqa: RUF012
-        tfds.core.BuilderConfig(name="default", description="All axial slices at their own size.")
+        tfds.core.BuilderConfig(name="default", description="All axial slices at their own size."),
+        tfds.core.BuilderConfig(name=_VOXEL_BY_VOXEL, description="Labels whose headers do not place them right."),
     ]
+
+    @property
+    def _voxel_by_voxel(self) -> bool:
+        return self.builder_config.name == _VOXEL_BY_VOXEL
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
         """All axial slices; a Radiopaedia volume is a patient, of the 100-slice set every slice is one."""
@@ -69,24 +76,20 @@ class Builder(slice_builder.SliceBuilder):
         stem: str,
         part: str,
         read_image: Callable[[Path], np.ndarray],
-        read_classes: Callable[[Path], np.ndarray],
+        read_classes: Callable[[Path, Path], np.ndarray],
         *,
         one_patient: bool,
     ) -> list[slice_builder.Slice]:
-        shape, axes = nifti.layout(image)
+        geometry = nifti.geometry(image)
+        for text in geometry.notes:
+            self.note("geometry", f"{image.name}: {text}")
         if label:
-            label_shape, label_axes = nifti.layout(label)
-            if (label_shape, label_axes) != (shape, axes):
-                raise ValueError(
-                    f"Label {label} has {label_shape} voxels (slices, rows, columns) stored as {label_axes}, "
-                    f"but its image {image} has {shape} stored as {axes}. Draw or resample the label on the "
-                    "image's own grid."
-                )
+            nifti.check_same_grid(image, label, voxel_by_voxel=self._voxel_by_voxel, remedy=_REMEDY)
 
         def read(index: int) -> Mapping[str, np.ndarray]:
             arrays = {"image": read_image(image)[index]}
             if label:
-                arrays["classes"] = read_classes(label)[index]
+                arrays["classes"] = read_classes(label, image)[index]
                 arrays["lesion"] = (arrays["classes"] > 0).astype(np.uint8)
             return arrays
 
@@ -97,7 +100,7 @@ class Builder(slice_builder.SliceBuilder):
                 part=part,
                 read=functools.partial(read, index),
             )
-            for index in range(shape[0])
+            for index in range(geometry.shape[0])
         ]
 
     def _read_image(self, path: Path) -> np.ndarray:
@@ -105,8 +108,9 @@ class Builder(slice_builder.SliceBuilder):
         self.note("intensities", f"{path.name}: {rule}")
         return grey
 
-    def _read_classes(self, path: Path) -> np.ndarray:
-        classes, rule = labels.recognise(nifti.read(path), labels.CLASS_RULES, str(path))
+    def _read_classes(self, path: Path, image: Path) -> np.ndarray:
+        stored = nifti.read(path, like=image if self._voxel_by_voxel else None)
+        classes, rule = labels.recognise(stored, labels.CLASS_RULES, str(path))
         self.note("class label rule", f"{path.name}: {rule}")
         return classes
 
