@@ -19,11 +19,19 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
 from ssinfnet_jax.report import figure_style, mediation_figures
 
-_COHORT = flags.DEFINE_string("cohort", None, "CSV file, one row per patient; takes the place of config and workdir.")
+_COHORT = flags.DEFINE_string(
+    "cohort", None, "CSV or XLSX file, one row per patient; takes the place of config and workdir."
+)
 _EXPOSURES = flags.DEFINE_list("exposures", ["age", "gender", "underlying"], "Columns; with --cohort.")
 _OUTCOME = flags.DEFINE_string("outcome", "severity", "Column of 0 and 1, or of severity levels; with --cohort.")
 _MEDIATORS = flags.DEFINE_string("mediators", None, "Regular expression of column names; with --cohort.")
 _COVARIATES = flags.DEFINE_list("covariates", [], "Columns held fixed in every model; with --cohort.")
+_MISSING_CODES = flags.DEFINE_list(
+    "missing_codes",
+    [],
+    "What means missing beside empty cells and words such as NA: -9999 in any column, bmi=-9 in one; none: no other "
+    "number is a code; with --cohort.",
+)
 _ADJUST = flags.DEFINE_string("adjust", "fdr_bh", "fdr_bh, fdr_by, holm, bonferroni or none; with --cohort.")
 _DRAWS = flags.DEFINE_integer("bootstrap_draws", 5000, "Resamples for the intervals; 0: none; with --cohort.", 0)
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; with --cohort.")
@@ -40,7 +48,14 @@ def analyse_table() -> None:
         raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
     out = pathlib.Path(_OUT.value)
     rundir.check_folder(out)
-    table = cohort_table.read(_COHORT.value, _EXPOSURES.value, _OUTCOME.value, _COVARIATES.value)
+    table = cohort_table.read(
+        _COHORT.value,
+        _EXPOSURES.value,
+        _OUTCOME.value,
+        _COVARIATES.value,
+        mediators=_MEDIATORS.value,
+        missing_codes=_MISSING_CODES.value,
+    )
     found = mediation.analyse(
         table,
         exposures=_EXPOSURES.value,
@@ -51,6 +66,7 @@ def analyse_table() -> None:
         bootstrap_draws=_DRAWS.value,
     )
     found.write(out)
+    cohort_table.write_doubts(table, out / "doubtful_words.csv")
     draw(found, table, out / "figures")
     pairs = found.univariate
     print(f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {found.univariate.attrs['family']}.")

@@ -30,8 +30,8 @@ _SETTINGS = flags.DEFINE_string("settings", None, "JSON file: what to change in 
 _PATIENTS = flags.DEFINE_string(
     "patients",
     None,
-    "CSV file with columns file, patient_id, or a regular expression with one group, sought in the file's path. "
-    "Without it a subfolder is a patient, a file that is in none, and a scan of launch.segment; with --images.",
+    "CSV or XLSX file with columns file, patient_id, or a regular expression with one group, sought in the file's "
+    "path. Without it a subfolder is a patient, a file that is in none, and a scan of launch.segment; with --images.",
 )
 _SPACING = flags.DEFINE_list("spacing_mm", None, "Height and width of a pixel of PNG and JPG; with --images.")
 _IGNORE_GEOMETRY = flags.DEFINE_boolean(

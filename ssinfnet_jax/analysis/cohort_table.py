@@ -1,100 +1,178 @@
 """A user's table of patients with clinical columns and phenotypes, checked before anything is computed."""
 
-import csv
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 
 import pandas as pd
 from absl import logging
 
-from ssinfnet_jax.analysis import severity
-from ssinfnet_jax.analysis.mediation import columns
-from ssinfnet_jax.data import clinical
+from ssinfnet_jax.analysis import severity, table_codes
+from ssinfnet_jax.data import clinical, text_table, vocabulary
 
 PATIENT = "patient_id"
-# How words in these columns become numbers; other columns must hold numbers.
-_PARSERS: dict[str, Callable[[str], float]] = {
-    "age": clinical.parse_age,
-    "gender": clinical.parse_gender,
-    "underlying": clinical.count_diseases,
-}
-# Of columns of words. Not "None", which pandas takes for missing: a patient with no disease is one that is known.
-_MISSING = ("", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null")
+_WORDS = ("age", "gender", "underlying")  # kinds of columns whose words become numbers
 _MAX_LISTED = 10
 
 
 def read(
-    path: str | os.PathLike, exposures: Sequence[str], outcome: str, covariates: Sequence[str] = ()
+    path: str | os.PathLike,
+    exposures: Sequence[str],
+    outcome: str,
+    covariates: Sequence[str] = (),
+    *,
+    mediators: str = "",
+    missing_codes: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Reads a cohort.
 
     Args:
-      path: CSV (UTF-8, comma), one row per patient, with phenotypes as numbers. The column of patients, which may
-        be missing, is called `patient_id` or as in clinical.COLUMN_NAMES.
-      exposures, covariates: columns. Words in age, gender and underlying are understood as in
-        data.clinical (gender becomes 0 female, 1 male); numbers stay what they are.
-      outcome: column; the names of severity levels become 0 or 1 as severity.binarize() says.
-    Returns: the table, these columns numeric, missing values NaN, the column of patients called `patient_id`.
+      path: CSV (UTF-8, comma) or XLSX, one row per patient, with phenotypes as numbers. The column of patients, which
+        may be missing, is called `patient_id` or as in clinical.COLUMN_NAMES.
+      exposures, covariates: columns, whatever their case and blanks; `age`, `gender` and `underlying` are also found
+        by their other names in clinical.COLUMN_NAMES. Words in these three are understood as in data.clinical (gender
+        becomes 0 female, 1 male); in other columns yes and no become 1 and 0.
+      outcome: column; numbers, yes and no, or severity levels, see severity.outcome().
+      mediators: regular expression of the other columns that are analysed; they are looked through for codes.
+      missing_codes: what means "missing" beside empty cells and words such as NA: `-9999` in any column, `bmi=-9` in
+        one, and `none` if no other number is a code.
+    Returns: these columns numeric and called as they were asked for, missing values NaN, the column of patients called
+      `patient_id`. `attrs["doubts"]` lists the doubtful words for diseases, see diseases.read_all().
     Raises: FileNotFoundError; ValueError for an unreadable or empty file, rows with more cells than the header,
-      another separator, a name twice, missing columns, several columns of patients, a patient who occurs twice, ages
-      outside [0, 120] years, words that are not understood, an unknown severity level.
+      another separator, a name twice, missing columns, several columns of one name or of patients, a patient who
+      occurs twice, ages outside [0, 120] years, words that are not understood, an unknown severity level, numbers that
+      look like codes for "missing", and exposures and covariates that look like codes of groups.
     """
     path = pathlib.Path(path)
     wanted = [*exposures, outcome, *covariates]
-    table, texts = _read_csv(path, wanted)
-    missing = [name for name in wanted if name not in table]
-    if missing:
-        raise ValueError(f"{path} has no columns {missing}; it has {list(table.columns)[:12]}. Rename or add them.")
-    if PATIENT in table:
-        patients = table[PATIENT].str.strip()
-        twice = patients[patients.duplicated()].dropna().unique().tolist()
-        if twice:
-            raise ValueError(f"{path}: each patient must have one row, but these have several: {twice[:_MAX_LISTED]}.")
-    else:
-        logging.warning("%s has no column %r: each row is taken for a patient of its own.", path, PATIENT)
-    for name in texts:
-        if name == "age" or not columns.is_numeric(table[name]) or (table[name].isna() & texts[name].notna()).any():
-            table[name] = _parse(path, texts[name], _PARSERS[name])
-    if not columns.is_numeric(table[outcome]):
-        try:
-            table[outcome] = severity.binarize(table[outcome])
-        except ValueError as error:
-            raise ValueError(f"{path}, column {outcome!r}: {error}") from None
+    texts = text_table.read(path, "The cohort table", lambda cells: all(clinical.find(name, cells) for name in wanted))
+    if texts.empty:
+        raise ValueError(f"The cohort table {path} has no rows.")
+    texts, header = _named(path, texts, wanted)
+    texts = table_codes.without(path, texts, missing_codes, keep=PATIENT)
+    columns, doubts = {}, clinical.no_doubts()
+    for name, column in texts.items():
+        if name == PATIENT:
+            columns[name] = column.where(column != "")
+        elif name == outcome:
+            columns[name] = _outcome(path, column)
+        elif name in wanted:
+            columns[name], found = _role(path, column, header[name])
+            doubts = pd.concat([doubts, found], ignore_index=True) if len(found) else doubts
+        else:
+            columns[name] = _other(column)
+    table = pd.DataFrame(columns).reset_index(drop=True)
+    analysed = [name for name in texts if name in wanted or (mediators and _found(mediators, name))]
+    table_codes.check_missing(path, table[[name for name in analysed if name != PATIENT]], missing_codes)
+    table_codes.check_groups(path, table[list(dict.fromkeys([*exposures, *covariates]))])
+    clinical.warn_of(doubts, path)
+    table.attrs["doubts"] = doubts.to_dict("records")
     return table
 
 
-def _read_csv(path: pathlib.Path, wanted: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table, its column of patients called PATIENT, and the wanted columns that may hold words, as text."""
-    if not path.is_file():
-        raise FileNotFoundError(f"The cohort table {path} does not exist.")
-    try:
-        header = clinical.csv_header(path)
-        named = [name for name in header if clinical.is_named(name, "patient")]
-        patients = [name for name in named if name == PATIENT or name not in wanted]
-        table = pd.read_csv(path, dtype=dict.fromkeys(patients, str), encoding="utf-8-sig")
-        words = [name for name in _PARSERS if name in wanted and name in table]
-        texts = pd.read_csv(
-            path, usecols=words, dtype=str, keep_default_na=False, na_values=list(_MISSING), encoding="utf-8-sig"
+def write_doubts(table: pd.DataFrame, path: pathlib.Path) -> None:
+    """Writes the doubtful words for diseases of a table that read() has read; without any, removes an earlier list."""
+    if table.attrs["doubts"]:
+        pd.DataFrame(table.attrs["doubts"]).to_csv(path, index=False)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table with the wanted names and PATIENT, and the names that these columns have in the file."""
+    found = {name: clinical.find(name, texts.columns) for name in wanted}
+    missing = [name for name, matches in found.items() if not matches]
+    if missing:
+        raise ValueError(f"{path} has no columns {missing}; it has {list(texts.columns)[:12]}. Rename or add them.")
+    for name, matches in found.items():
+        if len(matches) > 1:
+            raise ValueError(f"{path}: the columns {matches} are all called {name!r}; rename or delete all but one.")
+    header = {name: matches[0] for name, matches in found.items()}
+    twice = [(a, b) for a in header for b in header if a < b and header[a] == header[b]]
+    if twice:
+        raise ValueError(
+            f"{path}: {' and '.join(map(repr, twice[0]))} are one column, {header[twice[0][0]]!r}; name it once."
         )
-    except (ValueError, UnicodeError, csv.Error) as error:  # pandas' own errors are ValueErrors
-        raise ValueError(f"The cohort table {path} cannot be read ({error}); save it as CSV (UTF-8).") from error
-    if table.empty:
-        raise ValueError(f"The cohort table {path} has no rows.")
-    if PATIENT not in table and len(patients) > 1:
-        raise ValueError(f"{path}: the columns {patients} may all be of patients; call the right one {PATIENT}.")
-    return table if PATIENT in table else table.rename(columns=dict.fromkeys(patients, PATIENT)), texts
+    patients = _patients(path, texts, list(header.values()))
+    names = {column: name for name, column in header.items()} | dict.fromkeys(patients, PATIENT)
+    table = texts.rename(columns=names)
+    if PATIENT not in table:
+        logging.warning("%s has no column %r: each row is taken for a patient of its own.", path, PATIENT)
+    else:
+        column = table[PATIENT]
+        twice = column[column.duplicated() & (column != "")].unique().tolist()
+        if twice:
+            raise ValueError(f"{path}: each patient must have one row, but these have several: {twice[:_MAX_LISTED]}.")
+    return table, header
 
 
-def _parse(path: pathlib.Path, column: pd.Series, parse: Callable[[str], float]) -> pd.Series:
-    numbers, problems = [], []
-    for position, value in enumerate(column):
-        try:
-            numbers.append(parse("" if pd.isna(value) else str(value)))
-        except ValueError as error:
-            problems.append(f"row {position + 2}: {error}")  # as a spreadsheet counts, with the header in row 1
+def _patients(path: pathlib.Path, texts: pd.DataFrame, taken: Sequence[str]) -> list[str]:
+    """The column of patients, if there is one."""
+    columns = [name for name in clinical.find(PATIENT, texts.columns) if name not in taken]
+    if len(columns) > 1:
+        raise ValueError(f"{path}: the columns {columns} may all be of patients; call the right one {PATIENT}.")
+    return columns
+
+
+def _outcome(path: pathlib.Path, texts: pd.Series) -> pd.Series:
+    try:
+        return severity.outcome(texts)
+    except ValueError as error:
+        raise ValueError(f"{path}, column {texts.name!r}: {error}") from None
+
+
+def _role(path: pathlib.Path, texts: pd.Series, header: str) -> tuple[pd.Series, pd.DataFrame]:
+    """An exposure or covariate as numbers, and doubtful words in it."""
+    kind = clinical.kind_of(texts.name) or clinical.kind_of(header)
+    if kind in _WORDS:
+        numbers, problems, doubts = clinical.parse_column(kind, texts, header, trust_codes=True)
+    else:
+        (numbers, problems), doubts = _numbers(texts), clinical.no_doubts()
     if problems:
-        more = f"\n  and {len(problems) - _MAX_LISTED} more" if len(problems) > _MAX_LISTED else ""
-        listed = "\n  ".join(problems[:_MAX_LISTED])
-        raise ValueError(f"{path}: {len(problems)} values of {column.name!r} must be corrected:\n  {listed}{more}")
-    return pd.Series(numbers, index=column.index, dtype=float)
+        called = repr(texts.name) if header == texts.name else f"{texts.name!r} (column {header!r})"
+        codes = table_codes.like_missing(texts[texts.index.isin([row for rows, _ in problems for row in rows])])
+        told = f" If {codes[0]} means missing, give --missing_codes={texts.name}={codes[0]}." if codes else ""
+        raise ValueError(
+            f"{path}: {clinical.num_problems(problems)} values of {called} must be corrected:\n  "
+            f"{clinical.problem_lines(problems)}{told}"
+        )
+    return numbers, doubts
+
+
+def _numbers(texts: pd.Series) -> tuple[pd.Series, list[clinical.Problem]]:
+    """Cells as numbers; yes and no as 1 and 0 where there is nothing else; NaN for words that say "unknown"."""
+    known = texts[~texts.map(clinical.is_missing)]
+    numbers = pd.to_numeric(known, errors="coerce")
+    words = known[numbers.isna()]
+    if len(words) == len(known) and len(known):
+        answers = {text: vocabulary.answer(text) for text in known.unique()}
+        if None not in answers.values():
+            logging.info("Column %r: yes is 1, no is 0.", texts.name)
+            return known.map(answers).astype(float).reindex(texts.index), []
+        what = f"the column holds words, such as {', '.join(map(repr, list(answers)[:5]))}; {table_codes.REMEDY}"
+        return texts, [(known.index.tolist(), what)]
+    why = "is not a number; write it with a point (1.5) and without a unit, or empty the cell"
+    problems = [(words.index[words == text].tolist(), f"{text!r} {why}") for text in words.unique()]
+    return numbers.reindex(texts.index).astype(float), problems
+
+
+def _other(texts: pd.Series) -> pd.Series:
+    """A column without a role: numbers where all that is known is numbers, else its words."""
+    numbers = pd.to_numeric(texts, errors="coerce")
+    words = texts[numbers.isna() & (texts != "")]
+    missing = {text: clinical.is_missing(text) for text in words.unique()}
+    if all(missing.values()):
+        if missing:
+            logging.info("Column %r: %s is taken for missing.", texts.name, ", ".join(map(repr, missing)))
+        return numbers.astype(float)
+    if set(words.str.lower()) <= {"true", "false"} and len(words) == len(texts):
+        return texts.str.lower() == "true"
+    return texts.where((texts != "") & ~texts.map(lambda text: missing.get(text, False)))
+
+
+def _found(expression: str, name: str) -> bool:
+    try:
+        return bool(re.search(expression, name))
+    except re.error:  # mediation.analyse() says so
+        return False

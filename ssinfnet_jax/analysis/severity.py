@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from ssinfnet_jax.data import clinical
+from ssinfnet_jax.data import clinical, vocabulary
 
 LEVELS = {
     "Control (Healthy)": 0,
@@ -41,6 +41,27 @@ def binarize(levels: Iterable[str | None]) -> pd.Series:
     severity = pd.Series(float("nan"), index=levels.index, name="severity")
     severity[known] = found_levels.map(LEVELS).astype(float)
     return severity
+
+
+def outcome(texts: pd.Series) -> pd.Series:
+    """An outcome as numbers: as it is where it is numbers, 0 and 1 for no and yes, two groups for severity levels.
+
+    Args:
+      texts: cells; empty ones and words that say "unknown" are NaN.
+    Returns: float64, with the index of `texts`.
+    Raises: ValueError as binarize(), for anything else.
+    """
+    known = texts[~texts.map(clinical.is_missing)]
+    numbers = pd.to_numeric(known, errors="coerce")
+    if numbers.notna().all():
+        return numbers.reindex(texts.index).astype(float)
+    answers = {text: vocabulary.answer(text) for text in known.unique()}
+    if None not in answers.values():
+        return known.map(answers).astype(float).reindex(texts.index)
+    try:
+        return binarize(texts)
+    except ValueError as error:
+        raise ValueError(f"{error} Or write 0 and 1, or no and yes, in all of its cells.") from None
 
 
 def _level(name: object) -> str | None:

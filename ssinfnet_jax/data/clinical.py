@@ -3,14 +3,15 @@
 Everything that is wrong with a table is collected and raised at once, with the rows.
 """
 
-import csv
 import math
 import os
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
+from absl import logging
+
+from ssinfnet_jax.data import diseases, text_table, vocabulary
 
 SEVERITY_LEVELS = (
     "Control (Healthy)",
@@ -24,78 +25,197 @@ SEVERITY_LEVELS = (
     "Critically ill",
 )
 
-# Our column -> names it may have in a table; case, spaces, punctuation and units in brackets do not matter.
+# Our column -> names it may have in a table; case, accents, blanks, punctuation and what stands in brackets do not
+# matter, but a unit other than years does.
 COLUMN_NAMES = {
-    "patient": ("patient", "patient id", "patient no", "patient number", "id"),
-    "age": ("age", "age years", "age in years"),
-    "gender": ("gender", "sex"),
-    "underlying": (
-        "underlying diseases",
-        "underlying disease",
-        "comorbidities",
-        "comorbidity",
-        "chronic diseases",
+    "patient": (
+        *("patient", "patient id", "patient no", "patient number", "patient code", "patient name", "id", "case id"),
+        *(
+            "case no",
+            "subject",
+            "subject id",
+            "participant id",
+            "record id",
+            "mrn",
+            "患者",
+            "患者编号",
+            "病人",
+            "病人编号",
+        ),
+        *("编号", "病例号", "住院号", "序号", "patienten id", "patientennummer"),
     ),
-    "severity_level": ("morbidity outcome", "morbidity", "morbidity level", "severity", "severity level"),
+    "age": (
+        *("age", "age years", "age in years", "age y", "age yr", "age yrs", "patient age", "age of patient"),
+        *("age at admission", "age at diagnosis", "age at scan", "age at ct", "age at onset", "age at enrolment"),
+        *("alter", "alter jahre", "alter in jahren", "âge", "eta", "edad", "idade", "年龄", "年龄岁"),
+    ),
+    "gender": ("gender", "sex", "patient sex", "geschlecht", "sexe", "genre", "sesso", "sexo", "genero", "性别"),
+    "underlying": (
+        *("underlying", "underlying disease", "underlying diseases", "underlying condition", "underlying conditions"),
+        *("comorbidity", "comorbidities", "comorbid conditions", "comorbid diseases", "chronic disease"),
+        *("chronic diseases", "chronic conditions", "preexisting conditions", "preexisting diseases", "diseases"),
+        *("number of underlying diseases", "num underlying diseases", "number of comorbidities", "num comorbidities"),
+        *("medical history", "past medical history", "pmh", "vorerkrankungen", "grunderkrankungen"),
+        *("begleiterkrankungen", "komorbiditäten", "comorbidités", "antécédents", "comorbilidades", "comorbilità"),
+        *("enfermedades de base", "antecedentes", "基础疾病", "基础病", "合并症", "既往史", "既往病史", "慢性病"),
+    ),
+    "severity_level": (
+        *("severity", "severity level", "morbidity outcome", "morbidity", "morbidity level", "disease severity"),
+        *("clinical severity", "covid severity", "schweregrad", "gravité", "gravità", "gravedad", "病情", "严重程度"),
+        *("病情程度", "临床分型"),
+    ),
 }
 
+_CODED = ("gender", "sex", "geschlecht", "性别")  # whose names may say what codes mean
 MAX_AGE_YEARS = 120
-_GENDERS = {"female": 0, "f": 0, "woman": 0, "male": 1, "m": 1, "man": 1}
-_NO_DISEASE = re.compile(
-    r"-|n|nil|false|negative|absent|(?:(?:previously|otherwise) )?healthy|无|否认|无基础疾病|无基础病|"
-    r"(?:no|none|without|denie[sd])"
-    r"(?: (?:any|known|other|significant|relevant|underlying|chronic|past|previous|prior|medical|basic))*"
-    r"(?: (?:diseases?|comorbidit(?:y|ies)|conditions?|illness(?:es)?|disorders?|history))?"
-    r"(?: (?:known|reported|recorded|noted))?"
-)
-_NOT_A_DISEASE = re.compile(r"[+-]?\d|(?:no|none|not|without|denie[sd])\b|无|否认|没有")
-_SEPARATORS = r"[,;/+&、，；\n]|\band\b"
-_BRACKETS = r"\([^()]*\)|\[[^\[\]]*\]|（[^（）]*）"
-_UNKNOWN = {"", "/", "nan", "na", "n/a", "unknown", "not available", "missing"}
+_GENDERS = {
+    0: "female f woman girl w weiblich frau femme feminin feminine femmina donna femenino mujer hembra 女 女性 女士",
+    1: "male m man boy mannlich maennlich herr homme masculin maschio uomo masculino hombre varon h 男 男性 男士",
+}
+_GENDER = {word: code for code, words in _GENDERS.items() for word in words.split()}
+_YEARS = r"(?:y|yr|yrs|year|years|y/?o|y\.o|years?[ -]old|year-old|岁|周岁|年|jahre?|j|ans?|anos?|anni|anno|a)"
+_MONTHS = r"(?:mo|mos|mon|mth|mths|months?|months?[ -]old|个?月|月龄|monate?|mois|mes|meses|mesi|mese)"
+_WEEKS = r"(?:w|wk|wks|weeks?|weeks?[ -]old|周|wochen?|semaines?|semanas?|settiman[ae])"
+_DAYS = r"(?:d|days?|days?[ -]old|天|日|tage?|jours?|dias?|giorn[oi])"
+_PER_YEAR = {_YEARS: 1.0, _MONTHS: 12.0, _WEEKS: 365.25 / 7, _DAYS: 365.25}
 _MAX_LISTED = 10
+
+Problem = tuple[list[int], str]  # rows of the file, and what is wrong in them
 
 
 def read_clinical(path: str | os.PathLike) -> pd.DataFrame:
     """Reads a clinical table.
 
     Args:
-      path: .csv (UTF-8, comma) or .xlsx (first sheet); columns as in COLUMN_NAMES, others are ignored.
+      path: .csv (UTF-8, comma) or .xlsx; columns as in COLUMN_NAMES, others are ignored.
 
     Returns: indexed by patient (str, the number in the patient's name where there is one), with columns age
       (float64 years), gender (float64, 0 female, 1 male), underlying (float64, count) and severity_level
-      (str); missing is NaN or "".
+      (str); missing is NaN or "". `attrs["doubts"]` lists the doubtful words for diseases, see diseases.read_all().
     Raises:
       FileNotFoundError: no such file.
       ValueError: unreadable, a column is missing or there twice, a patient occurs twice, an age is
         impossible, or a gender or level is unknown; lists the rows.
     """
-    table = _read_text(Path(path))
+    table = text_table.read(path, "Clinical table", lambda cells: {*map(kind_of, cells)} >= {*COLUMN_NAMES})
     columns = _find_columns(table, path)
-    problems: list[str] = []
-    rows = []
-    for position, row in enumerate(table[list(columns.values())].itertuples(index=False)):
-        values = dict(zip(columns, row, strict=True))
-        where = f"row {position + 2}"  # as a spreadsheet counts, with the header in row 1
-        if not values["patient"].strip():
-            problems.append(f"{where}: no patient")
-            continue
-        parsed = {"patient": patient_key(values["patient"])}
-        for name, parse in _PARSERS.items():
-            try:
-                parsed[name] = parse(values[name])
-            except ValueError as error:
-                problems.append(f"{where} (patient {values['patient'].strip()}): {error}")
-        rows.append((where, parsed))
-    problems += _repeated(rows)
+    table = table[list(columns.values())].set_axis(list(columns), axis=1)
+    names = table.pop("patient")
+    problems: list[Problem] = [([row], "no patient") for row in names.index[names == ""]]
+    parsed, doubts = {"patient": names.map(patient_key)}, no_doubts()
+    for kind, column in table.items():
+        parsed[kind], wrong, found = parse_column(kind, column[names != ""], columns[kind], trust_codes=False)
+        doubts = found if kind == "underlying" else doubts
+        problems += wrong
+    for patient, rows in parsed["patient"][names != ""].groupby(parsed["patient"]):
+        if len(rows) > 1:
+            problems.append(([], f"patient {patient} occurs in {' and '.join(f'row {row}' for row in rows.index)}"))
     if problems:
-        listed = "\n  ".join(problems[:_MAX_LISTED])
-        more = f"\n  and {len(problems) - _MAX_LISTED} more" if len(problems) > _MAX_LISTED else ""
+        lines = problem_lines(problems, lambda row: f" (patient {names[row]})" if names[row] else "")
         raise ValueError(
-            f"Clinical table {os.fspath(path)} has {len(problems)} problems; correct them:\n  {listed}{more}"
+            f"Clinical table {os.fspath(path)} has {num_problems(problems)} problems; correct them:\n  {lines}"
         )
-    if not rows:
+    if table.empty:
         raise ValueError(f"Clinical table {os.fspath(path)} has no rows.")
-    return pd.DataFrame([parsed for _, parsed in rows]).set_index("patient")
+    warn_of(doubts, path)
+    result = pd.DataFrame(parsed).set_index("patient")
+    result.attrs["doubts"] = doubts.to_dict("records")
+    return result
+
+
+def no_doubts() -> pd.DataFrame:
+    """An empty list of doubtful texts, see diseases.read_all()."""
+    return diseases.read_all([])[1]
+
+
+def warn_of(doubts: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Logs the doubtful words for diseases, each once, before anything is computed from them."""
+    if len(doubts):
+        logging.warning(
+            "%s: %d texts of diseases are doubtful; check how they were counted, and write the number or names with "
+            "commas between them where it is wrong:\n%s",
+            os.fspath(path),
+            len(doubts),
+            doubts.to_string(index=False),
+        )
+
+
+def parse_column(
+    kind: str, texts: pd.Series, header: str, *, trust_codes: bool
+) -> tuple[pd.Series, list[Problem], pd.DataFrame]:
+    """Reads the cells of one column.
+
+    Args:
+      kind: key of COLUMN_NAMES.
+      texts: cells; the index is their row in the file.
+      header: the column's name in the file, which may say what codes mean: `Sex (1=male, 2=female)`.
+      trust_codes: whether 0 and 1 are a gender (female, male); tables disagree on it.
+    Returns: values (missing is NaN or ""), what is wrong, and doubtful texts, see diseases.read_all().
+    """
+    if kind == "gender":
+        return *_parse_genders(texts, header, trust_codes), no_doubts()
+    if kind == "underlying":
+        return _parse_diseases(texts)
+    return *_parse_each(texts, parse_age if kind == "age" else parse_severity), no_doubts()
+
+
+def _parse_each(texts: pd.Series, parse: Callable[[str], object]) -> tuple[pd.Series, list[Problem]]:
+    values, problems = {}, []
+    for text in texts.unique():
+        try:
+            values[text] = parse(text)
+        except ValueError as error:
+            problems.append((texts.index[texts == text].tolist(), str(error)))
+    return texts.map(lambda text: values.get(text, math.nan)), problems
+
+
+def _parse_diseases(texts: pd.Series) -> tuple[pd.Series, list[Problem], pd.DataFrame]:
+    known = texts[~texts.map(diseases.is_unknown)]
+    numbers = pd.to_numeric(known, errors="coerce")
+    if len(known) and numbers.notna().all():  # means, and other numbers that are not whole, stay what they are
+        wrong = numbers[(numbers < 0) | (numbers > diseases.MAX_DISEASES)]
+        why = f"is not a number of diseases from 0 to {diseases.MAX_DISEASES}"
+        rows = wrong.groupby(known[wrong.index]).groups
+        problems = [(list(at), f"diseases {text!r} {why}") for text, at in rows.items()]
+        return numbers.reindex(texts.index).astype(float), problems, no_doubts()
+    counts, doubts, refused = diseases.read_all(texts.tolist())
+    problems = [(texts.index[texts == text].tolist(), why) for text, why in refused.items()]
+    return pd.Series(counts, index=texts.index, dtype=float), problems, doubts
+
+
+def _parse_genders(texts: pd.Series, header: str, trust_codes: bool) -> tuple[pd.Series, list[Problem]]:
+    known = texts[~texts.map(vocabulary.is_unknown)]
+    numbers = pd.to_numeric(known, errors="coerce")
+    meaning = gender_codes(header)
+    if meaning:
+        texts = texts.where(~texts.index.isin(numbers.dropna().index), numbers.map(meaning).reindex(texts.index))
+        lost = numbers[numbers.notna() & ~numbers.isin(list(meaning))]
+        why = f"gender is a number that {header!r} does not explain"
+        problems = [(lost.index.tolist(), why)] if len(lost) else []
+        values, wrong = _parse_each(texts.fillna(""), parse_gender)
+        return values, problems + wrong
+    if len(known) and numbers.notna().all():
+        if trust_codes and numbers.isin([0, 1]).all():
+            return numbers.reindex(texts.index).astype(float), []
+        counts = ", ".join(f"{value:g} ({count}x)" for value, count in numbers.value_counts().sort_index().items())
+        return texts, [
+            (
+                known.index.tolist(),
+                f"gender is unknown: it is coded as {counts}, and nothing says which is which; write female and male, "
+                f"or call the column 'gender (1=male, 2=female)' as your codes mean",
+            )
+        ]
+    keys = set(known.map(vocabulary.key))
+    if {"h", "m"} <= keys and "f" not in keys:
+        return texts, [(known.index.tolist(), "gender has both 'h' and 'm', which may be hombre and mujer; write them")]
+    return _parse_each(texts, parse_gender)
+
+
+def gender_codes(header: str) -> dict[float, str]:
+    """What a column's name says of its codes: `Sex (1=male, 2=female)`, `gender_0f_1m` -> {1.0: "male", ...}."""
+    found = re.findall(r"(?<!\d)(\d)\s*[=:-]?\s*([^\W\d_]+)", vocabulary.fold(header))
+    found = found or [(code, word) for word, code in re.findall(r"([^\W\d_]+)\s*[=:]\s*(\d)", vocabulary.fold(header))]
+    return {float(code): word for code, word in found if word in _GENDER}
 
 
 def patient_key(name: str) -> str:
@@ -105,55 +225,50 @@ def patient_key(name: str) -> str:
 
 
 def parse_age(text: str) -> float:
-    """Years; NaN if missing. Raises ValueError if not a number in [0, 120]."""
-    if text.strip().lower() in _UNKNOWN | {"-"}:
+    """Years, of `63`, `63 years`, `45岁`, `45 y/o`, `4 months`, `2 y 3 mo`; NaN if missing.
+
+    Raises: ValueError if not a number in [0, 120], with a unit or without.
+    """
+    plain = " ".join(vocabulary.fold(text).split()).rstrip(".")
+    if is_missing(text):
         return math.nan
-    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*(?:y|yr|yrs|years?|years? old)?\s*", text, flags=re.IGNORECASE)
-    age = float(match[1]) if match else math.nan
-    if not 0 <= age <= MAX_AGE_YEARS:
+    number = r"(\d+(?:\.\d+)?)"
+    years = math.nan
+    if match := re.fullmatch(r"(-?\d+(?:\.\d+)?)", plain):
+        years = float(match[1])
+    elif match := re.fullmatch(rf"{number}[ -]*{_YEARS}[, ]*{number} ?{_MONTHS}(?: old)?", plain):
+        years = float(match[1]) + float(match[2]) / 12
+    for unit, per_year in _PER_YEAR.items():
+        if match := re.fullmatch(rf"{number}[ -]*{unit}", plain):
+            years = float(match[1]) / per_year
+    if not 0 <= years <= MAX_AGE_YEARS:
         raise ValueError(f"age {text.strip()!r} is not a number of years from 0 to {MAX_AGE_YEARS}")
-    return age
+    return years
 
 
 def parse_gender(text: str) -> float:
     """0 female, 1 male, NaN if missing. Numbers are refused: tables disagree on what 0 and 1 mean."""
-    key = text.strip().lower()
-    if key in _UNKNOWN | {"-"}:
+    if is_missing(text):
         return math.nan
-    if key not in _GENDERS:
-        raise ValueError(f"gender {text.strip()!r} is unknown; use one of {', '.join(_GENDERS)}")
-    return float(_GENDERS[key])
+    words = re.sub(r"\d|\s", " ", vocabulary.key(text)).strip()
+    if words not in _GENDER:
+        known = ", ".join(word for words in _GENDERS.values() for word in words.split()[:3])
+        raise ValueError(f"gender {text.strip()!r} is unknown; use one of {known}, or empty the cell")
+    return float(_GENDER[words])
 
 
 def count_diseases(text: str) -> float:
-    """Number of different diseases in a free text, or the number itself; 0 for none or "-", NaN if missing.
+    """Number of different diseases in a free text, or the number itself; 0 for none, NaN if not known.
 
-    Diseases are separated by `,` `;` `/` `+` `&` (and the Chinese marks), line breaks or the word "and":
-    "diabetes and hypertension; COPD" has 3. What stands in brackets does not count.
-
-    Raises: ValueError for numbers that are not whole, and for text that begins with a number or denies something
-      in words that are not understood, such as "2 diseases" or "no diabetes".
+    Raises: ValueError, see diseases.read().
     """
-    key = " ".join(text.lower().split()).rstrip(".。")
-    if key in _UNKNOWN:
-        return math.nan
-    if re.fullmatch(r"\d+(\.0+)?", key):
-        return float(key)
-    pieces = {" ".join(piece.split()).rstrip(".。") for piece in re.split(_SEPARATORS, _without_brackets(text.lower()))}
-    diseases = {piece for piece in pieces - {""} if not _NO_DISEASE.fullmatch(piece)}
-    unclear = [piece for piece in sorted(diseases) if _NOT_A_DISEASE.match(piece) or re.search(r"[()\[\]（）]", piece)]
-    if unclear or not pieces - {""}:
-        raise ValueError(
-            f"diseases {text.strip()!r} cannot be counted{f' ({unclear[0]!r} is not understood)' if unclear else ''}; "
-            "write their number alone, as 2, their names with commas between them, or none"
-        )
-    return float(len(diseases))
+    return diseases.read(text).count
 
 
 def parse_severity(text: str) -> str:
     """One of SEVERITY_LEVELS, whatever the case, spaces and hyphens; "" if missing."""
     key = _letters(text)
-    if text.strip().lower() in _UNKNOWN | {"-"}:
+    if is_missing(text):
         return ""
     for level in SEVERITY_LEVELS:
         if key == _letters(level):
@@ -161,93 +276,53 @@ def parse_severity(text: str) -> str:
     raise ValueError(f"severity {text.strip()!r} is unknown; use one of {', '.join(SEVERITY_LEVELS)}")
 
 
-_PARSERS = {
-    "age": parse_age,
-    "gender": parse_gender,
-    "underlying": count_diseases,
-    "severity_level": parse_severity,
-}
+def is_missing(text: str) -> bool:
+    """Whether a cell is empty or says that its value is not known; "none" does, but for diseases."""
+    return vocabulary.is_unknown(text) or vocabulary.key(text) == "none"
 
 
 def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+    return re.sub(r"[^a-z0-9]", "", vocabulary.fold(text))
 
 
-def _without_brackets(text: str) -> str:
-    count = 1
-    while count:  # brackets in brackets
-        text, count = re.subn(_BRACKETS, " ", text)
-    return text
+def kind_of(column: object) -> str | None:
+    """The key of COLUMN_NAMES that a table's column has a name of; None for other columns."""
+    return _KINDS.get(plain_name(str(column)))
 
 
-def csv_header(path: str | os.PathLike) -> list[str]:
-    """The names in the first line of a CSV file (UTF-8, comma), each its own, whose rows have no more cells than these.
+def find(name: str, header: Iterable[str]) -> list[str]:
+    """The columns that a name means: those of this name, whatever case, blanks and brackets, or else its synonyms.
 
-    pandas would take the first cell of longer rows for a label, and read every column one place off; and call the
-    second column of a name NAME.1.
-
-    Raises: ValueError for another separator, a name that occurs twice, longer rows, with the first of them, or text
-      that is not UTF-8; csv.Error.
+    More than one is for the caller to refuse. A name that is not in COLUMN_NAMES means the column that is spelled
+    like it, where there is one.
     """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        header: list[str] = []
-        for position, row in enumerate(rows):
-            if not header:
-                header = row
-                _check_header(header)
-            if len(row) > len(header):
-                raise ValueError(
-                    f"rows have more cells than the header: row {position + 1} has {len(row)}, the header "
-                    f"{len(header)}; delete commas at the ends of rows, name each column, or put text with commas in "
-                    "quotes"
-                )
-    return header
+    header = list(header)
+    same = [column for column in header if plain_name(column) == plain_name(name)]
+    kind = kind_of(name)
+    if kind is None:
+        return [name] if name in header else same
+    return same or [column for column in header if kind_of(column) == kind]
 
 
-def _check_header(header: Sequence[str]) -> None:
-    """Raises ValueError for a first line that is separated by something else than commas, or has a name twice."""
-    line = ",".join(header)
-    if line.lower().startswith("sep="):
-        raise ValueError(f"its first line is {line!r}; delete that line, and separate the columns by commas")
-    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
-        if line.count(separator) > line.count(","):
-            raise ValueError(
-                f"its columns are separated by {called}; export it with commas between the columns and points in the "
-                "numbers (1.5, not 1,5)"
-            )
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        places = {name: [place + 1 for place, other in enumerate(header) if other == name] for name in twice}
-        listed = ", ".join(f"{name!r} (columns {', '.join(map(str, at))})" for name, at in places.items())
-        raise ValueError(f"its header has names twice: {listed}; rename or delete one of each")
+def plain_name(name: str) -> str:
+    """A column's name without case, accents, blanks, punctuation and brackets, unless a unit other than years."""
+    folded = vocabulary.fold(name)
+    inside = re.sub(r"\W", "", " ".join(re.findall(r"\(.*?\)|\[.*?\]", folded)))
+    bare = re.sub(r"[\W_]", "", re.sub(r"\(.*?\)|\[.*?\]", "", folded))
+    other_unit = re.fullmatch(rf"{_MONTHS}|{_WEEKS}|{_DAYS}", inside)
+    coded = bare if not re.search(r"\d", bare) else re.sub(r"\d[a-z]+", "", bare)
+    return f"{bare}{inside}" if other_unit else coded if coded in _CODED else bare
 
 
-def _read_text(path: Path) -> pd.DataFrame:
-    """All cells as text, empty ones as ""."""
-    if not path.exists():
-        raise FileNotFoundError(f"Clinical table {path} does not exist.")
-    try:
-        if path.suffix.lower() == ".csv":
-            csv_header(path)
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        return pd.read_excel(path, dtype=str, keep_default_na=False).fillna("")
-    except Exception as error:
-        raise ValueError(f"Clinical table {path} cannot be read ({error}); save it as CSV (UTF-8) or XLSX.") from error
-
-
-def is_named(column: object, name: str) -> bool:
-    """Whether a table's column has one of the names in COLUMN_NAMES[name]."""
-    words = re.sub(r"[^a-z0-9]+", " ", re.sub(r"\(.*?\)", "", str(column).lower())).split()
-    return " ".join(words) in COLUMN_NAMES[name]
+_KINDS = {plain_name(name): kind for kind, names in COLUMN_NAMES.items() for name in names}
 
 
 def _find_columns(table: pd.DataFrame, path: str | os.PathLike) -> dict[str, str]:
-    found = {ours: [c for c in table.columns if is_named(c, ours)] for ours in COLUMN_NAMES}
+    found = {ours: [column for column in table.columns if kind_of(column) == ours] for ours in COLUMN_NAMES}
     wrong = {ours: matches for ours, matches in found.items() if len(matches) != 1}
     if wrong:
         listed = "; ".join(
-            f"{ours}, found {' and '.join(map(repr, matches)) or 'none'} of {', '.join(COLUMN_NAMES[ours])}"
+            f"{ours}, found {' and '.join(map(repr, matches)) or 'none'} of {', '.join(COLUMN_NAMES[ours][:5])}, ..."
             for ours, matches in wrong.items()
         )
         raise ValueError(
@@ -257,8 +332,17 @@ def _find_columns(table: pd.DataFrame, path: str | os.PathLike) -> dict[str, str
     return {ours: matches[0] for ours, matches in found.items()}
 
 
-def _repeated(rows: list[tuple[str, dict]]) -> list[str]:
-    where: dict[str, list[str]] = {}
-    for row, parsed in rows:
-        where.setdefault(parsed["patient"], []).append(row)
-    return [f"patient {patient} occurs in {' and '.join(r)}" for patient, r in where.items() if len(r) > 1]
+def num_problems(problems: Sequence[Problem]) -> int:
+    """How many cells are wrong."""
+    return sum(max(1, len(rows)) for rows, _ in problems)
+
+
+def problem_lines(problems: Sequence[Problem], told: Callable[[int], str] = lambda row: "") -> str:
+    """A line for each different problem: in which rows, the first with what `told` says of it, and what is wrong."""
+    lines = []
+    for rows, what in problems[:_MAX_LISTED]:
+        more = f" and {len(rows) - 1} more rows" if len(rows) > 2 else f" and row {rows[1]}" if len(rows) == 2 else ""
+        lines.append(f"row {rows[0]}{told(rows[0])}{more}: {what}" if rows else what)
+    if len(problems) > _MAX_LISTED:
+        lines.append(f"and {len(problems) - _MAX_LISTED} more")
+    return "\n  ".join(lines)

@@ -59,8 +59,8 @@ def test_which_column_is_of_patients(read, caplog):
 
 
 def test_numbers_stay_what_they_are(read):
-    table = read("age,gender,severity\n54.5,2,0.3\n61,1,0.7\n")
-    assert table.to_numpy().tolist() == [[54.5, 2, 0.3], [61, 1, 0.7]]
+    table = read("age,gender,severity\n54.5,0,0.3\n61,1,0.7\n")
+    assert table.to_numpy().tolist() == [[54.5, 0, 0.3], [61, 1, 0.7]]
 
 
 def test_columns_without_a_role_are_not_looked_at(read):

@@ -1,6 +1,5 @@
 """Slices and their masks in two folders, matched by name; they are read where they are measured."""
 
-import csv
 import functools
 import os
 import pathlib
@@ -13,11 +12,13 @@ from absl import logging
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import clinical, input_files, nifti
+from ssinfnet_jax.data import clinical, input_files, nifti, text_table
 
 _JPEG = (".jpg", ".jpeg")
 _PICTURES = (".png", *_JPEG)
 _VOLUMES = (".nii.gz", ".nii")
+_TABLES = (".csv", ".xlsx")
+_FILE_NAMES = ("file", "filename", "filepath", "path", "image", "imagefile", "文件", "文件名")
 _SHOWN = 5
 
 
@@ -40,7 +41,7 @@ def items(
       images: folder, or one file.
       masks: folder, or one file of any name.
       preset: "eight_bit": grey levels; NIfTI in HU is windowed as for the networks. "hu": NIfTI in HU.
-      patients: whose the slices are: a CSV file with the columns `file` (path below `images`, with or without
+      patients: whose the slices are: a CSV or XLSX file with the columns `file` (path below `images`, with or without
         ending) and `patient_id`, or a regular expression with one group, sought in the path without its ending.
         None: pictures that launch.segment has written are of their scan; files in a subfolder are of one patient, who
         is called like it; other files are a patient each, which a warning says where all are.
@@ -192,7 +193,7 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
     if rule is None:
         alone = {name: str(pathlib.PurePath(name).parent) if "/" in name else name for name in names}
         return {name: scans.get(name, alone[name]) for name in names}
-    if rule.lower().endswith(".csv"):
+    if rule.lower().endswith(_TABLES):
         known = _patient_table(pathlib.Path(rule))
         missing = [name for name in names if name not in known]
         remedy = f"add them to {rule}"
@@ -200,7 +201,9 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
         try:
             pattern = re.compile(rule)
         except re.error as error:
-            raise ValueError(f"patients={rule!r} is neither a CSV file nor a regular expression ({error}).") from error
+            raise ValueError(
+                f"patients={rule!r} is neither a CSV or XLSX file nor a regular expression ({error})."
+            ) from error
         if pattern.groups != 1:
             raise ValueError(f"patients={rule!r} has {pattern.groups} groups, must have one, as in '^(P[0-9]+)_'.")
         known = {name: match[1] for name in names if (match := pattern.search(name)) and match[1]}
@@ -212,14 +215,21 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
 
 
 def _patient_table(path: pathlib.Path) -> Mapping[str, str]:
-    try:
-        clinical.csv_header(path)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, csv.Error) as error:  # pandas' own errors are ValueErrors
-        raise ValueError(f"The table of patients {path} cannot be read ({error}); save it as CSV (UTF-8).") from error
-    lacking = {"file", "patient_id"} - set(table.columns)
+    def of_files(cells: Iterable[str]) -> list[str]:
+        return [cell for cell in cells if clinical.plain_name(cell) in _FILE_NAMES]
+
+    def is_header(cells: Sequence[str]) -> bool:
+        return bool(of_files(cells) and clinical.find("patient_id", cells))
+
+    table = text_table.read(path, "The table of patients", is_header)
+    found = {"file": of_files(table.columns), "patient_id": clinical.find("patient_id", table.columns)}
+    lacking = [name for name, columns in found.items() if not columns]
     if lacking:
-        raise ValueError(f"{path} has no column {', '.join(sorted(lacking))}; it needs file and patient_id.")
+        raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs file and patient_id.")
+    for name, columns in found.items():
+        if len(columns) > 1:
+            raise ValueError(f"{path}: the columns {columns} may all be {name}; rename or delete all but one.")
+    table = table[[columns[0] for columns in found.values()]].set_axis(list(found), axis=1)
     table = table[table["patient_id"] != ""].assign(file=table["file"].map(_without_ending)).drop_duplicates()
     twice = table["file"][table["file"].duplicated()]
     if len(twice):

@@ -74,7 +74,7 @@ def test_patients_by_regular_expression_or_table(slices):
         found_in(slices, patients="^(P[0-9])")
     with pytest.raises(ValueError, match="has 0 groups, must have one"):
         found_in(slices, patients="P")
-    with pytest.raises(ValueError, match="neither a CSV file nor a regular expression"):
+    with pytest.raises(ValueError, match="neither a CSV or XLSX file nor a regular expression"):
         found_in(slices, patients="(P")
 
 

@@ -28,6 +28,10 @@ class Builder(slice_builder.SliceBuilder):
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
         """The slices of all patients that have both a folder and a row in the clinical table."""
         table = clinical.read_clinical(_find_table(source_dir))
+        for doubt in table.attrs["doubts"]:
+            self.note(
+                "doubtful diseases", f"{doubt['text']!r} ({doubt['patients']}x): {doubt['count']:g}; {doubt['why']}"
+            )
         folders = _find_patients(source_dir)
         for patient in sorted(set(folders) - set(table.index), key=_number):
             self.note(

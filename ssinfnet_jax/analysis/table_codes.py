@@ -1,0 +1,143 @@
+"""Numbers in a cohort table that are no quantities: codes for "missing", such as -9999, and codes of groups."""
+
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from absl import logging
+
+from ssinfnet_jax.data import clinical, vocabulary
+
+REMEDY = (
+    "code two groups as 0 and 1; of several groups make a column of 0 and 1 for each but one, such as site_2 and "
+    "site_3, and name these"
+)
+NO_OTHERS = "none"  # of --missing_codes
+_MISSING = re.compile(r"-?(?:9{2,6}|8{2,6}|7{2,6})(?:\.9|\.99|\.0+)?|-[1789](?:\.0+)?|-?1e\+?30|-?32768|-2147483648")
+_SINGLE = (7.0, 8.0, 9.0)  # beside codes from 0 to 3
+_FEW = 3
+_OFTEN = 3  # equal values at the end of a column
+_MANY_LEVELS = 8
+_GROUPS = re.compile(
+    r"\b(?:hospitals?|hosp|cent(?:er|re|rum)|site|scanner|ct|device|machine|ward|dep(?:artment|t)?|unit|clinic|group|grp|"
+    r"arm|cluster|batch|cohort|study|manufacturer|vendor|protocol|kernel|country|region|city|province|district|"
+    r"ethnicity|ethnic|race|nationality|blood type|room|reader|rater|observer|radiologist|category|class|type|code|"
+    r"variant|strain|occupation|religion|marital status|klinik|station|gruppe|zentrum|gerat|hopital|centro|ospedale|"
+    r"reparto|servicio)\b|医院|中心|科室|病区|设备|机型|组别|分组|地区|民族|批次"
+)
+_ORDERED = re.compile(
+    r"\b(?:num|number|count|days?|weeks?|months?|years?|score|grade|stage|level|index|scale|rank|points?|dose|"
+    r"severity|duration|age|underlying|comorbidit|diseases?)"
+)
+
+
+def without(path: str | os.PathLike, texts: pd.DataFrame, codes: Sequence[str], *, keep: str) -> pd.DataFrame:
+    """The table with the cells emptied that hold a declared code.
+
+    Args:
+      codes: `-9999` for any column but `keep`, `bmi=-9` for one, NO_OTHERS is passed over.
+    Raises: ValueError for a column that the table does not have.
+    """
+    texts = texts.copy()
+    for entry in codes:
+        column, is_one, code = entry.rpartition("=")
+        if entry.strip() == NO_OTHERS:
+            continue
+        names = clinical.find(column.strip(), texts.columns) if is_one else [n for n in texts if n != keep]
+        if not names:
+            raise ValueError(f"{path} has no column {column!r} of missing_codes {entry!r}; it has {list(texts)[:12]}.")
+        found = {name: texts[name].map(lambda text, code=code: _equal(text, code)) for name in names}
+        for name, cells in found.items():
+            texts.loc[cells, name] = ""
+        told = ", ".join(f"{name} ({cells.sum()}x)" for name, cells in found.items() if cells.any())
+        logging.info("%s is missing in: %s.", code, told or "no column")
+    return texts
+
+
+def like_missing(texts: pd.Series) -> list[str]:
+    """Which of these cells may be codes for "missing"."""
+    return [text for text in texts.unique() if _MISSING.fullmatch(text.lower())]
+
+
+def check_missing(path: str | os.PathLike, table: pd.DataFrame, declared: Sequence[str] = ()) -> None:
+    """Raises ValueError for numbers that look like codes for "missing", with columns, counts and what to declare.
+
+    A number is asked about if it is one that serves as such a code (-9, -99, 999, -9999, 8888, ...) and stands apart:
+    negative where all else is not, farther from the others than these from one another, or repeated at the end of the
+    column; and 7, 8, 9 beside codes from 0 to 3.
+    """
+    if NO_OTHERS in declared:
+        return
+    found = []
+    for name in table:
+        if clinical.kind_of(name) != "age" and pd.api.types.is_numeric_dtype(table[name]):
+            found += [(name, value, count) for value, count in _suspects(table[name].astype(float))]
+    if found:
+        listed = "; ".join(f"{name!r} has {value:g} ({count}x)" for name, value, count in found[:10])
+        more = f"; and {len(found) - 10} more" if len(found) > 10 else ""
+        flag = ",".join([*declared, *(f"{name}={value:g}" for name, value, _ in found[:10])])
+        raise ValueError(
+            f"{path}: these numbers look like codes for missing values: {listed}{more}. If they are, give "
+            f"--missing_codes={flag}, or empty the cells; if all are measurements, give "
+            f"--missing_codes={','.join([*declared, NO_OTHERS])}."
+        )
+
+
+def check_groups(path: str | os.PathLike, table: pd.DataFrame) -> None:
+    """Refuses codes of groups, such as hospitals 1, 2, 3, among exposures and covariates; warns of what may be some.
+
+    Raises: ValueError, with the values and the remedy.
+    """
+    for name in table:
+        values = np.unique(table[name].dropna().to_numpy(float))
+        if len(values) < _FEW or (values % 1).any() or clinical.kind_of(name):
+            continue
+        shown = f"{', '.join(f'{value:g}' for value in values[:6])}{', ...' if len(values) > 6 else ''}"
+        words = " ".join(re.sub(r"[\W_]+|(?<=[a-z])(?=[A-Z])", " ", name).split())
+        words = vocabulary.fold(words)
+        if _GROUPS.search(words) and not _ORDERED.search(words):
+            raise ValueError(
+                f"{path}: column {name!r} ({len(values)} values: {shown}) looks like codes of groups; as a number it "
+                f"would act as a quantity, {values[-1]:g} as more than {values[0]:g}. Instead {REMEDY}. If it is a "
+                f"quantity, rename it to say so, as num_{name}."
+            )
+        if len(values) <= _MANY_LEVELS and not _ORDERED.search(words):
+            logging.warning(
+                "%s: column %r (%d values: %s) is taken for a quantity, and acts in a straight line. If these are "
+                "codes of groups, %s.",
+                path,
+                name,
+                len(values),
+                shown,
+                REMEDY,
+            )
+
+
+def _suspects(column: pd.Series) -> list[tuple[float, int]]:
+    counts = column.value_counts()
+    others = pd.Series([value for value in counts.index if not _MISSING.fullmatch(f"{value:g}")], dtype=float)
+    if others.isin([*range(_FEW + 1), *_SINGLE]).all():
+        others = others[~others.isin(_SINGLE)]
+    if others.empty:
+        return []
+    codes = sorted(set(counts.index) - set(others))
+    return [(value, int(counts[value])) for value in codes if _apart(value, counts[value], others.min(), others.max())]
+
+
+def _apart(value: float, count: int, low: float, high: float) -> bool:
+    span = max(high - low, abs(high), abs(low)) if high == low else high - low
+    if value < 0 <= low:
+        return True
+    distance = max(value - high, low - value)
+    return distance > span or (count >= _OFTEN and distance > 0.1 * span)
+
+
+def _equal(text: str, code: str) -> bool:
+    if text == code.strip():
+        return True
+    try:
+        return float(text) == float(code)
+    except ValueError:
+        return False
