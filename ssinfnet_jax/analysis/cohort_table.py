@@ -59,7 +59,7 @@ def read(
             columns[name] = _outcome(path, column)
         elif name in wanted:
             columns[name], found = _role(path, column, header[name])
-            doubts = pd.concat([doubts, found], ignore_index=True) if len(found) else doubts
+            doubts = found if len(found) else doubts  # there is one column of diseases
         else:
             columns[name] = _other(column)
     table = pd.DataFrame(columns).reset_index(drop=True)
@@ -89,6 +89,11 @@ def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tu
         if len(matches) > 1:
             raise ValueError(f"{path}: the columns {matches} are all called {name!r}; rename or delete all but one.")
     header = {name: matches[0] for name, matches in found.items()}
+    for name, column in header.items():
+        kind = clinical.kind_of(column)
+        others = [other for other in texts if kind and clinical.kind_of(other) == kind and other not in header.values()]
+        if others:
+            logging.warning("%s: column %r is taken for %r; these are not: %s.", path, column, name, others)
     twice = [(a, b) for a in header for b in header if a < b and header[a] == header[b]]
     if twice:
         raise ValueError(
@@ -132,7 +137,7 @@ def _role(path: pathlib.Path, texts: pd.Series, header: str) -> tuple[pd.Series,
     if problems:
         called = repr(texts.name) if header == texts.name else f"{texts.name!r} (column {header!r})"
         codes = table_codes.like_missing(texts[texts.index.isin([row for rows, _ in problems for row in rows])])
-        told = f" If {codes[0]} means missing, give --missing_codes={texts.name}={codes[0]}." if codes else ""
+        told = f". If {codes[0]} means missing, give --missing_codes={texts.name}={codes[0]}." if codes else ""
         raise ValueError(
             f"{path}: {clinical.num_problems(problems)} values of {called} must be corrected:\n  "
             f"{clinical.problem_lines(problems)}{told}"
@@ -145,12 +150,13 @@ def _numbers(texts: pd.Series) -> tuple[pd.Series, list[clinical.Problem]]:
     known = texts[~texts.map(clinical.is_missing)]
     numbers = pd.to_numeric(known, errors="coerce")
     words = known[numbers.isna()]
-    if len(words) == len(known) and len(known):
+    if len(words) == len(known) and len(known) and not words.str.match(r"\W*\d").any():
         answers = {text: vocabulary.answer(text) for text in known.unique()}
         if None not in answers.values():
             logging.info("Column %r: yes is 1, no is 0.", texts.name)
             return known.map(answers).astype(float).reindex(texts.index), []
-        what = f"the column holds words, such as {', '.join(map(repr, list(answers)[:5]))}; {table_codes.REMEDY}"
+        some = ", ".join(map(repr, list(answers)[:5]))
+        what = f"the column holds words, such as {some}; {table_codes.remedy(texts.name)}"
         return texts, [(known.index.tolist(), what)]
     why = "is not a number; write it with a point (1.5) and without a unit, or empty the cell"
     problems = [(words.index[words == text].tolist(), f"{text!r} {why}") for text in words.unique()]

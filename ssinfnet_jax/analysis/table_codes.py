@@ -10,10 +10,6 @@ from absl import logging
 
 from ssinfnet_jax.data import clinical, vocabulary
 
-REMEDY = (
-    "code two groups as 0 and 1; of several groups make a column of 0 and 1 for each but one, such as site_2 and "
-    "site_3, and name these"
-)
 NO_OTHERS = "none"  # of --missing_codes
 _MISSING = re.compile(r"-?(?:9{2,6}|8{2,6}|7{2,6})(?:\.9|\.99|\.0+)?|-[1789](?:\.0+)?|-?1e\+?30|-?32768|-2147483648")
 _SINGLE = (7.0, 8.0, 9.0)  # beside codes from 0 to 3
@@ -31,6 +27,14 @@ _ORDERED = re.compile(
     r"\b(?:num|number|count|days?|weeks?|months?|years?|score|grade|stage|level|index|scale|rank|points?|dose|"
     r"severity|duration|age|underlying|comorbidit|diseases?)"
 )
+
+
+def remedy(name: str) -> str:
+    """What to do with a column of codes or words of groups, which no model here takes as such."""
+    return (
+        f"code two groups as 0 and 1; of several groups make a column of 0 and 1 for each but one, such as {name}_2 "
+        f"and {name}_3, and name these columns"
+    )
 
 
 def without(path: str | os.PathLike, texts: pd.DataFrame, codes: Sequence[str], *, keep: str) -> pd.DataFrame:
@@ -100,8 +104,8 @@ def check_groups(path: str | os.PathLike, table: pd.DataFrame) -> None:
         if _GROUPS.search(words) and not _ORDERED.search(words):
             raise ValueError(
                 f"{path}: column {name!r} ({len(values)} values: {shown}) looks like codes of groups; as a number it "
-                f"would act as a quantity, {values[-1]:g} as more than {values[0]:g}. Instead {REMEDY}. If it is a "
-                f"quantity, rename it to say so, as num_{name}."
+                f"would act as a quantity, {values[-1]:g} as more than {values[0]:g}. Instead {remedy(name)}. If it is "
+                f"a quantity, rename it to say so, as num_{name}."
             )
         if len(values) <= _MANY_LEVELS and not _ORDERED.search(words):
             logging.warning(
@@ -111,7 +115,7 @@ def check_groups(path: str | os.PathLike, table: pd.DataFrame) -> None:
                 name,
                 len(values),
                 shown,
-                REMEDY,
+                remedy(name),
             )
 
 
