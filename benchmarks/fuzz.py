@@ -88,6 +88,9 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     for name, syntax in syntaxes.items():
         change = (lambda dataset, _, syntax=syntax: dataset.compress(syntax)) if syntax else None
         volume.write_dicom(folder / name, hu, affine, patient_id="p", change=change)
+    volume.write_dicom(folder / "bare", hu, affine, patient_id="p")  # without preamble
+    for path in (folder / "bare").iterdir():
+        path.write_bytes(path.read_bytes()[132:])
     grey = ct.window_hu(hu[:, :, 1].T)
     for suffix in ("png", "jpg"):
         Image.fromarray(grey).save(folder / f"slice.{suffix}")
@@ -104,7 +107,7 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return {
         "tensors": [folder / "tensors.npz", folder / "tensors.safetensors"],
         "nifti": sorted(folder.glob("*.nii*")),
-        "dicom": [folder / name for name in syntaxes],
+        "dicom": [folder / name for name in (*syntaxes, "bare")],
         "picture": [*folder.glob("*.png"), folder / "slice.jpg"],
         "checkpoint": [folder / "model"],
     }

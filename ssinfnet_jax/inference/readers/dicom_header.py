@@ -111,8 +111,8 @@ def _value(dataset: pydicom.Dataset, name: str) -> Any:
     try:
         return dataset.get(name)
     except Exception:  # pydicom converts a value when it is asked for, and raises whatever that gives
-        raw = dataset.get_item(name).value
-        return raw.decode("ascii", "replace").strip("\0 ") if isinstance(raw, bytes) else str(raw)
+        raw = dataset.get_item(name, keep_deferred=True).value
+        return raw.decode("ascii", "replace").strip("\0 ") if isinstance(raw, bytes) else raw
 
 
 def _starts_with_element(start: bytes) -> bool:
