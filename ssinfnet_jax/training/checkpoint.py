@@ -4,10 +4,12 @@ Where several processes train together, all of them hold the same arrays and cal
 as Orbax asks; process 0 alone writes.
 """
 
+import contextlib
 import json
 import math
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -21,6 +23,18 @@ from ssinfnet_jax import models, rundir
 from ssinfnet_jax.training import compact, parallel
 
 KEEP = 2  # checkpoints of a running training
+
+
+@contextlib.contextmanager
+def _writing(what: str, directory: pathlib.Path) -> Iterator[None]:
+    """Turns whatever goes wrong in writing something into an OSError with the remedy."""
+    try:
+        yield
+    except Exception as error:  # Orbax and its storage raise whatever the file system gave them
+        raise OSError(
+            f"{what} could not be written to {directory} (disk full?): {_said(error)}. What was saved before is kept; "
+            "make room, and run the same command again."
+        ) from error
 
 
 class Checkpoints:
@@ -44,25 +58,25 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> None:
         """Begins to save a tree of host arrays under a step, once the write before it has ended.
 
-        Raises: OSError if that one failed; the checkpoints before it are kept.
+        Raises: OSError if either cannot be written; the checkpoints before are kept.
         """
         self.wait()
-        self._checkpointer = self._checkpointer or self._open()
         arrays = jax.tree.map(np.asarray, state)
-        self._writing = (step, self._checkpointer.save_async(step, arrays, force=True, overwrite=True))
+        with _writing(f"The checkpoint of step {step}", self._directory):
+            self._checkpointer = self._checkpointer or self._open()
+            self._writing = (step, self._checkpointer.save_async(step, arrays, force=True, overwrite=True))
 
     def wait(self) -> None:
         """Waits for the write under way; raises OSError if it failed."""
         if self._writing is None:
             return
         (step, response), self._writing = self._writing, None
-        try:
+        with _writing(f"The checkpoint of step {step}", self._directory):
             response.result()
-        except Exception as error:  # Orbax and its storage raise whatever the file system gave them
-            raise OSError(
-                f"The checkpoint of step {step} could not be written to {self._directory} (disk full?): {error}. "
-                "The one before is kept; make room, and run the same command again."
-            ) from error
+
+    def any(self) -> bool:
+        """Whether there is a checkpoint, readable or not."""
+        return parallel.decide(latest_step(self._directory) > 0)
 
     def restore(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as (step, tree), or None if there is none.
@@ -82,12 +96,15 @@ class Checkpoints:
             try:
                 restored = _load(self._directory / str(step), like)
             except Exception as error:  # as above
-                unreadable.append(f"step {step} ({type(error).__name__}: {str(error).splitlines()[0]})")
+                unreadable.append(f"step {step} ({type(error).__name__}: {_said(error)})")
                 logging.error("Checkpoint of %s in %s cannot be read; the one before is taken.", unreadable[-1],
                               self._directory)  # fmt: skip
-                (self._directory / str(step)).rename(self._directory.parent / f"unreadable_{step}")
+                aside = self._directory.parent / f"unreadable_{step}"
+                shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+                (self._directory / str(step)).rename(aside)
                 continue
-            return step, _checked(restored, like, f"checkpoint of step {step}")
+            remedy = f"to begin this stage anew, delete {self._directory.parent}"
+            return step, _checked(restored, like, f"checkpoint of step {step} in {self._directory}", remedy)
         if unreadable:
             raise ValueError(
                 f"No checkpoint in {self._directory} can be read: {'; '.join(unreadable)}. Was it made by another "
@@ -110,39 +127,73 @@ def latest_step(directory: pathlib.Path) -> int:
 
 
 class Best:
-    """The best result of a training so far: variables, the value they were chosen by, and their step.
+    """The best result of a training so far: the value it was chosen by, its step, and its variables if asked for.
+
+    It follows the checkpoints: a training that is resumed from one finds the best of the steps up to there.
 
     Args:
       directory: where it is kept.
-      resumed_step: a result of a later step belongs to updates that are about to be repeated, and is forgotten.
+      keep_variables: whether the variables are written; without them only value and step are known.
     """
 
-    def __init__(self, directory: pathlib.Path, resumed_step: int):
-        self._directory = directory
+    def __init__(self, directory: pathlib.Path, *, keep_variables: bool):
+        self._directory, self._keep_variables = directory, keep_variables
         self.value, self.step = -math.inf, 0
-        path = directory / "best.json"
-        if path.is_file():
-            held = json.loads(path.read_text())
-            if held["step"] <= resumed_step:
-                self.value, self.step = held["value"], held["step"]
+        self._at: dict[int, tuple[float, int]] = {}  # checkpoint -> (value, step) as they were there
+
+    def resume(self, step: int) -> None:
+        """Goes back to how it was at the checkpoint of a step, 0 for a training that begins."""
+        found = self._read(step) if parallel.is_main() else (-math.inf, 0)
+        value, best_step = parallel.from_main(np.asarray(found, np.float64))
+        self.value, self.step = float(value), int(best_step)
+
+    def _read(self, step: int) -> tuple[float, int]:
+        path = self._directory / "best.json"
+        written = json.loads(path.read_text()) if path.is_file() and step else {}
+        self._at = {int(at): tuple(best) for at, best in written.get("at", {}).items() if int(at) <= step}
+        if step in self._at:
+            return self._at[step]
+        if written and written["step"] <= step:
+            return written["value"], written["step"]
+        return -math.inf, 0
+
+    def hold(self, step: int) -> None:
+        """Notes that the checkpoint of a step is about to be written; what is the best now is kept as long as it."""
+        if parallel.is_main() and self.step:
+            kept = sorted({*self._at, step})[-KEEP - 1 :]  # the oldest is deleted once the new one is there
+            self._at = {at: self._at.get(at, (self.value, self.step)) for at in kept}
+            self._write()
 
     def offer(self, value: float, step: int, variables: Any) -> None:
-        """Keeps the variables if their value (higher is better) is above all before."""
+        """Keeps the variables if their value (higher is better) is above all before, by what process 0 has measured."""
+        value = float(parallel.from_main(np.float64(value)))
         if not value > self.value:
             return
         self.value, self.step = value, step
-        folder = self._directory / f"step_{step}"
-        ocp.save(folder.absolute(), jax.tree.map(np.asarray, variables), overwrite=True)
-        if not parallel.is_main():
-            return
-        before = [path for path in self._directory.glob("step_*") if path != folder]
-        rundir.write_text(self._directory / "best.json", json.dumps({"value": value, "step": step}) + "\n")
-        for path in before:
+        if self._keep_variables:
+            folder = self._folder(step)
+            with _writing(f"The best weights, of step {step},", self._directory):
+                ocp.save(folder.absolute(), jax.tree.map(np.asarray, variables), overwrite=True)
+        if parallel.is_main():
+            self._write()
+
+    def _folder(self, step: int) -> pathlib.Path:
+        return self._directory / f"step_{step}"
+
+    def _write(self) -> None:
+        """Notes values and steps, then deletes the variables of all other steps."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        rundir.write_text(
+            self._directory / "best.json", json.dumps({"value": self.value, "step": self.step, "at": self._at}) + "\n"
+        )
+        kept = {self._folder(step) for step in (self.step, *(step for _, step in self._at.values()))}
+        for path in set(self._directory.glob("step_*")) - kept:
             shutil.rmtree(path)
 
     def variables(self, like: Any) -> Any:
-        """The kept variables."""
-        return _load(self._directory / f"step_{self.step}", jax.tree.map(np.asarray, like))
+        """The kept variables, as process 0 reads them."""
+        like = jax.tree.map(np.asarray, like)
+        return parallel.from_main(_load(self._folder(self.step), like) if parallel.is_main() else like)
 
 
 def save_model(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:
@@ -154,14 +205,15 @@ def save_model(directory: pathlib.Path, variables: Any, description: dict[str, A
       description: {"model", "options", "image_size", "normalisation": {"mean", "std"}, ...} as JSON; "fresh" lists
         the modules that were never trained, if any.
     """
-    if parallel.is_main():
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-    parallel.wait(f"{directory} is empty")
-    ocp.save((directory / "variables").absolute(), jax.tree.map(np.asarray, variables))
-    # Written last: a folder without it is not a model.
-    if parallel.is_main():
-        (directory / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+    with _writing("The network", directory):
+        if parallel.is_main():
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir(parents=True)
+        parallel.wait(f"{directory} is empty")
+        ocp.save((directory / "variables").absolute(), jax.tree.map(np.asarray, variables))
+        # Written last: a folder without it is not a model.
+        if parallel.is_main():
+            rundir.write_text(directory / "model.json", json.dumps(description, indent=2) + "\n")
 
 
 def save_compact(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:
@@ -190,11 +242,10 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
         like = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
         variables = _read_variables(directory, description, like)
     except Exception as error:  # of a damaged folder, Orbax and its storage raise whatever they were given
-        text = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"The network in {directory} cannot be loaded ({text}); copy the folder again, whole."
+            f"The network in {directory} cannot be loaded ({_said(error)}); copy the folder again, whole."
         ) from error
-    return _checked(variables, like, str(directory)), description
+    return _checked(variables, like, f"network in {directory}", "copy the folder again, whole"), description
 
 
 def load_description(directory: pathlib.Path) -> dict[str, Any]:
@@ -240,10 +291,10 @@ def _load(directory: pathlib.Path, like: Any) -> Any:
     return PyTreeCheckpointHandler().restore((directory / "state").absolute(), args=args)
 
 
-def _checked(tree: Any, like: Any, source: str) -> Any:
+def _checked(tree: Any, like: Any, source: str, remedy: str) -> Any:
     """The tree as host arrays; Orbax compares names, this compares shapes.
 
-    Raises: ValueError listing the differing arrays.
+    Raises: ValueError listing the differing arrays, with the remedy.
     """
     pairs = zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(like), strict=True)
     wrong = [
@@ -252,5 +303,10 @@ def _checked(tree: Any, like: Any, source: str) -> Any:
         if np.shape(value) != np.shape(wanted)
     ]
     if wrong:
-        raise ValueError(f"The {source} is of another network: {', '.join(wrong[:5])} ({len(wrong)} in all).")
+        raise ValueError(f"The {source} is of another network: {', '.join(wrong[:5])} ({len(wrong)} in all); {remedy}.")
     return jax.tree.map(np.asarray, tree)
+
+
+def _said(error: Exception) -> str:
+    """What an error says, on one line of bearable length."""
+    return " ".join(str(error).split())[:300]

@@ -6,8 +6,8 @@ import math
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -53,6 +53,16 @@ class MetricsWriter:
             self._board.close()
 
 
+class Follower(Protocol):
+    """What is kept beside the checkpoints of a training, and follows them; all processes call it together."""
+
+    def resume(self, step: int) -> None:
+        """Goes back to how it was at the checkpoint of a step; 0: nothing was done."""
+
+    def hold(self, step: int) -> None:
+        """Keeps what `resume(step)` will need; called before that checkpoint is written."""
+
+
 def fit(
     states: Any,
     advance: Callable[[Any, int], tuple[Any, str, Mapping[str, jax.Array]]],
@@ -62,9 +72,10 @@ def fit(
     directory: pathlib.Path,
     to_host: Callable[[Any], Any],
     to_devices: Callable[[Any], Any],
-    after: Callable[[Any, int], Mapping[str, float] | None] = lambda states, step: None,
+    after: Callable[[Any, int], Mapping[str, float] | None] = lambda states, step: {},
     after_phase: str = "val",
     is_enough: Callable[[int], bool] = lambda step: False,
+    followers: Sequence[Follower] = (),
     slice_ids: Callable[[int], Sequence[str]] = lambda step: (),
     learning_rate: Callable[[int], float],
     log_every: int,
@@ -82,7 +93,8 @@ def fit(
       to_host, to_devices: turn states into host arrays and back.
       after: function (states, number of steps done) -> validation metrics, or None where there are none at this step.
       after_phase: the phase under which these are logged.
-      is_enough: function (number of steps done) -> whether to stop early.
+      is_enough: function (number of steps done) -> whether to stop early; asked after each validation.
+      followers: what is kept beside the checkpoints, and goes back with them to an older step.
       slice_ids: function (step) -> the slices of that step, for an error to name.
       learning_rate: function (step) -> the rate of that step's update; that of the last one is logged with a row.
       log_every: steps between rows of metrics, each the mean since the last.
@@ -95,11 +107,13 @@ def fit(
         stop at the same step.
     """
     checkpoints = checkpoint.Checkpoints(directory / "checkpoints")
-    found = checkpoints.restore(to_host(states))
+    found = checkpoints.restore(to_host(states)) if checkpoints.any() else None
     start = 0
     if found is not None:
         start, host_states = found
         states = to_devices(host_states)
+    for follower in followers:
+        follower.resume(start)
     writer = MetricsWriter(directory, start)
     pending: list[tuple[str, Mapping[str, jax.Array]]] = []
     saved_at = time.monotonic()
@@ -107,7 +121,7 @@ def fit(
     def flush(step):
         return _flush(pending, writer, step, steps_per_epoch, slice_ids, learning_rate)
 
-    with _Signals() as signals, contextlib.closing(checkpoints), contextlib.closing(writer):
+    with _Signals() as signals, _closing(checkpoints), _closing(writer):
         hidden = not parallel.is_main()
         bar = tqdm.tqdm(total=num_steps, initial=start, desc=title, unit="step", mininterval=2, disable=hidden)
         for step in range(start, num_steps):
@@ -122,15 +136,17 @@ def fit(
             if validation:
                 writer.write(done, after_phase, done / steps_per_epoch, validation)
             bar.update()
-            if is_enough(done):
+            if validation is not None and parallel.decide(is_enough(done)):
                 flush(done)
                 logging.info("%s: stops early, at step %d of %d.", title, done, num_steps)
                 break
-            due = time.monotonic() - saved_at > save_every_s and done < num_steps
+            due = parallel.is_main() and time.monotonic() - saved_at > save_every_s and done < num_steps
             stop, due = parallel.in_any_process((bool(signals.received), due), done)
             if stop or due:
                 # A state is saved only once its losses are known to be finite.
                 flush(done)
+                for follower in followers:
+                    follower.hold(done)
                 checkpoints.save(done, to_host(states))
                 saved_at = time.monotonic()
             if stop:
@@ -142,6 +158,20 @@ def fit(
                 raise SystemExit(INTERRUPTED)
         bar.close()
     return states
+
+
+@contextlib.contextmanager
+def _closing(resource: Any) -> Iterator[None]:
+    """Closes a resource at the end; where an error is on its way already, closing cannot take its place."""
+    try:
+        yield
+    except BaseException:
+        try:
+            resource.close()
+        except Exception as error:  # whatever it is, it follows from the first
+            logging.warning("Closing failed too: %s", " ".join(str(error).split())[:300])
+        raise
+    resource.close()
 
 
 def _flush(

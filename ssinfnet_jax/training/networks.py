@@ -100,10 +100,12 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
       run_dir: the run folder.
       which: the network.
       label: what the batches hold beside the slices: "lesion", "classes" or None.
-    Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option.
+    Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option, or if
+      processes that train together see other slices.
     """
     section, data = config[which], config["data"]
     records, table = prepare.load(config, run_dir)
+    parallel.check_same(table.to_csv(index=False), f"The slice table of {run_dir.path}")
     name, options = section["model"]["name"], dict(section["model"]["options"])
     return Setup(
         which=which,
@@ -142,6 +144,12 @@ def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str
     if which == "multi" and not (train & table["has_classes"].astype(bool)).any():
         return "no training slice has labels of GGO and consolidation"
     return None
+
+
+def skip_together(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str) -> str | None:
+    """`reason_to_skip` as process 0 finds it, for a stage that all processes run."""
+    reason = reason_to_skip(config, run_dir, which, stage)
+    return (reason or "process 0 leaves it out") if parallel.decide(reason is not None) else None
 
 
 def check_output(which: str, name: str, options: Mapping[str, Any]) -> None:

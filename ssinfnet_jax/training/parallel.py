@@ -5,6 +5,7 @@ into the run folder; the others wait for it where they read what it wrote.
 """
 
 import concurrent.futures
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -40,6 +41,26 @@ def from_main(tree: Any) -> Any:
     arrays = jax.tree.map(np.asarray, tree)
     sent = multihost_utils.broadcast_one_to_all(jax.tree.map(lambda x: np.frombuffer(x.tobytes(), np.uint8), arrays))
     return jax.tree.map(lambda x, y: np.frombuffer(y.tobytes(), x.dtype).reshape(x.shape), arrays, sent)
+
+
+def decide(decision: bool) -> bool:
+    """What process 0 decides, told to all of them.
+
+    Whatever leads to a call that all processes make together, or ends a loop with such calls, is decided here or by
+    `from_main`: each process's own answer may differ, by rounding, its clock or its view of the file system, and then
+    some wait forever for the others.
+    """
+    return bool(from_main(np.asarray(bool(decision))))
+
+
+def check_same(text: str, name: str) -> None:
+    """Raises ValueError in a process whose text, called `name`, is not that of process 0."""
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    if not np.array_equal(digest, from_main(digest)):
+        raise ValueError(
+            f"{name} is not the same as in process 0: with several processes, --workdir must be on a file system that "
+            "all machines share."
+        )
 
 
 def in_any_process(flags: Sequence[bool], step: int) -> list[bool]:

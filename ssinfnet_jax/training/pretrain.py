@@ -24,7 +24,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     Returns: None, or the reason why the config or the data leave this stage out.
     Raises: ValueError for an unknown phase.
     """
-    skipped = networks.reason_to_skip(config, run_dir, which, "pretrain")
+    skipped = networks.skip_together(config, run_dir, which, "pretrain")
     if skipped:
         return skipped
     section = config[which]["pretrain"]
@@ -81,7 +81,11 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         player, metrics = inpaint_step(players["inpainter"], players["coach"], batch, key)
         return {**players, "inpainter": player}, kind, metrics
 
-    watcher = watch.Watch(setup, game, watched, section["num_examples"], directory)
+    kept_phase = max(index for index, phase in enumerate(schedule) if phases.LEARNER[phase.kind] == "inpainter")
+    watcher = watch.Watch(
+        setup, game, watched, section["num_examples"], directory,
+        keep_best_of=kept_phase if section["keep"] == "best" else None,
+    )  # fmt: skip
     every = round((section["validate_every_epochs"] or 0) * batches.steps_per_epoch) or ends[-1]
 
     def after(players, done):
@@ -105,21 +109,21 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         after=after,
         after_phase="val" if held_out else "watch",
         slice_ids=lambda step: batches[step]["slice_id"].tolist(),
+        followers=(watcher.best,),
         learning_rate=learning_rate,
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
         title=f"pretrain {which}",
     )
-    players = parallel.unreplicate(players)
     watcher.combine()
+    results = {who: parallel.unreplicate(states.variables(player)) for who, player in players.items()}
+    kept = section["keep"] if watcher.best.step > 0 else "last"
+    if kept == "best":
+        results["inpainter"] = watcher.best.variables(results["inpainter"])
     description = setup.description(config, "pretrain")
-    result = states.variables(players["inpainter"])
-    if section["keep"] == "best":
-        last = max(index for index, phase in enumerate(schedule) if phases.LEARNER[phase.kind] == "inpainter")
-        result = watcher.best(last).variables(result)
-    checkpoint.save_model(directory / "model", result, {**description, "weights": section["keep"]})
+    checkpoint.save_model(directory / "model", results["inpainter"], {**description, "weights": kept})
     coach_description = {**description, "model": "coach", "options": dict(section["coach"]), "initial": ""}
-    checkpoint.save_model(directory / "coach", states.variables(players["coach"]), coach_description)
+    checkpoint.save_model(directory / "coach", results["coach"], coach_description)
     return None
 
 

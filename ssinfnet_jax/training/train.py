@@ -36,7 +36,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     Returns: None, or the reason why the data leave this stage out.
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown loss or optimizer.
     """
-    skipped = networks.reason_to_skip(config, run_dir, which)
+    skipped = networks.skip_together(config, run_dir, which, "train")
     if skipped:
         return skipped
     label = LABELS[which]
@@ -89,7 +89,7 @@ def fit(
         return state, "train", metrics
 
     val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
-    validating = validation.Validation(setup, label, val, directory)
+    validating = validation.Validation(setup, label, val, directory, keep_best=section["keep"] == "best")
     if not len(val) and (section["keep"] == "best" or section["patience_epochs"]):
         logging.warning(
             "%s: no slice of the validation split has %s, so all epochs are trained and the last weights kept.",
@@ -103,7 +103,7 @@ def fit(
     def after(state, done):
         if done % every and done != num_steps:
             return None
-        return validating(states.variables(parallel.unreplicate(state)), done)
+        return validating(state, done)
 
     state = loop.fit(
         parallel.replicate(initial),
@@ -115,13 +115,14 @@ def fit(
         to_devices=parallel.replicate,
         after=after,
         is_enough=lambda done: validating.best.step > 0 and done - validating.best.step >= patience,
+        followers=(validating.best,),
         slice_ids=lambda step: batches[step]["slice_id"].tolist(),
         learning_rate=schedule,
         log_every=section["log_every"],
         save_every_s=config["save_every_s"],
         title=title,
     )
-    result = states.variables(parallel.unreplicate(state))
+    result = parallel.unreplicate(states.variables(state))
     kept = section["keep"] if validating.best.step > 0 else "last"
     if kept == "best":
         result = validating.best.variables(result)
@@ -190,7 +191,7 @@ def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.Run
     fresh = states.with_biases(fresh, setup.section["train"]["head_biases"])
     stage = f"pretrain_{setup.which}"
     run_dir.require(stage)
-    if run_dir.was_skipped(stage):
+    if parallel.decide(run_dir.was_skipped(stage)):
         return start.load(config, setup.which, "train", fresh)
     pretrained, _ = checkpoint.load_model(run_dir.path / stage / "model")
     wanted = setup.section["train"]["transfer"]

@@ -2,23 +2,31 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.metrics import overlap
 from ssinfnet_jax.training import checkpoint, networks, parallel, segment_step
+from ssinfnet_jax.training import state as states
 
 
 class Validation:
-    """Measures variables on the validation split, and keeps the best of them.
+    """Measures a state on the validation split, and knows the best so far.
 
+    Args:
+      setup: of the network.
+      label: "lesion" | "classes".
+      positions: of the validation slices.
+      directory: of the stage.
+      keep_best: whether the best variables are kept.
     Attributes: best: by the mean over the classes of Dice; nothing without a validation split.
     """
 
-    def __init__(self, setup: networks.Setup, label: str, positions: np.ndarray, directory: pathlib.Path):
-        self.best = checkpoint.Best(directory / "best", checkpoint.latest_step(directory / "checkpoints"))
+    def __init__(
+        self, setup: networks.Setup, label: str, positions: np.ndarray, directory: pathlib.Path, *, keep_best: bool
+    ):
+        self.best = checkpoint.Best(directory / "best", keep_variables=keep_best)
         self._label, self._batches = label, []
         if not len(positions):
             return
@@ -29,10 +37,11 @@ class Validation:
         self._batches = list(pipeline.eval_batches(setup.records, positions, setup.transform, batch_size=size))
         self._predict = parallel.map_predict(predict)
 
-    def __call__(self, variables: Any, step: int) -> dict[str, float] | None:
-        """{"dice_...": mean over slices}, or None without a validation split."""
+    def __call__(self, state: states.TrainState, step: int) -> dict[str, float] | None:
+        """{"dice_...": mean over slices} of a replicated state, or None without a validation split."""
         if not self._batches:
             return None
+        variables = parallel.unreplicate(states.variables(state))
         names = {1: "lesion"} if self._label == "lesion" else {1: "ggo", 2: "consolidation"}
         scores = {name: [] for name in names.values()}
         for batch, probs in parallel.predict_all(self._predict(variables), self._batches):

@@ -9,14 +9,14 @@ import numpy as np
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.training import adversarial_step, checkpoint, networks, parallel, phases
+from ssinfnet_jax.training import adversarial_step, checkpoint, networks, parallel
 from ssinfnet_jax.training import state as states
 
 NUM_SLICES = 16
 
 
 class Watch:
-    """Errors on held-out slices, pictures of them at the end of every phase, and the best learner of every phase.
+    """Errors on held-out slices, pictures of them at the end of every phase, and the best inpainter of one phase.
 
     Every process looks at all slices, process 0 alone writes.
 
@@ -26,17 +26,28 @@ class Watch:
       positions: of the slices, of which some are chosen evenly.
       num_examples: slices to keep pictures of.
       directory: of the stage.
+      keep_best_of: number of the phase whose best inpainter is kept; None: of none.
+    Attributes: best: that inpainter, by the error on the phase's masks; nothing without such a phase.
     """
 
-    def __init__(self, setup: networks.Setup, game, positions: np.ndarray, num_examples: int, directory: pathlib.Path):
+    def __init__(
+        self,
+        setup: networks.Setup,
+        game,
+        positions: np.ndarray,
+        num_examples: int,
+        directory: pathlib.Path,
+        *,
+        keep_best_of: int | None,
+    ):
         size = min(NUM_SLICES, len(positions))
         chosen = positions[np.linspace(0, len(positions) - 1, size).astype(int)]
         self._batch = next(pipeline.eval_batches(setup.records, chosen, setup.transform, batch_size=size))
         self._evaluate = jax.jit(adversarial_step.make_inpaint_eval(game))
         self._shown = np.linspace(0, size - 1, min(num_examples, size)).astype(int)
         self._directory = directory
-        self._resumed_step = checkpoint.latest_step(directory / "checkpoints")
-        self._best: dict[int, checkpoint.Best] = {}
+        self._keep_best_of = keep_best_of
+        self.best = checkpoint.Best(directory / "best", keep_variables=True)
 
     def __call__(
         self, players: Mapping[str, Any], kind: str, index: int, step: int, key: jax.Array, *, is_end: bool
@@ -45,15 +56,15 @@ class Watch:
 
         Returns: errors under random and under the coach's masks, and their ratio, the coach's gain.
         """
-        variables = {who: states.variables(parallel.unreplicate(players[who])) for who in ("inpainter", "coach")}
+        variables = {who: parallel.unreplicate(states.variables(players[who])) for who in ("inpainter", "coach")}
         numeric = {name: value for name, value in self._batch.items() if value.dtype.kind in "biuf"}
         # The same masks by chance at every step of a phase, so that its steps compare.
         key = jax.random.fold_in(key, index)
         out = jax.device_get(self._evaluate(variables["inpainter"], variables["coach"], numeric, key))
         by_chance, by_coach = (float(out[f"reconstruction_{how}"].mean()) for how in ("random", "coach"))
         gain = by_coach / max(by_chance, 1e-12)
-        value = {"inpaint_random": -by_chance, "inpaint_coach": -by_coach, "coach": gain}[kind]
-        self.best(index).offer(value, step, variables[phases.LEARNER[kind]])
+        if index == self._keep_best_of:
+            self.best.offer(-(by_chance if kind == "inpaint_random" else by_coach), step, variables["inpainter"])
         if is_end and parallel.is_main():
             self._draw(out, kind, index)
         return {
@@ -61,12 +72,6 @@ class Watch:
             "reconstruction_coach_masks": by_coach,
             "coach_gain": gain,
         }
-
-    def best(self, index: int) -> checkpoint.Best:
-        """The best learner of phase number `index`: the lowest error of an inpainter, the highest gain of a coach."""
-        if index not in self._best:
-            self._best[index] = checkpoint.Best(self._directory / "best" / f"phase_{index:03d}", self._resumed_step)
-        return self._best[index]
 
     def _draw(self, out: Mapping[str, np.ndarray], kind: str, index: int) -> None:
         masks = "random" if kind == "inpaint_random" else "coach"

@@ -153,15 +153,94 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
     np.testing.assert_array_equal(state["x"], 0)
 
 
-def test_the_best_is_kept_and_forgotten_with_the_steps_that_led_to_it(tmp_path):
-    best = checkpoint.Best(tmp_path, 0)
-    for step, value in ((10, 0.5), (20, 0.7), (30, float("nan")), (40, 0.6)):
+def _kept(directory):
+    return sorted(int(path.name.removeprefix("step_")) for path in directory.glob("step_*"))
+
+
+def test_the_best_follows_the_checkpoints(tmp_path):
+    best = checkpoint.Best(tmp_path, keep_variables=True)
+    best.resume(0)
+    for step, value in ((10, 0.5), (20, 0.7), (30, float("nan")), (40, 0.6), (50, 0.8), (60, 0.9)):
         best.offer(value, step, {"x": np.float32(step)})
-    assert (best.step, best.value) == (20, 0.7)
-    assert best.variables({"x": np.float32(0)})["x"] == 20
-    again = checkpoint.Best(tmp_path, 25)
-    assert (again.step, again.value) == (20, 0.7)
-    assert checkpoint.Best(tmp_path, 15).step == 0
+        if step in (10, 40):
+            best.hold(step + 5)
+    assert (best.step, best.value) == (60, 0.9)
+    assert _kept(tmp_path) == [10, 20, 60]
+    for resumed, step, value in ((65, 60, 0.9), (45, 20, 0.7), (15, 10, 0.5)):
+        again = checkpoint.Best(tmp_path, keep_variables=True)
+        again.resume(resumed)
+        assert (again.step, again.value) == (step, value)
+        assert again.variables({"x": np.float32(0)})["x"] == step
+    again.resume(5)
+    assert again.step == 0
+    again.resume(0)
+    assert again.step == 0
+
+
+def test_the_best_of_a_long_training_does_not_fill_the_disk(tmp_path):
+    best = checkpoint.Best(tmp_path, keep_variables=True)
+    for step in range(1, 21):
+        best.offer(step, step, {"x": np.float32(step)})
+        best.hold(step)
+        assert len(_kept(tmp_path)) <= checkpoint.KEEP + 1
+    assert _kept(tmp_path)[-1] == 20
+
+
+def test_the_value_alone_takes_no_place(tmp_path):
+    best = checkpoint.Best(tmp_path, keep_variables=False)
+    best.offer(0.5, 10, None)
+    best.hold(15)
+    assert [path.name for path in tmp_path.iterdir()] == ["best.json"]
+    again = checkpoint.Best(tmp_path, keep_variables=False)
+    again.resume(15)
+    assert (again.step, again.value) == (10, 0.5)
+
+
+def test_what_is_kept_beside_an_unreadable_checkpoint_goes_back_with_the_training(tmp_path):
+    """The best weights, the metrics, and the count of the early stopping are those of the step that was restored."""
+    values = {2: 0.5, 4: 0.6, 6: 0.9, 8: 0.55, 10: 0.1}
+    best = checkpoint.Best(tmp_path / "best", keep_variables=True)
+
+    def after(state, done):
+        if done in values:
+            best.offer(values[done], done, {"total": state["total"]})
+            return {"dice": values[done]}
+        return None
+
+    def dies_at_6(state, step):
+        if step == 6:
+            raise KeyboardInterrupt
+        return _advance(state, step)
+
+    options = {"after": after, "save_every_s": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        _fit(tmp_path, advance=dies_at_6, followers=(best,), **options)
+    for path in (tmp_path / "checkpoints" / "6").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    values |= {6: 0.3}  # what is repeated comes out otherwise, so that nothing of the lost steps can count
+    best = checkpoint.Best(tmp_path / "best", keep_variables=True)
+    stops = _fit(tmp_path, is_enough=lambda done: done - best.step >= 5, followers=(best,), **options)
+    assert (best.step, best.value) == (4, 0.6)
+    assert float(best.variables({"total": np.float32(0)})["total"]) == sum(range(4))
+    assert int(stops["step"]) == 10
+    assert [row["dice"] for row in _rows(tmp_path) if row["phase"] == "val"] == [0.5, 0.6, 0.3, 0.55, 0.1]
+
+
+def test_the_first_error_is_raised_even_where_closing_fails(tmp_path, monkeypatch, caplog):
+    def fails(self):
+        raise OSError("nothing can be closed")
+
+    def dies(state, step):
+        raise ValueError("the first error")
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "close", fails)
+    monkeypatch.setattr(loop.MetricsWriter, "close", fails)
+    with pytest.raises(ValueError, match=r"^the first error$"):
+        _fit(tmp_path, advance=dies)
+    assert caplog.text.count("Closing failed too: nothing can be closed") == 2
+    with pytest.raises(OSError, match="nothing can be closed"):
+        _fit(tmp_path)
 
 
 def test_validation_rows(tmp_path):
