@@ -1,5 +1,6 @@
 """Flags that all programs share, and how they begin."""
 
+import errno
 import os
 import pathlib
 import sys
@@ -21,6 +22,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; the same command go
 _DATA_DIR = flags.DEFINE_multi_string(
     "data_dir", [], "Folder of the dataset's source files; with several datasets NAME=FOLDER, once for each."
 )
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def source_dirs(config: dict[str, Any]) -> dict[str, str]:
@@ -108,7 +111,8 @@ def _run(work: Callable[[], None]) -> None:
         try:
             work()
         except (ValueError, OSError, FloatingPointError) as error:
-            processes.leave(f"Error: {error}\n{_logged(traceback.format_exc())}")
+            # Last what the user is to read.
+            processes.leave(f"{_logged(traceback.format_exc())}\nError: {_said(error)}\n")
         except KeyboardInterrupt:
             processes.leave("Stopped; the same command goes on from here.")
         except Exception:
@@ -143,8 +147,18 @@ def _parse(argv: Sequence[str]) -> list[str]:
         )
 
 
+def _said(error: Exception) -> str:
+    """What an error says; of a full disk, which the system only names, the remedy too."""
+    if getattr(error, "errno", None) in _FULL:
+        return f"{error}. There is no room to write: make some, and run the same command again; what was saved is kept."
+    return str(error)
+
+
 def _logged(story: str) -> str:
     """Writes the whole story of an error, of which a user is told one line, where a developer finds it; says where."""
     log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
-    log.write_text(story)
+    try:
+        log.write_text(story)
+    except OSError as error:  # the disk may be what is full
+        return f"(The traceback could not be written to {log}: {error})"
     return f"(Traceback: {log})"

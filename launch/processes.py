@@ -42,7 +42,8 @@ def leave(message: str) -> NoReturn:
     """Ends this process with an error; the others, which wait for it, then end too."""
     if jax.process_count() == 1:
         sys.exit(message)
-    print(f"Process {jax.process_index()}: {message}", file=sys.stderr, flush=True)
+    lines = [f"Process {jax.process_index()}: {line}" for line in message.splitlines()]
+    print("\n".join(lines), file=sys.stderr, flush=True)
     # An ordinary exit would wait for the others, and they for this one.
     os._exit(1)
 

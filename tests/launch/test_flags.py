@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -50,6 +51,23 @@ def test_what_stops_a_program_is_one_line(error, said, monkeypatch):
     monkeypatch.setattr(flags.app, "run", lambda main, **_: main(["program"]))
     with pytest.raises(SystemExit, match=said):
         flags._run(work)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space"), OSError(errno.EDQUOT, "Quota")])
+def test_a_full_disk_is_told_with_its_remedy_even_where_the_traceback_finds_no_room(error, monkeypatch, tmp_path):
+    def work():
+        raise error
+
+    monkeypatch.setattr(flags.start, "prepare", lambda: None)
+    monkeypatch.setattr(flags.app, "run", lambda main, **_: main(["program"]))
+    monkeypatch.setattr(flags.tempfile, "gettempdir", lambda: str(tmp_path / "full"))
+    with pytest.raises(SystemExit) as stopped:
+        flags._run(work)
+    first, last = str(stopped.value).strip().splitlines()
+    assert first.startswith("(The traceback could not be written to ")
+    assert last == f"Error: {error}. There is no room to write: make some, and run the same command again; " + (
+        "what was saved is kept."
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2
 
 from ssinfnet_jax.training import checkpoint, loop
 
@@ -241,6 +242,21 @@ def test_the_first_error_is_raised_even_where_closing_fails(tmp_path, monkeypatc
     assert caplog.text.count("Closing failed too: nothing can be closed") == 2
     with pytest.raises(OSError, match="nothing can be closed"):
         _fit(tmp_path)
+
+
+def test_tensorboard_has_what_the_metrics_have(tmp_path):
+    _fit(tmp_path)
+    (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
+    data, events = path.read_bytes(), []
+    while data:  # a record: its length in 8 bytes, a checksum in 4, itself, a checksum
+        end = 12 + int.from_bytes(data[:8], "little")
+        events.append(event_pb2.Event.FromString(data[12:end]))
+        data = data[end + 4 :]
+    assert events[0].file_version == "brain.Event:2"
+    assert (events[1].session_log.status, events[1].step) == (event_pb2.SessionLog.START, 1)
+    found = [(event.step, {value.tag: value.simple_value for value in event.summary.value}) for event in events[2:]]
+    expected = [(row["step"], row["loss"], row["learning_rate"]) for row in _rows(tmp_path)]
+    assert [(step, row["train/loss"], pytest.approx(row["train/learning_rate"])) for step, row in found] == expected
 
 
 def test_validation_rows(tmp_path):

@@ -1,6 +1,7 @@
 """What a training learns does not depend on the number of devices and processes: real processes, toy networks."""
 
 import contextlib
+import json
 import signal
 import socket
 import time
@@ -21,10 +22,12 @@ def _free_port():
         return one.getsockname()[1]
 
 
-def _start_two(workdir, **options):
+def _start_two(workdir, *flags, **options):
     """Two processes of two devices each."""
     common = [f"--coordinator_address=localhost:{_free_port()}", "--num_processes=2"]
-    return [toy_run.start(workdir, *common, f"--process_id={index}", devices=2, **options) for index in range(2)]
+    return [
+        toy_run.start(workdir, *flags, *common, f"--process_id={index}", devices=2, **options) for index in range(2)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,26 @@ def test_two_processes_one_of_which_is_told_to_stop(one_device, tmp_path):
     for process in _start_two(tmp_path, padding=True):
         toy_run.end(process)
     _check_equal(toy_run.results(tmp_path), one_device)
+
+
+def test_processes_that_disagree_do_what_the_first_says(tmp_path):
+    """The second one finds every validation better, saves at other times, stops early, sees no checkpoints, ..."""
+    flags = []
+    for which in ("single", "multi"):
+        patience = f"--config.{which}.train.patience_epochs=3"
+        flags += [f"--config.{which}.train.keep=best", f"--config.{which}.pretrain.keep=best", patience]
+    toy_run.end(toy_run.start(tmp_path / "one", *flags))
+    for process in _start_two(tmp_path / "two", *flags, disagrees=1, signal_at="train single:12:SIGTERM"):
+        toy_run.end(process, loop.INTERRUPTED)
+    for process in _start_two(tmp_path / "two", *flags, disagrees=1):
+        toy_run.end(process)
+    _check_equal(toy_run.results(tmp_path / "two"), toy_run.results(tmp_path / "one"))
+    for stage in toy_run.STAGES:
+        for name in ("model/model.json", "best/best.json"):
+            if (tmp_path / "one" / stage / name).exists():
+                one, two = (json.loads((tmp_path / run / stage / name).read_text()) for run in ("one", "two"))
+                assert two.get("step") == one.get("step")
+                assert two.get("weights") == one.get("weights")
 
 
 def test_an_error_in_one_process_ends_all(tmp_path):

@@ -1,9 +1,11 @@
 """`launch.pipeline` with toy networks and generated slices: a program for tests that need real processes.
 
 What a test wants to happen is in the environment: TOY_PADDING marks slices of every other batch as padding, TOY_SIGNAL
-("train single:7:SIGKILL") sends this process a signal before a step, TOY_PROCESS names the process that gets it.
+("train single:7:SIGKILL") sends this process a signal before a step, TOY_PROCESS names the process that gets it. With
+TOY_DISAGREES the process of that number judges everything otherwise than the others.
 """
 
+import itertools
 import os
 import pathlib
 import signal
@@ -21,8 +23,16 @@ ROOT = pathlib.Path(__file__).parents[2]
 STAGES = ("pretrain_single", "train_single", "predict_priors", "pretrain_multi", "train_multi")
 
 
-def start(workdir, *flags, devices=1, signal_at="", signal_to=0, padding=False, cache_dir=None) -> subprocess.Popen:
-    """A process of the run in `workdir`, with so many virtual devices."""
+def start(workdir, *flags, within=(), **options) -> subprocess.Popen:
+    """A process of the run in `workdir`; `within` is a command that is given the program's to run, options as below."""
+    run, environment = command(workdir, *flags, **options)
+    return subprocess.Popen(
+        [*within, *run], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def command(workdir, *flags, devices=1, signal_at="", signal_to=0, disagrees=None, padding=False, cache_dir=None):
+    """The command of a process with so many virtual devices, and its environment."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -31,13 +41,12 @@ def start(workdir, *flags, devices=1, signal_at="", signal_to=0, padding=False, 
         "TOY_PADDING": "1" if padding else "",
         "TOY_SIGNAL": signal_at,
         "TOY_PROCESS": str(signal_to),
+        "TOY_DISAGREES": "" if disagrees is None else str(disagrees),
     }
     cache_dir = cache_dir or jax.config.jax_compilation_cache_dir
-    command = [sys.executable, "-m", "tests.training.toy_run", "--config=tests/training/toy_config.py",
-               f"--workdir={workdir}", f"--compilation_cache_dir={cache_dir}", *flags]  # fmt: skip
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    run = [sys.executable, "-m", "tests.training.toy_run", "--config=tests/training/toy_config.py",
+           f"--workdir={workdir}", f"--compilation_cache_dir={cache_dir}", *flags]  # fmt: skip
+    return run, environment
 
 
 def end(process: subprocess.Popen, code: int = 0, timeout_s: float = 300) -> str:
@@ -88,6 +97,27 @@ def _slices(config, run_dir):
     return records, table.assign(has_lesion=True, has_classes=True)
 
 
+def _disagree():
+    """Lets this process judge otherwise wherever a judgement leads to a common call, or ends a loop."""
+    from ssinfnet_jax import rundir
+    from ssinfnet_jax.training import checkpoint, loop, networks
+
+    offer, fit = checkpoint.Best.offer, loop.fit
+    offers = itertools.count(1)
+
+    def offer_better(self, value, step, variables):
+        offer(self, value + next(offers), step, variables)
+
+    def fit_otherwise(states, advance, *, save_every_s, is_enough=lambda step: False, **kwargs):
+        save_every_s = 1e9 if save_every_s == 0 else 0.0
+        return fit(states, advance, save_every_s=save_every_s, is_enough=lambda step: not is_enough(step), **kwargs)
+
+    checkpoint.Best.offer, loop.fit = offer_better, fit_otherwise
+    checkpoint.latest_step = lambda directory: 0
+    networks.reason_to_skip = lambda *args: "this process sees nothing to train on"
+    rundir.RunDir.was_skipped = lambda self, name: True
+
+
 def _main():
     from launch import flags, stages
     from ssinfnet_jax.data import pipeline, prepare
@@ -118,6 +148,8 @@ def _main():
         return fit(states, advance_with_signal, title=title, **kwargs)
 
     loop.fit = fit_with_signal
+    if os.environ["TOY_DISAGREES"] and f"--process_id={os.environ['TOY_DISAGREES']}" in sys.argv:
+        _disagree()
     if os.environ["TOY_PADDING"]:
         pipeline.TrainBatches = Padded
     flags.run(lambda config, run_dir: stages.run(config, run_dir, STAGES), stages.check)
