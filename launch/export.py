@@ -42,8 +42,8 @@ def _write(out_dir: pathlib.Path) -> None:
         single, multi = pathlib.Path(_SINGLE.value), _MULTI.value and pathlib.Path(_MULTI.value)
     else:
         run = rundir.RunDir(workdir)
-        single = run.require("train_single") / "model"
-        multi = None if run.was_skipped("train_multi") else run.require("train_multi") / "model"
+        single = run.require("train_single", "model/model.json") / "model"
+        multi = None if run.was_skipped("train_multi") else run.require("train_multi", "model/model.json") / "model"
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with rundir.writing(out_dir) as partial:
         shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed

@@ -16,7 +16,7 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
-from ssinfnet_jax.training import config_check, networks, parallel, pretrain, train
+from ssinfnet_jax.training import config_check, config_ranges, networks, parallel, pretrain, train
 
 
 class Stage(NamedTuple):
@@ -107,6 +107,7 @@ REPORT = "report"  # not in the table: it is written anew each time
 
 def check(config: dict[str, Any], names: Sequence[str] = (*STAGES,)) -> None:
     """Raises ValueError for what is wrong in a config for the stages `names`, before any has begun."""
+    config_ranges.check(config)
     prepare.check(config)
     config_check.check(config)
     if not {"phenotypes", "mediate"}.isdisjoint(names):

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import shlex
 import socket
 import subprocess
 import time
@@ -68,16 +69,19 @@ class RunDir:
         """Whether a stage was skipped."""
         return self.is_done(name) and bool(self._done(name)["skipped"])
 
-    def require(self, name: str) -> pathlib.Path:
-        """The folder of a finished stage.
+    def require(self, name: str, *files: str) -> pathlib.Path:
+        """The folder of a finished stage, in which some `files` are needed.
 
-        Raises: UnfinishedError if the stage has not finished, ValueError if the current stage was begun with an
-          earlier run of it; both name the remedy.
+        Raises: UnfinishedError if the stage has not finished, FileNotFoundError if a file is gone, ValueError if the
+          current stage was begun with an earlier run of it; all name the remedy.
         """
         if not self.is_done(name):
             raise UnfinishedError(
                 f"Stage {name!r} has not finished in {self.path}: run it first (launch.pipeline --stages={name})."
             )
+        gone = [self.path / name / file for file in files if not (self.path / name / file).exists()]
+        if gone and not self.was_skipped(name):
+            raise FileNotFoundError(f"{gone[0]} is gone, which stage {name!r} has made; {self.remedy(name)}")
         if self.current is not None:
             self.check_current(self.current)
             made_from = {**self._made_from(self.current), name: self._done(name)["id"]}
@@ -137,18 +141,23 @@ class RunDir:
         """Raises ValueError if a stage that `name` was made from has been made anew since."""
         for earlier, identity in self._made_from(name).items():
             if self.is_done(earlier) and self._done(earlier)["id"] != identity:
-                stale = " ".join(str(self.path / stage) for stage in self._made_after(earlier))
+                stale = shlex.join(str(self.path / stage) for stage in self._made_after(earlier))
                 raise ValueError(
                     f"Stage {name!r} was made from an earlier run of {earlier!r}, which has been made anew since. "
                     f"Delete what was made from it, and run again: rm -r {stale}"
                 )
 
+    def remedy(self, name: str) -> str:
+        """How to have a finished stage written again: it resumes, and what was made from it must be made anew."""
+        stale = [self.path / name / "done.json", *(self.path / stage for stage in self._made_after(name))]
+        return f"to have it written again, run rm -r {shlex.join(map(str, stale))} and then the same command."
+
     def _done(self, name: str) -> dict[str, Any]:
-        return json.loads((self.path / name / "done.json").read_text())
+        return _read_json(self.path / name / "done.json")
 
     def _made_from(self, name: str) -> dict[str, str]:
         path = self.path / name / "made_from.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return _read_json(path) if path.is_file() else {}
 
     def _made_after(self, earlier: str) -> list[str]:
         """The stages that were made from a stage, directly or by way of others."""
@@ -169,7 +178,7 @@ def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
     run = RunDir(pathlib.Path(workdir), lock=_hold(pathlib.Path(workdir)))
     path = run.path / "config.json"
     wanted = json.loads(json.dumps(config))
-    found = json.loads(path.read_text()) if path.is_file() else wanted
+    found = _read_json(path) if path.is_file() else wanted
     differing = differences(found, wanted)
     if differing and any(child.is_dir() for child in run.path.iterdir()):
         raise ValueError(
@@ -290,6 +299,14 @@ def check_folder(folder: pathlib.Path) -> None:
         raise ValueError(f"{folder} cannot be a folder ({error.strerror}); name another.") from error
     if not there.is_dir():
         raise ValueError(f"{folder} must be a folder, new or of an earlier call, but {there} is a file; name another.")
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    """Content of a JSON file; ValueError with the remedy if it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:  # a text that is no UTF-8 is one too
+        raise ValueError(f"{path} is not JSON ({error}); delete {path} and run the same command again.") from error
 
 
 def _hold(folder: pathlib.Path) -> TextIO:

@@ -108,7 +108,7 @@ def phenotypes(
       scheduler, num_workers: see `phenotypes.Work`.
     Returns: None, or the reason why there is nothing to measure.
     """
-    segmented = run_dir.require("segment_cohort")
+    segmented = run_dir.require("segment_cohort", "summary.csv", "masks")
     if run_dir.was_skipped("segment_cohort"):
         return "no cohort was segmented"
     records, table = prepare.load(config, run_dir)
@@ -143,7 +143,7 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
 
     Returns: None, or the reason why there is nothing to analyse.
     """
-    folder = run_dir.require("phenotypes")
+    folder = run_dir.require("phenotypes", "patients.csv")
     if run_dir.was_skipped("phenotypes"):
         return "there are no phenotypes of a cohort with a clinical table"
     options = config["mediation"]

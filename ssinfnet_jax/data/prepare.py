@@ -72,12 +72,12 @@ def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple["Records", 
 
     Raises: FileNotFoundError if the stage has not finished, or what it prepared is gone.
     """
-    folder: pathlib.Path = run_dir.require("prepare")
+    folder: pathlib.Path = run_dir.require("prepare", "slices.csv")
     try:
         records, _ = _load(config, run_dir)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"What stage 'prepare' wrote below {run_dir.path / 'data'} is gone; delete {folder} and run again."
+            f"What stage 'prepare' wrote below {run_dir.path / 'data'} is gone; {run_dir.remedy('prepare')}"
         ) from error
     table = pd.read_csv(
         folder / "slices.csv", dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""]

@@ -29,9 +29,10 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     test = np.flatnonzero(((table["split"] == "test") & table["has_lesion"].astype(bool)).to_numpy())
     if not len(test):
         return "the test split has no labeled slices"
-    multi = run_dir.require("train_multi")
+    multi = run_dir.require("train_multi", "model/model.json")
     network = segmenter.Segmenter(
-        run_dir.require("train_single") / "model", None if run_dir.was_skipped("train_multi") else multi / "model"
+        run_dir.require("train_single", "model/model.json") / "model",
+        None if run_dir.was_skipped("train_multi") else multi / "model",
     )
     generator = np.random.default_rng(int(config["seed"]))
     rows = {"single": [], "multi": []}

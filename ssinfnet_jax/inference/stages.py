@@ -37,7 +37,7 @@ def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
     others = np.flatnonzero(
         table["split"].isin(["train", "val", "test"]).to_numpy() & ~(train & (source != "predicted"))
     )
-    jobs = [(others, run_dir.require("train_single") / "model")]
+    jobs = [(others, run_dir.require("train_single", "model/model.json") / "model")]
     if source == "cross_fitted":
         jobs += crossfit.single(config, run_dir, directory)
     priors = {}
@@ -78,7 +78,8 @@ def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
     missing = [position for position, name in names.items() if not (masks / name).is_file()]
     if missing:
         network = segmenter.Segmenter(
-            run_dir.require("train_single") / "model", run_dir.require("train_multi") / "model"
+            run_dir.require("train_single", "model/model.json") / "model",
+            run_dir.require("train_multi", "model/model.json") / "model",
         )
         found = network.segment(records, missing)
         for position, result in tqdm.tqdm(

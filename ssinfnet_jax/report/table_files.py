@@ -25,7 +25,9 @@ def read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it and run its stage again.") from error
+        raise ValueError(
+            f"{path} is not JSON ({error}); delete it, and the done.json of its stage, and run the same command again."
+        ) from error
 
 
 def read_csv(path: pathlib.Path, required: Sequence[str] = (), *, remedy: str = "") -> pd.DataFrame | None:

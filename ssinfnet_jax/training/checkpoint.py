@@ -103,7 +103,7 @@ class Checkpoints:
                 shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
                 (self._directory / str(step)).rename(aside)
                 continue
-            remedy = f"to begin this stage anew, delete {self._directory.parent}"
+            remedy = f"to begin this stage anew, delete {self._directory.parent}."
             return step, _checked(restored, like, f"checkpoint of step {step} in {self._directory}", remedy)
         if unreadable:
             raise ValueError(
@@ -243,14 +243,16 @@ def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
         variables = _read_variables(directory, description, like)
     except Exception as error:  # of a damaged folder, Orbax and its storage raise whatever they were given
         raise ValueError(
-            f"The network in {directory} cannot be loaded ({_said(error)}); copy the folder again, whole."
+            f"The network in {directory} cannot be loaded ({_said(error)}); {_remedy(directory)}"
         ) from error
-    return _checked(variables, like, f"network in {directory}", "copy the folder again, whole"), description
+    return _checked(variables, like, f"network in {directory}", _remedy(directory)), description
 
 
 def load_description(directory: pathlib.Path) -> dict[str, Any]:
     """The description alone; raises as `load_model`."""
     path = directory / "model.json"
+    if not path.is_file() and (directory.parent / "done.json").is_file():
+        raise FileNotFoundError(f"No trained network in {directory}: it is gone; {_remedy(directory)}")
     if not path.is_file():
         below = " or ".join(str(found.parent) for found in sorted(directory.glob("*/model.json")))
         remedy = (
@@ -263,9 +265,9 @@ def load_description(directory: pathlib.Path) -> dict[str, Any]:
         description = json.loads(path.read_text())
         kinds = type(description["model"]), type(description["options"])
     except (ValueError, TypeError, KeyError) as error:  # a text that is no UTF-8 is a ValueError too
-        raise ValueError(f"{path} does not describe a network ({error}); copy the model folder again.") from error
+        raise ValueError(f"{path} does not describe a network ({error}); {_remedy(directory)}") from error
     if kinds != (str, dict):
-        raise ValueError(f'{path} must name a "model" and its "options", found {kinds}; copy the model folder again.')
+        raise ValueError(f'{path} must name a "model" and its "options", found {kinds}; {_remedy(directory)}')
     return description
 
 
@@ -279,6 +281,16 @@ def _read_variables(directory: pathlib.Path, description: dict[str, Any], like: 
     if differing := sorted(set(names[0]) ^ set(names[1])):
         raise ValueError(f"{directory / compact.FILE} and the network differ in {', '.join(differing[:5])}")
     return variables
+
+
+def _remedy(directory: pathlib.Path) -> str:
+    """How to have a model folder whole again: a run makes its own once more, others are copied."""
+    stage = directory.parent
+    if (stage / "done.json").is_file():
+        return rundir.RunDir(stage.parent).remedy(stage.name)
+    if (stage / "checkpoints").is_dir():
+        return f"delete {directory} and run the same command again."
+    return "copy the folder again, whole."
 
 
 def _load(directory: pathlib.Path, like: Any) -> Any:

@@ -38,15 +38,13 @@ def check(config: Mapping[str, Any]) -> None:
     _check_keys("config.data", config["data"], "data")
     normalisation = config["data"]["normalisation"]
     _check_fields("config.data.normalisation", normalisation, Normalisation)
-    if set(normalisation) != set(Normalisation._fields) or not normalisation["std"] > 0:
-        raise ValueError(f"config.data.normalisation needs mean and std, std > 0; found {dict(normalisation)}.")
+    if set(normalisation) != set(Normalisation._fields):
+        raise ValueError(f"config.data.normalisation needs mean and std; found {dict(normalisation)}.")
     for which in ("single", "multi"):
         if config[which] is not None:
             _check_keys(f"config.{which}", config[which], which)
     prior_source = (config["multi"] or {}).get("prior_source", "predicted")
     _check_choice("config.multi.prior_source", prior_source, PRIOR_SOURCES)
-    if prior_source == "cross_fitted" and config["multi"]["prior_folds"] < 2:
-        raise ValueError(f"config.multi.prior_folds must be at least 2, found {config['multi']['prior_folds']}.")
     if prior_source == "cross_fitted" and parallel.num_processes() > 1:
         # Its trainings are part of a stage that process 0 runs alone: their steps would wait for the others forever.
         raise ValueError(
@@ -95,10 +93,6 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
         )
     models.create("coach", **table["coach"])
     _check_fields(f"config.{which}.pretrain.options", table["options"], adversarial_step.Options)
-    keep_ratio = adversarial_step.Options(**table["options"]).keep_ratio
-    if not 0 < keep_ratio < 1:
-        raise ValueError(f"config.{which}.pretrain.options.keep_ratio must be in (0, 1), found {keep_ratio}.")
-    _check_positive(f"config.{which}.pretrain", table, ("log_every", "validate_every_epochs"))
     augment.make_options(table["augmentation"])
     _check_choice(f"config.{which}.pretrain.keep", table["keep"], KEEP)
     parallel.local_batch_size(table["batch_size"], f"config.{which}.pretrain.batch_size")
@@ -115,7 +109,6 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
 
 def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) -> None:
     _check_keys(f"config.{which}.train", table, "train")
-    _check_positive(f"config.{which}.train", table, ("epochs", "log_every", "validate_every_epochs", "patience_epochs"))
     for key, asked in (("keep", table["keep"] == "best"), ("patience_epochs", table["patience_epochs"])):
         if asked and not has_validation:
             raise ValueError(
@@ -128,11 +121,8 @@ def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) 
     _check_optimizer(table["optimizer"])
     _check_teacher(which, table)
     _check_choice(f"config.{which}.train.keep", table["keep"], KEEP)
-    for key in ("label_smoothing", "averaging"):
-        if not 0 <= table[key] < 1:
-            raise ValueError(f"config.{which}.train.{key} must be in [0, 1), found {table[key]}.")
     _check_choice(f"config.{which}.train.scale_order", table["scale_order"], SCALE_ORDERS)
-    if not table["scales"] or min(table["scales"]) <= 0:
+    if not table["scales"]:
         raise ValueError(f"config.{which}.train.scales must hold positive factors, found {table['scales']}.")
 
 
@@ -153,12 +143,6 @@ def _check_keys(name: str, table: Mapping[str, Any], kind: str) -> None:
         raise ValueError(f"Unknown {name}.{', '.join(unknown)}; it has {', '.join(KEYS[kind])}.")
     if missing := sorted(set(KEYS[kind]) - set(table)):
         raise ValueError(f"{name} lacks {', '.join(missing)}; see configs/recommended.py for what it means.")
-
-
-def _check_positive(name: str, table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    for key in keys:
-        if table[key] is not None and not table[key] > 0:
-            raise ValueError(f"{name}.{key} must be positive, found {table[key]}.")
 
 
 def _check_optimizer(table: Mapping[str, Any], decayed: Any = None) -> None:

@@ -7,7 +7,7 @@ import pathlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import jax
 import numpy as np
@@ -183,14 +183,22 @@ def fit(
                 checkpoints.save(done, to_host(states))
                 saved_at = time.monotonic()
             if stop:
-                bar.close()
                 checkpoints.wait()
-                if parallel.is_main():
-                    why = signals.received or "a signal to another process"
-                    print(f"{title}: {why} at step {done}; state saved, the same command goes on from here.")
-                raise SystemExit(INTERRUPTED)
+                bar.close()
+                _leave(title, signals, f"at step {done}; state saved")
         bar.close()
+        # One that came after the last question to the other processes, or with an early end.
+        if any(parallel.in_any_process((bool(signals.received),), 0)):
+            _leave(title, signals, "after the last step")
     return states
+
+
+def _leave(title: str, signals: "_Signals", when: str) -> NoReturn:
+    """Ends the program after a signal, for a new start."""
+    if parallel.is_main():
+        why = signals.received or "a signal to another process"
+        print(f"{title}: {why} {when}, the same command goes on from here.")
+    raise SystemExit(INTERRUPTED)
 
 
 @contextlib.contextmanager

@@ -168,5 +168,10 @@ def check_output(which: str, name: str, options: Mapping[str, Any]) -> None:
 
 def load_priors(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:
     """Lesion probability uint8[S,S] (255 = 1) by slice_id, from the stage `predict_priors`."""
-    with np.load(run_dir.require("predict_priors") / "priors.npz") as file:
-        return dict(zip(file["slice_id"].tolist(), file["prior"], strict=True))
+    path = run_dir.require("predict_priors", "priors.npz") / "priors.npz"
+    try:
+        with np.load(path) as file:
+            return dict(zip(file["slice_id"].tolist(), file["prior"], strict=True))
+    except Exception as error:  # of a damaged file, numpy and zipfile raise whatever they find
+        text = " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be read ({text}); {run_dir.remedy('predict_priors')}") from error

@@ -90,6 +90,9 @@ def make_optimizer(
     name = table.get("name")
     if name not in OPTIMIZERS:
         raise ValueError(f"Unknown optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}.")
+    for key in ("clip_value", "clip_norm"):  # a negative one would turn the gradient round
+        if table.get(key) is not None and not table[key] > 0:
+            raise ValueError(f"{key} must be positive, found {table[key]}; leave it out for none.")
     optimizer = _with_decay(table, schedule, decayed)
     if table.get("clip_value"):
         optimizer = optax.chain(optax.clip(float(table["clip_value"])), optimizer)
@@ -110,6 +113,8 @@ def make_optimizer(
 def _with_decay(table: Mapping[str, Any], schedule: Schedule, decayed: Any) -> optax.GradientTransformation:
     """The bare optimizer with its weight decay; arguments as for `make_optimizer`."""
     name, decay = table["name"], float(table.get("weight_decay", 0.0))
+    if decay < 0:
+        raise ValueError(f"weight_decay must be at least 0, found {decay}.")
     known = [*inspect.signature(OPTIMIZERS[name]).parameters][1:]
     own_decay, own_mask = (next((key for key in keys if key in known), None) for keys in (DECAY, DECAY_MASK))
     known = [key for key in known if key not in (own_decay, own_mask)]

@@ -31,6 +31,9 @@ def schedule(table: Sequence[Sequence[Any]], steps_per_epoch: int) -> list[Phase
       steps_per_epoch: updates per epoch.
     Raises: ValueError for an unknown kind, no phases, one of no epochs, or other changes.
     """
+    for row in table:
+        if not isinstance(row, list | tuple) or len(row) not in (2, 3):
+            raise ValueError(f"A pretraining phase is [kind, epochs] or [kind, epochs, {{changes}}], found {row!r}.")
     unknown = sorted({row[0] for row in table} - set(LEARNER))
     if unknown or not table:
         raise ValueError(f"Unknown pretraining phases {unknown}; a schedule has at least one of {', '.join(LEARNER)}.")

@@ -190,7 +190,7 @@ def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.Run
     fresh = models.init(setup.model, setup.seed, setup.num_inputs)
     fresh = states.with_biases(fresh, setup.section["train"]["head_biases"])
     stage = f"pretrain_{setup.which}"
-    run_dir.require(stage)
+    run_dir.require(stage, "model/model.json")
     if parallel.decide(run_dir.was_skipped(stage)):
         return start.load(config, setup.which, "train", fresh)
     pretrained, _ = checkpoint.load_model(run_dir.path / stage / "model")

@@ -49,7 +49,7 @@ MISTAKES = {
     "data.pretrain_holdout": (1.5, r"pretrain_holdout must be in \[0, 1\), found 1.5"),
     "data.normalisation": ({"mean": 0.5, "sd": 0.2}, "Unknown config.data.normalisation.sd; choose from mean, std"),
     "data.image_size": (40, "multiples of 32, found 40x40"),
-    "data.normalisation.std": (0.0, "needs mean and std, std > 0; found"),
+    "data.normalisation.std": (0.0, r"config\.data\.normalisation\.std must be in \[0\.001, 1000\], found 0\.0"),
     "data.image_sze": (64, "Unknown config.data.image_sze; it has datasets, image_size"),
     "data.splits": ({"num_folds": 3, "test_fold": 0}, "test_datasets, with a seed"),
     "data.splits.test_fold": (3, r"test_fold must be in 0\.\.2, found 3"),

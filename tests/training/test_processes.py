@@ -75,7 +75,12 @@ def test_processes_that_disagree_do_what_the_first_says(tmp_path):
         toy_run.end(process, loop.INTERRUPTED)
     for process in _start_two(tmp_path / "two", *flags, disagrees=1):
         toy_run.end(process)
-    _check_equal(toy_run.results(tmp_path / "two"), toy_run.results(tmp_path / "one"))
+    # Not of the coach, some of whose biases nothing but rounding moves in so few steps.
+    one, two = (
+        {name: value for name, value in toy_run.results(tmp_path / run).items() if "/model" in name}
+        for run in ("one", "two")
+    )
+    _check_equal(two, one)
     for stage in toy_run.STAGES:
         for name in ("model/model.json", "best/best.json"):
             if (tmp_path / "one" / stage / name).exists():

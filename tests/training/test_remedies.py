@@ -1,0 +1,125 @@
+"""Whoever does to the letter what an error says gets on."""
+
+import gc
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from configs import ct_phantom
+from ssinfnet_jax import rundir
+from ssinfnet_jax.training import checkpoint
+from tests.training import toy_stages
+
+SINGLE = ("pretrain_single", "train_single")
+STAGES = (*SINGLE, "predict_priors", "pretrain_multi", "train_multi")
+
+
+def _config():
+    config = ct_phantom.get_config("tiny")
+    config.save_every_s = 0.0
+    for which in ("single", "multi"):
+        section = config[which]
+        section.pretrain.phases = [["inpaint_random", 1]]
+        section.train.epochs, section.train.validate_every_epochs = 3, 1
+        section.train.augmentation = section.pretrain.augmentation = {}
+    config.multi.train.optimizer = {"name": "sgd", "learning_rate": 0.01}
+    return config
+
+
+def _run(workdir, names):
+    """Runs stages as the same command would, once more; what their networks are for."""
+    split = ["train"] * 8 + ["val"]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        toy_stages.run(monkeypatch, workdir, _config(), toy_stages.records(9), split, names)
+        networks = [workdir / name / "model" for name in STAGES if name in names and name != "predict_priors"]
+        return [checkpoint.load_model(network)[1]["task"] for network in networks]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run whose folder has a blank in its name, with the single network trained and its priors predicted."""
+    workdir = tmp_path_factory.mktemp("runs") / "a run"
+    _run(workdir, STAGES[:3])
+    return workdir
+
+
+def _follow(text, workdir):
+    """Does what an error says: its `rm -r`, or what it says to delete."""
+    if found := re.search(r"(rm -r .+?)( and then the same command\.)?$", text):
+        command = shlex.split(found[1])
+    elif found := re.search(r"delete (\S*/a run\S*?)(\.| and run the same command again\.)$", text):
+        command = ["rm", "-r", found[1]]
+    else:
+        raise AssertionError(f"no remedy in: {text}")
+    assert all(pathlib.Path(path).is_relative_to(workdir) for path in command[2:])
+    subprocess.run(command, check=True)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _cut_all(folder):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _cut(path)
+
+
+def _checkpoints(workdir, change):
+    """An unfinished stage, all of whose checkpoints were changed."""
+    (workdir / "train_single" / "done.json").unlink()
+    for folder in (workdir / "train_single" / "checkpoints").iterdir():
+        change(folder)
+
+
+DAMAGES = {
+    "the network of a finished stage is gone": lambda run: shutil.rmtree(run / "train_single" / "model"),
+    "its description is gone": lambda run: (run / "train_single/model/model.json").unlink(),
+    "its description is damaged": lambda run: _cut(run / "train_single/model/model.json"),
+    "its description is something else": lambda run: (run / "train_single/model/model.json").write_text(
+        '{"model": 1, "options": 2}'
+    ),
+    "its weights are gone": lambda run: shutil.rmtree(run / "train_single/model/variables"),
+    "its weights are damaged": lambda run: _cut_all(run / "train_single/model/variables"),
+    "the network of the first stage is gone": lambda run: shutil.rmtree(run / "pretrain_single" / "model"),
+    "the priors are gone": lambda run: (run / "predict_priors/priors.npz").unlink(),
+    "the priors are damaged": lambda run: _cut(run / "predict_priors/priors.npz"),
+    "the sign of a finished stage is damaged": lambda run: _cut(run / "train_single/done.json"),
+    "what a stage was made from is damaged": lambda run: _cut(run / "predict_priors/made_from.json"),
+    "the config is damaged": lambda run: _cut(run / "config.json"),
+    "an earlier stage is to be made anew": lambda run: shutil.rmtree(run / "pretrain_single"),
+    "no checkpoint can be read": lambda run: _checkpoints(run, _cut_all),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_remedy_of_an_error_gets_on(damage, trained, tmp_path):
+    workdir = tmp_path / "a run"
+    shutil.copytree(trained, workdir)
+    DAMAGES[damage](workdir)
+    if "predict" not in damage and "prior" not in damage and "made from" not in damage:
+        # The stage that meets the damage is yet to run; of one that has finished nothing is read.
+        shutil.rmtree(workdir / "predict_priors")
+    if damage == "the network of the first stage is gone":
+        shutil.rmtree(workdir / "train_single")
+    if damage == "an earlier stage is to be made anew":
+        _run(workdir, ["pretrain_single"])
+    errors = []
+    for _ in range(4):
+        try:
+            tasks = _run(workdir, STAGES)
+            break
+        except (ValueError, OSError) as error:
+            errors.append(str(error))
+        gc.collect()  # of the run folder, which its frames hold, as the end of a program would
+        _follow(errors[-1], workdir)
+    assert errors, "the damage was not noticed"
+    assert len(errors) < 3, errors
+    assert tasks == ["inpainting", "segmentation"] * 2
+    for name in STAGES:
+        assert rundir.RunDir(workdir).is_done(name)
+        rundir.RunDir(workdir).check_current(name)
