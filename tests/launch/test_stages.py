@@ -121,7 +121,7 @@ def ran(monkeypatch):
 FULL = {
     "save_every_s": 0.0, "seed": 0, "data": {}, "phenotypes": {}, "mediation": {},
     "single": {"model": 1, "pretrain": None, "train": 1},
-    "multi": {"model": 1, "pretrain": None, "train": 1, "prior_source": 1, "prior_folds": 1},
+    "multi": {"model": 1, "pretrain": None, "train": 1, "prior_source": 1, "prior_folds": 1, "decision": 1},
 }  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """Every number of a config has a range, and what is out of it is named before the first stage."""
 
 import copy
+import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -74,7 +76,7 @@ TABLES = {
 def _config(**changes):
     config = recommended.get_config().to_dict()
     config["data"]["datasets"] = (("ct_phantom", "tiny"),)
-    config = copy.deepcopy(config)
+    config = json.loads(json.dumps(config))  # a copy in which no table stands twice
     for path, value in {**TABLES, **changes}.items():
         _set(config, path, copy.deepcopy(value))
     return config
@@ -91,23 +93,23 @@ PATHS = [path for path, _, found in config_ranges.numbers_of(_config()) if "head
 BOUNDLESS = [path for path, _, _ in config_ranges.numbers_of(_config()) if "head_biases" in path]
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("value", [-1, -1e9, True, "1", math.nan, math.inf, np.float32("nan"), {}, [[1]]])
-def test_a_number_out_of_range_is_named(path, value):
-    if path == "data.normalisation.mean" and value == -1:
-        pytest.skip("a mean may be negative")
-    with pytest.raises(
-        ValueError, match=rf"^config\.{path.replace('.', '[.]')} must be .*, found .*; give a "
-    ) as raised:
-        config_ranges.check(_config(**{path: value}))
-    assert repr(value) in str(raised.value)
+@pytest.mark.parametrize("value", [-1e9, -1, True, "1", math.nan, math.inf, np.float32("nan"), {}, [[1]]])
+def test_a_number_out_of_range_is_named(value):
+    is_negative = value in (-1, -1e9)
+    for path in PATHS if is_negative else [*PATHS, *BOUNDLESS]:
+        if value == -1 and path == "data.normalisation.mean":
+            continue
+        expected = rf"^config\.{re.escape(path)} must be .*, found {re.escape(repr(value))}; give a "
+        with pytest.raises(ValueError, match=expected):
+            config_ranges.check(_config(**{path: value}))
 
 
-@pytest.mark.parametrize("path", BOUNDLESS)
-@pytest.mark.parametrize("value", [True, "1", math.nan, -math.inf])
-def test_a_number_without_bounds_is_one(path, value):
-    with pytest.raises(ValueError, match="must be finite, found"):
-        config_ranges.check(_config(**{path: value}))
+@pytest.mark.parametrize("value", [-1, True])
+def test_every_key_is_named_before_the_first_stage(value):
+    """By the check that every program makes."""
+    for path in PATHS[:: len(PATHS) // 12]:
+        with pytest.raises(ValueError, match=rf"^config\.{re.escape(path)} must be"):
+            stages.check(_config(**{path: value}))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_the_bounds(path, value):
         config["data"]["splits"] = {"seed": 0, "fractions": {"train": 1.5}}
     else:
         _set(config, path, value)
-    with pytest.raises(ValueError, match=rf"^config\.{path.replace('.', '[.]')}"):
+    with pytest.raises(ValueError, match=rf"^config\.{re.escape(path)}"):
         stages.check(config)
 
 
