@@ -379,6 +379,40 @@ def test_reconstructions_under_one_uid_are_told_apart_by_what_differs(tmp_path, 
         assert scan.notes[0].startswith(note)
 
 
+@pytest.mark.parametrize("apart_mm", [0, 1])
+def test_copies_and_scouts_go_with_one_reconstruction(tmp_path, apart_mm):
+    hu = two_sets(tmp_path / "exam", apart_mm, {"ConvolutionKernel": ("B31f", "B70f")})
+    for number in range(2):
+        for path in sorted((tmp_path / "exam" / str(number)).iterdir())[:3]:
+            path.with_name(f"copy_{path.name}").write_bytes(path.read_bytes())
+    scout = pydicom.dcmread(tmp_path / "exam/1/0000.dcm")
+    scout.ImageType, scout.SOPInstanceUID = ["ORIGINAL", "PRIMARY", "LOCALIZER"], uid.generate_uid()
+    scout.ConvolutionKernel = "none"
+    scout.save_as(tmp_path / "exam/0/scout.dcm")
+    for source, number in zip(sources(tmp_path / "exam"), range(2), strict=True):
+        scan = source.open(tmp_path)
+        np.testing.assert_array_equal(hu_of(scan), hu + 100 * number)
+        assert scan.notes[1] == "3 copies of images that are there already"
+        assert len(scan.notes) == 3 - number
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_slices_that_were_scanned_again_are_a_scan_of_their_own(tmp_path, count):
+    two_sets(tmp_path / "exam", 0, {"AcquisitionNumber": (1, 2)})
+    for path in sorted((tmp_path / "exam/1").iterdir())[count:]:
+        path.unlink()
+    assert [source.open(tmp_path).num_slices for source in sources(tmp_path / "exam")] == [9, count]
+
+
+def test_a_reconstruction_that_lacks_slices_does_not_cost_the_other(tmp_path):
+    hu = two_sets(tmp_path / "exam", 0, {"AcquisitionNumber": (1, 2)})
+    (tmp_path / "exam/1/0004.dcm").unlink()
+    whole, broken = sources(tmp_path / "exam")
+    np.testing.assert_array_equal(hu_of(whole.open(tmp_path)), hu)
+    with pytest.raises(ValueError, match=r"exam/1 lacks about 1 slices"):
+        broken.open(tmp_path)
+
+
 def test_each_reconstruction_is_segmented_under_a_name_that_tells_it(tmp_path):
     two_sets(tmp_path / "exam", 1, {"ConvolutionKernel": ("B31f", "B70f")})
     for source in find.find([tmp_path / "exam"]):

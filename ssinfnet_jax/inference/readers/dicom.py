@@ -90,13 +90,15 @@ def read(files: Sequence[pathlib.Path]) -> scan.Scan:
 
 
 def _parts(headers: _Headers) -> dict[dicom_parts.Part, list[pathlib.Path]]:
-    """The sets of slices in a series, see `dicom_parts.split`; files that are none of them go with the first."""
+    """The sets of slices in a series, see `dicom_parts.split`; copies go with their set, other files with the first."""
     try:
         parts = dicom_parts.split(_slices(headers)[0])
     except ValueError:  # `read` says why
         return {(): list(headers)}
     first, taken = next(iter(parts)), {path for part in parts.values() for path in part}
-    parts[first] += [path for path in headers if path not in taken]
+    for path in [path for path in headers if path not in taken]:
+        part = dicom_parts.part_of(headers[path], [name for name, _ in first])
+        parts[part if part in parts else first].append(path)
     return parts
 
 

@@ -33,16 +33,18 @@ def split(headers: _Headers) -> dict[Part, list[pathlib.Path]]:
     if not telling:
         return {(): list(headers)}
     found = _groups(headers, telling)
-    if len(found) > 1 and not all(len(group) > 1 for group in found.values()):
-        telling = telling[:1]
-        found = _groups(headers, telling)
-    return {tuple(zip(telling, key, strict=True)): group for key, group in found.items()}
+    return found if all(len(group) > 1 for group in found.values()) else _groups(headers, telling[:1])
 
 
-def _groups(headers: _Headers, names: Sequence[str]) -> dict[tuple[str, ...], list[pathlib.Path]]:
-    found: dict[tuple[str, ...], list[pathlib.Path]] = {}
+def part_of(header: Mapping[str, Any], names: Sequence[str]) -> Part:
+    """The set of slices that a file belongs to, where these elements tell sets apart."""
+    return tuple((name, _text(header[name])) for name in names)
+
+
+def _groups(headers: _Headers, names: Sequence[str]) -> dict[Part, list[pathlib.Path]]:
+    found: dict[Part, list[pathlib.Path]] = {}
     for path, header in headers.items():
-        found.setdefault(tuple(_text(header[name]) for name in names), []).append(path)
+        found.setdefault(part_of(header, names), []).append(path)
     return found
 
 
@@ -65,7 +67,7 @@ def _overlap(headers: _Headers, groups: Sequence[Sequence[pathlib.Path]]) -> boo
     """Whether any two groups hold slices of the same stretch of the patient."""
     along = _along(headers)
     ranges = sorted((min(along[path] for path in group), max(along[path] for path in group)) for group in groups)
-    return any(after[0] < before[1] for before, after in itertools.pairwise(ranges))
+    return any(after[0] <= before[1] for before, after in itertools.pairwise(ranges))
 
 
 def _doubled(headers: _Headers) -> bool:
