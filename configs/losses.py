@@ -2,6 +2,7 @@
 
 LOSSES = {  # name: {"fn": "module:function", hyper-parameters, "weight": 1.0}
     "bce": {"fn": "segmentation:bce"},
+    # alpha: a weight per class, not Lin et al.'s of positive against negative pixels.
     "focal": {"fn": "segmentation:focal", "gamma": 2.0, "alpha": 1.0},
     # Background, GGO, consolidation: the rarest class counts four times.
     "focal_balanced": {"fn": "segmentation:focal", "gamma": 2.0, "alpha": (1.0, 1.0, 4.0)},

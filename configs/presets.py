@@ -27,6 +27,10 @@ def paper(config: ml_collections.ConfigDict) -> None:
         }  # fmt: skip
         section.train.optimizer.schedule = "constant"
     config.single.train.scales = (0.75, 1.0, 1.25)
+    # "The weights from the trained networks, except for the last layer, are transferred": so the inpainting must reach
+    # all of them, and have no expanding path of its own.
+    config.multi.model.options.shared_up = True
+    # Its phases add up to 200 + 200 + 1800 = 2200 epochs where it says 2000 in all; ours end at 2000.
     config.multi.train.losses = losses("focal")
     config.multi.prior_source = "predicted"
 
@@ -36,6 +40,8 @@ def published_code(config: ml_collections.ConfigDict) -> None:
     paper(config)
     # The cross-entropy is averaged before it is weighted, so that the weight cancels.
     config.single.train.losses = losses("weighted_iou_bce_published")
+    # Segmentation and inpainting have an expanding path each, so that pretraining leaves the former as it was drawn.
+    config.multi.model.options.shared_up = False
     config.multi.train.optimizer.lookahead.sync_first = True
     config.multi.prior_source = "ground_truth"
     config.multi.pretrain.options.cut_input_gradient = True

@@ -20,7 +20,8 @@ def get_config() -> ml_collections.ConfigDict:
         # A model folder to start from, of launch.import_checkpoint or another run; "pretrained": that of the package.
         "initial": "",
         "batch_size": 16,
-        # [kind, epochs]; the paper: 200, 200, then 100 / 100 alternating to 2000 in all.
+        # [kind, epochs]; the paper: 200, 200, then 100 / 100 alternating "for 1800 epochs in total", which would make
+        # 2200, where it says 2000 in all; ours end at 2000.
         "phases": [["inpaint_random", 200], ["coach", 200], *[["inpaint_coach", 100], ["coach", 100]] * 8],
         "coach": {"width": 1.0},
         # Differs from the paper: the coach sees its binary mask and learns by the soft one's gradient, as what makes a
@@ -65,7 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
         "teacher": config_dict.placeholder(dict),
         "oversample": False,  # repeats slices of rarer classes
         "validate_every_epochs": 10,
-        # Stops when the validation has not become better for so long; None: never.
+        # Stops at the first validation after so long without a better one; None: never.
         "patience_epochs": config_dict.placeholder(float),
         "keep": "last",  # or "best" on the validation split
         "log_every": 20,
@@ -98,6 +99,7 @@ def get_config() -> ml_collections.ConfigDict:
                 },
             },
             "multi": {
+                # With "shared_up": True the pretraining reaches the expanding path too (docs/networks.md).
                 "model": {"name": "multi_ssinfnet", "options": {"width": 1.0}},
                 "prior_source": "predicted",  # or "cross_fitted" (prior_folds more trainings), "ground_truth"
                 "prior_folds": 5,

@@ -30,7 +30,8 @@ def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0
       logits: float[B, H, W, C], before any sigmoid.
       target: float[B, H, W, C] in [0, 1].
       gamma: >= 0; 0 gives cross-entropy.
-      alpha: weight per class, scalar or [C].
+      alpha: weight per class, scalar or [C]; the same for a pixel of the class and for one of the rest.
+        Differs from Lin et al., whose alpha_t is alpha for positive pixels and 1 - alpha for negative ones.
     Returns: float[B], nats per pixel and class.
     Raises: ValueError for unequal shapes, gamma < 0, or another number of weights than classes.
     Source: Lin et al. 2017, arXiv:1708.02002, eq. 5; the paper's eq. 7.

@@ -43,6 +43,8 @@ class UpStage(nn.Module):
 class FCN8(nn.Module):
     """FCN8s: VGG-16 with max-pools, five transposed convolutions; the pooled maps of strides 16 and 8 are added.
 
+    Differs from the paper: its FCN8 starts from ImageNet's weights, ours from fresh ones (docs/networks.md).
+
     Attributes:
       num_classes: channels of the logits.
       width: factor on all channel counts; 1 is the published network.

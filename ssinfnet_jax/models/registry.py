@@ -29,10 +29,11 @@ class Entry(NamedTuple):
 
 
 _MULTI = {"num_classes": 3, "num_inpainted": 6}
+_PLAIN = {"reinject_input": False, "shared_up": False}
 MODELS: dict[str, Entry] = {
     "infnet": Entry(infnet.InfNet, {}, 3, "maps", True),
-    "unet": Entry(unet.UNet, {"num_inpainted": 0, "reinject_input": False}, 3, "logits", False),
-    "multi_infnet": Entry(unet.UNet, {**_MULTI, "reinject_input": False}, 6, "logits", True),
+    "unet": Entry(unet.UNet, {"num_inpainted": 0, **_PLAIN}, 3, "logits", False),
+    "multi_infnet": Entry(unet.UNet, {**_MULTI, **_PLAIN}, 6, "logits", True),
     "multi_ssinfnet": Entry(unet.UNet, {**_MULTI, "reinject_input": True}, 6, "logits", True),
     "fcn8": Entry(fcn8.FCN8, {"num_classes": 3}, 6, "logits", False),
     "coach": Entry(coach.Coach, {}, 3, "scores", False),
@@ -46,7 +47,8 @@ def create(name: str, **options: Any) -> nn.Module:
     Args:
       name: a key of `MODELS`.
       **options: attributes of the module: `width`, `dtype` (a dtype or its name), `axis_name`, `remat`, `backbone`
-        (infnet), `num_classes` (unet: 1 for the lesion, 3 for background, GGO, consolidation).
+        (infnet), `num_classes` (unet: 1 for the lesion, 3 for background, GGO, consolidation), `shared_up`
+        (multi_ssinfnet: the inpainting and the segmentation have one expanding path).
     Raises: ValueError for an unknown name, backbone, number of classes or option, with the choices.
     """
     entry = _entry(name)

@@ -53,6 +53,8 @@ class UNet(nn.Module):
       num_inpainted: channels of the inpainting; 0: no such head.
       reinject_input: the raw input, resized by nearest neighbour, joins the third level and the bottleneck, and
         the inpainting has an expanding path of its own ("improved" multi network of the paper).
+      shared_up: with `reinject_input`, the inpainting uses the segmentation's expanding path all the same, so that
+        pretraining reaches all but the last layers, as in the paper's text; the published code has two.
       width: factor on all channel counts; 1 is the published network.
       dtype: of the arithmetic; parameters and outputs stay float32.
       axis_name: the mapped axis over which batch norm is synchronised in training.
@@ -63,6 +65,7 @@ class UNet(nn.Module):
     num_classes: int = 1
     num_inpainted: int = 0
     reinject_input: bool = False
+    shared_up: bool = False
     width: float = 1.0
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -78,7 +81,7 @@ class UNet(nn.Module):
         self.head = blocks.Conv(self.num_classes, **head)
         if self.num_inpainted:
             self.head_inpainting = blocks.Conv(self.num_inpainted, **head)
-            if self.reinject_input:
+            if self.reinject_input and not self.shared_up:
                 self.up_inpainting = UpPath(up, remat=self.remat, **common)
 
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
@@ -89,7 +92,7 @@ class UNet(nn.Module):
     def inpaint(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         """Restores: erased float[B,H,W,C] -> float32[B,H,W,num_inpainted] in [-1, 1]."""
         bottom, skips = self._encode(inputs, train=train)
-        up = self.up_inpainting if self.reinject_input else self.up
+        up = self.up_inpainting if self.reinject_input and not self.shared_up else self.up
         return jnp.tanh(self.head_inpainting(up(bottom, skips, train=train)))
 
     def init_all(self, inputs: jax.Array) -> None:

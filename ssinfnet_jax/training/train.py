@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import flax
 import jax
 import numpy as np
 import optax
@@ -198,8 +199,32 @@ def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.Run
     merged, layers = states.transfer(
         pretrained, fresh, lambda path: states.is_head(path) or (wanted is not None and path[1] not in wanted)
     )
-    logging.info("train_%s starts from %s; fresh: %s.", setup.which, stage, ", ".join(layers))
+    logging.info(
+        "train_%s starts from %s; fresh: %s%s.", setup.which, stage, ", ".join(layers), _not_pretrained(setup, wanted)
+    )
     return merged
+
+
+def _not_pretrained(setup: networks.Setup, transferred: Sequence[str] | None) -> str:
+    """What the segmentation uses beside its last layers and the inpainting never reaches, for the log; else nothing."""
+    sizes, trained, reached = (
+        flax.traverse_util.flatten_dict(tree)
+        for tree in (
+            jax.tree.map(np.size, models.shapes(setup.model, setup.num_inputs)["params"]),
+            states.touched(setup.model, setup.num_inputs, "__call__"),
+            states.touched(setup.model, setup.num_inputs, "inpaint"),
+        )
+    )
+    missed = [path for path in sizes if trained[path] and not reached[path] and not states.is_head(("params", *path))]
+    missed = [path for path in missed if transferred is None or path[0] in transferred]
+    if not missed:
+        return ""
+    share = sum(sizes[path] for path in missed) / sum(size for path, size in sizes.items() if trained[path])
+    names = ", ".join(sorted({path[0] for path in missed}))
+    return (
+        f"; and, as the pretraining does not reach it: {names}, {share:.0%} of the weights that are trained "
+        '("What pretraining reaches" in docs/networks.md)'
+    )
 
 
 def _oversampled(setup: networks.Setup, label: str, positions: np.ndarray) -> np.ndarray:
