@@ -12,7 +12,7 @@ import numpy as np
 from ssinfnet_jax.data import nifti
 
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
-MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; slices are streamed, results of so many take 11 GiB of disk meanwhile
+MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024: slices are streamed, over 12 GiB of disk
 KINDS = ("hu", "uint8")
 AIR_HU = -1024.0  # for what was not measured: padding, NaN
 
