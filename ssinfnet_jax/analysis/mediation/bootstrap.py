@@ -50,7 +50,8 @@ def bootstrap(
     data = columns.of_pairs(table, exposures, mediators, outcome, covariates).dropna(subset=[outcome])
     blocks = []
     for names, pairs in pairing.blocks(data, exposures, mediators, outcome, covariates, min_n):
-        scale = pairs.sd[:, -1] / pairs.sd[:, -3]
+        with np.errstate(all="ignore"):  # a constant exposure has a flag
+            scale = pairs.sd[:, -1] / pairs.sd[:, -3]
         resamples = resample_pairs(pairs, draws, seed)
         found = intervals.intervals(resamples, level)
         found[found.columns[1:]] = found[found.columns[1:]].mul(scale, axis=0)

@@ -9,6 +9,10 @@ from absl import logging
 
 # Columns of tables of phenotypes that say how much there was to measure, not what it looks like.
 _COUNT = re.compile(r"(^|_)num_(slices|failed|bins)$")
+# Words of names of columns that tell patients or rows apart, and measure nothing.
+_IDENTIFIER = {"id", "ids", "uid", "uuid", "guid", "mrn", "no", "nr", "number", "index", "row", "accession", "unnamed"}
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_MIN_NUMBERED = 10  # with fewer rows, whole numbers in a row may be chance
 
 
 def numeric(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -37,17 +41,27 @@ def of_pairs(
 ) -> pd.DataFrame:
     """The columns of exposures, mediators, outcome and covariates; see numeric().
 
-    Raises: ValueError as numeric(), or without an exposure or mediator.
+    Raises: ValueError as numeric(); without an exposure or mediator; for an outcome or covariate without any value
+      (exposures and mediators without values are flagged, like others that cannot be fitted).
     """
     if not list(exposures) or not list(mediators):
         raise ValueError("Name at least one exposure and one mediator.")
-    return numeric(table, [*exposures, *mediators, outcome, *covariates])
+    data = numeric(table, [*exposures, *mediators, outcome, *covariates])
+    for role, names in (("outcome", [outcome]), ("covariate", covariates)):
+        for name in names:
+            if not data[name].notna().any():
+                raise ValueError(
+                    f"The {role} {name!r} has no value in any of the {len(data)} rows; fill the column, or choose "
+                    "another one."
+                )
+    return data
 
 
 def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]:
     """The numeric columns whose names a regular expression finds.
 
-    Those of `taken`, counts of slices and bins, and columns of words are passed over, the last with a line in the log.
+    Those of `taken`, counts of slices and bins, columns that number patients or rows (see is_identifier()) and columns
+    of words are passed over, the last two with a line in the log.
 
     Raises: ValueError for an expression that is none, that matches no numeric column, or a column of numbers with a
       cell that is not a number, such as "1,5", "3 HU" and "<5".
@@ -59,12 +73,14 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
             f"The mediators are not a regular expression: {expression!r} ({error}); '^ggo_', for one, matches all "
             "columns that begin with ggo_."
         ) from error
-    names, spoiled, words = [], {}, {}
+    names, spoiled, words, identifiers = [], {}, {}, []
     for name in dict.fromkeys(table.columns):
         if name in taken or not wanted.search(str(name)) or _COUNT.search(str(name)):
             continue
         if isinstance(table[name], pd.DataFrame) or is_numeric(table[name]):
-            names.append(name)  # several columns of one name are refused by numeric()
+            # Several columns of one name are refused by numeric().
+            is_id = not isinstance(table[name], pd.DataFrame) and is_identifier(table[name])
+            (identifiers if is_id else names).append(name)
             continue
         known = table[name].notna()
         text = known & pd.to_numeric(table[name].astype(str), errors="coerce").isna()
@@ -84,8 +100,17 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
             "expression that leaves the columns out."
         )
     told = f"{_short(list(words))}, as {next(iter(words.values()))!r:.40}" if words else ""
+    if identifiers:
+        logging.info(
+            "Columns that match the mediators %r, but number patients or rows, are left out: %s. Rename one that "
+            "measures something.",
+            expression,
+            _short(identifiers),
+        )
     if not names:
         there = f"these match, but hold words: {told}" if words else f"the first columns are {list(table.columns)[:12]}"
+        if identifiers and not words:
+            there = f"these match, but number patients or rows: {_short(identifiers)}"
         raise ValueError(
             f"No numeric column matches the mediators {expression!r}; {there}. Choose an expression that finds columns "
             "of numbers."
@@ -93,6 +118,20 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
     if words:
         logging.info("Columns that match the mediators %r, but hold words, are left out: %s.", expression, told)
     return names
+
+
+def is_identifier(column: pd.Series) -> bool:
+    """Whether a numeric column tells patients or rows apart and measures nothing.
+
+    Its values are whole and differ from one another; and it is called so (`id`, `PatientID`, `case_no`, `Unnamed: 0`),
+    or it has at least 10 values that are those of a numbering without gaps, in any order.
+    """
+    values = column.dropna().astype(float)
+    if len(values) < 2 or not values.is_unique or not np.isfinite(values).all() or not (values % 1 == 0).all():
+        return False
+    words = {word.lower() for word in _WORDS.findall(str(column.name))}
+    without_gaps = values.max() - values.min() == len(values) - 1
+    return bool(words & _IDENTIFIER) or (len(values) >= _MIN_NUMBERED and bool(without_gaps))
 
 
 def is_numeric(column: pd.Series) -> bool:

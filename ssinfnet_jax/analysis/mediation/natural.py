@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import binomial, columns
+from ssinfnet_jax.analysis.mediation import binomial, columns, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
 from ssinfnet_jax.analysis.mediation.host import double_precision
@@ -22,6 +22,8 @@ _NODES = np.linspace(-9, 9, 401)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 _BATCH = 16  # pairs that are computed at once
 _MAX_CELLS = 4_000_000  # but no more values than these: pairs times patients times nodes
+_LARGEST_COUNT = 20  # whole numbers from 0 to this are counts
+_ALWAYS = ["n", "flag", "mediator_model", "note", "from", "to"]  # columns of pairs that cannot be fitted, too
 
 
 def natural_effects(
@@ -39,9 +41,10 @@ def natural_effects(
 ) -> pd.DataFrame:
     """Effects of the exposure going from one value to another, on the probability of the outcome.
 
-    m = a0 + a x + e, e ~ N(0, s^2), and P(y = 1) = F(c0 + c x + b m), with covariates in both. With
-    P(x, x') = E F(c0 + c x + b M(x')), averaged over e (in closed form for the probit, by the trapezoid rule for the
-    logit) and the patients' covariates,
+    m = a0 + a x + e, e ~ N(0, s^2), and P(y = 1) = F(c0 + c x + b m), with covariates in both. A mediator with two
+    values l < h is P(m = h) = F(a0 + a x) instead. With P(x, x') = E F(c0 + c x + b M(x')), averaged over the mediator
+    (for the probit in closed form, for the logit by the trapezoid rule; of two values it is their weighted sum) and
+    the patients' covariates,
       indirect = P(to, to) - P(to, from)      (total natural indirect effect)
       direct   = P(to, from) - P(from, from)  (pure natural direct effect)
       total    = P(to, to) - P(from, from), the sum of both.
@@ -50,14 +53,16 @@ def natural_effects(
     Args:
       table, exposures, mediators, outcome, covariates, adjust, family, min_n: see univariate(); the outcome is
         0 or 1.
-      link: "logit" or "probit".
+      link: "logit" or "probit", of the outcome and of mediators with two values.
       level: of the intervals, estimate -+ z se.
     Returns: one row per pair in the order of univariate(): exposure, mediator, n, flag;
-      - from, to: the two values of a binary exposure, else its mean -+ half a standard deviation (so that
-        effects are of one standard deviation);
+      - mediator_model: "linear", or the link where the mediator has two values; note: see mediator_shape.notes();
+      - from, to: see contrast();
       - b_est, b_se, b_z, b_p: of m in the outcome's regression (log odds ratio per unit for the logit);
         b_std: per standard deviation of m;
-      - indirect_, direct_, total_: est, se, z, p, lower, upper; indirect_p_adj; proportion_mediated;
+      - indirect_, direct_, total_: est, se, z, p, lower, upper; indirect_p_adj;
+      - proportion_mediated, proportion_mediated_lower, _upper: indirect / total, which means something only where
+        both have one sign and the total effect is clear of 0;
       - risk_ratio, risk_ratio_lower, risk_ratio_upper: P(to, to) / P(to, from), interval from its logarithm.
       `attrs["family"]` states the family of tests in words.
     Raises: ValueError as univariate(), for an outcome that is not 0 or 1, or an unknown link.
@@ -70,11 +75,10 @@ def natural_effects(
             f"The outcome {outcome!r} must be 0 or 1 for natural effects, both present; it has the values "
             f"{np.unique(data[outcome])[:5].tolist()}."
         )
-    contrasts = {name: _contrast(data[name]) for name in exposures}
+    contrasts = {name: contrast(data[name]) for name in exposures}
     blocks = []
     for names, pairs in pairing.blocks(data, exposures, mediators, outcome, covariates, min_n):
-        contrast = contrasts[names["exposure"].iloc[0]]
-        blocks.append(names.join(fit(pairs, contrast, link, level)))
+        blocks.append(names.join(fit(pairs, contrasts[names["exposure"].iloc[0]], link, level)))
     result = pd.concat(blocks, ignore_index=True)
     result.insert(result.columns.get_loc("indirect_p") + 1, "indirect_p_adj", np.nan)
     result["indirect_p_adj"] = within_family(result, "indirect_p", adjust, family)
@@ -87,44 +91,71 @@ def is_binary(outcome: pd.Series) -> bool:
     return set(outcome.dropna().unique()) == {0, 1}
 
 
-def _contrast(x: pd.Series) -> tuple[float, float]:
-    values = np.unique(x.dropna())
-    if len(values) == 2:
-        return float(values[0]), float(values[1])
-    mean, sd = float(x.mean()), float(x.std(ddof=0))
-    return mean - sd / 2, mean + sd / 2
+def contrast(x: pd.Series) -> tuple[float, float]:
+    """The two values of an exposure that natural effects compare, both within what was observed.
+
+    - Two values, and counts (whole numbers from 0 to 20, such as a number of diseases): the largest observed value
+      that is not above the mean, and the next one.
+    - Others: the mean -+ half a standard deviation, moved up where the lower one would be below the smallest value.
+
+    Returns: (from, to); NaN for a column without finite values.
+    """
+    values = np.unique(x[np.isfinite(x)])
+    if len(values) == 0:
+        return np.nan, np.nan
+    mean, sd = float(x[np.isfinite(x)].mean()), float(x[np.isfinite(x)].std(ddof=0))
+    is_count = values[0] >= 0 and values[-1] <= _LARGEST_COUNT and (values == np.round(values)).all()
+    if len(values) == 2 or (is_count and len(values) > 2):
+        place = min(np.searchsorted(values, mean, side="right"), len(values) - 1)
+        return float(values[place - 1]), float(values[place])
+    start = max(mean - sd / 2, float(values[0]))
+    return start, start + sd
 
 
-def fit(pairs: pairing.Pairs, contrast: tuple[float, float], link: str, level: float) -> pd.DataFrame:
-    """The columns of natural_effects() from `n` on, for K pairs that share a contrast of the exposure."""
+def fit(pairs: pairing.Pairs, values: tuple[float, float], link: str, level: float) -> pd.DataFrame:
+    """The columns of natural_effects() from `n` on, for K pairs that share a contrast (`values`) of the exposure."""
     ones = pairs.complete[..., None].astype(float)
     design = np.concatenate([ones, pairs.z[..., :-1]], axis=-1)  # intercept, covariates, x, m
     # Standardised, an outcome of 0 and 1 is negative and positive. Flagged pairs are all zeros: not fitted.
-    model = binomial.fit(design, pairs.z[..., -1] > 0, pairs.complete & (pairs.flag == ""), link)
-    flag = np.where(pairs.flag != "", pairs.flag, model.flag)
+    valid = pairs.complete & (pairs.flag == "")
+    model = binomial.fit(design, pairs.z[..., -1] > 0, valid, link)
+    binary = mediator_shape.is_binary(pairs)
+    of_mediator = binomial.fit(design[..., :-1], pairs.z[..., -2] > 0, valid & binary, link)
+    for_mediator = np.array([text.replace("the outcome", "the mediator") for text in of_mediator.flag], object)
+    flag = np.select(
+        [pairs.flag != "", model.flag != "", binary], [pairs.flag, model.flag, for_mediator], default=""
+    ).astype(object)
     usable = flag == ""
     x_mean, x_sd, m_sd = pairs.mean[:, -3], pairs.sd[:, -3], pairs.sd[:, -2]
     with np.errstate(all="ignore"), double_precision():
-        values = (np.asarray(contrast) - x_mean[:, None]) / x_sd[:, None]
-        theta, covariance = _parameters(pairs, model, usable)
+        points = (np.asarray(values) - x_mean[:, None]) / x_sd[:, None]
         given = np.moveaxis(pairs.z[..., :-3], 0, 1)
         # Without covariates all patients have the same probabilities: one row does.
         rows = pairs.complete.T.astype(float) if given.shape[-1] else np.ones((len(flag), 1))
         given = given if given.shape[-1] else np.zeros((len(flag), 1, 0))
-        found, se = (np.asarray(array) for array in _effects(theta, covariance, values, given, rows, link=link))
+        theta, covariance = _parameters(pairs, model, of_mediator, binary, usable)
+        levels = np.stack([pairs.z[..., -2].min(0), pairs.z[..., -2].max(0)], axis=1)
+        found, se = np.full((len(flag), 5), np.nan), np.full((len(flag), 5), np.nan)
+        for two_values in (False, True):
+            chosen = np.flatnonzero(usable & (binary == two_values))
+            if len(chosen):
+                of_chosen = _Theta(*(array[chosen] for array in theta))
+                inputs = (array[chosen] for array in (covariance, points, given, rows, levels))
+                found[chosen], se[chosen] = _effects(of_chosen, *inputs, link=link, two_values=two_values)
         b = theta.outcome[:, -1]
         b_se = np.sqrt(model.covariance[:, -1, -1])
-        result = {"n": pairs.n, "flag": flag, "from": contrast[0], "to": contrast[1]}
+        result = {"n": pairs.n, "flag": flag, "mediator_model": np.where(binary, link, "linear")}
+        result |= {"note": mediator_shape.notes(pairs), "from": values[0], "to": values[1]}
         result |= {"b_est": b / m_sd, "b_se": b_se / m_sd} | _test("b", b / b_se) | {"b_std": b}
         reach = stats.norm.ppf((1 + level) / 2) * se
         for i, effect in enumerate(EFFECTS):
             result |= {f"{effect}_est": found[:, i], f"{effect}_se": se[:, i]} | _test(effect, found[:, i] / se[:, i])
             result |= {f"{effect}_lower": (found - reach)[:, i], f"{effect}_upper": (found + reach)[:, i]}
-        result["proportion_mediated"] = found[:, 0] / found[:, 2]
-        names = ("risk_ratio", "risk_ratio_lower", "risk_ratio_upper")
-        result |= {name: np.exp(found[:, 3] + side * reach[:, 3]) for name, side in zip(names, (0, -1, 1), strict=True)}
+        for place, name, scale in ((3, "risk_ratio", np.exp), (4, "proportion_mediated", np.positive)):
+            for end, side in (("", 0), ("_lower", -1), ("_upper", 1)):
+                result[f"{name}{end}"] = scale(found[:, place] + side * reach[:, place])
     table = pd.DataFrame(result)
-    table.loc[~usable, table.columns.difference(["n", "flag", "from", "to"])] = np.nan
+    table.loc[~usable, table.columns.difference(_ALWAYS)] = np.nan
     return table
 
 
@@ -140,8 +171,17 @@ class _Theta(NamedTuple):
     outcome: np.ndarray
 
 
-def _parameters(pairs: pairing.Pairs, model: binomial.Binomial, usable: np.ndarray) -> tuple[_Theta, np.ndarray]:
-    """Both regressions of K pairs, and the covariance [K, T, T] of all T parameters in the order of _Theta."""
+def _parameters(
+    pairs: pairing.Pairs,
+    model: binomial.Binomial,
+    of_mediator: binomial.Binomial,
+    binary: np.ndarray,
+    usable: np.ndarray,
+) -> tuple[_Theta, np.ndarray]:
+    """Both regressions of K pairs, and the covariance [K, T, T] of all T parameters in the order of _Theta.
+
+    A mediator with two values has no s: its log s is 0 without variance.
+    """
     num_pairs, num_columns = pairs.sd.shape
     left = num_columns - 2  # covariates and x
     r = np.where(usable[:, None, None], pairs.correlations(), np.eye(num_columns))
@@ -153,42 +193,50 @@ def _parameters(pairs: pairing.Pairs, model: binomial.Binomial, usable: np.ndarr
     variance = 1 - (a * target).sum(1)
     size = 2 * left + 4
     covariance = np.zeros((num_pairs, size, size))
-    covariance[:, : left + 1, : left + 1] = (variance / n)[:, None, None] * np.linalg.inv(among)
-    covariance[:, left + 1, left + 1] = 1 / (2 * n)
+    of_a = (variance / n)[:, None, None] * np.linalg.inv(among)
+    covariance[:, : left + 1, : left + 1] = np.where(binary[:, None, None], of_mediator.covariance, of_a)
+    covariance[:, left + 1, left + 1] = np.where(binary, 0, 1 / (2 * n))
     covariance[:, left + 2 :, left + 2 :] = model.covariance
-    return _Theta(a, np.log(variance) / 2, model.coefficients), covariance
+    a = np.where(binary[:, None], of_mediator.coefficients, a)
+    return _Theta(a, np.where(binary, 0, np.log(variance) / 2)[:, None], model.coefficients), covariance
 
 
-@functools.partial(jax.jit, static_argnames="link")
-def _effects(theta: _Theta, covariance, values, covariates, rows, link: str):
-    """[K, 4] indirect, direct, total effect, log risk ratio; their standard errors."""
+@functools.partial(jax.jit, static_argnames=("link", "two_values"))
+def _effects(theta: _Theta, covariance, points, covariates, rows, levels, link: str, two_values: bool):
+    """[K, 5] indirect, direct, total effect, log risk ratio, proportion mediated; their standard errors."""
 
     def one(pair):
-        theta, covariance, values, covariates, rows = pair
-        effects = functools.partial(_effects_of_one, values=values, covariates=covariates, rows=rows, link=link)
+        theta, covariance, points, covariates, rows, levels = pair
+        fixed = {"points": points, "covariates": covariates, "rows": rows, "levels": levels if two_values else None}
+        effects = functools.partial(_effects_of_one, **fixed, link=link)
         slopes = jnp.concatenate(jax.jacfwd(lambda t: effects(_Theta(*t)))(tuple(theta)), axis=1)
         return effects(theta), jnp.sqrt(((slopes @ covariance) * slopes).sum(1))
 
-    theta = _Theta(theta.mediator, theta.log_sd[:, None], theta.outcome)
     batch = max(1, min(_BATCH, _MAX_CELLS // (rows.shape[1] * len(_NODES))))
-    return jax.lax.map(one, (theta, covariance, values, covariates, rows), batch_size=batch)
+    return jax.lax.map(one, (theta, covariance, points, covariates, rows, levels), batch_size=batch)
 
 
-def _effects_of_one(theta: _Theta, values, covariates, rows, link: str) -> jax.Array:
-    start, end = values
+def _effects_of_one(theta: _Theta, points, covariates, rows, levels, link: str) -> jax.Array:
+    """`levels` float[2]: the two values of the mediator; None for a normal one."""
+    start, end = points
+    cdf = jax.nn.sigmoid if link == "logit" else jax.scipy.stats.norm.cdf
 
     def probability(x, x_of_mediator):
         m = theta.mediator[0] + covariates @ theta.mediator[1:-1] + theta.mediator[-1] * x_of_mediator
         b, spread = theta.outcome[-1], jnp.exp(theta.log_sd[0])
-        score = theta.outcome[0] + covariates @ theta.outcome[1:-2] + theta.outcome[-2] * x + b * m
-        if link == "probit":  # a probit of a normal variable is a probit
-            mean = jax.scipy.stats.norm.cdf(score / jnp.sqrt(1 + (b * spread) ** 2))
+        score = theta.outcome[0] + covariates @ theta.outcome[1:-2] + theta.outcome[-2] * x
+        if levels is not None:
+            high = cdf(m)
+            mean = (1 - high) * cdf(score + b * levels[0]) + high * cdf(score + b * levels[1])
+        elif link == "probit":  # a probit of a normal variable is a probit
+            mean = cdf((score + b * m) / jnp.sqrt(1 + (b * spread) ** 2))
         else:
-            mean = _mean_sigmoid(score, b * spread)
+            mean = _mean_sigmoid(score + b * m, b * spread)
         return (mean * rows).sum() / rows.sum()
 
     both, crossed, neither = probability(end, end), probability(end, start), probability(start, start)
-    return jnp.stack([both - crossed, crossed - neither, both - neither, jnp.log(both / crossed)])
+    indirect, total = both - crossed, both - neither
+    return jnp.stack([indirect, crossed - neither, total, jnp.log(both / crossed), indirect / total])
 
 
 @jax.custom_jvp

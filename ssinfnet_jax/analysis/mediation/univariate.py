@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation import columns, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
 
+_NORMAL_95 = stats.norm.ppf(0.975)
 EFFECTS = ("a", "b", "direct", "indirect", "total")
 
 
@@ -53,11 +54,13 @@ def univariate(
         `_z`, `_p`, `_std` (both variables standardised); `indirect_p_adj`;
       - flag: "" or why the row has no estimates: too few rows, a constant or infinite column, collinearity,
         an exact fit;
-      - is_mediator: indirect_p_adj < alpha; proportion_mediated: indirect / total, meaningless for opposite
-        signs;
+      - is_mediator: indirect_p_adj < alpha;
+      - proportion_mediated, and _lower, _upper of its 95 % interval (delta method): indirect / total, which means
+        something only where both have one sign and the total effect is clear of 0;
       - the three ordinary regressions of the paper on the same rows (t tests): lm_total_ (y~x: est, se, p,
         p_adj), lm_a_ (m~x) and lm_b_ (m in y~x+m): se, p, p_adj; is_mediator_paper: all three p_adj < alpha
-        and |total| > |direct|.
+        and |total| > |direct|;
+      - note: of mediators that are far from normal, see mediator_shape.notes().
       `attrs["family"]` states the family of tests in words.
     Raises: ValueError for missing or non-numeric columns, a column with two roles, unknown adjust or family.
     Source: the paper, eq. 14; MacKinnon 2008, Introduction to Statistical Mediation Analysis; Sobel 1982
@@ -82,9 +85,11 @@ def univariate(
 _COLUMNS = [
     *("exposure", "mediator", "n"),
     *(f"{effect}_{number}" for effect in EFFECTS for number in ("est", "se", "z", "p", "std")),
-    *("indirect_p_adj", "flag", "is_mediator", "is_mediator_paper", "proportion_mediated"),
+    *("indirect_p_adj", "flag", "is_mediator", "is_mediator_paper"),
+    *("proportion_mediated", "proportion_mediated_lower", "proportion_mediated_upper"),
     *("lm_total_est", "lm_total_se", "lm_total_p", "lm_total_p_adj"),
     *(f"lm_{effect}_{number}" for effect in "ab" for number in ("se", "p", "p_adj")),
+    "note",
 ]
 
 
@@ -115,7 +120,13 @@ def fit(pairs: pairing.Pairs) -> pd.DataFrame:
             result |= {f"{effect}_est": value * scale, f"{effect}_se": se * scale, f"{effect}_z": z}
             result |= {f"{effect}_p": 2 * stats.norm.sf(abs(z))}
             result |= {f"{effect}_std": value * scale * whole[right] / whole[left]}
-        result["proportion_mediated"] = a * b / (c + a * b)
+        total = c + a * b
+        result["proportion_mediated"] = a * b / total
+        # d(ab / (c + ab)) = (c d(ab) - ab dc) / (c + ab)^2
+        cov_ab_c = -a * r_xm * var_b
+        var_share = (c**2 * var_ab + (a * b) ** 2 * var_b - 2 * a * b * c * cov_ab_c) / total**4
+        for side, name in ((-1, "lower"), (1, "upper")):
+            result[f"proportion_mediated_{name}"] = a * b / total + side * _NORMAL_95 * np.sqrt(var_share)
         result["lm_total_est"] = r_xy * sd["y"] / sd["x"]
         for name, value, variance, scale, num_regressors in (
             ("lm_total", r_xy, (1 - r_xy**2) / n, sd["y"] / sd["x"], 2),
@@ -127,4 +138,4 @@ def fit(pairs: pairing.Pairs) -> pd.DataFrame:
             result |= {f"{name}_se": se * scale, f"{name}_p": 2 * stats.t.sf(abs(value / se), df)}
     rows = pd.DataFrame(result)
     rows.loc[pairs.flag != "", rows.columns != "n"] = np.nan
-    return rows.assign(flag=pairs.flag)
+    return rows.assign(flag=pairs.flag, note=mediator_shape.notes(pairs))

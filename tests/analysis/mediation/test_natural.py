@@ -2,10 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy import integrate, special, stats
+from scipy import integrate, linalg, optimize, special, stats
 from statsmodels.stats.mediation import Mediation
 
 from ssinfnet_jax.analysis import mediation
+from ssinfnet_jax.analysis.mediation import natural
 
 LINKS = {
     "logit": (sm.families.links.Logit(), lambda t: 1 / (1 + np.exp(-t))),
@@ -149,7 +150,8 @@ def test_units_do_not_matter(patients, factor):
         for table in (patients, patients.assign(ggo_M=factor * patients["ggo_M"]))
     )
     assert after["b_est"] == pytest.approx(before["b_est"] / factor, rel=1e-7)
-    numbers = [name for name in before.index if name not in ("exposure", "mediator", "flag", "b_est", "b_se")]
+    others = ("exposure", "mediator", "flag", "mediator_model", "note", "b_est", "b_se")
+    numbers = [name for name in before.index if name not in others]
     np.testing.assert_allclose(after[numbers].to_numpy(float), before[numbers].to_numpy(float), rtol=1e-7)
 
 
@@ -177,6 +179,136 @@ def test_separation_and_other_failures_are_flagged(patients):
     failed = found[found["flag"] != ""]
     assert failed[["b_est", "indirect_est", "indirect_p_adj", "risk_ratio"]].isna().all(axis=None)
     assert found.loc[["ggo_M", "smoking"], ["indirect_est", "indirect_se"]].notna().all(axis=None)
+
+
+def of_counts(counts):
+    """One row per patient from {(x, m, y): number of patients}."""
+    rows = [key for key, number in counts.items() for _ in range(number)]
+    return pd.DataFrame(rows, columns=["x", "ggo_M", "severity"]).astype(float)
+
+
+@pytest.mark.parametrize("levels", [(0, 1), (-3, 5)])
+def test_a_rare_binary_mediator_has_its_true_effect(levels):
+    """Prevalence 3 %, b = 6: a normal model of the mediator gives 0.055, and its interval leaves out the truth.
+
+    Numbers of patients are those expected, so that the truth is a sum over the mediator's two values.
+    """
+    c0, b, share = -0.5, 6.0, {0: 0.00453, 1: 0.05547}
+    counts = {}
+    for x in (0, 1):
+        for m in (0, 1):
+            patients = 50_000 * (share[x] if m else 1 - share[x])
+            ill = special.expit(c0 + b * m)
+            counts |= {(x, m, 1): round(patients * ill), (x, m, 0): round(patients * (1 - ill))}
+    truth = (share[1] - share[0]) * (special.expit(c0 + b) - special.expit(c0))
+    assert truth == pytest.approx(0.0315, abs=5e-5)
+    table = of_counts(counts)
+    table["ggo_M"] = np.where(table["ggo_M"] == 1, levels[1], levels[0])
+    row = mediation.natural_effects(table, ["x"], ["ggo_M"]).iloc[0]
+    assert row["indirect_est"] == pytest.approx(truth, rel=2e-3)
+    assert row["b_est"] * (levels[1] - levels[0]) == pytest.approx(b, rel=4e-3)
+    assert (row["mediator_model"], row["note"]) == ("logit", "two values")
+
+
+def binary_patients(covariates):
+    """600 patients with a binary mediator of both exposures, and a table of [1, covariates, gender]."""
+    rng = np.random.default_rng(8)
+    table = pd.DataFrame({"gender": rng.integers(0, 2, 600), "smoking": rng.normal(size=600)})
+    table["ggo_M"] = (0.9 * table["gender"] + 0.5 * table["smoking"] + rng.logistic(size=600) > 1.5).astype(int)
+    score = 1.5 * table["ggo_M"] + 0.3 * table["gender"] + 0.4 * table["smoking"] - 1
+    table["severity"] = (score + rng.logistic(size=600) > 0).astype(int)
+    return table, np.column_stack([np.ones(600), table[covariates], table["gender"]])
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("covariates", [[], ["smoking"]])
+def test_a_binary_mediator_by_statsmodels_and_sums(link, covariates):
+    """Effects are sums over m in {0, 1}; standard errors follow from statsmodels' covariances and
+    numerical derivatives."""
+    table, design = binary_patients(covariates)
+    row = mediation.natural_effects(table, ["gender"], ["ggo_M"], covariates=covariates, link=link).iloc[0]
+    model = {"logit": sm.Logit, "probit": sm.Probit}[link]
+    mediator = model(table["ggo_M"], design).fit(disp=0, tol=1e-12)
+    outcome = model(table["severity"], np.column_stack([design, table["ggo_M"]])).fit(disp=0, tol=1e-12)
+    given, cdf = design[:, :-1], LINKS[link][1]
+
+    def effects(a, b):
+        def probability(x, x_of_mediator):
+            high = cdf(given @ a[:-1] + a[-1] * x_of_mediator)
+            score = given @ b[:-2] + b[-2] * x
+            return ((1 - high) * cdf(score) + high * cdf(score + b[-1])).mean()
+
+        both, crossed, neither = probability(1, 1), probability(1, 0), probability(0, 0)
+        total = both - neither
+        return both - crossed, crossed - neither, total, np.log(both / crossed), (both - crossed) / total
+
+    expected = effects(np.asarray(mediator.params), np.asarray(outcome.params))
+    names = ["indirect_est", "direct_est", "total_est", "risk_ratio", "proportion_mediated"]
+    found = row[names].to_numpy(float)
+    np.testing.assert_allclose(found, [*expected[:3], np.exp(expected[3]), expected[4]], rtol=1e-6)
+    theta, num = np.concatenate([mediator.params, outcome.params]), len(mediator.params)
+    slopes = optimize.approx_fprime(theta, lambda t: np.array(effects(t[:num], t[num:])), 1e-6)
+    covariance = linalg.block_diag(mediator.cov_params(), outcome.cov_params())
+    spread = np.sqrt(np.diag(slopes @ covariance @ slopes.T))
+    np.testing.assert_allclose(row[["indirect_se", "direct_se", "total_se"]].to_numpy(float), spread[:3], rtol=1e-4)
+    for name, value, scale in (("risk_ratio", spread[3], np.log), ("proportion_mediated", spread[4], np.positive)):
+        reach = (scale(row[f"{name}_upper"]) - scale(row[f"{name}_lower"])) / 2
+        assert reach == pytest.approx(1.959964 * value, rel=1e-4)
+
+
+def test_a_binary_mediator_that_the_exposure_tells_is_flagged():
+    table, _ = binary_patients([])
+    table["ggo_M"] = table["ggo_M"] * table["gender"]  # no woman has it
+    found = mediation.natural_effects(table, ["gender", "smoking"], ["ggo_M"])
+    assert found["flag"].tolist() == ["the mediator is separated (predicted without error)", ""]
+    assert found.loc[0, ["indirect_est", "risk_ratio", "proportion_mediated_lower"]].isna().all()
+
+
+def test_mediators_far_from_normal_are_noted(patients):
+    """By scipy's skewness of the residual, not of the mediator: a rare exposure skews one that is normal given it."""
+    rng = np.random.default_rng(2)
+    table = patients.assign(rare=(np.arange(400) % 33 == 0).astype(float))
+    table["ggo_Skewed"] = np.exp(1.3 * rng.normal(size=400)) + table["gender"]
+    table["ggo_Mostly"] = np.where(rng.random(400) < 0.6, 0.0, rng.normal(3, 1, 400))
+    table["ggo_Shifted"] = 15 * table["rare"] + rng.normal(size=400)
+    table["ggo_Gap"] = table["ggo_Skewed"].where(table.index > 50)
+    names = ["ggo_M", "ggo_Skewed", "ggo_Mostly", "ggo_Shifted", "ggo_Gap"]
+    found = mediation.natural_effects(table, ["rare"], names).set_index("mediator")["note"]
+    assert stats.skew(table["ggo_Shifted"]) > 3
+    share = (table["ggo_Mostly"] == 0).mean()
+    assert found["ggo_Mostly"] == f"one value in {share:.0%} of the patients (cut-off 50%)"
+    assert (found["ggo_M"], found["ggo_Shifted"]) == ("", "")
+    for name, known in (("ggo_Skewed", table.index >= 0), ("ggo_Gap", table.index > 50)):
+        m, x = table.loc[known, "ggo_Skewed"], table.loc[known, "rare"]
+        skewness = stats.skew(m - m.groupby(x).transform("mean"))
+        assert found[name] == f"strongly skewed ({skewness:.1f}; cut-off 2)"
+    linear = mediation.univariate(table, ["rare"], names).set_index("mediator")["note"]
+    assert linear.to_dict() == found.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 0, 0, 1, 2, 6], (1, 2)),
+        ([0] * 8 + [1, 3], (0, 1)),  # mean 0.4, SD 0.92: mean - SD / 2 is below 0
+        ([0] * 8 + [2, 3], (0, 2)),  # nobody has 1
+        ([2, 2, 3, 3, 3, 4], (2, 3)),
+        ([3, 5, 5], (3, 5)),
+        ([0, np.nan, 1, 1], (0, 1)),
+        ([4, 4, 4], (4, 4)),
+    ],
+)
+def test_counts_are_contrasted_at_observed_values(values, expected):
+    assert natural.contrast(pd.Series(values, dtype=float)) == expected
+
+
+def test_a_skewed_exposure_is_not_contrasted_from_below_its_smallest_value():
+    x = pd.Series([0.1] * 30 + [0.4, 90.5])
+    start, end = natural.contrast(x)
+    assert (start, end - start) == (0.1, pytest.approx(x.std(ddof=0)))
+    age = pd.Series(np.arange(20.0, 81))
+    assert natural.contrast(age) == pytest.approx((50 - age.std(ddof=0) / 2, 50 + age.std(ddof=0) / 2))
+    assert np.isnan(natural.contrast(pd.Series([np.nan, np.nan]))).all()
 
 
 def test_errors(patients):

@@ -24,7 +24,8 @@ def test_whole_procedure(cohort, tmp_path):
     }
     assert all(path.exists() for path in written)
     again = pd.read_csv(tmp_path / "out/univariate.csv", keep_default_na=False, na_values=[""], dtype={"flag": str})
-    pd.testing.assert_frame_equal(again.drop(columns="flag"), found.univariate.drop(columns="flag"))
+    words = ["flag", "note"]
+    pd.testing.assert_frame_equal(again.drop(columns=words), found.univariate.drop(columns=words))
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["selected"] == found.selected
     assert summary["family"].startswith("fdr_bh over all pairs together: 8 tests")
@@ -188,3 +189,40 @@ def test_columns_of_words_are_left_out_by_name(cohort, caplog):
     assert "mediators '^ggo_', but hold words, are left out: ['ggo_reader'], as 'Dr. A'." in caplog.text
     with pytest.raises(ValueError, match=r"but hold words: \['ggo_reader'\], as 'Dr\. A'\. Choose an expression"):
         mediation.analyse(table, exposures=["age"], mediators="_reader$")
+
+
+def test_columns_that_number_patients_are_no_mediators(cohort, caplog):
+    """By their names, or since they count without a gap; a phenotype of whole numbers stays."""
+    rng = np.random.default_rng(0)
+    ids = {name: rng.choice(10**7, 200, replace=False) for name in ("PatientID", "mrn", "case_no", "Hospital number")}
+    rows = {"Unnamed: 0": np.arange(200), "patient": rng.permutation(200) + 1001.0}
+    phenotype = {"ggo_firstorder_Energy": rng.choice(10**7, 200, replace=False), "noise": rng.normal(size=200)}
+    table = cohort.assign(**ids, **rows, **phenotype)
+    with caplog.at_level("INFO", logger="absl"):
+        found = mediation.analyse(table, exposures=["age", "diseases"], mediators=".*", bootstrap_draws=0)
+    assert found.options["mediators"] == ["ggo_A", "ggo_B", "ggo_C", "ggo_Noise", *phenotype]
+    assert f"but number patients or rows, are left out: {[*ids, *rows]}. Rename one" in caplog.text
+    with pytest.raises(ValueError, match=r"these match, but number patients or rows: \['mrn'\]\. Choose"):
+        mediation.analyse(table, exposures=["age"], mediators="^mrn$")
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_constant_infinite_and_empty_exposures_are_flagged_without_a_warning(cohort):
+    table = cohort.assign(ward=1.0, weight=np.nan, dose=cohort["age"].where(cohort.index > 2, np.inf))
+    options = {"mediators": ["ggo_A"], "bootstrap_draws": 20}
+    found = mediation.analyse(table, exposures=["age", "ward", "weight", "dose"], **options)
+    flags = ["", "constant exposure", "too few complete rows (0 < 10)", "infinite exposure"]
+    assert found.univariate["flag"].tolist() == found.natural["flag"].tolist() == flags
+    assert found.intervals["flag"].tolist() == flags
+    alone = mediation.analyse(table, exposures=["ward"], **options)
+    assert alone.reason == "no pair could be fitted: constant exposure (1x)"
+
+
+def test_an_outcome_or_covariate_without_a_value_is_named(cohort):
+    table = cohort.assign(severity=np.nan)
+    with pytest.raises(ValueError, match=r"The outcome 'severity' has no value in any of the 200 rows; fill the"):
+        mediation.analyse(table, exposures=["age"], mediators="^ggo_")
+    with pytest.raises(ValueError, match="The outcome 'severity' has no value in any of the 200 rows"):
+        mediation.bootstrap(table, ["age"], ["ggo_A"])
+    with pytest.raises(ValueError, match="The covariate 'ward' has no value in any of the 200 rows"):
+        mediation.univariate(cohort.assign(ward=np.nan), ["age"], ["ggo_A"], covariates=["ward"])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy import optimize
 from statsmodels.stats import multitest
 
 from ssinfnet_jax.analysis import mediation
@@ -168,6 +169,23 @@ def test_delta_method_by_simulation(cohort):
     indirect = drawn_a * drawn_y[:, 2]
     assert row["indirect_se"] == pytest.approx(indirect.std(), rel=0.02)
     assert row["total_se"] == pytest.approx((indirect + drawn_y[:, 1]).std(), rel=0.02)
+
+
+def test_interval_of_the_proportion_mediated_by_differentiation(golden):
+    """The delta method once more: numerical derivatives of ab / (c + ab), statsmodels' covariances with divisor n."""
+    table = golden("cohort.csv")
+    row = mediation.univariate(table, ["age"], ["ggo_Entropy"]).iloc[0]
+    a = ols(table["ggo_Entropy"], table["age"])
+    y = ols(table["severity"], table["age"], table["ggo_Entropy"])
+    theta = np.array([a.params.iloc[1], y.params.iloc[2], y.params.iloc[1]])
+    covariance = np.zeros((3, 3))
+    covariance[0, 0] = a.cov_params().iloc[1, 1] * 598 / 600
+    covariance[1:, 1:] = y.cov_params().to_numpy()[[2, 1]][:, [2, 1]] * 597 / 600
+    slopes = optimize.approx_fprime(theta, lambda t: t[0] * t[1] / (t[2] + t[0] * t[1]), 1e-7 * np.abs(theta))
+    reach = 1.959964 * np.sqrt(slopes @ covariance @ slopes)
+    share = theta[0] * theta[1] / (theta[2] + theta[0] * theta[1])
+    found = row[[f"proportion_mediated{end}" for end in ("", "_lower", "_upper")]].to_numpy(float)
+    np.testing.assert_allclose(found, [share, share - reach, share + reach], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("factor", "shift"), [(1000, 1e6), (1e-6, 0)])
