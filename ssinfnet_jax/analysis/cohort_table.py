@@ -13,6 +13,10 @@ from ssinfnet_jax.data import clinical, text_table, vocabulary
 
 PATIENT = "patient_id"
 _WORDS = ("age", "gender", "underlying")  # kinds of columns whose words become numbers
+_SUMMARY = (  # names in the column of patients that rows below a table have
+    "means?|average|total|sum|sd|std|median|mean sd|iqr|range|min|max|all|overall|mittelwert|summe|合计|总计|平均值?|"
+    "均值|标准差"
+)
 _MAX_LISTED = 10
 
 
@@ -50,6 +54,7 @@ def read(
     if texts.empty:
         raise ValueError(f"The cohort table {path} has no rows.")
     texts, header = _named(path, texts, wanted)
+    texts = _without_notes(path, texts)
     texts = table_codes.without(path, texts, missing_codes, keep=PATIENT)
     columns, doubts = {}, clinical.no_doubts()
     for name, column in texts.items():
@@ -110,6 +115,23 @@ def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tu
         if twice:
             raise ValueError(f"{path}: each patient must have one row, but these have several: {twice[:_MAX_LISTED]}.")
     return table, header
+
+
+def _without_notes(path: pathlib.Path, texts: pd.DataFrame) -> pd.DataFrame:
+    """The table without rows that have a cell in the first column alone, such as notes below it.
+
+    Raises: ValueError for rows of sums and means among the patients.
+    """
+    notes = (texts.iloc[:, 1:] == "").all(axis=1) & (len(texts.columns) > 2)
+    if notes.any():
+        rows = texts.index[notes].tolist()[:_MAX_LISTED]
+        logging.warning("%s: rows %s have a cell in the first column alone, and are left out.", path, rows)
+    texts = texts[~notes]
+    summaries = texts[PATIENT].map(vocabulary.key).str.fullmatch(_SUMMARY) if PATIENT in texts else pd.Series()
+    if summaries.any():
+        row = summaries.idxmax()
+        raise ValueError(f"{path}: row {row} ({texts[PATIENT][row]!r}) is no patient; delete rows of sums and means.")
+    return texts
 
 
 def _patients(path: pathlib.Path, texts: pd.DataFrame, taken: Sequence[str]) -> list[str]:

@@ -17,14 +17,14 @@ _FEW = 3
 _OFTEN = 3  # equal values at the end of a column
 _MANY_LEVELS = 8
 _GROUPS = re.compile(
-    r"\b(?:hospitals?|hosp|cent(?:er|re|rum)|site|scanner|ct|device|machine|ward|dep(?:artment|t)?|unit|clinic|group|grp|"
+    r"\b(?:hospitals?|hosp|inst(?:itut(?:e|ion))?|facility|location|operator|cent(?:er|re|rum)|site|scanner|ct|device|machine|ward|dep(?:artment|t)?|unit|clinic|group|grp|"
     r"arm|cluster|batch|cohort|study|manufacturer|vendor|protocol|kernel|country|region|city|province|district|"
     r"ethnicity|ethnic|race|nationality|blood type|room|reader|rater|observer|radiologist|category|class|type|code|"
     r"variant|strain|occupation|religion|marital status|klinik|station|gruppe|zentrum|gerat|hopital|centro|ospedale|"
-    r"reparto|servicio)\b|医院|中心|科室|病区|设备|机型|组别|分组|地区|民族|批次"
+    r"reparto|servicio)(?:s|id|no|nr|code|name)?\b|医院|中心|科室|病区|设备|机型|组别|分组|地区|民族|批次"
 )
 _ORDERED = re.compile(
-    r"\b(?:num|number|count|days?|weeks?|months?|years?|score|grade|stage|level|index|scale|rank|points?|dose|"
+    r"^(?:num|number|count|n)\b|\b(?:count|counts)$|\b(?:days?|weeks?|months?|years?|score|grade|stage|level|index|scale|rank|points?|dose|"
     r"severity|duration|age|underlying|comorbidit|diseases?)"
 )
 
@@ -95,6 +95,10 @@ def check_groups(path: str | os.PathLike, table: pd.DataFrame) -> None:
     Raises: ValueError, with the values and the remedy.
     """
     for name in table:
+        if clinical.kind_of(name) == "patient":
+            raise ValueError(
+                f"{path}: {name!r} is a column of patients, which is no exposure or covariate; leave it out."
+            )
         values = np.unique(table[name].dropna().to_numpy(float))
         if len(values) < _FEW or (values % 1).any() or clinical.kind_of(name):
             continue

@@ -49,19 +49,51 @@ COLUMN_NAMES = {
         *("age at admission", "age at diagnosis", "age at scan", "age at ct", "age at onset", "age at enrolment"),
         *("alter", "alter jahre", "alter in jahren", "âge", "eta", "edad", "idade", "年龄", "年龄岁"),
     ),
-    "gender": ("gender", "sex", "patient sex", "geschlecht", "sexe", "genre", "sesso", "sexo", "genero", "性别"),
+    "gender": (
+        "gender",
+        "sex",
+        "patient sex",
+        "sex at birth",
+        "biological sex",
+        "geschlecht",
+        "sexe",
+        "genre",
+        "sesso",
+        "sexo",
+        "genero",
+        "性别",
+    ),
     "underlying": (
         *("underlying", "underlying disease", "underlying diseases", "underlying condition", "underlying conditions"),
         *("comorbidity", "comorbidities", "comorbid conditions", "comorbid diseases", "chronic disease"),
         *("chronic diseases", "chronic conditions", "preexisting conditions", "preexisting diseases", "diseases"),
         *("number of underlying diseases", "num underlying diseases", "number of comorbidities", "num comorbidities"),
+        *(
+            "no of underlying diseases",
+            "no of comorbidities",
+            "comorbidity count",
+            "chronic illnesses",
+            "chronic illness",
+        ),
+        *("underlying illness", "underlying illnesses", "disease history", "past history", "number of diseases"),
         *("medical history", "past medical history", "pmh", "vorerkrankungen", "grunderkrankungen"),
         *("begleiterkrankungen", "komorbiditäten", "comorbidités", "antécédents", "comorbilidades", "comorbilità"),
         *("enfermedades de base", "antecedentes", "基础疾病", "基础病", "合并症", "既往史", "既往病史", "慢性病"),
     ),
     "severity_level": (
         *("severity", "severity level", "morbidity outcome", "morbidity", "morbidity level", "disease severity"),
-        *("clinical severity", "covid severity", "schweregrad", "gravité", "gravità", "gravedad", "病情", "严重程度"),
+        *(
+            "clinical severity",
+            "covid severity",
+            "covid 19 severity",
+            "severity of disease",
+            "schweregrad",
+            "gravité",
+            "gravità",
+            "gravedad",
+            "病情",
+            "严重程度",
+        ),
         *("病情程度", "临床分型"),
     ),
 }
@@ -213,9 +245,10 @@ def _parse_genders(texts: pd.Series, header: str, trust_codes: bool) -> tuple[pd
 
 def gender_codes(header: str) -> dict[float, str]:
     """What a column's name says of its codes: `Sex (1=male, 2=female)`, `gender_0f_1m` -> {1.0: "male", ...}."""
-    found = re.findall(r"(?<!\d)(\d)\s*[=:-]?\s*([^\W\d_]+)", vocabulary.fold(header))
-    found = found or [(code, word) for word, code in re.findall(r"([^\W\d_]+)\s*[=:]\s*(\d)", vocabulary.fold(header))]
-    return {float(code): word for code, word in found if word in _GENDER}
+    folded = vocabulary.fold(header)
+    after = [(code, word) for word, code in re.findall(r"([^\W\d_]+)\s*[=:]\s*(\d)", folded) if word in _GENDER]
+    before = re.findall(r"(?<!\d)(\d)\s*[=:-]?\s*([^\W\d_]+)", folded)
+    return {float(code): word for code, word in after or before if word in _GENDER}
 
 
 def patient_key(name: str) -> str:
@@ -229,14 +262,16 @@ def parse_age(text: str) -> float:
 
     Raises: ValueError if not a number in [0, 120], with a unit or without.
     """
-    plain = " ".join(vocabulary.fold(text).split()).rstrip(".")
+    plain = re.sub(
+        r"^aged?:? ?|(?<=[a-z])[ -]?old$| of age$| alt$", "", " ".join(vocabulary.fold(text).split()).rstrip(".")
+    )
     if is_missing(text):
         return math.nan
     number = r"(\d+(?:\.\d+)?)"
     years = math.nan
     if match := re.fullmatch(r"(-?\d+(?:\.\d+)?)", plain):
         years = float(match[1])
-    elif match := re.fullmatch(rf"{number}[ -]*{_YEARS}[, ]*{number} ?{_MONTHS}(?: old)?", plain):
+    elif match := re.fullmatch(rf"{number}[ -]*{_YEARS}[, ]*{number} ?(?:{_MONTHS}|m)", plain):
         years = float(match[1]) + float(match[2]) / 12
     for unit, per_year in _PER_YEAR.items():
         if match := re.fullmatch(rf"{number}[ -]*{unit}", plain):

@@ -64,7 +64,7 @@ _LIKE_A_DISEASE = re.compile(
     r"defici|infect|hepat|obes|adipos|gout|gicht|arthr|artr|epilep|dement|alzheim|parkinson|depress|anxi|psych|schizo|"
     r"bipolar|aller|eczema|psoria|thyr|tiroid|renal|kidney|niere|liver|leber|heart|herz|card|kard|coron|koron|angina|"
     r"valv|aort|aneur|thromb|embol|pulm|lung|bronch|pneum|tuberc|hiv|aids|h[bc]v|ulc|reflux|herni|stone|lith|polyp|cyst|"
-    r"adenom|plasi|transplant|surg|ectomy|bypass|stent|fractur|injur|pregnan|smok|alcohol|immun|lupus|migrain|apn|"
+    r"adenom|plasi|transplant|surg|ectomy|bypass|stent|fractur|injur|immun|lupus|migrain|apn|"
     r"krank|vorhof|maladie|malatt|enfermed|cerebr|arrhyth|deficit|palsy|paraly|bleed|block|cholest|lipid|gastr|vascul|"
     r"病|症|炎|癌|瘤|梗|压|肿|石|衰|喘|痛|风|脂|贫血|结核|硬化|卒中|肥胖|肺|肝|肾|心|脑|胃|肠|骨|甲状腺|糖|术|伤|溃疡|感染|过敏|"
     r"增生|疹|抑郁|焦虑|癫痫|痴呆|颤|栓|"

@@ -59,6 +59,7 @@ _SOME = re.compile(
     r"(?:multiple|several|many|various|some|few|a few|one|two|three|four|five|six|seven|eight|nine|ten|mehrere|"
     r"einige|viele|plusieurs|diverse|varie|varias|varios|多种|多个|数种|一|二|两|三|四|五)(?:种|个| )?(.*)"
 )
+_SHORT = {"w/o": "without", "w/": " with ", "r/o": "rule out", "d/t": "due to", "and/or": "or"}
 _SIGN = re.compile(r"[(\[\s]*(?:-+|\++)[)\]\s]*")
 _REMEDY = "write their number alone, as 2, their names with commas between them, or none"
 
@@ -85,6 +86,8 @@ def read(text: str) -> Reading:
       that are not understood, such as "2 diseases" or "no diabetes".
     """
     folded = vocabulary.fold(_without_numbering(html.unescape(text))).strip()
+    for short, words in _SHORT.items():
+        folded = re.sub(rf"\b{short}(?![a-z])", words, folded)
     plain = " ".join(folded.split()).strip()
     if _SIGN.fullmatch(plain) and "-" in plain:
         return Reading(0.0, "a dash is taken for none")
@@ -92,6 +95,8 @@ def read(text: str) -> Reading:
         return Reading(math.nan)
     if re.fullmatch(r"\d+(\.0+)?\.?", plain):
         return _number(text, float(plain.rstrip(".")))
+    if match := re.fullmatch(r"(\d+)(?: ?[(:]| -) ?([^()]+)\)?", plain):
+        return _number_and_names(text, float(match[1]), match[2])
     if vocabulary.denies(_without_label(plain)):
         return Reading(0.0)
     return _count(text, _pieces(folded))
@@ -142,6 +147,13 @@ def _number(text: str, number: float) -> Reading:
             "the cell if it means that the number is not known"
         )
     return Reading(number)
+
+
+def _number_and_names(text: str, number: float, names: str) -> Reading:
+    """`2 (hypertension, diabetes)`; a number that does not agree with the names is refused."""
+    if read(names).count != number:
+        raise ValueError(f"diseases {text.strip()!r} cannot be counted: it does not name {number:g}; {_REMEDY}")
+    return _number(text, number)
 
 
 def _pieces(folded: str) -> list[str]:

@@ -105,7 +105,8 @@ def _table(path: pathlib.Path, rows: list[Row], is_header: Callable[[Sequence[st
         raise ValueError("No columns to parse from file")
     at = _header_at(rows, is_header)
     if at is None or rows[0][1][0].lower().startswith("sep="):
-        _check_separator(rows[0][1])
+        for _, cells in rows[:3]:
+            _check_separator(cells)
         _check_title(rows)
         at = 0
     if at:
@@ -148,7 +149,6 @@ def _check_title(rows: Sequence[Row]) -> None:
     (number, first), *others = rows[:_MAX_ABOVE]
     wider = next((row for row in others if sum(map(bool, row[1])) > 1), None)
     if sum(map(bool, first)) == 1 and wider:
-        _check_separator(wider[1])
         raise ValueError(
             f"row {number} ({_shown(first)}) looks like a title, and no row below it has the names that are needed; "
             f"row {wider[0]} begins with {', '.join(map(repr, wider[1][:6]))}. Delete what stands above the "

@@ -127,12 +127,13 @@ _SIMPLIFIED = str.maketrans(
     "无详记录认础绝没资数据确报写测补慢别岁个阴阳与并发现轻对较龄体显关检异变证症适愿历医压脑肾脏肿风疗结节贫颤动损伤护术浆痫",
 )
 _DASHES = re.compile(r"[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
-_SMALL = {"ß": "ss", "’": "'", "‘": "'", "`": "'", "´": "'"}
+_SIGNS = {"’": "'", "‘": "'", "`": "'", "´": "'", "♀": " female ", "♂": " male "}
+_SIGNS |= dict.fromkeys("√✓✔☑", " yes ") | dict.fromkeys("×✗✘☒", " no ")
 
 
 def fold(text: str) -> str:
     """Text in lower case, without accents, with narrow characters, one kind of dash and simplified Chinese."""
-    for character, plain in _SMALL.items():
+    for character, plain in _SIGNS.items():
         text = text.replace(character, plain)
     text = _DASHES.sub("-", unicodedata.normalize("NFKC", text).casefold())
     text = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not _is_accent(letter))

@@ -274,7 +274,9 @@ def test_words_for_missing_in_numbers(read_both):
         read_both(numbers('"24,5"'), ["bmi"])
 
 
-@pytest.mark.parametrize("name", ["hospital", "Scanner", "centre_id", "WardNo", "group", "医院", "ScannerModel"])
+@pytest.mark.parametrize(
+    "name", ["hospital", "Scanner", "centre_id", "WardNo", "scanner_number", "group", "医院", "ScannerModel"]
+)
 def test_codes_of_groups_are_no_quantities(read, name):
     text = f"age,{name},severity\n" + "".join(f"{30 + place},{1 + place % 3},{place % 2}\n" for place in range(12))
     message = rf"column '{name}' \(3 values: 1, 2, 3\) looks like codes of groups.* such as {name}_2 and {name}_3"
@@ -296,6 +298,17 @@ def test_the_remedy_for_groups_works(read, caplog):
     read(f"age,smoking,stage,severity\n{rows}", ["age"], covariates=["smoking", "stage"])
     assert "column 'smoking' (3 values: 0, 1, 2) is taken for a quantity" in caplog.text
     assert "'stage'" not in caplog.text
+
+
+def test_rows_that_are_no_patients(read_both, caplog):
+    table = read_both("id,age,severity\n1,45,1\n2,46,0\nSource: registry,,\n", ["age"])
+    assert table["patient_id"].tolist() == ["1", "2"]
+    assert "rows [4] have a cell in the first column alone, and are left out" in caplog.text
+    for name in ("Mean (SD)", "Total", "合计"):
+        with pytest.raises(ValueError, match=r"row 4 \('.*'\) is no patient; delete rows of sums and means"):
+            read_both(f"id,age,severity\n1,45,1\n2,46,0\n{name},45.5,1\n", ["age"])
+    with pytest.raises(ValueError, match="'subject' is a column of patients, which is no exposure or covariate"):
+        read_both("id,subject,age,severity\n1,1,45,1\n2,2,46,0\n", ["age"], covariates=["subject"])
 
 
 def test_yes_and_no_of_covariates(read_both):

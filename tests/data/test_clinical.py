@@ -84,15 +84,51 @@ def test_count_diseases_refuses_text_without_a_name():
         clinical.count_diseases("(treated)")
 
 
-@pytest.mark.parametrize(("text", "age"), [("63", 63), ("63 years", 63), (" 0.5 ", 0.5), ("120", 120)])
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        *(("63", 63), ("63 years", 63), (" 0.5 ", 0.5), ("120", 120), ("45岁", 45), ("45 周岁", 45), ("４５", 45)),
+        *(("45 y/o", 45), ("45yo", 45), ("45 y.o.", 45), ("45-year-old", 45), ("45 yrs old", 45), ("aged 45", 45)),
+        *(("45 Jahre", 45), ("45 ans", 45), ("45 años", 45), ("45 anni", 45), ("4 months", 4 / 12), ("18个月", 1.5)),
+        *(("2 y 3 mo", 2.25), ("2岁3个月", 2.25), ("26 weeks", 26 * 7 / 365.25), ("12 days", 12 / 365.25)),
+    ],
+)
 def test_parse_age(text, age):
-    assert clinical.parse_age(text) == age
+    assert clinical.parse_age(text) == pytest.approx(age, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["-1", "121", "old", ">89", "60-69", "45 m", "1500 months"])
 def test_parse_age_refuses(text):
     with pytest.raises(ValueError, match=f"age '{text}' is not a number of years from 0 to 120"):
         clinical.parse_age(text)
+
+
+@pytest.mark.parametrize("text", ["", "-", "/", "NA", "unknown", "不详", "k.A.", "Missing", "?"])
+def test_missing_words(text):
+    assert math.isnan(clinical.parse_age(text))
+    assert math.isnan(clinical.parse_gender(text))
+    assert clinical.parse_severity(text) == ""
+
+
+def test_gender_words_of_several_languages():
+    for text in ("女", "女性", "w", "weiblich", "femme", "femenino", "donna", "♀", "Female.", "0 (female)"):
+        assert clinical.parse_gender(text) == 0
+    for text in ("男", "Männlich", "m", "homme", "varón", "uomo", "♂", "1=male"):
+        assert clinical.parse_gender(text) == 1
+
+
+def test_codes_that_a_header_explains():
+    for header in (
+        "Sex (1=male, 2=female)",
+        "Gender (M=1, F=2)",
+        "Sex: 1 male / 2 female",
+        "gender_1m_2f",
+        "性别(1男2女)",
+    ):
+        codes = clinical.gender_codes(header)
+        assert {code: clinical.parse_gender(word) for code, word in codes.items()} == {1.0: 1.0, 2.0: 0.0}
+        assert clinical.kind_of(header) == "gender"
+    assert clinical.gender_codes("Sex") == clinical.gender_codes("Gender (0/1)") == {}
 
 
 def test_parse_gender():

@@ -114,6 +114,9 @@ def test_denial_is_none(text):
         ("I10, E11.9", 2),
         ("hypertension, no other diseases", 1),
         ("３", 3),
+        ("2 (hypertension, diabetes)", 2),
+        ("hypertension √, diabetes ×", 1),
+        ("DM w/o complications; HTN", 2),
     ],
 )
 def test_every_separator_separates_and_nothing_else(text, count):
@@ -158,7 +161,7 @@ def test_doubtful_texts_are_counted_and_say_why(text, count, why):
 
 @pytest.mark.parametrize(
     "text", ["yes", "有", "+", "(+)", "several", "multiple comorbidities", "two", "3+", ">3", "99", "x", "2, diabetes",
-             "others", "etc.", "same as above", "同上"]
+             "others", "etc.", "3 (HTN)", "√", "same as above", "同上"]
 )  # fmt: skip
 def test_what_has_no_number_is_refused(text):
     with pytest.raises(ValueError, match="cannot be counted"):
