@@ -181,13 +181,14 @@ def parse_column(
       kind: key of COLUMN_NAMES.
       texts: cells; the index is their row in the file.
       header: the column's name in the file, which may say what codes mean: `Sex (1=male, 2=female)`.
-      trust_codes: whether 0 and 1 are a gender (female, male); tables disagree on it.
+      trust_codes: whether 0 and 1 are a gender (female, male), on which tables disagree, and numbers of diseases may
+        be no whole ones.
     Returns: values (missing is NaN or ""), what is wrong, and doubtful texts, see diseases.read_all().
     """
     if kind == "gender":
         return *_parse_genders(texts, header, trust_codes), no_doubts()
     if kind == "underlying":
-        return _parse_diseases(texts)
+        return _parse_diseases(texts, whole=not trust_codes)
     return *_parse_each(texts, parse_age if kind == "age" else parse_severity), no_doubts()
 
 
@@ -201,10 +202,10 @@ def _parse_each(texts: pd.Series, parse: Callable[[str], object]) -> tuple[pd.Se
     return texts.map(lambda text: values.get(text, math.nan)), problems
 
 
-def _parse_diseases(texts: pd.Series) -> tuple[pd.Series, list[Problem], pd.DataFrame]:
+def _parse_diseases(texts: pd.Series, *, whole: bool) -> tuple[pd.Series, list[Problem], pd.DataFrame]:
     known = texts[~texts.map(diseases.is_unknown)]
     numbers = pd.to_numeric(known, errors="coerce")
-    if len(known) and numbers.notna().all():  # means, and other numbers that are not whole, stay what they are
+    if not whole and len(known) and numbers.notna().all():  # numbers that are not whole stay what they are
         wrong = numbers[(numbers < 0) | (numbers > diseases.MAX_DISEASES)]
         why = f"is not a number of diseases from 0 to {diseases.MAX_DISEASES}"
         rows = wrong.groupby(known[wrong.index]).groups

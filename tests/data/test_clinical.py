@@ -1,6 +1,7 @@
 import math
 import re
 
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -176,6 +177,32 @@ def test_read_clinical(tmp_path, suffix):
     assert math.isnan(table.loc["2", "age"])
     assert math.isnan(table.loc["2", "underlying"])
     assert table.loc["2", "severity_level"] == "Control (Healthy)"
+
+
+def test_read_clinical_of_a_chinese_spreadsheet_with_a_title(tmp_path, caplog):
+    book = openpyxl.Workbook()
+    for row in (
+        ["表1 患者资料"],
+        ["患者编号", "年龄（岁）", "性别", "基础疾病", "严重程度"],
+        [1, "45岁", "男", "高血压 糖尿病", "Severe"],
+        [2, 60, "女", "不详", None],
+        [3, 61, "女", "高血压，不详", "Mild"],
+    ):
+        book.active.append(row)
+    book.save(tmp_path / "c.xlsx")
+    table = clinical.read_clinical(tmp_path / "c.xlsx")
+    assert table["age"].tolist() == [45, 60, 61]
+    assert table["gender"].tolist() == [1, 0, 0]
+    assert table["underlying"].tolist()[::2] == [2, 1]
+    assert math.isnan(table.loc["2", "underlying"])
+    assert [doubt["text"] for doubt in table.attrs["doubts"]] == ["高血压，不详"]
+    assert "1 texts of diseases are doubtful" in caplog.text
+    with pytest.raises(ValueError, match=r"row 2 \(patient 1\): diseases '1\.5' cannot be counted"):
+        clinical.read_clinical(write(tmp_path / "c.csv", HEADER + "1,45,M,1.5,Mild\n"))
+    with pytest.raises(
+        ValueError, match=r"row 2 \(patient 1\) and row 3: gender is unknown: it is coded as 0 \(1x\), 1"
+    ):
+        clinical.read_clinical(write(tmp_path / "c.csv", HEADER + "1,45,1,1,Mild\n2,45,0,1,Mild\n"))
 
 
 def test_read_clinical_lists_all_problems_with_their_rows(tmp_path):

@@ -461,6 +461,15 @@ def test_medseg_labels_may_be_stored_along_other_axes(tmp_path):
             np.testing.assert_array_equal(one["classes"], other["classes"])
 
 
+def test_ictcf_notes_doubtful_words_for_diseases(tmp_path):
+    source = make_ictcf(tmp_path / "source")
+    (source / "clinical.csv").write_text(CLINICAL.replace("Hypertension, diabetes", "hypertension, unknown"))
+    dataset = prepare("ictcf", tmp_path, source)
+    assert dataset.records[0]["underlying"] == 1
+    notes = json.loads(next(tmp_path.rglob("notes.json")).read_text())["doubtful diseases"]
+    assert list(notes) == ["'hypertension, unknown' (1x): 1; names diseases and says unknown: the named ones count"]
+
+
 def test_ictcf_joins_folders_and_table(prepared, tmp_path):
     dataset = prepared["ictcf"]
     slices = dataset.slices

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -62,6 +63,33 @@ def test_a_table_alone_gives_tables_and_figures(written):
     assert {path.name for path in (out / "figures").iterdir()} == {f"{n}.{e}" for n in figures for e in ("png", "svg")}
     assert text.startswith("6 pairs, 2 significant; holm over all pairs together: 6 tests of 2 exposures x 3 mediators")
     assert mediation.CAVEAT in text
+
+
+def test_a_spreadsheet_as_people_have_it(cohort, tmp_path):
+    table = pd.read_csv(cohort).rename(columns={"patient_id": "Patient No.", "age": " Age", "gender": "Sex"})
+    table["Underlying diseases"] = np.resize(
+        ["none", "高血压 糖尿病", "?", "asthma. gout", "gout, unknown"], len(table)
+    )
+    table["severity"] = table["severity"].map({"Severe": "yes"}).fillna("no")
+    table.loc[0, "severity"] = "unknown"
+    table.loc[1, "ggo_firstorder_Mean"] = -9999
+    with pd.ExcelWriter(tmp_path / "cohort.xlsx") as writer:
+        table.to_excel(writer, index=False, startrow=1)
+        writer.sheets["Sheet1"].cell(1, 1, "Table 1. Patients")
+    out = tmp_path / "out"
+    flags = [f"--cohort={tmp_path / 'cohort.xlsx'}", "--mediators=^ggo_", f"--out={out}", "--bootstrap_draws=0"]
+    asked = call(*flags)
+    assert asked.returncode == 1
+    remedy = re.search(r"give (--missing_codes=ggo_firstorder_Mean=-9999), or empty", asked.stderr)[1]
+    result = call(*flags, remedy)
+    assert result.returncode == 0, result.stderr
+    assert "left out: row 1 ('Table 1. Patients')" in result.stderr
+    doubts = pd.read_csv(out / "doubtful_words.csv")
+    assert doubts[["text", "count", "patients"]].to_numpy().tolist() == [["gout, unknown", 1.0, 40]]
+    found = pd.read_csv(out / "univariate.csv").set_index(["exposure", "mediator"])["n"]
+    assert found["age", "ggo_firstorder_Entropy"] == 199
+    assert found["age", "ggo_firstorder_Mean"] == 198
+    assert found["underlying", "ggo_firstorder_Entropy"] == 159
 
 
 def test_a_second_analysis_leaves_nothing_of_the_first(cohort, tmp_path):

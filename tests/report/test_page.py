@@ -428,6 +428,18 @@ def test_shared_patient_is_a_warning(tmp_path):
     assert "1 patient in more than one of train, val, test: 007." in visible(page.write(tmp_path))
 
 
+def test_doubtful_words_for_diseases_are_a_warning(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "prepare/slices.csv").write_text("slice_id,patient_id,split\na,007,train\n")
+    assert "in more than one way" not in visible(page.write(tmp_path))
+    notes = tmp_path / "data" / "ictcf" / "default" / "1.0.0" / "notes.json"
+    notes.parent.mkdir(parents=True)
+    notes.write_text(json.dumps({"doubtful diseases": {"'-' (3x): 0; a dash is taken for none": 1}}))
+    text = html.unescape(visible(page.write(tmp_path)))
+    assert "1 text of underlying diseases could be counted in more than one way: '-' (3x): 0; a dash is taken" in text
+
+
 def test_missing_config_names_path_and_remedy(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No config\.json in .*nowhere.*Give the --workdir of a run"):
         page.write(tmp_path / "nowhere")

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ssinfnet_jax.report import blocks, data_tables, run_files
+from ssinfnet_jax.report import blocks, data_tables, run_files, table_files
 
 
 def build(run: run_files.Run) -> blocks.Section:
@@ -22,7 +22,21 @@ def build(run: run_files.Run) -> blocks.Section:
     else:
         section.add("text", _separation(slices))
     section.add("table", data_tables.clinical(slices))
+    doubtful = _doubtful_diseases(run)
+    if doubtful:
+        listed = "; ".join(doubtful[:10]) + (" …" if len(doubtful) > 10 else "")
+        section.add(
+            "warning",
+            f"{blocks.count(len(doubtful), 'text')} of underlying diseases could be counted in more than one way: "
+            f"{listed}.",
+        )
     return section
+
+
+def _doubtful_diseases(run: run_files.Run) -> list[str]:
+    """What the builders noted of words for diseases: text, number of patients, count, reason."""
+    notes = [table_files.read_json(path) for path in sorted(run.path("data").glob("**/notes.json"))]
+    return [text for note in notes for text in note.get("doubtful diseases", {})]
 
 
 def _separation(slices: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 import nibabel as nib
 import numpy as np
+import openpyxl
 import pytest
 from PIL import Image
 
@@ -76,6 +77,20 @@ def test_patients_by_regular_expression_or_table(slices):
         found_in(slices, patients="P")
     with pytest.raises(ValueError, match="neither a CSV or XLSX file nor a regular expression"):
         found_in(slices, patients="(P")
+
+
+def test_a_table_of_patients_as_people_have_it(slices):
+    rows = [["P1/a", "x"], ["P1/b.png", "x"], ["P2/a", "y"], ["P2/b", "x"], ["alone", 7]]
+    for header in (["File ", "Patient ID"], ["Filename", "ID"], ["image", "患者编号"]):
+        book = openpyxl.Workbook()
+        for row in [["Slices of the study"], header, *rows]:
+            book.active.append(row)
+        book.save(slices / "who.xlsx")
+        items = found_in(slices, patients=str(slices / "who.xlsx"))
+        assert [item.patient_id for item in items] == ["x", "x", "y", "x", "7"]
+    (slices / "who.csv").write_text("file,File,patient_id\nP1/a,P1/a,x\n")
+    with pytest.raises(ValueError, match=r"the columns \['file', 'File'\] may all be file; rename or delete"):
+        found_in(slices, patients=str(slices / "who.csv"))
 
 
 def test_pictures_of_segmented_scans_are_of_their_scan(tmp_path, caplog):
