@@ -295,6 +295,10 @@ def test_scouts_without_an_image_type_are_left_out_alone(tmp_path, face, count):
             dataset.ImageOrientationPatient = face
             dataset.Rows, dataset.Columns = dataset.Columns, dataset.Rows
             dataset.PixelSpacing = [3, 3]
+            dataset.RescaleType = "US"
+            if count == 2:
+                del dataset.RescaleSlope
+                del dataset.ImagePositionPatient
 
     scan = dicom.read(exam(tmp_path / "exam", change=change))
     np.testing.assert_array_equal(hu_of(scan), chest()[:, :, count:])

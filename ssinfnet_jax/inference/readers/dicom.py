@@ -53,9 +53,9 @@ def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathl
         # Some anonymisers give all patients the same UIDs.
         found.setdefault((series_uid, str(header["PatientID"])), {})[path] = header
     series = [
-        Series(tuple(files), series_uid, str(headers[files[0]]["SeriesNumber"] or "0"), part)
+        Series(tuple(paths), series_uid, str(headers[paths[0]]["SeriesNumber"] or "0"), part)
         for (series_uid, _), headers in found.items()
-        for part, files in _parts(headers).items()
+        for part, paths in _parts(headers).items()
     ]
     return sorted(series, key=lambda one: (len(one.number), one.number, one.uid)), unreadable
 
@@ -110,23 +110,25 @@ def _slices(headers: _Headers) -> tuple[_Headers, tuple[str, ...]]:
     kept, others, notes = {}, [], []
     for path, header in headers.items():
         try:
-            notes += _check_header(header, path)
+            _check_kind(header, path)
             kept[path] = header
         except LeftOutError as error:
             others.append(error)
     if not kept:
         raise others[0]
     kept, odd = _without_odd(kept)
-    kept, copies = _without_copies(kept)
     others += odd
+    for path, header in kept.items():
+        notes += _check_pixels(header, path)
+    kept, copies = _without_copies(kept)
     notes += [copies] if copies else []
     if others:
         notes.append(f"{len(others)} images of the series were left out, such as: {others[0]}")
     return kept, tuple(dict.fromkeys(notes))
 
 
-def _check_header(header: dict[str, Any], path: pathlib.Path) -> list[str]:
-    """What to say of a slice of a CT volume in HU; raises LeftOutError or ValueError for what is none."""
+def _check_kind(header: dict[str, Any], path: pathlib.Path) -> None:
+    """Raises LeftOutError for what is not a CT image of a volume, ValueError for one that is not read."""
     sop_class = uid.UID(str(dicom_header.need(header, "SOPClassUID", path)))
     if sop_class == uid.EnhancedCTImageStorage:
         raise ValueError(
@@ -139,17 +141,16 @@ def _check_header(header: dict[str, Any], path: pathlib.Path) -> list[str]:
     kind = next((_NO_VOLUME[part] for part in image_type if part in _NO_VOLUME), None)
     if kind:
         raise LeftOutError(f"{path} is {kind} (image type {'/'.join(image_type)}), not a slice of a CT volume.")
+
+
+def _check_pixels(header: dict[str, Any], path: pathlib.Path) -> list[str]:
+    """What to say of how a slice becomes HU; raises ValueError where it does not."""
     frames, samples = (
         int(dicom_header.numbers(header, name, 1, path)[0]) if header[name] is not None else 1
         for name in ("NumberOfFrames", "SamplesPerPixel")
     )
     if (frames, samples) != (1, 1):
         raise ValueError(f"{path} has {frames} frames of {samples} samples per pixel; expected one frame in grey.")
-    return _check_rescale(header, path)
-
-
-def _check_rescale(header: dict[str, Any], path: pathlib.Path) -> list[str]:
-    """What to say of how a slice becomes HU; raises ValueError where it does not."""
     found = str(header["RescaleType"] or "HU").strip()
     spelled = found.upper().replace(".", "")
     is_hu = spelled in ("HU", *_AS_HU) or spelled.startswith("HOUNSFIELD")
