@@ -16,6 +16,8 @@ _FIT = {
     "cfi": "Comparative fit index (good: at least 0.95)",
     "tli": "Tucker-Lewis index (good: at least 0.95)",
     "rmsea": "Root mean square error of approximation (good: below 0.06)",
+    "rmsea_lower": "Lower bound of its 90 % interval",
+    "rmsea_upper": "Upper bound of its 90 % interval",
     "srmr": "Standardised root mean square residual (good: below 0.08)",
     "aic": "Akaike information criterion (to compare models)",
     "bic": "Bayesian information criterion (to compare models)",
@@ -171,7 +173,12 @@ def natural(table: pd.DataFrame, caption: str) -> tables.Table:
         "indirect_p_adj": ("p (adj.)", tables.p_cell),
     }
     columns |= {effect: (f"{title}, points", tables.text_cell) for effect, title in titles.items()}
-    columns |= {"proportion_mediated": ("Proportion mediated", tables.number_cell)}
+    share = shown["proportion_mediated"].map(tables.number)
+    if "proportion_mediated_lower" in shown:
+        share += " " + _interval(shown, "proportion_mediated").where(shown["proportion_mediated"].notna(), "")
+    shown["proportion"] = share
+    columns |= {"proportion": ("Proportion mediated", tables.text_cell)}
+    columns |= {"note": ("Note on the mediator", tables.text_cell)} if _has_text(shown, "note") else {}
     columns |= {"flag": ("Not fitted because", tables.text_cell)} if shown["flag"].notna().any() else {}
     shown["contrast"] = [
         f"{tables.number(a)}, {tables.number(b)}" for a, b in zip(shown["from"], shown["to"], strict=True)
@@ -203,6 +210,10 @@ def sensitivity(table: pd.DataFrame, caption: str) -> tables.Table:
         "the interval to no effect (1: it holds no effect already)."
     )
     return tables.from_frame(table.sort_values("rho", key=abs), caption, columns, foot=foot)
+
+
+def _has_text(table: pd.DataFrame, name: str) -> bool:
+    return name in table and table[name].replace("", None).notna().any()
 
 
 def _interval(table: pd.DataFrame, name: str) -> pd.Series:

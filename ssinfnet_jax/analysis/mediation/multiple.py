@@ -27,7 +27,8 @@ class Multiple:
         covariances, where those of exposures and covariates are fixed at the sample's (se 0, no test) and std
         of a residual covariance is the correlation; ":=" defined effects, i<mediator><exposure> = ab,
         ind_<exposure> their sum, tot_<exposure> = c + ind.
-      fit: chisq, df, pvalue, cfi, tli, rmsea, srmr, aic, bic, logl, npar, ntotal.
+      fit: chisq, df, pvalue, cfi, tli, rmsea and its 90 % interval (rmsea_lower, rmsea_upper), srmr, aic, bic,
+        logl, npar, ntotal.
       total_effects: the regression of the outcome on exposures and covariates without mediators, a model of
         its own (ordinary least squares, t tests): exposure, est, se, t, p, std.
       exposures: exposure -> its mediators.  outcome: name.  num_dropped: rows left out for a missing value.

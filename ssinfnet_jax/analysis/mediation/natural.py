@@ -81,7 +81,7 @@ def natural_effects(
         blocks.append(names.join(fit(pairs, contrasts[names["exposure"].iloc[0]], link, level)))
     result = pd.concat(blocks, ignore_index=True)
     result.insert(result.columns.get_loc("indirect_p") + 1, "indirect_p_adj", np.nan)
-    result["indirect_p_adj"] = within_family(result, "indirect_p", adjust, family)
+    result["indirect_p_adj"] = within_family(result, "indirect", adjust, family)
     result.attrs["family"] = describe_family(result, adjust, family)
     return result
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, stats
+from scipy import linalg, optimize, special, stats
 
 _ITERATIONS = 100
 _TOLERANCE = 1e-12  # of standardised coefficients
@@ -155,6 +155,7 @@ def fit_measures(model: PathModel, sd: pd.Series) -> dict[str, float]:
         "cfi": float(1 - max(excess, 0.0) / largest) if largest else 1.0,
         "tli": float(1 - excess * baseline_df / (baseline_excess * df)) if df and baseline_excess else 1.0,
         "rmsea": float(np.sqrt(max(excess, 0.0) / (n * df))) if df else 0.0,
+        **dict(zip(("rmsea_lower", "rmsea_upper"), rmsea_interval(float(chisq), df, n), strict=True)),
         "srmr": float(np.sqrt(np.mean(difference**2))),
         "aic": float(-2 * logl + 2 * npar),
         "bic": float(-2 * logl + np.log(n) * npar),
@@ -162,3 +163,29 @@ def fit_measures(model: PathModel, sd: pd.Series) -> dict[str, float]:
         "npar": npar,
         "ntotal": n,
     }
+
+
+def rmsea_interval(chisq: float, df: int, n: int, level: float = 0.9) -> tuple[float, float]:
+    """Interval of the RMSEA: chi-square is noncentral with df and lambda = n df RMSEA^2.
+
+    The bounds are those lambda at which P(chi-square <= chisq) is (1 + level) / 2 and (1 - level) / 2, 0 where even
+    lambda = 0 gives less.
+
+    Returns: (lower, upper); zeros without degrees of freedom.
+    Source: Browne and Cudeck 1993, Alternative ways of assessing model fit; lavaan's rmsea.ci.lower and .upper.
+    """
+    if not df:
+        return 0.0, 0.0
+    bounds = (_noncentrality(chisq, df, share) for share in ((1 + level) / 2, (1 - level) / 2))
+    lower, upper = (float(np.sqrt(value / (n * df))) for value in bounds)
+    return lower, upper
+
+
+def _noncentrality(chisq: float, df: int, share: float) -> float:
+    """The lambda at which a noncentral chi-square is below `chisq` with this probability; 0 if there is none."""
+    if stats.chi2.cdf(chisq, df) <= share:
+        return 0.0
+    far = chisq + 10.0
+    while special.chndtr(chisq, df, far) > share:
+        far *= 2
+    return optimize.brentq(lambda value: special.chndtr(chisq, df, value) - share, 0, far, xtol=1e-10)

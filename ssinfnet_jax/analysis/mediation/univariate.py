@@ -46,7 +46,7 @@ def univariate(
       alpha: level of both `is_mediator` columns.
       adjust: see adjust().
       family: "all", p values are adjusted over all rows of the result, or "exposure", over the rows of each
-        exposure. The paper does not say which.
+        exposure; rows that hold the same test count once. The paper does not say which.
       min_n: pairs with fewer complete rows are flagged, not fitted.
     Returns: one row per pair, exposures outermost:
       - exposure, mediator, n (complete rows);
@@ -72,8 +72,9 @@ def univariate(
     blocks = pairing.blocks(data, exposures, mediators, outcome, covariates, min_n)
     result = pd.concat([names.join(fit(pairs)) for names, pairs in blocks], ignore_index=True)
 
+    result = result.assign(lm_a_est=result["a_est"], lm_b_est=result["b_est"])
     for name in ("indirect", "lm_total", "lm_a", "lm_b"):
-        result[f"{name}_p_adj"] = within_family(result, f"{name}_p", adjust, family)
+        result[f"{name}_p_adj"] = within_family(result, name, adjust, family)
     result["is_mediator"] = result["indirect_p_adj"] < alpha
     result["is_mediator_paper"] = (result[["lm_total_p_adj", "lm_a_p_adj", "lm_b_p_adj"]] < alpha).all(axis=1) & (
         result["lm_total_est"].abs() > result["direct_est"].abs()

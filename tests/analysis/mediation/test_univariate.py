@@ -229,6 +229,34 @@ def test_families_of_adjustment(cohort):
     np.testing.assert_array_equal(plain["indirect_p_adj"], plain["indirect_p"])
 
 
+@pytest.mark.parametrize("method", ["bonferroni", "holm", "fdr_bh", "fdr_by"])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_each_test_counts_once(cohort, method, gaps):
+    """y~x is one test per exposure (per set of complete rows), though every mediator's row has it."""
+    table = cohort.assign(
+        ggo_Twice=-2 * cohort["ggo_C"], weak=cohort["severity"] + np.random.default_rng(3).normal(size=200) * 4
+    )
+    names = ["ggo_A", "ggo_C", "ggo_Twice", "ggo_Noise"]
+    if gaps:
+        table.loc[:9, "ggo_Noise"] = np.nan
+    found = mediation.univariate(table, ["weak", "diseases"], names, adjust=method)
+    p = []
+    for used in (table, table[10:]) if gaps else (table,):
+        p += [ols(used["severity"], used[x]).pvalues.iloc[1] for x in ("weak", "diseases")]
+    expected = multitest.multipletests(p, method=method)[1]
+    for place, x in enumerate(("weak", "diseases")):
+        rows = found[found["exposure"] == x].set_index("mediator")["lm_total_p_adj"]
+        assert rows[["ggo_A", "ggo_C", "ggo_Twice"]].to_numpy() == pytest.approx(expected[place])
+        assert rows["ggo_Noise"] == pytest.approx(expected[2 * gaps + place])
+    without = found["mediator"] != "ggo_Twice"
+    for name in ("indirect", "lm_a", "lm_b"):
+        once = multitest.multipletests(found.loc[without, f"{name}_p"], method=method)[1]
+        np.testing.assert_allclose(found.loc[without, f"{name}_p_adj"], once)
+        by_pair = found.set_index(["mediator", "exposure"])[f"{name}_p_adj"]
+        np.testing.assert_allclose(by_pair["ggo_Twice"], by_pair["ggo_C"])
+    assert "6 tests of 2 exposures x 4 mediators (0 flagged and not tested, 2 of them the same" in found.attrs["family"]
+
+
 def test_what_cannot_be_fitted_is_flagged_and_not_counted(cohort):
     table = cohort.assign(
         constant=3.0,
