@@ -17,15 +17,15 @@ _FEW = 3
 _OFTEN = 3  # equal values at the end of a column
 _MANY_LEVELS = 8
 _GROUPS = re.compile(
-    r"\b(?:hospitals?|hosp|inst(?:itut(?:e|ion))?|facility|location|operator|cent(?:er|re|rum)|site|scanner|ct|device|machine|ward|dep(?:artment|t)?|unit|clinic|group|grp|"
-    r"arm|cluster|batch|cohort|study|manufacturer|vendor|protocol|kernel|country|region|city|province|district|"
-    r"ethnicity|ethnic|race|nationality|blood type|room|reader|rater|observer|radiologist|category|class|type|code|"
-    r"variant|strain|occupation|religion|marital status|klinik|station|gruppe|zentrum|gerat|hopital|centro|ospedale|"
-    r"reparto|servicio)(?:s|id|no|nr|code|name)?\b|医院|中心|科室|病区|设备|机型|组别|分组|地区|民族|批次"
+    r"\b(?:hospitals?|hosp|inst(?:itut(?:e|ion))?|facility|location|operator|cent(?:er|re|rum)|site|scanner|device|machine|"
+    r"ward|dep(?:artment|t)?|clinic|group|grp|arm|cluster|batch|cohort|study|manufacturer|vendor|protocol|kernel|country|"
+    r"region|city|province|district|ethnicity|ethnic|race|nationality|room|reader|rater|observer|radiologist|category|"
+    r"type|code|variant|strain|occupation|religion|marital status|klinik|station|gruppe|zentrum|gerat|hopital|centro|"
+    r"ospedale|reparto|servicio)(?:s|id|no|nr|code|name)?\b|医院|中心|科室|病区|设备|机型|组别|分组|地区|民族|批次"
 )
 _ORDERED = re.compile(
-    r"^(?:num|number|count|n)\b|\b(?:count|counts)$|\b(?:days?|weeks?|months?|years?|score|grade|stage|level|index|scale|rank|points?|dose|"
-    r"severity|duration|age|underlying|comorbidit|diseases?)"
+    r"^(?:num|number|count|n)\b|\b(?:count|counts)$|\b(?:days?|weeks?|months?|years?|score|grade|stage|level|index|scale|"
+    r"rank|class|points?|dose|severity|duration|age|underlying|comorbidit|diseases?)"
 )
 
 

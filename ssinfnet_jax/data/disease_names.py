@@ -53,7 +53,9 @@ _NAME = {
 }
 _LONGEST_FIRST = "|".join(sorted(map(re.escape, _NAME), key=len, reverse=True))
 _BESIDE_A_NAME = r"mellitus|type|essential|arterial|primary|chronic|ii?|1|2"
-_COMMON = re.compile(rf"(?<![^\W_])(?:{_LONGEST_FIRST})(?![^\W_])")
+_CHINESE = "|".join(sorted((name for name in _NAME if not name.isascii()), key=len, reverse=True))
+_COMMON = re.compile(rf"(?<![^\W_])(?:{_LONGEST_FIRST})(?![^\W_])|{_CHINESE}")
+_ONLY_CHINESE = re.compile(rf"(?:(?:{_CHINESE})[并兼]?)+")
 _ONLY_NAMES = re.compile(rf"(?:(?:{_LONGEST_FIRST}|{_BESIDE_A_NAME})(?: |$))+")
 _ICD = r"[a-z]\d\d(?:\.?\w{1,3})?"
 
@@ -91,7 +93,7 @@ def known_in(words: str) -> list[str]:
 
 def only_names(words: str) -> bool:
     """Whether a text is a row of common names, such as `hypertension diabetes mellitus asthma`."""
-    return bool(_ONLY_NAMES.fullmatch(words))
+    return bool(_ONLY_NAMES.fullmatch(words) or _ONLY_CHINESE.fullmatch(words))
 
 
 def codes(words: str) -> list[str]:

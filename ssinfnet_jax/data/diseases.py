@@ -29,12 +29,12 @@ _FULL_STOP = re.compile(
 _CJK_BLANK = re.compile(rf"(?<={_CJK})[ \t]+(?={_CJK}|\d ?型)")
 _MIXED_BLANK = re.compile(rf"(?<={_CJK})[ \t]+(?=[a-z]{{2}})|(?<=[a-z]{{2}})[ \t]+(?=(?![型期级度]){_CJK})")
 _WIDE_BLANK = re.compile(r"[ \t]{2,}|\t")
-_LOOSE = re.compile(r"\s+-+\s+|\s(?:with|mit|avec|con)\s")
+_LOOSE = re.compile(rf"\s+-+\s+|(?<={_CJK})-+(?={_CJK})|\s(?:with|mit|avec|con)\s")
 _ONE_NAME = re.compile(
     r"\bhiv ?/ ?aids\b|\bhead and neck\b|\bhand,? foot,? and mouth\b|\bear,? nose,? and throat\b|\bn/[adk]\b"
 )
 _HISTORY = re.compile(
-    r"(?<!no )\b(?:h/o|s/p|k/c/o|c/o|k/c|history of|hx of|known|status post|st\. ?p\.|z\. ?n\.|st\. ?n\.)\s*"
+    r"(?<!no )(?<!not )\b(?:h/o|s/p|k/c/o|c/o|k/c|history of|hx of|known|status post|st\. ?p\.|z\. ?n\.|st\. ?n\.)\s*"
 )
 _BRACKETS = r"\([^()]*\)|\[[^\[\]]*\]"
 _NUMBERING = re.compile(r"(?:^|(?<=[\s,;.、。]))\(?(\d{1,2})[.)、:]\s*(?=[^\W\d])|([\u2460-\u2473])")
@@ -59,9 +59,14 @@ _SOME = re.compile(
     r"(?:multiple|several|many|various|some|few|a few|one|two|three|four|five|six|seven|eight|nine|ten|mehrere|"
     r"einige|viele|plusieurs|diverse|varie|varias|varios|多种|多个|数种|一|二|两|三|四|五)(?:种|个| )?(.*)"
 )
+_EXCUSE = re.compile(  # in words that look like no disease
+    r"unab|unavail|obtain|refus|declin|availab|data|info|record|await|waiting|pend|investigat|evaluat|check|recall|"
+    r"remember|know|clarif|confirm|determin|disclos|answer|\b(?:say|tell|ask)|verweiger|angab|bekannt|connu|conoc|rifiut|"
+    r"rechaz|attente|attesa|拒|缺|待|不|未|无|资料|记录|获取"
+)
 _SHORT = {"w/o": "without", "w/": " with ", "r/o": "rule out", "d/t": "due to", "and/or": "or"}
 _SIGN = re.compile(r"[(\[\s]*(?:-+|\++)[)\]\s]*")
-_REMEDY = "write their number alone, as 2, their names with commas between them, or none"
+_REMEDY = "write their number alone, as 2, their names with commas between them, or none; or empty the cell"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +103,7 @@ def read(text: str) -> Reading:
     if match := re.fullmatch(r"(\d+)(?: ?[(:]| -) ?([^()]+)\)?", plain):
         return _number_and_names(text, float(match[1]), match[2])
     if vocabulary.denies(_without_label(plain)):
-        return Reading(0.0)
+        return Reading(0.0, "is not certain" if "?" in plain else "")
     return _count(text, _pieces(folded))
 
 
@@ -232,7 +237,9 @@ def _count(text: str, pieces: list[str]) -> Reading:
         elif verdict == "unknown" or vocabulary.is_unknown(piece):
             said["unknown"] = None
         elif vocabulary.denies(piece):
-            said["none" if not re.search(r"other|further|weiter|autre|altr|otr|其[他它]", piece) else "no other"] = None
+            said[
+                "none" if not re.search(r"other|else|further|weiter|autre|altr|otr|其[他它]", piece) else "no other"
+            ] = None
         elif _MORE.fullmatch(piece):
             said["more"] = None
         else:
@@ -281,7 +288,8 @@ def _check_name(text: str, piece: str) -> None:
             f"diseases {text.strip()!r} cannot be counted ({words!r} says that there are some, not how many); {_REMEDY}"
         )
     letters = re.search(rf"[^\W\d_].*[^\W\d_]|{_CJK}", words) or disease_names.codes(words)
-    if _REFUSED.match(words) or _ELSEWHERE.fullmatch(words) or not letters or re.search(r"[()\[\]]", words):
+    unclear = _REFUSED.match(words) or (_EXCUSE.search(words) and not disease_names.looks_like_one(words))
+    if unclear or _ELSEWHERE.fullmatch(words) or not letters or re.search(r"[()\[\]]", words):
         raise ValueError(f"diseases {text.strip()!r} cannot be counted ({words!r} is not understood); {_REMEDY}")
 
 
@@ -303,7 +311,7 @@ def _names(piece: str) -> tuple[list[str], str]:
 
 def _doubt(words: str, *, several: bool) -> str:
     """Why a reader should look at a piece that counts as one disease, or ""."""
-    if several or re.search(r"\s-+\s", words):
+    if several or ("-" in words and _LOOSE.search(words)):
         return "may name several diseases: counted as one"
     if vocabulary.is_general(words):
         return "names no disease: counted as one"

@@ -67,7 +67,8 @@ NONE = {
 # What may stand beside those words without changing them, and names no disease.
 GENERAL = {
     "en": """
-        the|patient|he|she|has|have|had|is|was|a|an|any|of|to|or|and|with|in|on|at|this time|for|known|
+        the|patient|paziente|paciente|he|she|else|others|only|
+        has|have|had|is|was|a|an|any|of|to|or|and|with|in|on|at|this time|for|known|
         other|further|additional|significant|relevant|notable|major|serious|special|note|underlying|chronic|past|
         previous|previously|otherwise|prior|medical|clinical|basic|basal|baseline|preexisting|coexisting|
         concomitant|concurrent|comorbid|associated|long|term|longterm|diseases?|comorbidit(?:y|ies)|

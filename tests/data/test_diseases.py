@@ -56,7 +56,7 @@ def test_not_known_is_missing(text):
         *("无", "無", "没有", "否认", "否認慢性病史", "既往体健", "无基础疾病", "无特殊病史", "未见异常", "健康"),
         *("keine", "Keine bekannten Vorerkrankungen", "ohne", "nein", "aucun", "Aucun antécédent", "pas d'antécédents"),
         *("néant", "nessuno", "nessuna patologia nota", "niega", "Ninguna conocida", "sin antecedentes", "nenhuma"),
-        *("none, none", "No; no"),
+        *("none, none", "No; no", "nothing else", "no others", "Paziente sano"),
     ],
 )
 def test_denial_is_none(text):
@@ -150,7 +150,11 @@ def test_every_separator_separates_and_nothing_else(text, count):
         ("chronic disease", 1, "names no disease"),
         ("patient has no diabetes", 1, "denies something"),
         ("zzyx", 1, "does not look like a disease"),
-        ("不肯说", 1, "does not look like a disease"),
+        ("none?", 0, "is not certain"),
+        ("高血压糖尿病", 2, "separated by a blank"),
+        ("高血压并糖尿病", 2, "separated by a blank"),
+        ("高血压-糖尿病", 2, "separated by a blank, a dash"),
+        ("高血压肾病糖尿病", 1, "may name several diseases"),
     ],
 )
 def test_doubtful_texts_are_counted_and_say_why(text, count, why):
@@ -160,9 +164,27 @@ def test_doubtful_texts_are_counted_and_say_why(text, count, why):
 
 
 @pytest.mark.parametrize(
-    "text", ["yes", "有", "+", "(+)", "several", "multiple comorbidities", "two", "3+", ">3", "99", "x", "2, diabetes",
-             "others", "etc.", "3 (HTN)", "√", "same as above", "同上"]
-)  # fmt: skip
+    "text",
+    [
+        *(
+            "yes",
+            "有",
+            "+",
+            "(+)",
+            "√",
+            "several",
+            "multiple comorbidities",
+            "two",
+            "3+",
+            ">3",
+            "99",
+            "x",
+            "2, diabetes",
+        ),
+        *("3 (HTN)", "others", "etc.", "same as above", "同上", "refused by patient", "unable to obtain"),
+        *("awaiting records", "data incomplete", "不肯说", "资料缺失", "本人拒绝回答"),
+    ],
+)
 def test_what_has_no_number_is_refused(text):
     with pytest.raises(ValueError, match="cannot be counted"):
         diseases.read(text)
