@@ -258,6 +258,15 @@ def test_truncated_pixels_are_said_to_be(tmp_path, syntax, share):
         dicom.read([path]).read(0)
 
 
+@pytest.mark.parametrize("num_bytes", [140, 200, 400, 500, 700, 900, 1000])
+def test_files_that_end_in_their_header_are_said_to_be_truncated(tmp_path, num_bytes):
+    (path,) = exam(tmp_path / "exam", chest((24, 20, 1)))
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    (source,) = sources(tmp_path / "exam")
+    with pytest.raises(ValueError, match=r"0000\.dcm ends before its pixels: it is truncated, or no image; copy or"):
+        source.open(tmp_path)
+
+
 def test_numbers_that_nothing_depends_on_may_be_none(tmp_path):
     def change(dataset, _):
         dataset.SeriesNumber = dataset.AcquisitionNumber = 654321

@@ -155,6 +155,7 @@ def _check_pixels(header: dict[str, Any], path: pathlib.Path) -> list[str]:
     spelled = found.upper().replace(".", "")
     is_hu = spelled in ("HU", *_AS_HU) or spelled.startswith("HOUNSFIELD")
     if not is_hu or None in (header["RescaleSlope"], header["RescaleIntercept"]):
+        dicom_header.check_whole(path)
         raise ValueError(
             f"{path} is not in HU (rescale slope {header['RescaleSlope']}, intercept {header['RescaleIntercept']}, "
             f"type {found}); export the original series of the scanner."

@@ -23,6 +23,7 @@ _TAGS = (
 )  # fmt: skip
 _FIRST_GROUPS = (0x0002, 0x0008)  # of a file without preamble: its meta information, or its data set
 _LAST_FIRST_ELEMENT = 0x0018  # SOPInstanceUID: no data set starts after it
+_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")  # the tag, little and big endian
 _META_BYTES = 1024  # hold the meta information's SOP class
 _MOST_FIRST_BYTES = 1024  # of the value of that first element
 
@@ -87,8 +88,16 @@ def elements(dataset: pydicom.Dataset) -> dict[str, Any]:
 def need(header: Mapping[str, Any], name: str, path: pathlib.Path) -> Any:
     """The value of an element; ValueError if it has none."""
     if header[name] in (None, ""):
+        check_whole(path)
         raise ValueError(f"{path} has no {name}; export the original series, not a copy without it.")
     return header[name]
+
+
+def check_whole(path: pathlib.Path) -> None:
+    """Raises ValueError for a file that lacks an element because it ends before its pixels."""
+    data = path.read_bytes()
+    if not any(tag in data for tag in _PIXEL_DATA):
+        raise ValueError(f"{path} ends before its pixels: it is truncated, or no image; copy or export it again.")
 
 
 def numbers(header: Mapping[str, Any], name: str, count: int, path: pathlib.Path) -> np.ndarray:
