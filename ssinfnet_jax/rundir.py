@@ -153,11 +153,11 @@ class RunDir:
         return f"to have it written again, run rm -r {shlex.join(map(str, stale))} and then the same command."
 
     def _done(self, name: str) -> dict[str, Any]:
-        return _read_json(self.path / name / "done.json")
+        return read_json(self.path / name / "done.json")
 
     def _made_from(self, name: str) -> dict[str, str]:
         path = self.path / name / "made_from.json"
-        return _read_json(path) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
 
     def _made_after(self, earlier: str) -> list[str]:
         """The stages that were made from a stage, directly or by way of others."""
@@ -178,7 +178,7 @@ def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
     run = RunDir(pathlib.Path(workdir), lock=_hold(pathlib.Path(workdir)))
     path = run.path / "config.json"
     wanted = json.loads(json.dumps(config))
-    found = _read_json(path) if path.is_file() else wanted
+    found = read_json(path) if path.is_file() else wanted
     differing = differences(found, wanted)
     if differing and any(child.is_dir() for child in run.path.iterdir()):
         raise ValueError(
@@ -301,7 +301,7 @@ def check_folder(folder: pathlib.Path) -> None:
         raise ValueError(f"{folder} must be a folder, new or of an earlier call, but {there} is a file; name another.")
 
 
-def _read_json(path: pathlib.Path) -> Any:
+def read_json(path: pathlib.Path) -> Any:
     """Content of a JSON file; ValueError with the remedy if it is damaged."""
     try:
         return json.loads(path.read_text())

@@ -113,12 +113,24 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits for the write under way."""
+        """Waits for the write under way; raises OSError if it failed."""
+        if self._checkpointer:
+            with closing(self._checkpointer):
+                self.wait()
+
+
+@contextlib.contextmanager
+def closing(resource: Any) -> Iterator[None]:
+    """Closes a resource at the end; where an error is on its way already, closing cannot take its place."""
+    try:
+        yield
+    except BaseException:
         try:
-            self.wait()
-        finally:
-            if self._checkpointer:
-                self._checkpointer.close()
+            resource.close()
+        except Exception as error:  # whatever it is, it follows from the first
+            logging.warning("Closing failed too: %s", _said(error))
+        raise
+    resource.close()
 
 
 def latest_step(directory: pathlib.Path) -> int:
@@ -149,7 +161,7 @@ class Best:
 
     def _read(self, step: int) -> tuple[float, int]:
         path = self._directory / "best.json"
-        written = json.loads(path.read_text()) if path.is_file() and step else {}
+        written = rundir.read_json(path) if path.is_file() and step else {}
         self._at = {int(at): tuple(best) for at, best in written.get("at", {}).items() if int(at) <= step}
         if step in self._at:
             return self._at[step]
@@ -191,9 +203,19 @@ class Best:
             shutil.rmtree(path)
 
     def variables(self, like: Any) -> Any:
-        """The kept variables, as process 0 reads them."""
+        """The kept variables, as process 0 reads them; ValueError if they cannot be read."""
         like = jax.tree.map(np.asarray, like)
-        return parallel.from_main(_load(self._folder(self.step), like) if parallel.is_main() else like)
+        return parallel.from_main(self._read_variables(like) if parallel.is_main() else like)
+
+    def _read_variables(self, like: Any) -> Any:
+        folder = self._folder(self.step)
+        try:
+            return _load(folder, like)
+        except Exception as error:  # as above
+            raise ValueError(
+                f"The best weights in {folder} cannot be read ({_said(error)}); to begin this stage anew, delete "
+                f"{self._directory.parent}."
+            ) from error
 
 
 def save_model(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:

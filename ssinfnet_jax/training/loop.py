@@ -6,7 +6,7 @@ import math
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 import jax
@@ -154,7 +154,7 @@ def fit(
     def flush(step):
         return _flush(pending, writer, step, steps_per_epoch, slice_ids, learning_rate)
 
-    with _Signals() as signals, _closing(checkpoints), _closing(writer):
+    with _Signals() as signals, checkpoint.closing(checkpoints), checkpoint.closing(writer):
         hidden = not parallel.is_main()
         bar = tqdm.tqdm(total=num_steps, initial=start, desc=title, unit="step", mininterval=2, disable=hidden)
         for step in range(start, num_steps):
@@ -199,20 +199,6 @@ def _leave(title: str, signals: "_Signals", when: str) -> NoReturn:
         why = signals.received or "a signal to another process"
         print(f"{title}: {why} {when}, the same command goes on from here.")
     raise SystemExit(INTERRUPTED)
-
-
-@contextlib.contextmanager
-def _closing(resource: Any) -> Iterator[None]:
-    """Closes a resource at the end; where an error is on its way already, closing cannot take its place."""
-    try:
-        yield
-    except BaseException:
-        try:
-            resource.close()
-        except Exception as error:  # whatever it is, it follows from the first
-            logging.warning("Closing failed too: %s", " ".join(str(error).split())[:300])
-        raise
-    resource.close()
 
 
 def _flush(

@@ -244,6 +244,27 @@ def test_the_first_error_is_raised_even_where_closing_fails(tmp_path, monkeypatc
         _fit(tmp_path)
 
 
+@pytest.mark.parametrize("close_fails", [False, True])
+def test_a_last_write_that_fails_is_told_with_its_remedy(close_fails, tmp_path):
+    class Lost:
+        def result(self):
+            raise RuntimeError("RESOURCE_EXHAUSTED")
+
+    class Checkpointer:
+        def save_async(self, *args, **kwargs):
+            return Lost()
+
+        def close(self):
+            if close_fails:
+                raise ValueError("something that follows")
+
+    saved = checkpoint.Checkpoints(tmp_path)
+    saved._checkpointer = Checkpointer()
+    saved.save(7, {"x": np.zeros(3)})
+    with pytest.raises(OSError, match=r"^The checkpoint of step 7 could not be .* make room, and run the same command"):
+        saved.close()
+
+
 def test_tensorboard_has_what_the_metrics_have(tmp_path):
     _fit(tmp_path)
     (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")

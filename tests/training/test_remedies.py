@@ -1,6 +1,7 @@
 """Whoever does to the letter what an error says gets on."""
 
 import gc
+import json
 import pathlib
 import re
 import shlex
@@ -26,6 +27,7 @@ def _config():
         section.pretrain.phases = [["inpaint_random", 1]]
         section.train.epochs, section.train.validate_every_epochs = 3, 1
         section.train.augmentation = section.pretrain.augmentation = {}
+    config.single.train.keep = "best"
     config.multi.train.optimizer = {"name": "sgd", "learning_rate": 0.01}
     return config
 
@@ -76,6 +78,21 @@ def _checkpoints(workdir, change):
         change(folder)
 
 
+def _cut_steps(folder):
+    for path in folder.glob("step_*"):
+        _cut_all(path)
+
+
+def _best(workdir, change):
+    """An unfinished stage whose best, which nothing can surpass any more, was changed."""
+    (workdir / "train_single" / "done.json").unlink()
+    folder = workdir / "train_single" / "best"
+    noted = json.loads((folder / "best.json").read_text())
+    noted |= {"value": 2.0, "at": {at: [2.0, noted["step"]] for at in noted["at"]}}
+    (folder / "best.json").write_text(json.dumps(noted))
+    change(folder)
+
+
 DAMAGES = {
     "the network of a finished stage is gone": lambda run: shutil.rmtree(run / "train_single" / "model"),
     "its description is gone": lambda run: (run / "train_single/model/model.json").unlink(),
@@ -92,6 +109,8 @@ DAMAGES = {
     "what a stage was made from is damaged": lambda run: _cut(run / "predict_priors/made_from.json"),
     "the config is damaged": lambda run: _cut(run / "config.json"),
     "an earlier stage is to be made anew": lambda run: shutil.rmtree(run / "pretrain_single"),
+    "the best weights are damaged": lambda run: _best(run, _cut_steps),
+    "the note of the best is damaged": lambda run: _best(run, lambda best: _cut(best / "best.json")),
     "no checkpoint can be read": lambda run: _checkpoints(run, _cut_all),
 }
 
