@@ -17,6 +17,7 @@ from absl import flags
 from launch import stages
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
+from ssinfnet_jax.analysis.mediation.intervals import METHODS
 from ssinfnet_jax.report import figure_style, mediation_figures
 
 _COHORT = flags.DEFINE_string(
@@ -34,9 +35,12 @@ _MISSING_CODES = flags.DEFINE_list(
 )
 _ADJUST = flags.DEFINE_string("adjust", "fdr_bh", "fdr_bh, fdr_by, holm, bonferroni or none; with --cohort.")
 _DRAWS = flags.DEFINE_integer("bootstrap_draws", 5000, "Resamples for the intervals; 0: none; with --cohort.", 0)
+_INTERVAL = flags.DEFINE_enum(
+    "forest_interval", "delta", ["delta", *METHODS], "Intervals of the forest plots; with --cohort."
+)
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; with --cohort.")
 
-_FIGURE = re.compile(r"(forest_\d+|correlation_heatmap|path_plot)\.(png|svg)")  # what draw() may write
+_FIGURE = re.compile(r"(forest_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)")  # what draw() may write
 
 
 def analyse_table() -> None:
@@ -46,6 +50,10 @@ def analyse_table() -> None:
     """
     if not _MEDIATORS.value or not _OUT.value:
         raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
+    if _INTERVAL.value != "delta" and not _DRAWS.value:
+        raise ValueError(
+            f"--forest_interval={_INTERVAL.value} needs resamples; set --bootstrap_draws above 0, as to 5000."
+        )
     out = pathlib.Path(_OUT.value)
     rundir.check_folder(out)
     table = cohort_table.read(
@@ -67,29 +75,32 @@ def analyse_table() -> None:
     )
     found.write(out)
     cohort_table.write_doubts(table, out / "doubtful_words.csv")
-    draw(found, table, out / "figures")
+    draw(found, table, out / "figures", _INTERVAL.value)
     pairs = found.univariate
     print(f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {found.univariate.attrs['family']}.")
     print(f"Several mediators: {found.reason or found.selected}")
     print(f"Written to {out}. {found.caveat()}")
 
 
-def draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path) -> None:
-    """Forest plots, heat map of the significant mediators, and path plot, as far as there is something to show.
+def draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path, interval: str = "delta") -> None:
+    """Forest plots, heat map of the significant mediators, and path plots, as far as there is something to show.
 
-    Those of an earlier analysis in the folder that are not drawn this time are removed.
+    `interval` is that of the forest plots: "delta", or a bootstrap interval ("percentile", "bc", "bca"). Those
+    of an earlier analysis in the folder that are not drawn this time are removed.
     """
     figures = {}
     fitted = found.univariate[found.univariate["flag"] == ""]
-    pages = mediation_figures.forest_pages(found.univariate) if len(fitted) else []
+    drawn = {} if interval == "delta" or found.intervals is None else {"intervals": found.intervals, "method": interval}
+    pages = mediation_figures.forest_pages(found.univariate, **drawn) if len(fitted) else []
     for number, page in enumerate(pages, 1):
         figures[f"forest_{number}"] = page
     mediators = list(dict.fromkeys(fitted.loc[fitted["is_mediator"], "mediator"]))
     if len(mediators) > 1:
         threshold = found.options["threshold"]
         figures["correlation_heatmap"] = mediation_figures.correlation_heatmap(table, mediators, threshold=threshold)
-    if found.multiple:
-        figures["path_plot"] = mediation_figures.path_plot(found.multiple)
+    plots = mediation_figures.path_plots(found.multiple) if found.multiple else []
+    for number, plot in enumerate(plots, 1):
+        figures["path_plot" if len(plots) == 1 else f"path_plot_{number}"] = plot
     for path in out_dir.glob("*"):
         if _FIGURE.fullmatch(path.name) and path.stem not in figures:
             path.unlink()

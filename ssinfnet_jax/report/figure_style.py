@@ -11,6 +11,8 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib import figure as mpl_figure
 
+from ssinfnet_jax.report import fonts
+
 GGO = "#56B4E9"
 CONSOLIDATION = "#E69F00"
 LESION = "#CC79A7"
@@ -99,6 +101,7 @@ def save(figure: mpl_figure.Figure, figures_dir: pathlib.Path, name: str) -> pat
     Returns: path of the PNG.
     """
     figures_dir.mkdir(parents=True, exist_ok=True)
+    fonts.use(figure)
     png = figures_dir / f"{name}.png"
     with matplotlib.rc_context(STYLE):
         figure.savefig(png, dpi=DPI)

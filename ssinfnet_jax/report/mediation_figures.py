@@ -5,6 +5,7 @@ which needs no display.
 """
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,15 +19,28 @@ from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
 from ssinfnet_jax.analysis import mediation
+from ssinfnet_jax.analysis.mediation.intervals import METHODS
+from ssinfnet_jax.analysis.phenotypes import columns
+from ssinfnet_jax.report import fonts
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; shape and fill say the same once more.
 POSITIVE, NEGATIVE, NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
 _DPI = 200
-_CLASSES = {"firstorder": "first order", "glcm": "GLCM", "gldm": "GLDM", "ngtdm": "NGTDM", "shape2D": "shape"}
+_CLASSES = {"firstorder": "first order", "shape2D": "shape"}  # others are abbreviations
+_REGIONS = {"ggo": "GGO"}
+_FILTERS = {"squareroot": "square root", "lbp-2D": "local binary pattern"}
+MAX_MEDIATORS = 20  # of one path plot
 _NORMAL_95 = 1.959964
 
 
-def forest(univariate: pd.DataFrame, *, max_rows: int = 40, page: int = 0) -> Figure:
+def forest(
+    univariate: pd.DataFrame,
+    *,
+    max_rows: int = 40,
+    page: int = 0,
+    intervals: pd.DataFrame | None = None,
+    method: str = "bca",
+) -> Figure:
     """Standardised indirect effects with 95 % intervals, one panel per exposure, sorted by effect.
 
     Args:
@@ -34,11 +48,16 @@ def forest(univariate: pd.DataFrame, *, max_rows: int = 40, page: int = 0) -> Fi
       max_rows: phenotypes per panel. With more, page 0 shows the largest effects (by size) of each exposure,
         page 1 the next, and so on; the panel says how many there are. forest_pages() makes all pages.
       page: see max_rows.
+      intervals: of mediation.bootstrap() for the same pairs, drawn in place of est +- 1.96 se; a pair without one has
+        a mark only.
+      method: "percentile", "bc" or "bca", with `intervals`.
     Returns: Figure; blue circles are significant positive, orange squares significant negative effects
-      (`is_mediator`), hollow grey ones are not significant. Intervals are est +- 1.96 se in units of standard
-      deviations.
-    Raises: ValueError for a page that does not exist, or a table without estimates.
+      (`is_mediator`), hollow grey ones are not significant. Effects and intervals are in units of standard
+      deviations. Where the interval of a hollow mark leaves out 0, a line says that only the marks are adjusted for
+      the number of tests.
+    Raises: ValueError for a page that does not exist, a table without estimates, or an unknown method.
     """
+    univariate = univariate.join(_bounds(univariate, intervals, method))
     pages = _num_pages(univariate, max_rows)
     if not 0 <= page < pages:
         raise ValueError(f"Page {page} of {pages} does not exist; pages count from 0.")
@@ -53,25 +72,30 @@ def forest(univariate: pd.DataFrame, *, max_rows: int = 40, page: int = 0) -> Fi
         )
     labels = _labels(univariate["mediator"].unique())
     num_rows = max(len(shown) for shown, _ in panels.values())
-    label_width = 0.075 * max(len(label) for label in labels.values())
+    label_width = 0.075 * max(map(fonts.width, labels.values()))
     figure = Figure(
-        figsize=((label_width + 2.6) * len(panels) + 0.2, 1.5 + 0.185 * num_rows),
+        figsize=(max((label_width + 2.6) * len(panels) + 0.2, 5.2), 1.8 + 0.185 * num_rows),
         dpi=_DPI,
         layout="constrained",
     )
     for axes, (shown, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.values(), strict=True):
         _forest_panel(axes, shown, labels, num_rows)
         axes.set_title(title, fontsize=9, loc="left")
-        axes.set_xlabel("standardised indirect effect (95 % interval)", fontsize=8)
+        axes.set_xlabel(f"standardised indirect effect ({_interval_title(intervals, method)})", fontsize=8)
     if title := _region_title(labels):
         figure.suptitle(title, fontsize=9, weight="bold", x=0.005, ha="left")
-    figure.legend(handles=_forest_legend(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    shown = pd.concat([shown for shown, _ in panels.values()])
+    note = _ADJUSTED if (~shown["is_mediator"] & (shown["lower"] * shown["upper"] > 0)).any() else None
+    legend = {"loc": "outside lower center", "ncols": 3, "fontsize": 8, "frameon": False}
+    figure.legend(handles=_forest_legend(), title=note, title_fontsize=7.5, **legend)
+    fonts.use(figure)
     return figure
 
 
-def forest_pages(univariate: pd.DataFrame, *, max_rows: int = 40) -> list[Figure]:
-    """All pages of forest()."""
-    return [forest(univariate, max_rows=max_rows, page=page) for page in range(_num_pages(univariate, max_rows))]
+def forest_pages(univariate: pd.DataFrame, *, max_rows: int = 40, **options) -> list[Figure]:
+    """All pages of forest(); `options` are its `intervals` and `method`."""
+    pages = range(_num_pages(univariate, max_rows))
+    return [forest(univariate, max_rows=max_rows, page=page, **options) for page in pages]
 
 
 def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, threshold: float = 0.8) -> Figure:
@@ -98,7 +122,7 @@ def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, thresh
     labels = [_labels(mediators)[name] for name in r.index]
 
     size, font = _heatmap_size(len(mediators))
-    side = 0.62 * font / 72 * max(len(label) for label in labels) + 0.15  # inches that the labels need
+    side = 0.62 * font / 72 * max(map(fonts.width, labels)) + 0.15  # inches that the labels need
     title = _region_title(mediators)
     tree, bar, head = 0.7, 0.75, 0.15 if title else 0
     width, height = side + size + bar, side + size + tree + head
@@ -119,26 +143,43 @@ def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, thresh
     figure.colorbar(image, cax=legend).ax.tick_params(labelsize=7)
     legend.set_title("r", fontsize=8)
     figure.text(0.005, 0.995, title, fontsize=8, weight="bold", va="top")
+    fonts.use(figure)
     return figure
 
 
-def path_plot(multiple: mediation.Multiple) -> Figure:
+def path_plot(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATORS, page: int = 0) -> Figure:
     """The path model with its standardised estimates: exposures, mediators, outcome from left to right.
 
     Arrows carry the standardised estimate and stars (* p < 0.05, ** p < 0.01, *** p < 0.001); grey dashed
     ones are not significant. A dashed bow joins exposures with their correlation; the small number under a
     name is the standardised residual variance. The line below gives the fit. Covariates and covariances of
     residuals are not drawn.
+
+    Args:
+      multiple: the model.
+      max_mediators: of one figure. With more, page 0 shows the first ones, page 1 the next, and so on, each with all
+        exposures and the estimates and fit of the whole model; a line says so. path_plots() makes all pages.
+      page: see max_mediators.
+    Raises: ValueError for a page that does not exist, or max_mediators outside 1 to 40, which is as much as a figure
+      can show.
     """
     estimates = multiple.estimates
     estimates = estimates[~estimates[["lhs", "rhs"]].isin(list(multiple.covariates)).any(axis=1)]
     paths = estimates[estimates["op"] == "~"]
-    mediators = list(dict.fromkeys(paths.loc[paths["lhs"] != multiple.outcome, "lhs"]))
+    all_mediators = _drawn_mediators(multiple)
+    pages = _num_path_pages(multiple, max_mediators)
+    if not 0 <= page < pages:
+        raise ValueError(f"Page {page} of {pages} does not exist; pages count from 0.")
+    first = page * max_mediators
+    mediators = all_mediators[first : first + max_mediators]
+    others = [name for name in all_mediators if name not in mediators]
+    paths = paths[~paths[["lhs", "rhs"]].isin(others).any(axis=1)]
     exposures = list(multiple.exposures)
-    labels = _labels(mediators) | {name: name.replace("_", " ") for name in (*exposures, multiple.outcome)}
+    labels = {name: label for name, label in _labels(all_mediators).items() if name in mediators}
+    labels |= {name: fonts.drawable(name.replace("_", " ")) for name in (*exposures, multiple.outcome)}
     half = {}
     for column in (exposures, mediators, [multiple.outcome]):
-        half |= dict.fromkeys(column, max(0.75, 0.0625 * max(len(labels[name]) for name in column) + 0.15))
+        half |= dict.fromkeys(column, max(0.75, 0.0625 * max(fonts.width(labels[name]) for name in column) + 0.15))
     places = _places(exposures, mediators, multiple.outcome, half)
     over = math.ceil(len(exposures) / 2)
     top = max(y for _, y in places.values()) + 0.75 + 0.62 * over
@@ -146,7 +187,10 @@ def path_plot(multiple: mediation.Multiple) -> Figure:
     left = -half[exposures[0]] - 0.75 * _bow(len(exposures) - 1) - 0.5
     right = places[multiple.outcome][0] + half[multiple.outcome] + 0.3
 
-    title = _region_title(mediators)
+    title = _region_title(all_mediators)
+    if others:
+        range_shown = f"mediators {first + 1} to {first + len(mediators)} of the {len(all_mediators)} in one model"
+        title = f"{title}: {range_shown}" if title else range_shown.capitalize()
     head = top + (0.55 if title else 0.15)
     figure = Figure(figsize=((right - left) * 0.8, (head - bottom + 0.75) * 0.8), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -171,7 +215,29 @@ def path_plot(multiple: mediation.Multiple) -> Figure:
         axes.text(x, y + (0.08 if note else 0), labels[name], ha="center", va="center", fontsize=9, zorder=5)
         axes.text(x, y - 0.17, note, ha="center", va="center", fontsize=6.5, color="#444444", zorder=5)
     axes.text((left + right) / 2, bottom - 0.5, _fit_line(multiple.fit), ha="center", va="center", fontsize=8)
+    fonts.use(figure)
     return figure
+
+
+def path_plots(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATORS) -> list[Figure]:
+    """All pages of path_plot()."""
+    pages = range(_num_path_pages(multiple, max_mediators))
+    return [path_plot(multiple, max_mediators=max_mediators, page=page) for page in pages]
+
+
+def _drawn_mediators(multiple: mediation.Multiple) -> list[str]:
+    """In the order of the model's equations."""
+    paths = multiple.estimates[multiple.estimates["op"] == "~"]
+    return list(dict.fromkeys(paths.loc[paths["lhs"] != multiple.outcome, "lhs"]))
+
+
+def _num_path_pages(multiple: mediation.Multiple, max_mediators: int) -> int:
+    if not 1 <= max_mediators <= 2 * MAX_MEDIATORS:
+        raise ValueError(
+            f"max_mediators must be in 1 to {2 * MAX_MEDIATORS}, got {max_mediators}: the arrows of more cannot be "
+            "told apart. path_plots() splits a model into several figures; a lower correlation threshold thins it out."
+        )
+    return math.ceil(len(_drawn_mediators(multiple)) / max_mediators)
 
 
 def _num_pages(univariate: pd.DataFrame, max_rows: int) -> int:
@@ -184,16 +250,41 @@ def _num_pages(univariate: pd.DataFrame, max_rows: int) -> int:
 
 
 def _range_title(exposure: str, first: int, num_shown: int, num_fitted: int, num_rows: int) -> str:
-    title = exposure.replace("_", " ")
+    title = fonts.drawable(str(exposure).replace("_", " "))
     if num_shown < num_fitted:
         title += f": {first + 1}-{first + num_shown} of {num_fitted}" if num_shown else ": no more"
     return title + (f" ({num_rows - num_fitted} not fitted)" if num_rows > num_fitted else "")
 
 
+_ADJUSTED = (
+    "Filled marks are significant after adjustment for the number of tests; intervals are\n"
+    "not adjusted, so that the interval of a hollow mark may leave out 0."
+)
+
+
+def _bounds(univariate: pd.DataFrame, intervals: pd.DataFrame | None, method: str) -> pd.DataFrame:
+    """Columns lower and upper: the interval of each standardised indirect effect."""
+    if method not in METHODS:
+        raise ValueError(f"Unknown interval {method!r}; choose one of {', '.join(METHODS)}.")
+    with np.errstate(all="ignore"):
+        scale = univariate["indirect_std"] / univariate["indirect_est"]
+    if intervals is None:
+        reach = _NORMAL_95 * (univariate["indirect_std"] / univariate["indirect_z"]).abs()
+        return pd.DataFrame({"lower": univariate["indirect_std"] - reach, "upper": univariate["indirect_std"] + reach})
+    keys = ["exposure", "mediator"]
+    drawn = univariate[keys].merge(intervals, on=keys, how="left", validate="one_to_one")
+    bounds = {side: drawn[f"{method}_{side}"].to_numpy() * scale for side in ("lower", "upper")}
+    return pd.DataFrame(bounds, index=univariate.index)
+
+
+def _interval_title(intervals: pd.DataFrame | None, method: str) -> str:
+    names = {"percentile": "percentile", "bc": "bias-corrected", "bca": "BCa"}
+    return "95 % interval" if intervals is None else f"95 % {names[method]} bootstrap interval"
+
+
 def _forest_panel(axes, shown: pd.DataFrame, labels: dict[str, str], num_rows: int) -> None:
     effect = shown["indirect_std"].to_numpy()
-    scale = shown["direct_std"] / shown["direct_est"]  # sd(x) / sd(y)
-    reach = _NORMAL_95 * (shown["indirect_se"] * scale).to_numpy()
+    reach = np.stack([effect - shown["lower"].to_numpy(), shown["upper"].to_numpy() - effect])
     places = np.arange(len(shown)) + num_rows - len(shown)
     significant = shown["is_mediator"].to_numpy()
     for chosen, color, marker, fill in (
@@ -204,7 +295,7 @@ def _forest_panel(axes, shown: pd.DataFrame, labels: dict[str, str], num_rows: i
         axes.errorbar(
             effect[chosen],
             places[chosen],
-            xerr=reach[chosen],
+            xerr=np.maximum(reach[:, chosen], 0),  # a bootstrap interval may leave out the estimate
             fmt=marker,
             color=color,
             mfc=fill,
@@ -233,32 +324,35 @@ def _forest_legend() -> list[Line2D]:
 
 def _common_region(names: Sequence[str]) -> str:
     """The region that all phenotypes are of, which their labels then leave out; else ""."""
-    regions = {part[0] for part in map(_parts, names) if part}
+    regions = {origin[0] for origin in map(columns.origin, names) if origin}
     return regions.pop() if len(regions) == 1 else ""
 
 
 def _region_title(names: Sequence[str]) -> str:
     """What stands over a figure of phenotypes whose labels leave out their region; else ""."""
     region = _common_region(names)
-    return f"Phenotypes of {region}" if region else ""
-
-
-def _parts(name: str) -> list[str]:
-    """(region, class, feature) of a phenotype's name; empty for other names."""
-    parts = name.split("_")
-    return parts if len(parts) == 3 and parts[1] in _CLASSES else []
+    return f"Phenotypes of {_REGIONS.get(region, region)}" if region else ""
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """`ggo_glcm_Imc1` -> `Imc1 (GLCM)`; the region in front if there are several."""
+    """`ggo_glcm_Imc1` -> `Imc1 (GLCM)`; the region in front if there are several, the filter behind the class."""
     common = _common_region(names)
-    labels = {name: name.replace("_", " ") for name in names}
+    labels = {name: fonts.drawable(str(name).replace("_", " ")) for name in names}
     for name in names:
-        if part := _parts(name):
-            region, feature_class, feature = part
+        if origin := columns.origin(name):
+            region, image, feature_class = origin
+            feature = name.rpartition("_")[2]
             feature = "Area" if feature == "PixelSurface" else feature
-            labels[name] = f"{'' if common else region + ' '}{feature} ({_CLASSES[feature_class]})"
+            where = [_CLASSES.get(feature_class, feature_class.upper()), *([_filter(image)] if image else [])]
+            labels[name] = f"{'' if common else _REGIONS.get(region, region) + ' '}{feature} ({', '.join(where)})"
     return labels
+
+
+def _filter(image: str) -> str:
+    """`log-sigma-1-5-mm-2D` -> `LoG 1.5 mm`, `wavelet-HL` -> `wavelet HL`."""
+    if found := re.fullmatch(r"log-sigma-(\d+)-(\d+)-mm.*", image):
+        return f"LoG {float(f'{found[1]}.{found[2]}'):g} mm"
+    return _FILTERS.get(image, image.replace("-", " "))
 
 
 def _heatmap_size(num: int) -> tuple[float, float]:

@@ -3,11 +3,13 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from scipy import stats
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.report import mediation_figures
+from ssinfnet_jax.report import fonts, mediation_figures
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def test_forest_names_the_regions_if_there_are_several(cohort, phenotypes):
     table = cohort.assign(lesion_glcm_Imc1=cohort["ggo_glcm_Imc1"] ** 2)
     figure = mediation_figures.forest(mediation.univariate(table, ["age"], ["ggo_glcm_Imc1", "lesion_glcm_Imc1"]))
     labels = {label.get_text() for label in figure.axes[0].get_yticklabels()}
-    assert labels == {"ggo Imc1 (GLCM)", "lesion Imc1 (GLCM)"}
+    assert labels == {"GGO Imc1 (GLCM)", "lesion Imc1 (GLCM)"}
 
 
 def test_forest_errors(cohort, phenotypes):
@@ -215,7 +217,7 @@ def test_a_region_that_labels_leave_out_stands_over_every_figure(cohort, phenoty
     )
     for figure in figures:
         boxes = drawn_texts(figure)
-        assert "Phenotypes of ggo" in {text.get_text() for text in boxes}
+        assert "Phenotypes of GGO" in {text.get_text() for text in boxes}
         assert_apart(boxes)
 
 
@@ -224,3 +226,116 @@ def test_the_title_of_a_heat_map_stands_above_its_tree(cohort, phenotypes):
     figure = mediation_figures.correlation_heatmap(cohort[phenotypes[:2]].set_axis(short, axis=1), short)
     title = next(box for text, box in drawn_texts(figure).items() if text.get_text() == "Phenotypes of consolidation")
     assert title.y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)
+
+
+def test_names_of_filters_classes_and_regions_are_readable(cohort, phenotypes):
+    names = {
+        "ggo_glrlm_RunEntropy": "GGO RunEntropy (GLRLM)",
+        "ggo_glszm_ZoneEntropy": "GGO ZoneEntropy (GLSZM)",
+        "consolidation_wavelet-HL_firstorder_Mean": "consolidation Mean (first order, wavelet HL)",
+        "ggo_log-sigma-1-0-mm_glcm_Contrast": "GGO Contrast (GLCM, LoG 1 mm)",
+        "ggo_log-sigma-2-5-mm_gldm_DependenceEntropy": "GGO DependenceEntropy (GLDM, LoG 2.5 mm)",
+        "ggo_squareroot_ngtdm_Busyness": "GGO Busyness (NGTDM, square root)",
+        "ggo_shape2D_PixelSurface": "GGO Area (shape)",
+        "d_dimer": "d dimer",
+    }
+    rng = np.random.default_rng(0)
+    table = cohort.assign(**{name: rng.normal(size=300) for name in names})
+    figure = mediation_figures.forest(mediation.univariate(table, ["age"], list(names)))
+    assert {label.get_text() for label in figure.axes[0].get_yticklabels()} == set(names.values())
+    assert_apart(drawn_texts(figure))
+    plot = mediation_figures.path_plot(mediation.multiple(table, {"age": list(names)}))
+    boxes = drawn_texts(plot)
+    assert_apart(boxes)
+    assert set(names.values()) <= {text.get_text() for text in boxes}
+
+
+def test_hollow_marks_with_an_interval_beside_0_have_a_line(cohort, phenotypes):
+    """Raw p of 0.03, adjusted 0.06 of a family of two."""
+    pairs = mediation.univariate(cohort, ["age"], phenotypes[:2])
+    z = stats.norm.isf(0.015)
+    weak = pairs.assign(is_mediator=False, indirect_z=z, indirect_se=pairs["indirect_est"].abs() / z)
+    told = mediation_figures.forest(weak).legends[0].get_title().get_text()
+    assert told.startswith("Filled marks are significant after adjustment for the number of tests; intervals are")
+    assert_apart(drawn_texts(mediation_figures.forest(weak)))
+    for other in (weak.assign(is_mediator=True), weak.assign(indirect_z=1.9)):
+        assert mediation_figures.forest(other).legends[0].get_title().get_text() == ""
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_forest_of_bootstrap_intervals(cohort, phenotypes, method):
+    table = cohort.assign(rare=(cohort.index < 2).astype(float))
+    names = [*phenotypes[:3], "rare"]  # constant in some resamples: no interval, but a mark
+    pairs = mediation.univariate(table, ["age"], names)
+    drawn = mediation.bootstrap(table, ["age"], names, draws=200)
+    assert drawn.set_index("mediator")["se"].isna().to_dict() == {name: name == "rare" for name in names}
+    order = np.random.default_rng(0).permutation(len(drawn))
+    figure = mediation_figures.forest(pairs, intervals=drawn.iloc[order], method=method)
+    lines = [line for bars in figure.axes[0].containers for line in bars[2][0].get_segments() if len(line) == 2]
+    expected = drawn.dropna(subset="se")
+    scale = (expected["std"] / expected["est"]).to_numpy()
+    found = {tuple(np.round(line[:, 0], 9)) for line in lines if np.isfinite(line).all()}
+    bounds = zip(expected[f"{method}_lower"] * scale, expected[f"{method}_upper"] * scale, strict=True)
+    assert found == {tuple(np.round(pair, 9)) for pair in bounds}
+    assert sum(len(bars[0].get_xdata()) for bars in figure.axes[0].containers) == 4
+    assert "bootstrap interval" in figure.axes[0].get_xlabel()
+    with pytest.raises(ValueError, match="Unknown interval 'hpd'; choose one of percentile, bc, bca"):
+        mediation_figures.forest(pairs, intervals=drawn, method="hpd")
+
+
+def test_path_plots_of_many_mediators_are_split():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"age": rng.normal(size=300), "diseases": rng.normal(size=300)})
+    names = [f"ggo_gldm_Feature{i:02d}" for i in range(45)]
+    for name in names:
+        table[name] = 0.5 * table["age"] + rng.normal(size=300)
+    table["severity"] = table[names[:5]].sum(axis=1) + rng.normal(size=300)
+    model = mediation.multiple(table, {"age": names, "diseases": names[40:]})
+    figures = mediation_figures.path_plots(model)
+    shown = []
+    for figure, (first, last) in zip(figures, [(1, 20), (21, 40), (41, 45)], strict=True):
+        assert max(figure.get_size_inches() * 150) < 4000
+        boxes = drawn_texts(figure)
+        assert_apart(boxes)
+        texts = [text.get_text() for text in boxes]
+        assert f"Phenotypes of GGO: mediators {first} to {last} of the 45 in one model" in texts
+        shown += [text for text in texts if text.endswith("(GLDM)")]
+    assert shown == [f"Feature{i:02d} (GLDM)" for i in range(45)]
+    with pytest.raises(ValueError, match=r"max_mediators must be in 1 to 40, got 60: .* path_plots\(\) splits a model"):
+        mediation_figures.path_plot(model, max_mediators=60)
+    with pytest.raises(ValueError, match="Page 3 of 3 does not exist"):
+        mediation_figures.path_plot(model, page=3)
+
+
+def test_names_in_scripts_without_a_font_are_escaped_and_told(cohort, phenotypes, monkeypatch, caplog):
+    monkeypatch.setattr(fonts, "_font_with", lambda letter: "")
+    fonts._warn.cache_clear()
+    table = cohort.rename(columns={"age": "年龄", phenotypes[0]: "体积", phenotypes[1]: "возраст"})
+    figures = [
+        mediation_figures.forest(mediation.univariate(table, ["年龄"], ["体积", "возраст"])),
+        mediation_figures.path_plot(mediation.multiple(table, {"年龄": ["体积", "возраст"]})),
+    ]
+    for figure in figures:
+        boxes = drawn_texts(figure)
+        assert_apart(boxes)
+        texts = {text.get_text() for text in boxes}
+        assert {"<U+5E74><U+9F84>", "<U+4F53><U+79EF>", "возраст"} <= texts
+    assert "No font on this machine has the letters 年龄: figures show them as <U+5E74>. Install a font" in caplog.text
+
+
+@pytest.mark.filterwarnings("error:Glyph:UserWarning")
+def test_names_in_any_script_use_a_font_that_has_them(cohort, phenotypes):
+    """STIX, which comes with matplotlib, has this letter and DejaVu Sans has not; no glyph may be missing."""
+    letter = next(
+        chr(code)
+        for code in sorted(fonts._letters(font_manager.findfont("STIXGeneral")))
+        if not fonts._is_plain(chr(code))
+    )
+    table = cohort.rename(columns={"age": f"age {letter}"})
+    figure = mediation_figures.forest(mediation.univariate(table, [f"age {letter}"], phenotypes[:2]))
+    title = figure.axes[0].title if figure.axes[0].title.get_text() else figure.axes[0]._left_title
+    assert title.get_text() == f"age {letter}"
+    assert len(title.get_fontfamily()) == 2
+    used = font_manager.findfont(title.get_fontfamily()[1])
+    assert ord(letter) in fonts._letters(used)
+    drawn_texts(figure)

@@ -143,7 +143,10 @@ def _multiple(run: run_files.Run, section: blocks.Section) -> None:
             f"{tables.number(fit.get('ntotal'))} patients. Small number in a box: residual variance; dashed bow: "
             "correlation of exposures; grey dashed arrow: not significant."
         )
-        section.add("figure", run.figure("path_plot", mediation_figures.path_plot(model), caption))
+        plots = mediation_figures.path_plots(model)
+        for number, plot in enumerate(plots, 1):
+            name = "path_plot" if len(plots) == 1 else f"path_plot_{number}"
+            section.add("figure", run.figure(name, plot, caption))
     section.add("table", mediation_tables.estimates(estimates))
     intervals = run.csv("mediate/multiple_intervals.csv")
     if intervals is not None:
