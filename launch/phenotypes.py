@@ -94,6 +94,8 @@ def _changes() -> dict[str, Any]:
         return {}
     try:
         changes = json.loads(pathlib.Path(_SETTINGS.value).read_text())
+    except OSError as error:
+        raise ValueError(f"--settings={_SETTINGS.value} cannot be read ({error.strerror}).") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{_SETTINGS.value} is not JSON: {error}.") from error
     if not isinstance(changes, dict):

@@ -13,6 +13,7 @@ from absl import app, flags, logging
 
 from launch import paths, start
 from ssinfnet_jax import rundir
+from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
 from ssinfnet_jax.report import segment_page, viewer
 from ssinfnet_jax.training import checkpoint
@@ -58,12 +59,13 @@ def main(argv: Sequence[str]) -> None:
             single_dir, pathlib.Path(_MULTI.value), out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
             start.cache_dir(),
         )  # fmt: skip
-        measured = segment_scans.measured(out_dir)
+        measured, report = segment_scans.measured(out_dir), input_files.Report()
         table, failures = segment_scans.run(
             job,
             [pathlib.Path(path) for path in _INPUT.value],
             num_workers=_NUM_WORKERS.value,
             scheduler=_SCHEDULER.value,
+            report=report,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
@@ -88,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
     look = f"; look at {out_dir / segment_page.INDEX}" if len(table) else ""
     logging.info("Written to %s%s.", out_dir, look)
     failed = int((~failures["left_out"].astype(bool)).sum())
-    if failed or not len(table):
+    if failed or not report.used:  # `table` holds the scans of earlier calls, too
         what = f"{failed} scans failed" if failed else f"no scan was segmented ({len(failures)} left out)"
         sys.exit(f"{what}; the reasons are in {out_dir / 'failures.csv'}.")
 

@@ -1,11 +1,11 @@
 """The files that a user points at: found in folders, and those that were not used, each with its reason."""
 
+import csv
 import os
 import pathlib
 from collections import Counter
 from collections.abc import Iterator
 
-import pandas as pd
 from absl import logging
 
 from ssinfnet_jax import rundir
@@ -15,46 +15,49 @@ COLUMNS = ("path", "files", "kind", "reason")
 # What tells folders that programs of ours have written: the results of launch.segment, and of launch.phenotypes.
 _RESULTS = (("config.json", "scans", "masks"), ("about.json", "slices.csv", "patients.csv"))
 _SHOWN = 6  # kinds in the log
+VOID = ("empty", "symbolic link to nothing")
 
 
 class Report:
     """What a user should know of the input beside what is made of it.
 
     Attributes:
-      notes: on the files that are used.
+      used: number of files that are used.
+      notes: on these.
     """
 
     def __init__(self) -> None:
+        self.used = 0
         self.notes: list[str] = []
-        self._rows: dict[pathlib.Path, tuple[int, str, str]] = {}
+        self._rows: dict[tuple[pathlib.Path, str, str], int] = {}  # path, kind, reason -> files
 
     def leave_out(self, path: pathlib.Path, kind: str, reason: str = "", *, files: int = 1) -> None:
         """Counts a file, or a folder with so many `files`, that is not used.
 
         Args:
-          path: of it; of two calls with one path the first counts.
+          path: of it; what is said twice counts once.
           kind: few words, the same for all files of a kind.
           reason: more, where there is more to say.
           files: how many there are at `path`.
         """
-        self._rows.setdefault(path, (files, kind, reason))
-
-    def table(self) -> pd.DataFrame:
-        """One row per file or folder that was not used: path, files, kind, reason."""
-        rows = [(os.fsencode(path).decode(errors="replace"), *row) for path, row in sorted(self._rows.items())]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        self._rows[path, kind, reason] = files
 
     def write(self, folder: pathlib.Path) -> None:
-        """Writes the table, with its header alone where every file was used, and logs how many were not, by kind."""
-        rundir.write_text(folder / FILE, self.table().to_csv(index=False))
+        """Writes `FILE`, a row per file or folder that was not used, and logs how many were not, by kind."""
+        with rundir.writing(folder / FILE) as path, path.open("w", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            for (left_out, kind, reason), files in sorted(self._rows.items()):
+                table.writerow((readable(str(left_out)), files, kind, readable(reason)))
         counts: Counter[str] = Counter()
-        for files, kind, _ in self._rows.values():
+        for (_, kind, _), files in self._rows.items():
             counts[kind] += files
         if counts.total():
-            kinds = [f"{kind}: {count}" for kind, count in counts.most_common(_SHOWN)]
+            ordered = sorted(counts, key=lambda kind: (-counts[kind], kind))
+            kinds = [f"{kind}: {counts[kind]}" for kind in ordered[:_SHOWN]]
             kinds += ["..."] if len(counts) > _SHOWN else []
-            told = (counts.total(), "; ".join(kinds), folder / FILE)
-            logging.warning("%d files of the input were not used (%s); the reasons are in %s.", *told)
+            told = (counts.total(), self.used + counts.total(), "; ".join(kinds), folder / FILE)
+            logging.warning("%d of %d files of the input were not used (%s); the reasons are in %s.", *told)
 
 
 def folders(path: pathlib.Path, report: Report) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
@@ -89,6 +92,19 @@ def folders(path: pathlib.Path, report: Report) -> Iterator[tuple[pathlib.Path, 
             yield folder, files
         links = [child for child in subfolders if child.is_symlink()]
         waiting = [child for child in subfolders if child not in links] + waiting + links
+
+
+def exists(path: pathlib.Path, called: str) -> bool:
+    """Whether there is a file or folder; raises ValueError for a path, `called` so for the user, that cannot be one."""
+    try:
+        return path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"{called} cannot be read ({error.strerror}).") from error
+
+
+def readable(text: str) -> str:
+    """A text as UTF-8 can hold it: names of files need not be valid Unicode."""
+    return os.fsencode(text).decode(errors="replace")
 
 
 def fault(path: pathlib.Path) -> str:

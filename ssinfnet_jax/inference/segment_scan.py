@@ -15,9 +15,10 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax.data import ct
+from ssinfnet_jax.data.input_files import readable
 from ssinfnet_jax.inference import measure, segmenter, survey
 from ssinfnet_jax.inference.readers import find
-from ssinfnet_jax.inference.readers.scan import Scan, readable
+from ssinfnet_jax.inference.readers.scan import Scan
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
 
 MARGIN = 0.04  # of the sides, around the lungs
@@ -84,7 +85,8 @@ def segment(
 
     What an earlier result of the scan left in `masks` and `images` is removed.
 
-    Returns: its row of measurements: `COLUMNS`, and the `identity` and `stamp` of its source.
+    Returns: its row of measurements: `COLUMNS`, the `identity` and `stamp` of its source, and its files that were
+      `left_out`, with reasons.
     Raises: ValueError or OSError for a scan that cannot be segmented; nothing of it is left behind.
     """
     folder = out_dir / "scans" / source.name
@@ -113,6 +115,7 @@ def segment(
         row["notes"] = "; ".join(notes)
         row = {name: readable(value) if isinstance(value, str) else value for name, value in row.items()}
         row |= {"identity": source.identity, "stamp": stamp}
+        row["left_out"] = {readable(str(path)): readable(reason) for path, reason in sorted(scan.left_out.items())}
         pd.DataFrame(rows).to_csv(partial / "slices.csv", index=False)
         (partial / "scan.json").write_text(json.dumps(row, indent=2) + "\n")
         shutil.rmtree(partial / "scratch")

@@ -17,12 +17,13 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax import distributed, rundir
+from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference import segment_scan, segmenter
-from ssinfnet_jax.inference.readers import dicom, find, scan
+from ssinfnet_jax.inference.readers import dicom, find
 from ssinfnet_jax.training import checkpoint, networks
 
 # What a call fills or writes, its pages included.
-WRITTEN = ("images", "masks", "scans", "cases", "measurements.csv", "failures.csv", "report.html")
+WRITTEN = ("images", "masks", "scans", "cases", "measurements.csv", "failures.csv", input_files.FILE, "report.html")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +49,14 @@ class Job:
 
 
 def run(
-    job: Job, inputs: Sequence[pathlib.Path], *, num_workers: int = 0, scheduler: str | None = None
+    job: Job,
+    inputs: Sequence[pathlib.Path],
+    *,
+    num_workers: int = 0,
+    scheduler: str | None = None,
+    report: input_files.Report | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Segments all scans in `inputs`; writes `measurements.csv` and `failures.csv` beside the scans' folders.
+    """Segments all scans in `inputs`; writes `measurements.csv`, `failures.csv`, `unused_files.csv` beside the scans.
 
     What lies in `images` and `masks` is then that of the scans in `scans`: lost files are written again, and those of
     scans that were measured by the last call and are gone are removed.
@@ -60,12 +66,14 @@ def run(
       inputs: files and folders.
       num_workers: processes on this machine; 0: this one does it all.
       scheduler: address of a running Dask scheduler instead; its workers see the same files.
+      report: takes the files that are not used.
     Returns: measurements, one row per scan; failures: scan, source, left_out (what is no CT volume), reason.
     Raises: ValueError or OSError if there is no scan, no network, or the folder holds results of others, or files that
       no call has written.
     """
     _quieten()
-    sources = find.find(inputs)
+    report = input_files.Report() if report is None else report
+    sources = find.find(inputs, report)
     _check_out(job.out_dir, inputs)
     config = {"options": dataclasses.asdict(job.options)}
     models = [(directory, checkpoint.load_description(directory)) for directory in (job.single_dir, job.multi_dir)]
@@ -90,13 +98,14 @@ def run(
     ]
     taken = [(source, _taken(source, before[source.name], job)) for source in missing if source.name in before]
     free = [source for source in missing if source.name not in before]
-    failures = []
+    failures, refused = [], {}
     for source, result in itertools.chain(changed, taken, lost, _results(job, free, num_workers, scheduler)):
         if isinstance(result, Exception):
             left_out = isinstance(result, dicom.LeftOutError)
-            reason = scan.readable(" ".join(str(result).split())) or type(result).__name__
-            path = scan.readable(str(source.path))
+            reason = input_files.readable(" ".join(str(result).split())) or type(result).__name__
+            path = input_files.readable(str(source.path))
             failures.append({"scan": source.name, "source": path, "left_out": left_out, "reason": reason})
+            refused[source.identity] = ("left out" if left_out else "failed", reason)
             # An error that nobody foresaw is shown whole.
             foreseen = isinstance(result, ValueError | OSError | distributed.WorkerDiedError)
             logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else result)
@@ -109,7 +118,27 @@ def run(
             segment_scan.remove_files(job.out_dir / kind, scans_dir, name)
     rundir.write_text(job.out_dir / "measurements.csv", table.to_csv(index=False))
     rundir.write_text(job.out_dir / "failures.csv", failed.to_csv(index=False))
+    _count_files(sources, refused, done, report)
+    report.write(job.out_dir)
     return table, failed
+
+
+def _count_files(
+    sources: list[find.Source],
+    refused: dict[str, tuple[str, str]],
+    done: list[dict[str, Any]],
+    report: input_files.Report,
+) -> None:
+    """Counts the files of this call's scans as used or not; `refused`: identity -> kind and reason."""
+    left_out_of = {row.get("identity"): row.get("left_out", {}) for row in done}
+    for source in sources:
+        if source.identity in refused:
+            report.leave_out(source.path, *refused[source.identity], files=len(source.files))
+            continue
+        left_out = left_out_of.get(source.identity, {})
+        for path, reason in left_out.items():
+            report.leave_out(pathlib.Path(path), "left out of a series", reason)
+        report.used += len(source.files) - len(left_out)
 
 
 def measured(out_dir: pathlib.Path) -> set[str]:

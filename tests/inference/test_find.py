@@ -1,10 +1,15 @@
 """What is found of scans in folders."""
 
+import os
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.data import input_files
+from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.inference.readers import find
 
 
@@ -78,3 +83,69 @@ def test_a_folder_may_have_the_ending_of_a_file(tmp_path, name):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "in" / name / "s.png")
     assert found(tmp_path / "in") == [(name, tmp_path / "in" / name)]
     assert found(tmp_path / "in" / name) == [(name, tmp_path / "in" / name)]
+
+
+def unused(report, folder):
+    """(path below folder, files, kind) of every row."""
+    report.write(folder.parent)
+    rows = pd.read_csv(folder.parent / "unused_files.csv", keep_default_na=False)
+    return sorted(
+        (os.path.relpath(path, folder), files, kind) for path, files, kind in rows[["path", "files", "kind"]].to_numpy()
+    )
+
+
+def test_every_file_that_is_not_used_is_counted(folder, caplog):
+    scans = folder / "in"
+    (scans / "p0/notes.txt").write_text("mine")
+    (scans / "p0/IM0007").write_bytes(b"")  # the last one of a series, say
+    (scans / "p0/.DS_Store").write_bytes(b"x")
+    (scans / ".cache/deep").mkdir(parents=True)
+    for name in ("a", "deep/b"):
+        (scans / ".cache" / name).write_text("x")
+    (scans / "p0/IM0008").symlink_to("nowhere")
+    (scans / "gone.nii.gz").symlink_to(scans / "elsewhere.nii.gz")
+    os.mkfifo(scans / "pipe")
+    for name in ("scans/s", "masks"):
+        (scans / "old" / name).mkdir(parents=True)
+    for name in ("config.json", "scans/s/scan.json"):
+        (scans / "old" / name).write_text("{}")
+    (scans / "linked").symlink_to(folder / "store")
+    (scans / "again").symlink_to("p0")
+    report = input_files.Report()
+    sources = {source.name: source for source in find.find([scans], report)}
+    assert set(sources) == {"p0", "p1", "gone.nii"}
+    with pytest.raises(ValueError, match=r"gone\.nii\.gz is a symbolic link to nothing \(.*elsewhere\.nii\.gz\); copy"):
+        sources["gone.nii"].open(folder)
+    assert unused(report, scans) == [
+        (".cache", 2, "hidden"),
+        ("again", 0, "link to a folder that is read already"),
+        ("old", 2, "results of an earlier call"),
+        ("p0/.DS_Store", 1, "hidden"),
+        ("p0/IM0007", 1, "empty"),
+        ("p0/IM0008", 1, "symbolic link to nothing"),
+        ("p0/notes.txt", 1, "no scan"),
+        ("pipe", 1, "neither file nor folder"),
+    ]
+    assert "9 of 9 files of the input were not used (hidden: 3; results of an earlier call: 2; " in caplog.text
+    note = sources["p0"].open(folder).notes[0]
+    assert note.startswith("2 files beside it are empty or links to nothing, such as ")
+    assert note.endswith("p0/IM0007: is it whole?")
+    assert not any("beside it" in text for text in sources["p1"].open(folder).notes)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), lambda path: path.symlink_to("nowhere")])
+def test_a_series_beside_files_that_hold_nothing_says_so(tmp_path, spoil):
+    hu, _, affine = volume.render(0, 7, 4, 32)
+    volume.write_dicom(tmp_path / "exam", hu, affine, patient_id="p")
+    spoil(tmp_path / "exam" / "IM9999")
+    (source,) = find.find([tmp_path])
+    found = source.open(tmp_path)
+    assert found.num_slices == 4
+    assert found.notes[0].startswith("1 files beside it are empty or links to nothing, such as ")
+
+
+def test_a_link_in_a_circle_is_a_link_to_nothing(folder):
+    (folder / "in/loop.nii").symlink_to("loop.nii")
+    source = next(source for source in find.find([folder / "in"]) if source.name == "loop")
+    with pytest.raises(ValueError, match=r"loop\.nii is a symbolic link to nothing"):
+        source.stamp  # noqa: B018

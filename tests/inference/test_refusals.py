@@ -49,6 +49,10 @@ def test_what_is_no_ct_volume_is_left_out(tmp_path, changes, reason):
     ("changes", "reason"),
     [
         ({"SOPClassUID": pydicom.uid.EnhancedCTImageStorage}, "is a multi-frame CT .* convert it"),
+        (
+            {"SOPClassUID": pydicom.uid.LegacyConvertedEnhancedCTImageStorage},
+            r"is a multi-frame CT \(Legacy Converted Enhanced CT Image Storage\); convert it",
+        ),
         ({"RescaleIntercept": None}, r"is not in HU \(rescale slope 1\.?0?, intercept None, type HU\)"),
         ({"RescaleType": "OD"}, "is not in HU .* type OD"),
         ({"NumberOfFrames": 2}, "has 2 frames of 1 samples"),

@@ -10,9 +10,11 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from PIL import Image
 
+from ssinfnet_jax.data import input_files
 from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.inference import segment_scan, segment_scans, segmenter
 from tests.inference import tiny_networks
@@ -270,7 +272,7 @@ def test_tables_without_a_row_have_their_header(networks, scans, tmp_path):
     assert pd.read_csv(tmp_path / "out/measurements.csv").columns.tolist() == list(segment_scan.COLUMNS)
     segment_scans.run(job(networks, tmp_path / "out"), [scans / "chest7.nii.gz"])
     row = json.loads((tmp_path / "out/scans/chest7/scan.json").read_text())
-    assert list(row) == [*segment_scan.COLUMNS, "identity", "stamp"]
+    assert list(row) == [*segment_scan.COLUMNS, "identity", "stamp", "left_out"]
 
 
 def test_flips_average_over_the_turned_slice(networks):
@@ -289,6 +291,36 @@ def test_flips_average_over_the_turned_slice(networks):
     np.testing.assert_allclose(found[1].sum(axis=-1), 1, atol=1e-5)
     everywhere = probs(image, "all")
     np.testing.assert_allclose(everywhere[0], probs(image[::-1, ::-1], "all")[0][::-1, ::-1], atol=1e-5)
+
+
+def test_all_files_of_a_folder_are_used_or_counted(networks, tmp_path):
+    """Again when nothing is left to do."""
+    hu, _, affine = volume.render(0, 7, 5, 96)
+    volume.write_dicom(tmp_path / "in/exam", hu, affine, patient_id="p7")
+    slices = sorted((tmp_path / "in/exam").iterdir())
+    shutil.copy(slices[0], tmp_path / "in/exam/copy")
+    scout = pydicom.dcmread(slices[1])
+    scout.ImageType, scout.SOPInstanceUID = ["ORIGINAL", "PRIMARY", "LOCALIZER"], "1.2.3.4"
+    scout.save_as(tmp_path / "in/exam/scout")
+    report_only = pydicom.dcmread(slices[2])
+    report_only.Modality, report_only.SeriesInstanceUID, report_only.SOPInstanceUID = "SR", "1.2.9", "1.2.9.1"
+    report_only.save_as(tmp_path / "in/exam/report")
+    write_slices(tmp_path / "in/pictures", ["a", "b"])
+    (tmp_path / "in/broken.nii").write_bytes(b"no volume")
+    (tmp_path / "in/notes.txt").write_text("mine")
+    for _ in range(2):
+        report = input_files.Report()
+        segment_scans.run(job(networks, tmp_path / "out"), [tmp_path / "in"], report=report)
+        rows = pd.read_csv(tmp_path / "out/unused_files.csv", keep_default_na=False)
+        assert report.used == 5 + 2
+        assert report.used + rows["files"].sum() == sum(path.is_file() for path in (tmp_path / "in").rglob("*"))
+        kinds = rows.groupby("kind")["files"].sum().to_dict()
+        assert kinds == {"failed": 1, "left out": 1, "left out of a series": 2, "no scan": 1}
+        reasons = rows.set_index(rows["path"].map(os.path.basename))["reason"]
+        assert "is a scout" in reasons["scout"]
+        assert reasons[reasons.index.isin(["copy", slices[0].name])].tolist() == [
+            "a copy of an image that is there already"
+        ]
 
 
 def test_threshold_and_islands(networks, scans, tmp_path):

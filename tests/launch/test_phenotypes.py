@@ -109,7 +109,7 @@ def test_files_that_cannot_be_measured_stop_no_others(tmp_path):
     result = call(f"--images={tmp_path / 'images'}", f"--masks={tmp_path / 'masks'}", *write)
     assert result.returncode == 1
     assert "5 slices failed; the reasons are in" in result.stderr
-    assert "9 files of the input were not used (failed: 8; neither NIfTI, PNG nor JPG: 1)" in result.stderr
+    assert "9 of 11 files of the input were not used (failed: 8; neither NIfTI, PNG nor JPG: 1)" in result.stderr
     assert "Traceback" not in result.stderr
     slices = pd.read_csv(tmp_path / "out/slices.csv", keep_default_na=False).set_index("slice_id")
     errors = slices["error"].to_dict()
@@ -208,7 +208,7 @@ def test_mistakes_end_with_one_clear_line(cohort, tmp_path, arguments, message):
 def test_as_a_stage_it_wants_the_stage_before(tmp_path):
     result = call("--config=configs/ct_phantom.py:tiny", f"--workdir={tmp_path / 'run'}")
     assert result.returncode == 1
-    assert "Stage 'segment_cohort' has not finished" in result.stderr
+    assert "Stage 'phenotypes' needs prepare," in result.stderr
 
 
 def test_settings_of_a_config_are_checked_first(tmp_path):

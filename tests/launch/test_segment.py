@@ -133,6 +133,21 @@ def test_where_nothing_is_segmented_it_says_so(networks, scans, tmp_path):
     assert pd.read_csv(out / "measurements.csv").empty
 
 
+def test_scans_of_earlier_calls_do_not_count_as_segmented(networks, scans, tmp_path):
+    folder, out = tmp_path / "scout", tmp_path / "out"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    dataset = pydicom.dcmread(sorted((scans / "exam").iterdir())[0])
+    dataset.Modality = "MR"
+    dataset.save_as(folder / "other")
+    assert run(networks, out, scans / "chest7.nii.gz").returncode == 0
+    result = run(networks, out, folder)
+    assert result.returncode == 1
+    assert f"no scan was segmented (1 left out); the reasons are in {out / 'failures.csv'}." in result.stderr
+    assert "2 of 2 files of the input were not used (left out: 1; no scan: 1); the reasons are in" in result.stderr
+    assert pd.read_csv(out / "measurements.csv")["scan"].tolist() == ["chest7"]
+
+
 def test_it_starts_without_what_it_does_not_need():
     """Statistics and the report of runs take seconds to load."""
     code = "import sys, launch.segment; print(*sorted({'statsmodels', 'seaborn', 'radiomics'} & sys.modules.keys()))"

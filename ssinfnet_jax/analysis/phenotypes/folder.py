@@ -99,6 +99,7 @@ def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input
     """
     files = [item.source.args[:2] for item in found]
     used = {path for paths, error in zip(files, errors, strict=True) for path in paths if not error}
+    report.used += len(used)
     for paths, error in zip(files, errors, strict=True):
         for path in paths if error else ():
             if path not in used:
@@ -113,6 +114,9 @@ def _matched(
     images: pathlib.Path, masks: pathlib.Path, report: input_files.Report
 ) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
     """Image and mask by name."""
+    for path in (images, masks):
+        if not input_files.exists(path, str(path)):
+            raise FileNotFoundError(f"{path} does not exist; give a folder of PNG, JPG or NIfTI files.")
     if images.is_file() and masks.is_file():
         name = _without_ending(images.name)
         _check_exact([masks])
@@ -123,6 +127,8 @@ def _matched(
         for name in set(more) - set(fewer):
             if kind := input_files.fault(more[name]):
                 report.leave_out(more.pop(name), kind)
+    if not image_of and not mask_of:
+        raise ValueError(f"{images} and {masks} hold empty files and links to nothing only; copy the files again.")
     for kind, more, folder, fewer in (("image", image_of, masks, mask_of), ("mask", mask_of, images, image_of)):
         alone = [path for name, path in more.items() if name not in fewer]
         if alone:
@@ -146,8 +152,6 @@ def _check_exact(masks: Iterable[pathlib.Path]) -> None:
 
 
 def _files(folder: pathlib.Path, report: input_files.Report) -> dict[str, pathlib.Path]:
-    if not folder.exists():
-        raise FileNotFoundError(f"{folder} does not exist; give a folder of PNG, JPG or NIfTI files.")
     files: dict[str, pathlib.Path] = {}
     below = folder if folder.is_dir() else folder.parent
     found = input_files.folders(folder, report) if folder.is_dir() else [(below, [folder])]
@@ -158,7 +162,7 @@ def _files(folder: pathlib.Path, report: input_files.Report) -> dict[str, pathli
         elif not _ending(path):
             report.leave_out(path, "neither NIfTI, PNG nor JPG")
         else:
-            name = _without_ending(path.relative_to(below).as_posix())
+            name = input_files.readable(_without_ending(path.relative_to(below).as_posix()))
             if name in files:
                 raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
             files[name] = path

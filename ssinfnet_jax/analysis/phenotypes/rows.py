@@ -10,6 +10,7 @@ import numpy as np
 
 from ssinfnet_jax.analysis.phenotypes.extraction import extract, extract_merged
 from ssinfnet_jax.analysis.phenotypes.settings import Settings, versions
+from ssinfnet_jax.data import input_files
 
 # image, classes and, where known, (height, width) of a pixel in mm; or a function that loads them.
 Arrays = tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, tuple[float, float]]
@@ -69,7 +70,7 @@ def _or_error(compute: Callable[[], Row], made_with: Mapping[str, str]) -> Row:
             raise RuntimeError(f"the worker has {versions()}, the program {dict(made_with)}; install the same on both")
         return {"error": "", **compute()}
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": input_files.readable(f"{type(error).__name__}: {error}")}
 
 
 def _load(item: Item) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:

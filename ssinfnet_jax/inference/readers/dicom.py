@@ -67,7 +67,7 @@ def read(files: Sequence[pathlib.Path]) -> scan.Scan:
       LeftOutError: what is no CT volume.
       ValueError: not HU, not axial, slices missing or twice; names the file or the gap.
     """
-    headers, notes = _slices({path: dicom_header.read(path) for path in files})
+    headers, notes, left_out = _slices({path: dicom_header.read(path) for path in files})
     paths, grid = dicom_geometry.geometry(headers)
     view = range(len(paths)) if grid.source_slice(0)[2].start == 0 else range(len(paths) - 1, -1, -1)
     ordered = tuple(paths[k] for k in view)
@@ -86,6 +86,7 @@ def read(files: Sequence[pathlib.Path]) -> scan.Scan:
         files=ordered,
         patient_id=str(first.get("PatientID") or paths[0].parent.name),
         notes=notes,
+        left_out=left_out,
     )
 
 
@@ -102,37 +103,39 @@ def _parts(headers: _Headers) -> dict[dicom_parts.Part, list[pathlib.Path]]:
     return parts
 
 
-def _slices(headers: _Headers) -> tuple[_Headers, tuple[str, ...]]:
-    """The headers of the slices of a volume among those of a series, each once, and what to say of the rest.
+def _slices(headers: _Headers) -> tuple[_Headers, tuple[str, ...], dict[pathlib.Path, str]]:
+    """The headers of the slices of a volume among those of a series, each once, notes, and why others are left out.
 
     Raises: LeftOutError where none is a slice; ValueError for one that cannot be used.
     """
-    kept, others, notes = {}, [], []
+    kept, others, notes = {}, {}, []
     for path, header in headers.items():
         try:
             _check_kind(header, path)
             kept[path] = header
         except LeftOutError as error:
-            others.append(error)
+            others[path] = error
     if not kept:
-        raise others[0]
+        raise next(iter(others.values()))
     kept, odd = _without_odd(kept)
-    others += odd
+    others |= odd
     for path, header in kept.items():
         notes += _check_pixels(header, path)
     kept, copies = _without_copies(kept)
     notes += [copies] if copies else []
     if others:
-        notes.append(f"{len(others)} images of the series were left out, such as: {others[0]}")
-    return kept, tuple(dict.fromkeys(notes))
+        notes.append(f"{len(others)} images of the series were left out, such as: {next(iter(others.values()))}")
+    left_out = dict.fromkeys(headers.keys() - kept.keys(), "a copy of an image that is there already")
+    left_out |= {path: str(error) for path, error in others.items()}
+    return kept, tuple(dict.fromkeys(notes)), left_out
 
 
 def _check_kind(header: dict[str, Any], path: pathlib.Path) -> None:
     """Raises LeftOutError for what is not a CT image of a volume, ValueError for one that is not read."""
     sop_class = uid.UID(str(dicom_header.need(header, "SOPClassUID", path)))
-    if sop_class == uid.EnhancedCTImageStorage:
+    if sop_class in (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage):
         raise ValueError(
-            f"{path} is a multi-frame CT (Enhanced CT Image Storage); convert it to single-frame CT images or to NIfTI "
+            f"{path} is a multi-frame CT ({sop_class.name}); convert it to single-frame CT images or to NIfTI "
             "(dcm2niix) first."
         )
     if sop_class != uid.CTImageStorage or header["Modality"] != "CT":
@@ -190,7 +193,7 @@ def _without_copies(headers: _Headers) -> tuple[_Headers, str]:
     return kept, f"{copies} copies of images that are there already" if copies else ""
 
 
-def _without_odd(headers: _Headers) -> tuple[_Headers, list[LeftOutError]]:
+def _without_odd(headers: _Headers) -> tuple[_Headers, dict[pathlib.Path, LeftOutError]]:
     """The headers without the few images that face another way than all others, and an error for each of these.
 
     Scouts need not say that they are: some exports lack the image type.
@@ -200,12 +203,14 @@ def _without_odd(headers: _Headers) -> tuple[_Headers, list[LeftOutError]]:
     same = dict(zip(headers, normals @ usual > _SAME_WAY, strict=True))
     odd = [path for path in headers if not same[path]]
     if len(odd) > _MOST_ODD or 2 * len(odd) >= len(headers):
-        return headers, []
+        return headers, {}
     reason = "faces another way (ImageOrientationPatient {}) than the other {} images of the series, as a scout does."
-    told = [
-        LeftOutError(f"{path} " + reason.format(headers[path]["ImageOrientationPatient"], len(headers) - len(odd)))
+    told = {
+        path: LeftOutError(
+            f"{path} " + reason.format(headers[path]["ImageOrientationPatient"], len(headers) - len(odd))
+        )
         for path in odd
-    ]
+    }
     return {path: header for path, header in headers.items() if same[path]}, told
 
 

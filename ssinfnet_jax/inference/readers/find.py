@@ -8,11 +8,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from absl import logging
-
+from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference.readers import dicom, dicom_header, nifti, pictures, scan
 
-RESULTS = ("config.json", "scans", "masks")  # what tells a folder of results from one of scans
+_DICOM = (".dcm", ".dicom")
+_SCANS = (*nifti.SUFFIXES, *pictures.SUFFIXES, *_DICOM)  # what is meant for a scan by its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +38,16 @@ class Source:
     @property
     def identity(self) -> str:
         """Tells it from all others: a hash of where its files are."""
-        return hashlib.sha256(b"\n".join(os.fsencode(path.resolve()) for path in self.files)).hexdigest()
+        return hashlib.sha256(b"\n".join(os.fsencode(os.path.realpath(path)) for path in self.files)).hexdigest()
 
     @property
     def stamp(self) -> str:
-        """Changes when a file does: a hash of their sizes and of when they were written. Raises OSError."""
+        """Changes when a file does: a hash of their sizes and of when they were written.
+
+        Raises: ValueError for what cannot be read; OSError.
+        """
+        if self.reason:
+            raise ValueError(self.reason)
         stats = [path.stat() for path in self.files]
         return hashlib.sha256("\n".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats).encode()).hexdigest()
 
@@ -52,79 +57,65 @@ class Source:
             raise ValueError(self.reason)
         if self.format == "dicom":
             found = dicom.read(self.files)
-            return dataclasses.replace(found, notes=(self.note, *found.notes)) if self.note else found
-        if self.format == "nifti":
-            return nifti.read(self.files[0], scratch_dir=scratch_dir)
-        return pictures.read(self.files, self.path)
+        elif self.format == "nifti":
+            found = nifti.read(self.files[0], scratch_dir=scratch_dir)
+        else:
+            found = pictures.read(self.files, self.path)
+        return dataclasses.replace(found, notes=(self.note, *found.notes)) if self.note else found
 
 
-def find(inputs: Sequence[pathlib.Path]) -> list[Source]:
+def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = None) -> list[Source]:
     """The scans in files and folders, folders in folders too; symbolic links are followed.
 
     A NIfTI file is a scan, a DICOM series is one, in however many folders its files lie, and so are all pictures of a
-    folder, or a picture given by itself. Other files are left alone, and so are results of earlier calls. What cannot
-    be opened is a scan with a `reason`. What several paths or links lead to is taken once.
+    folder, or a picture given by itself. Other files are left alone, and so are results of earlier calls: they go to
+    `report`. What cannot be opened is a scan with a `reason`. What several paths or links lead to is taken once. Scans
+    beside files that hold nothing have a note.
 
     Raises: FileNotFoundError for a path that does not exist; ValueError if there is no scan in a path.
     """
+    report = input_files.Report() if report is None else report
     sources: dict[tuple[str, str], Source] = {}
     slices: dict[pathlib.Path, pathlib.Path] = {}  # of DICOM, by where they really are
+    void: dict[pathlib.Path, list[pathlib.Path]] = {}  # files that hold nothing, by folder
     for path in inputs:
-        if not _exists(path):
+        if not input_files.exists(path, f"--input={path}"):
             raise FileNotFoundError(f"--input={path} does not exist.")
         others, found = [], False
-        for folder, files in _folders(path) if path.is_dir() else [(path, [path])]:
-            for source in _in_folder(folder, files, others):
+        for folder, files in input_files.folders(path, report) if path.is_dir() else [(path, [path])]:
+            void[folder] = [file for file in files if input_files.fault(file) in input_files.VOID]
+            for source in _in_folder(folder, files, others, report):
                 found = True
                 if source.format == "slices":
-                    slices |= {file.resolve(): file for file in source.files if file.resolve() not in slices}
+                    given = {file: slices.setdefault(file.resolve(), file) for file in source.files}
                 else:
-                    sources.setdefault((source.name, source.identity), source)
+                    first = sources.setdefault((source.name, source.identity), source)
+                    given = dict(zip(source.files, first.files, strict=True))
+                for file, first in given.items():
+                    if file != first:
+                        report.leave_out(file, "the same file again", f"it is {first}")
         if not found:
             raise ValueError(
                 f"--input={path} holds no scan: expected DICOM files, .nii, .nii.gz, .png or .jpg; "
                 f"found {', '.join(file.name for file in others[:3]) or 'nothing, or results of earlier calls'}."
             )
-        if others:
-            logging.info("%s: %d other files are left alone, such as %s.", path, len(others), others[0].name)
-    return _with_unique_names([*sources.values(), *_series([*slices.values()])])
+    found = [*sources.values(), *_series([*slices.values()])]
+    return _with_unique_names([_with_note(source, void) for source in found])
 
 
-def _exists(path: pathlib.Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:  # such as a name that is too long
-        raise ValueError(f"--input={path} cannot be read ({error.strerror}).") from error
+def _with_note(source: Source, void: Mapping[pathlib.Path, list[pathlib.Path]]) -> Source:
+    """Says of a scan of several files that there are others beside them that may have been some of it."""
+    folders = {file.parent for file in source.files}
+    beside = [file for folder in folders for file in void.get(folder, ()) if file not in source.files]
+    if not beside or source.reason or source.format == "nifti":
+        return source
+    text = f"{len(beside)} files beside it are empty or links to nothing, such as {min(beside)}: is it whole?"
+    return dataclasses.replace(source, note="; ".join(filter(None, (source.note, text))))
 
 
-def _folders(path: pathlib.Path) -> Iterable[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """Every folder from `path` down with its files, each once and hidden ones left out; links to folders come last.
-
-    A folder that cannot be listed stands for itself.
-    """
-    waiting, seen = [path], set()
-    while waiting:
-        folder = waiting.pop(0)
-        if folder.resolve() in seen:
-            continue
-        seen.add(folder.resolve())
-        if all((folder / name).exists() for name in RESULTS):
-            logging.info("%s holds results of an earlier call, and is left alone.", folder)
-            continue
-        try:
-            children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-        except PermissionError:
-            yield folder, [folder]
-            continue
-        files = [child for child in children if child.is_file()]
-        if files:
-            yield folder, files
-        folders = [child for child in children if child.is_dir()]
-        links = [child for child in folders if child.is_symlink()]
-        waiting = [child for child in folders if child not in links] + waiting + links
-
-
-def _in_folder(folder: pathlib.Path, files: list[pathlib.Path], others: list[pathlib.Path]) -> Iterable[Source]:
+def _in_folder(
+    folder: pathlib.Path, files: list[pathlib.Path], others: list[pathlib.Path], report: input_files.Report
+) -> Iterable[Source]:
     """The scans of a folder; what is no scan goes to `others`. Its DICOM files come as one, of format "slices"."""
 
     def take(test: Callable[[pathlib.Path], bool]) -> list[pathlib.Path]:
@@ -133,6 +124,13 @@ def _in_folder(folder: pathlib.Path, files: list[pathlib.Path], others: list[pat
         files = [path for path in files if path not in set(taken)]
         return taken
 
+    for path in take(lambda path: not path.exists()):
+        if path.name.lower().endswith(_SCANS):
+            reason = f"{path} is a symbolic link to nothing ({os.readlink(path)}); copy the file itself, or remove it."
+            yield Source(path.stem, path, "unreadable", (path,), reason)
+        else:
+            report.leave_out(path, input_files.fault(path))
+            others.append(path)
     for path in take(lambda path: not os.access(path, os.R_OK)):
         reason = f"{path} cannot be read: this user has no permission; ask its owner, or copy it as a user who has."
         yield Source(path.stem, path, "unreadable", (path,), reason)
@@ -146,10 +144,14 @@ def _in_folder(folder: pathlib.Path, files: list[pathlib.Path], others: list[pat
     slices = [path for path in slices if path not in directories]
     if slices:
         yield Source("", folder, "slices", tuple(slices))
-    broken = take(lambda path: path.suffix.lower() in (".dcm", ".dicom"))
+    broken = take(lambda path: path.suffix.lower() in _DICOM)
     if broken:
         reason = "does not begin as a DICOM file does, neither with a preamble nor without; copy or export it again."
         yield _unreadable({path: f"{path} {reason}" for path in broken})
+    for path in directories:
+        report.leave_out(path, "DICOMDIR", "an index of other files")
+    for path in files:
+        report.leave_out(path, input_files.fault(path) or "no scan", "neither DICOM, NIfTI, PNG nor JPG")
     others += directories + files
 
 

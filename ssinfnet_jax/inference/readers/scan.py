@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import nibabel as nib
 import numpy as np
@@ -97,6 +96,7 @@ class Scan:
       header: of a NIfTI source.
       patient_id: as the file says, else a name of the file.
       notes: what a user should know of how it was read.
+      left_out: files that are no slices of it, and why.
     """
 
     source: pathlib.Path
@@ -109,11 +109,7 @@ class Scan:
     header: nib.Nifti1Header | None = None
     patient_id: str = ""
     notes: tuple[str, ...] = ()
-
-
-def readable(text: str) -> str:
-    """A text as UTF-8 can hold it: names of files need not be valid Unicode."""
-    return os.fsencode(text).decode(errors="replace")
+    left_out: Mapping[pathlib.Path, str] = dataclasses.field(default_factory=dict)
 
 
 def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:

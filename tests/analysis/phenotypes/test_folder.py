@@ -1,12 +1,15 @@
+import os
+
 import nibabel as nib
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 from PIL import Image
 
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import folder
-from ssinfnet_jax.data import ct
+from ssinfnet_jax.data import ct, input_files
 
 
 def slice_of(seed, shape=(20, 24)):
@@ -258,3 +261,80 @@ def test_volumes_that_do_not_fit(volumes):
     write(tmp_path / "masks" / "scan.png", labels)
     with pytest.raises(ValueError, match=r"scan.nii.gz and .*scan.png must both be NIfTI, or both PNG or JPG"):
         found_in(tmp_path)
+
+
+def test_links_to_folders_are_followed(slices):
+    """A patient who is a link, one whose folder has the ending of a volume, and links that lead in circles."""
+    for kind in ("images", "masks"):
+        (slices / kind / "P2").rename(slices / f"store_{kind}")
+        (slices / kind / "P2").symlink_to(slices / f"store_{kind}")
+        (slices / kind / "P1").rename(slices / kind / "P1.nii")
+        (slices / kind / "up").symlink_to(slices / kind)
+        (slices / kind / "P2/up").symlink_to(slices / kind)
+    report = input_files.Report()
+    items = found_in(slices, report=report)
+    assert [item.slice_id for item in items] == ["P1.nii/a", "P1.nii/b", "P2/a", "P2/b", "alone"]
+    assert [item.patient_id for item in items] == ["P1.nii", "P1.nii", "P2", "P2", "alone"]
+    np.testing.assert_array_equal(items[2].source()[0], slice_of(2)[0])
+    report.write(slices)
+    unused = pd.read_csv(slices / "unused_files.csv", keep_default_na=False)
+    assert unused["files"].sum() == 1
+    assert unused.loc[unused["files"] == 1, ["path", "kind"]].to_numpy().tolist() == [
+        [str(slices / "images/notes.txt"), "neither NIfTI, PNG nor JPG"]
+    ]
+
+
+def test_files_that_hold_nothing_cost_themselves_alone(slices, caplog):
+    (slices / "images/P1/a.png").write_bytes(b"")
+    (slices / "masks/P2/a.PNG").unlink()
+    (slices / "masks/P2/a.PNG").symlink_to("nowhere.png")
+    (slices / "images/P2/no_partner.png").symlink_to("nowhere.png")
+    (slices / "masks/P2/.b.PNG").write_bytes(b"")
+    report = input_files.Report()
+    items = found_in(slices, report=report)
+    found = phenotypes.table(items, num_workers=0, progress=False)
+    assert found["error"].tolist() == [
+        f"ValueError: {slices}/images/P1/a.png cannot be read (empty); copy or download it again.",
+        "",
+        f"ValueError: {slices}/masks/P2/a.PNG cannot be read (symbolic link to nothing); copy or download it again.",
+        "",
+        "",
+    ]
+    folder.leave_out_failed(items, found["error"].tolist(), report)
+    report.write(slices)
+    unused = pd.read_csv(slices / "unused_files.csv", keep_default_na=False)
+    assert unused.groupby("kind")["files"].sum().to_dict() == {
+        "failed": 4, "hidden": 1, "neither NIfTI, PNG nor JPG": 1, "symbolic link to nothing": 1,
+    }  # fmt: skip
+    assert report.used == 6
+    assert "7 of 13 files of the input were not used (failed: 4; " in caplog.text
+
+
+def test_names_that_are_not_unicode(tmp_path):
+    name = os.fsdecode(b"M\xfcller")
+    write(tmp_path / "images" / f"{name}.png", slice_of(0)[0])
+    write(tmp_path / "masks" / f"{name}.png", slice_of(0)[1] * 3)
+    found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
+    assert found["slice_id"].tolist() == ["M\N{REPLACEMENT CHARACTER}ller"]
+    assert "holds the values {0, 3, 6}" in found.loc[0, "error"]
+    found.to_csv(tmp_path / "slices.csv")
+
+
+@pytest.mark.parametrize("flag", ["images", "masks"])
+def test_a_path_that_no_file_system_takes_is_said_in_words(slices, flag):
+    paths = {"images": slices / "images", "masks": slices / "masks", flag: slices / ("x" * 300)}
+    with pytest.raises(ValueError, match=r"x cannot be read \(File name too long\)"):
+        folder.items(**paths)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".nii.gz"])
+def test_names_may_be_as_long_as_a_file_system_takes(tmp_path, suffix):
+    name = "x" * (255 - len(suffix))
+    for kind, array in zip(("images", "masks"), slice_of(0), strict=True):
+        if suffix == ".png":
+            write(tmp_path / kind / f"{name}{suffix}", array)
+        else:
+            write_nifti(tmp_path / kind / f"{name}{suffix}", array[None], (5.0, 0.9, 0.7))
+    tables = phenotypes.measure(found_in(tmp_path), work=phenotypes.Work(num_workers=0, parts_dir=tmp_path / "parts"))
+    assert tables.slices["error"].tolist() == [""]
+    assert tables.patients["patient_id"].tolist() == [name]
