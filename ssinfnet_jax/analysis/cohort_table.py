@@ -51,10 +51,10 @@ def read(
     path = pathlib.Path(path)
     wanted = [*exposures, outcome, *covariates]
     texts = text_table.read(path, "The cohort table", lambda cells: all(clinical.find(name, cells) for name in wanted))
-    if texts.empty:
-        raise ValueError(f"The cohort table {path} has no rows.")
     texts, header = _named(path, texts, wanted)
     texts = _without_notes(path, texts)
+    if texts.empty:
+        raise ValueError(f"The cohort table {path} has no rows.")
     texts = table_codes.without(path, texts, missing_codes, keep=PATIENT)
     columns, doubts = {}, clinical.no_doubts()
     for name, column in texts.items():
@@ -127,7 +127,9 @@ def _without_notes(path: pathlib.Path, texts: pd.DataFrame) -> pd.DataFrame:
         rows = texts.index[notes].tolist()[:_MAX_LISTED]
         logging.warning("%s: rows %s have a cell in the first column alone, and are left out.", path, rows)
     texts = texts[~notes]
-    summaries = texts[PATIENT].map(vocabulary.key).str.fullmatch(_SUMMARY) if PATIENT in texts else pd.Series()
+    summaries = (
+        texts[PATIENT].map(vocabulary.key).str.fullmatch(_SUMMARY) if PATIENT in texts else pd.Series(dtype=bool)
+    )
     if summaries.any():
         row = summaries.idxmax()
         raise ValueError(f"{path}: row {row} ({texts[PATIENT][row]!r}) is no patient; delete rows of sums and means.")

@@ -46,6 +46,8 @@ def binarize(levels: Iterable[str | None]) -> pd.Series:
 def outcome(texts: pd.Series) -> pd.Series:
     """An outcome as numbers: as it is where it is numbers, 0 and 1 for no and yes, two groups for severity levels.
 
+    A word and its denial (`severe`, `non-severe`) are 1 and 0.
+
     Args:
       texts: cells; empty ones and words that say "unknown" are NaN.
     Returns: float64, with the index of `texts`.
@@ -58,10 +60,19 @@ def outcome(texts: pd.Series) -> pd.Series:
     answers = {text: vocabulary.answer(text) for text in known.unique()}
     if None not in answers.values():
         return known.map(answers).astype(float).reindex(texts.index)
+    pair = {text: vocabulary.key(text) for text in known.unique()}
+    denied = [word for word in pair.values() for other in pair.values() if word in _opposites(other)]
+    if len(set(pair.values())) == 2 and len(set(denied)) == 1:
+        return (known.map(pair) != denied[0]).astype(float).reindex(texts.index)
     try:
         return binarize(texts)
     except ValueError as error:
         raise ValueError(f"{error} Or write 0 and 1, or no and yes, in all of its cells.") from None
+
+
+def _opposites(word: str) -> tuple[str, ...]:
+    """How a word, as vocabulary.key() gives it, is denied."""
+    return (f"non{word}", f"non {word}", f"not {word}", f"no {word}", f"nicht {word}", f"非{word}")
 
 
 def _level(name: object) -> str | None:

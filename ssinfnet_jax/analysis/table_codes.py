@@ -56,7 +56,7 @@ def without(path: str | os.PathLike, texts: pd.DataFrame, codes: Sequence[str], 
         for name, cells in found.items():
             texts.loc[cells, name] = ""
         told = ", ".join(f"{name} ({cells.sum()}x)" for name, cells in found.items() if cells.any())
-        logging.info("%s is missing in: %s.", code, told or "no column")
+        logging.log(logging.INFO if told else logging.WARNING, "%s means missing in: %s.", entry, told or "no cell")
     return texts
 
 

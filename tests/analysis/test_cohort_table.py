@@ -216,6 +216,9 @@ def test_coded_gender(read_both):
         ("是,否,不详", [1, 0, np.nan]),
         ("TRUE,FALSE,", [1, 0, np.nan]),
         ("2,1,NA", [2, 1, np.nan]),
+        ("Severe,non-severe,unknown", [1, 0, np.nan]),
+        ("ICU,no ICU,ICU", [1, 0, 1]),
+        ("重症,非重症,不详", [1, 0, np.nan]),
     ],
 )
 def test_outcomes(read_both, cells, severity):

@@ -159,4 +159,4 @@ def test_a_file_is_no_folder_for_results(cohort, tmp_path):
 def test_as_a_stage_it_wants_the_stage_before(tmp_path):
     result = call("--config=configs/ct_phantom.py:tiny", f"--workdir={tmp_path / 'run'}")
     assert result.returncode == 1
-    assert "Stage 'phenotypes' has not finished" in result.stderr
+    assert "Stage 'mediate' needs prepare, " in result.stderr
