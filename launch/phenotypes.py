@@ -2,9 +2,9 @@
 
 python -m launch.phenotypes --images=FOLDER --masks=FOLDER --out=DIR
 
-writes slices.csv, patients.csv, the same as Parquet, and about.json to DIR. The same command goes on where it was
-stopped, and computes what is new or has changed. Images are PNG, JPG or NIfTI; a mask has the name of its image, is PNG
-or NIfTI, and holds 0 background, 1 GGO, 2 consolidation.
+writes slices.csv, patients.csv, the same as Parquet, about.json and unused_files.csv to DIR. The same command goes on
+where it was stopped, and computes what is new or has changed; the exit code is 1 if a slice failed. Images are PNG, JPG
+or NIfTI; a mask has the name of its image, is PNG or NIfTI, and holds 0 background, 1 GGO, 2 consolidation.
 """
 
 import json

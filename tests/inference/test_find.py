@@ -148,4 +148,25 @@ def test_a_link_in_a_circle_is_a_link_to_nothing(folder):
     (folder / "in/loop.nii").symlink_to("loop.nii")
     source = next(source for source in find.find([folder / "in"]) if source.name == "loop")
     with pytest.raises(ValueError, match=r"loop\.nii is a symbolic link to nothing"):
-        source.stamp  # noqa: B018
+        source.open(folder)
+
+
+def test_a_link_that_leads_to_nothing_now_has_another_stamp(folder):
+    (folder / "v.nii").write_bytes(b"a scan")
+    (folder / "in/v.nii").symlink_to(folder / "v.nii")
+    before = next(source for source in find.find([folder / "in"]) if source.name == "v")
+    stamp = before.stamp
+    (folder / "v.nii").unlink()
+    after = next(source for source in find.find([folder / "in"]) if source.name == "v")
+    assert (after.identity, after.stamp == stamp) == (before.identity, False)
+
+
+def test_a_file_that_two_links_lead_to_is_used_once_and_counted(tmp_path):
+    hu, _, affine = volume.render(0, 7, 4, 32)
+    volume.write_dicom(tmp_path / "in/exam", hu, affine, patient_id="p")
+    first = min((tmp_path / "in/exam").iterdir())
+    (tmp_path / "in/exam/twice").symlink_to(first)
+    report = input_files.Report()
+    (source,) = find.find([tmp_path / "in"], report)
+    assert source.open(tmp_path).num_slices == 4
+    assert unused(report, tmp_path / "in") == [("exam/twice", 1, "the same file again")]

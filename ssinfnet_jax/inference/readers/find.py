@@ -42,14 +42,10 @@ class Source:
 
     @property
     def stamp(self) -> str:
-        """Changes when a file does: a hash of their sizes and of when they were written.
-
-        Raises: ValueError for what cannot be read; OSError.
-        """
-        if self.reason:
-            raise ValueError(self.reason)
-        stats = [path.stat() for path in self.files]
-        return hashlib.sha256("\n".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats).encode()).hexdigest()
+        """Changes when a file does: a hash of their sizes and of when they were written. Raises OSError."""
+        stats = [path.stat() if path.exists() else None for path in self.files]  # None: a link to nothing
+        told = "\n".join(f"{stat.st_size} {stat.st_mtime_ns}" if stat else "" for stat in stats)
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def open(self, scratch_dir: pathlib.Path) -> scan.Scan:
         """Opens the scan; raises ValueError or OSError for what cannot be segmented."""
@@ -81,20 +77,19 @@ def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = Non
     for path in inputs:
         if not input_files.exists(path, f"--input={path}"):
             raise FileNotFoundError(f"--input={path} does not exist.")
-        others, found = [], False
+        others, any_scan = [], False
         for folder, files in input_files.folders(path, report) if path.is_dir() else [(path, [path])]:
             void[folder] = [file for file in files if input_files.fault(file) in input_files.VOID]
             for source in _in_folder(folder, files, others, report):
-                found = True
+                any_scan = True
                 if source.format == "slices":
-                    given = {file: slices.setdefault(file.resolve(), file) for file in source.files}
+                    first = [slices.setdefault(file.resolve(), file) for file in source.files]
                 else:
-                    first = sources.setdefault((source.name, source.identity), source)
-                    given = dict(zip(source.files, first.files, strict=True))
-                for file, first in given.items():
-                    if file != first:
-                        report.leave_out(file, "the same file again", f"it is {first}")
-        if not found:
+                    first = sources.setdefault((source.name, source.identity), source).files
+                for file, taken in zip(source.files, first, strict=True):
+                    if file != taken:
+                        report.leave_out(file, "the same file again", f"it is {taken}")
+        if not any_scan:
             raise ValueError(
                 f"--input={path} holds no scan: expected DICOM files, .nii, .nii.gz, .png or .jpg; "
                 f"found {', '.join(file.name for file in others[:3]) or 'nothing, or results of earlier calls'}."

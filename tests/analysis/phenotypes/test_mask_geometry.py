@@ -2,6 +2,7 @@
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK
 
@@ -147,3 +148,31 @@ def test_areas_are_of_the_sform_whatever_pixdim_says(tmp_path):
         f"{tmp_path}/images/s.nii: the header gives two sizes of a voxel, 0.8 x 0.9 x 2.5 mm by its sform and "
         "1 x 1 x 1 mm by pixdim: the sform was taken."
     ]
+
+
+@pytest.mark.parametrize("padding", [-2000, -8192, np.nan])
+@pytest.mark.parametrize("preset", ["hu", "eight_bit"])
+def test_padding_around_the_lesions_changes_nothing(tmp_path, padding, preset):
+    """Nor does it cost other slices: what is in a lesion is refused in its slice alone, with the value."""
+    hu, classes = volumes()
+    hu = hu.astype(np.float32)
+    hu[0, 0] = -1000  # air, as every chest CT has
+    settings = phenotypes.make(preset, {"classes": {"firstorder": ["Mean"], "glcm": ["Contrast"]}})
+
+    def table(values):
+        write(tmp_path / "images" / "s.nii", values)
+        write(tmp_path / "masks" / "s.nii", classes)
+        items = folder.items(tmp_path / "images", tmp_path / "masks", preset=preset)
+        return phenotypes.table(items, settings=settings, num_workers=0, progress=False)
+
+    expected = table(hu)
+    assert (expected["error"] == "").all()
+    padded = hu.copy()
+    padded[12:, 12:] = padding
+    pd.testing.assert_frame_equal(table(padded), expected)
+    if np.isnan(padding) or (preset == "hu" and padding == -8192):
+        padded[3, 4, 1] = padding
+        found = table(padded)
+        assert (found["error"] != "").tolist() == [False, True, False, False, False]
+        # Columns of the view are the first axis as stored.
+        assert f"1 of them in lesions, such as {padding:g} at row 4, column 3" in found.loc[1, "error"]
