@@ -100,10 +100,12 @@ def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input
     files = [item.source.args[:2] for item in found]
     used = {path for paths, error in zip(files, errors, strict=True) for path in paths if not error}
     report.used += len(used)
+    first: dict[pathlib.Path, str] = {}
     for paths, error in zip(files, errors, strict=True):
-        for path in paths if error else ():
-            if path not in used:
-                report.leave_out(path, "failed", error)
+        for path in set(paths) - used:
+            first.setdefault(path, error)
+    for path, error in first.items():
+        report.leave_out(path, "failed", error)
 
 
 def _fail(image: pathlib.Path, mask: pathlib.Path, reason: str):

@@ -338,3 +338,21 @@ def test_names_may_be_as_long_as_a_file_system_takes(tmp_path, suffix):
     tables = phenotypes.measure(found_in(tmp_path), work=phenotypes.Work(num_workers=0, parts_dir=tmp_path / "parts"))
     assert tables.slices["error"].tolist() == [""]
     assert tables.patients["patient_id"].tolist() == [name]
+
+
+def test_a_volume_whose_slices_all_fail_is_counted_once(volumes):
+    """Each slice for a reason of its own."""
+    tmp_path, ct_hu, _ = volumes
+    ct_hu = ct_hu.astype(np.float32)
+    for index in range(3):
+        ct_hu[index, 4 + index, 6] = np.nan  # in the GGO
+    write_nifti(tmp_path / "images" / "scan.nii.gz", ct_hu, (5.0, 0.9, 0.7))
+    report = input_files.Report()
+    items = found_in(tmp_path, preset="hu", report=report)
+    errors = phenotypes.table(items, settings=phenotypes.HU, num_workers=0, progress=False)["error"].tolist()
+    assert [f"nan at row {4 + index}, column 6" in error for index, error in enumerate(errors)] == [True] * 3
+    folder.leave_out_failed(items, errors, report)
+    report.write(tmp_path)
+    unused = pd.read_csv(tmp_path / "unused_files.csv")
+    assert unused["path"].tolist() == [f"{tmp_path}/images/scan.nii.gz", f"{tmp_path}/masks/scan.nii"]
+    assert unused["reason"].tolist() == [errors[0]] * 2
