@@ -37,8 +37,8 @@ def is_dicom(path: pathlib.Path) -> bool:
     if not _starts_with_element(start):
         return False
     try:
-        return "SOPClassUID" in pydicom.dcmread(path, True, True, True, ["SOPClassUID"])
-    except Exception:  # pydicom raises whatever the file gave it
+        return "SOPClassUID" in read_dataset(path, pixels=False, tags=("SOPClassUID",))
+    except ValueError:
         return False
 
 
