@@ -43,7 +43,7 @@ def _write(out_dir: pathlib.Path) -> None:
     else:
         run = rundir.RunDir(workdir)
         single = run.require("train_single", "model/model.json") / "model"
-        multi = None if run.was_skipped("train_multi") else run.require("train_multi", "model/model.json") / "model"
+        multi = run.require("train_multi", "model/model.json") / "model" if _has_multi(run) else None
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with rundir.writing(out_dir) as partial:
         shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
@@ -56,6 +56,12 @@ def _write(out_dir: pathlib.Path) -> None:
             raise
     print(f"Exported: {out_dir} ({program['megabytes']:.1f} MB, for {', '.join(program['platforms'])})")
     print(f"Run it: python {out_dir / 'run_exported.py'} SLICE.png LABELS.png")
+
+
+def _has_multi(run: rundir.RunDir) -> bool:
+    """Whether a run has a multi network: neither its config nor its data leave it out."""
+    config = run.path / "config.json"
+    return not run.was_skipped("train_multi") and not (config.is_file() and rundir.read_json(config)["multi"] is None)
 
 
 if __name__ == "__main__":

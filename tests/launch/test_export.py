@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from ssinfnet_jax import models
+from ssinfnet_jax import models, rundir
 from ssinfnet_jax.training import checkpoint
 from tests.conftest import ROOT
 
@@ -29,6 +29,22 @@ def test_a_model_folder_is_exported(tmp_path):
     card = (tmp_path / "new" / "out" / "MODEL_CARD.md").read_text()
     assert "the window [-1000, 200] HU" in card
     assert "**View** `frame`" in card
+
+
+def test_a_run_whose_config_has_no_multi_network_is_exported(tmp_path):
+    model = models.create("infnet", width=0.125)
+    description = {
+        "model": "infnet", "options": {"width": 0.125}, "image_size": 64, "normalisation": {"mean": 0.4, "std": 0.3},
+        "window_hu": [-1000, 200], "view": "frame",
+    }  # fmt: skip
+    run = rundir.open_run(tmp_path / "run", {"name": "test", "multi": None, "data": {"datasets": []}})
+    rundir.run_stage(
+        run,
+        "train_single",
+        lambda run: checkpoint.save_model(run.stage("train_single") / "model", models.init(model, 0, 3), description),
+    )
+    result = _run(f"--workdir={run.path}", f"--out={tmp_path / 'out'}")
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_network_that_does_not_say_its_window_is_refused(tmp_path):

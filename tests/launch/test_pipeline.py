@@ -133,6 +133,10 @@ def test_another_config_in_the_same_folder_is_refused(finished):
         (["--config=configs/ct_phantom.py:huge"], "Unknown variant 'huge' of configs/ct_phantom.py; choose one of"),
         (["--config=configs/ct_phantom.py:tiny", "--stages=trian"], "Unknown stage trian; choose from prepare"),
         (["--config=configs/ct_phantom.py:tiny", "--stagse=train"], "Unknown command line flag 'stagse'"),
+        (
+            ["--config=configs/ct_phantom.py:tiny", "--config.seed=-1"],
+            "config.seed must be in [0, 2147483647], found -1",
+        ),
         (["--config=configs/covid_semiseg.py:cpu"], "read from a local folder: give it (--data_dir)"),
         (["--config=configs/covid_semiseg.py:cpu", "--data_dir=/nowhere"], "The source folder /nowhere of dataset"),
     ],
