@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import shutil
+import subprocess
 import tempfile
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
@@ -24,3 +26,24 @@ def shared() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"needs the reference data in {folder.name}/ beside the repository")
     return folder
+
+
+@pytest.fixture
+def pdflatex(tmp_path):
+    """Compiles LaTeX tables in one document as their first lines tell, and returns what pdflatex says."""
+    program = shutil.which("pdflatex")
+    if not program:
+        pytest.skip("needs pdflatex (Debian: apt-get install texlive-latex-base texlive-latex-recommended)")
+
+    def compile_all(tables: list[str]) -> str:
+        lines = {line.removeprefix("% Needs ").rstrip(".") for line in (text.splitlines()[0] for text in tables)}
+        document = ["\\documentclass{article}", *lines, "\\begin{document}", *tables, "\\end{document}"]
+        (tmp_path / "all.tex").write_text("\n".join(document))
+        command = [program, "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+        for _ in range(2):  # labels, widths of long tables
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+            assert done.returncode == 0, done.stdout[-3000:]
+        assert (tmp_path / "all.pdf").stat().st_size > 0
+        return done.stdout
+
+    return compile_all

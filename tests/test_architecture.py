@@ -6,10 +6,11 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "ssinfnet_jax"
-BASE = {"rundir", "distributed", "pretrained"}
+BASE = {"rundir", "distributed", "latex", "pretrained"}
 ALLOWED = {  # folder: what it may import of the package, beside itself and the base
     "rundir": set(),
     "distributed": set(),
+    "latex": set(),
     "pretrained": set(),
     "data": set(),
     "models": set(),

@@ -3,20 +3,15 @@
 import dataclasses
 import pathlib
 import re
+from collections.abc import Callable
 
 import pandas as pd
 
+from ssinfnet_jax import latex as tex
 from ssinfnet_jax import rundir
 from ssinfnet_jax.report import tables
 
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_|[]$~"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_LATEX = str.maketrans(
-    {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
-    | {"<": "$<$", ">": "$>$", "[": "{[}", "]": "{]}", "±": r"$\pm$", "×": r"$\times$", "∞": r"$\infty$"}
-    | {"●": r"$\bullet$", "○": r"$\circ$", tables.MINUS: "$-$", tables.MISSING: "--", "…": r"\ldots{}"}
-    | {"\N{NARROW NO-BREAK SPACE}": r"\,"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,31 +39,33 @@ def write(folder: pathlib.Path, held: TableFile) -> None:
 
 def markdown(table: tables.Table) -> str:
     """Caption, table and foot in GitHub's Markdown; no name can end a cell or become mark-up."""
-    heads = [_line(column.title).translate(_MARKDOWN) for column in table.columns]
+    heads = [_markdown(column.title) for column in table.columns]
     rules = ["---:" if column.numeric else "---" for column in table.columns]
-    rows = [[_shown(cell, _MARKDOWN, "**{}**") for cell in row] for row in table.rows]
+    rows = [[_shown(cell, _markdown, "**{}**") for cell in row] for row in table.rows]
     lines = [f"| {' | '.join(row)} |" for row in (heads, rules, *rows)]
-    texts = [_line(text).translate(_MARKDOWN) for text in (table.caption, table.foot)]
+    texts = [_markdown(text) for text in (table.caption, table.foot)]
     return "\n".join([texts[0], "", *lines, *(["", texts[1]] if texts[1] else [])]) + "\n"
 
 
 def latex(table: tables.Table, *, label: str) -> str:
-    r"""A table environment that needs `\usepackage{booktabs}` and nothing else; the foot ends the caption."""
-    rows = [[_shown(cell, _LATEX, r"\textbf{{{}}}") for cell in row] for row in table.rows]
-    frame = pd.DataFrame(rows, columns=[_line(column.title).translate(_LATEX) for column in table.columns])
-    return frame.to_latex(
-        index=False,
-        escape=False,
-        column_format="".join("r" if column.numeric else "l" for column in table.columns),
-        caption=_line(f"{table.caption} {table.foot}").translate(_LATEX),
-        label=f"tab:{re.sub('[^A-Za-z0-9:-]+', '-', label)}",
+    """The table with its caption, and its foot as notes; see ssinfnet_jax.latex.table()."""
+    return tex.table(
+        [tex.escape(column.title) for column in table.columns],
+        [[_shown(cell, tex.escape, r"\textbf{{{}}}") for cell in row] for row in table.rows],
+        numeric=[column.numeric for column in table.columns],
+        caption=table.caption,
+        label=label,
+        notes=table.foot,
     )
 
 
-def _shown(cell: tables.Cell, signs: dict, strong: str) -> str:
-    text = _line(cell.text).translate(signs)
-    text = strong.format(text) if cell.strong else text
-    return f"{text} ({_line(cell.note).translate(signs)})" if cell.note else text
+def _markdown(text: str) -> str:
+    return _line(text).translate(_MARKDOWN)
+
+
+def _shown(cell: tables.Cell, escape: Callable[[str], str], strong: str) -> str:
+    text = strong.format(escape(cell.text)) if cell.strong else escape(cell.text)
+    return f"{text} ({escape(cell.note)})" if cell.note else text
 
 
 def _line(text: str) -> str:

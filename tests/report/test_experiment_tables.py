@@ -143,6 +143,12 @@ def test_hostile_names_stay_text_in_every_format(tmp_path):
     assert list(read["title"]) == [HOSTILE, "plain"]
 
 
+def test_latex_of_hostile_names_compiles(tmp_path, pdflatex):
+    experiment = toy_experiment.build(tmp_path, {"a": (HOSTILE, 0.4), "b": ("方法 β", 0.2)})
+    experiment_tables.write_all(experiment_files.read(experiment))
+    pdflatex([path.read_text() for path in sorted((tmp_path / "tables").glob("*.tex"))])
+
+
 def test_written_tables_show_what_the_page_shows(multi):
     made = experiment_tables.metrics(multi)
     rows = rendered(table_export.markdown(made.table))
@@ -150,7 +156,7 @@ def test_written_tables_show_what_the_page_shows(multi):
     for row, cells in zip(rows[1:], made.table.rows, strict=True):
         assert row == [f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in cells]
     latex = table_export.latex(made.table, label="metrics_table")
-    assert latex.count(r"\\") == 13
+    assert latex.count(r" \\") == 13
     assert latex.count(r"\textbf{") == sum(cell.strong for row in made.table.rows for cell in row)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation import columns, latex_tables
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.correlation_filter import PREFER, correlation_filter
 from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
@@ -63,6 +63,8 @@ class Analysis:
     def write(self, out_dir: str | os.PathLike) -> list[pathlib.Path]:
         """Writes tables as CSV and LaTeX and a summary as JSON; returns their paths.
 
+        Tables with adjusted p values state the family of tests: in the CSV's column `family`, below the LaTeX table.
+
         Tables that an earlier analysis wrote to the folder, and this one does not have, are removed.
         """
         out_dir = pathlib.Path(out_dir)
@@ -84,10 +86,10 @@ class Analysis:
                 for ending in ("csv", "tex"):
                     (out_dir / f"{name}.{ending}").unlink(missing_ok=True)
                 continue
-            table.to_csv(out_dir / f"{name}.csv", index=False)
-            short = table[_LATEX_COLUMNS[name]] if name in _LATEX_COLUMNS else table
-            latex = short.to_latex(index=False, escape=True, float_format="%.4g", na_rep="", longtable=len(short) > 40)
-            (out_dir / f"{name}.tex").write_text(latex)
+            family = table.attrs.get("family")
+            (table.assign(family=family) if family else table).to_csv(out_dir / f"{name}.csv", index=False)
+            fit = self.multiple.fit if self.multiple else None
+            (out_dir / f"{name}.tex").write_text(latex_tables.write(name, table, fit))
             paths += [out_dir / f"{name}.csv", out_dir / f"{name}.tex"]
         for name, values in plain.items():
             path = out_dir / f"{name}.json"
@@ -115,23 +117,6 @@ class Analysis:
             "no_natural_effects_because": self.no_natural,
             "caveat": self.caveat(),
         }
-
-
-_PAIR = ["exposure", "mediator", "n"]
-_LATEX_COLUMNS = {  # what a page can hold; the CSV files have all columns
-    "univariate": [
-        *(*_PAIR, "a_std", "b_std", "direct_std", "indirect_std", "total_std"),
-        *("indirect_est", "indirect_se", "indirect_z", "indirect_p_adj", "is_mediator", "is_mediator_paper"),
-    ],
-    "intervals": [
-        *(*_PAIR, "est", "se", "percentile_lower", "percentile_upper", "bc_lower", "bc_upper"),
-        *("bca_lower", "bca_upper"),
-    ],
-    "natural": [
-        *(*_PAIR, "b_std", "indirect_est", "indirect_lower", "indirect_upper", "indirect_p_adj"),
-        *("direct_est", "direct_lower", "direct_upper", "total_est", "proportion_mediated"),
-    ],
-}
 
 
 def analyse(

@@ -25,7 +25,11 @@ def test_whole_procedure(cohort, tmp_path):
     assert all(path.exists() for path in written)
     again = pd.read_csv(tmp_path / "out/univariate.csv", keep_default_na=False, na_values=[""], dtype={"flag": str})
     words = ["flag", "note"]
-    pd.testing.assert_frame_equal(again.drop(columns=words), found.univariate.drop(columns=words))
+    for name in ("univariate", "natural"):
+        family = pd.read_csv(tmp_path / f"out/{name}.csv")["family"]
+        assert family.eq(found.univariate.attrs["family"]).all()
+        assert "Family of tests: fdr\\_bh over all pairs" in (tmp_path / f"out/{name}.tex").read_text()
+    pd.testing.assert_frame_equal(again.drop(columns=[*words, "family"]), found.univariate.drop(columns=words))
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["selected"] == found.selected
     assert summary["family"].startswith("fdr_bh over all pairs together: 8 tests")
@@ -226,3 +230,26 @@ def test_an_outcome_or_covariate_without_a_value_is_named(cohort):
         mediation.bootstrap(table, ["age"], ["ggo_A"])
     with pytest.raises(ValueError, match="The covariate 'ward' has no value in any of the 200 rows"):
         mediation.univariate(cohort.assign(ward=np.nan), ["age"], ["ggo_A"], covariates=["ward"])
+
+
+def test_latex_tables_compile_with_caption_and_notes(cohort, tmp_path, pdflatex):
+    """Names in any script, an outcome of one's own, and more rows than a page holds."""
+    others = {f"ggo_Other{i}": np.random.default_rng(i).normal(size=200) for i in range(45)}
+    renamed = {"ggo_A": "ggo_体积_50%", "diseases": "Größe & Ödem", "severity": "β [x] ~^\\ {y}"}
+    table = cohort.assign(**others).rename(columns=renamed)
+    options = {"outcome": renamed["severity"], "mediators": "^ggo_", "bootstrap_draws": 20}
+    found = mediation.analyse(table, exposures=["age", renamed["diseases"]], **options)
+    written = [path for path in found.write(tmp_path) if path.suffix == ".tex"]
+    assert len(written) == 8
+    texts = {path.stem: " ".join(path.read_text().split()) for path in written}
+    for name, text in texts.items():
+        assert text.isascii(), name
+        assert "\\caption{" in text
+        assert f"\\label{{tab:{name.replace('_', '-')}}}" in text
+        assert "\\footnotesize" in text or name == "filter_log"
+    assert "Family of tests: fdr\\_bh over all pairs together" in texts["univariate"]
+    assert "90 \\% interval" in texts["multiple_estimates"]
+    assert "not adjusted for the number of tests" in texts["multiple_estimates"]
+    assert "longtable" in texts["univariate"]
+    assert "ggo\\_$<$U+4F53$>$$<$U+79EF$>$\\_50\\%" in texts["multiple_estimates"]
+    pdflatex([path.read_text() for path in written])

@@ -1,0 +1,105 @@
+"""The tables of the analysis as LaTeX: what a page can hold of them, their captions and notes."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ssinfnet_jax import latex
+
+_PAIR = ["exposure", "mediator", "n"]
+_COLUMNS = {  # the CSV files have all columns
+    "univariate": [
+        *(*_PAIR, "a_std", "b_std", "direct_std", "indirect_std", "total_std"),
+        *("indirect_est", "indirect_se", "indirect_z", "indirect_p_adj", "is_mediator", "is_mediator_paper"),
+    ],
+    "intervals": [
+        *(*_PAIR, "est", "se", "percentile_lower", "percentile_upper", "bc_lower", "bc_upper"),
+        *("bca_lower", "bca_upper"),
+    ],
+    "natural": [
+        *(*_PAIR, "b_std", "indirect_est", "indirect_lower", "indirect_upper", "indirect_p_adj"),
+        *("direct_est", "direct_lower", "direct_upper", "total_est", "proportion_mediated"),
+    ],
+}
+_UNADJUSTED = "p values are not adjusted for the number of tests."
+_TEXTS = {  # caption, notes
+    "univariate": (
+        "Mediators one at a time, by maximum likelihood.",
+        "a: exposure to mediator; b: mediator to outcome, given the exposure; indirect: a times b; std: both variables "
+        "standardised; p adj: of the indirect effect, adjusted; is mediator: p adj below the level; is mediator paper: "
+        "the paper's three regressions.",
+    ),
+    "intervals": (
+        "Bootstrap intervals of the indirect effects (95 %).",
+        "Percentile, bias-corrected (bc) and accelerated (bca) intervals from the same resamples of patients; not "
+        "adjusted for the number of pairs.",
+    ),
+    "natural": (
+        "Natural effects on the probability of the outcome.",
+        "Differences of probability with 95 % intervals (delta method, not adjusted); p adj: of the indirect effect, "
+        "adjusted; b std: of the mediator in the outcome's regression.",
+    ),
+    "sensitivity": (
+        "Sensitivity of the indirect effects to unmeasured confounding.",
+        "rho: correlation of the errors of mediator and outcome at which the indirect effect is 0; E-value: risk ratio "
+        "that a confounder must have with both to explain the effect away; of the limit: to bring the interval to no "
+        "effect.",
+    ),
+    "filter_log": ("Mediators that the correlation filter removed.", ""),
+    "multiple_estimates": (
+        "Estimates of the model with several mediators, by maximum likelihood.",
+        f"~ regression, ~~ (co)variance, := defined effect; std: all variables standardised. {_UNADJUSTED}",
+    ),
+    "multiple_total_effects": (
+        "Total effects: the outcome on the exposures alone, by least squares.",
+        _UNADJUSTED,
+    ),
+    "multiple_intervals": (
+        "Bootstrap intervals of the effects that the model with several mediators defines (95 %).",
+        "Percentile, bias-corrected (bc) and accelerated (bca) intervals; not adjusted for the number of effects.",
+    ),
+}
+
+
+def write(name: str, table: pd.DataFrame, fit: Mapping[str, Any] | None = None) -> str:
+    """One of the tables that Analysis.write() writes, as LaTeX.
+
+    Args:
+      name: of its file.
+      table: all its columns; `attrs["family"]`, the family of tests, is stated below it.
+      fit: of the path model, stated below its estimates.
+    """
+    caption, notes = _TEXTS[name]
+    if family := table.attrs.get("family"):
+        notes += f" Family of tests: {family}."
+    if fit and name == "multiple_estimates":
+        notes += f" {_fit_line(fit)}"
+    shown = table[_COLUMNS.get(name, list(table))]
+    if name == "multiple_estimates":  # formulas that can be set in lines
+        shown = shown.assign(rhs=shown["rhs"].where(shown["op"] != ":=", shown["rhs"].str.replace("+", " + ")))
+    return latex.table(
+        [latex.escape(str(column).replace("_", " ")) for column in shown],
+        [[latex.escape(_cell(value)) for value in row] for row in shown.itertuples(index=False)],
+        numeric=[
+            pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype) for dtype in shown.dtypes
+        ],
+        caption=caption,
+        label=name,
+        notes=notes.strip(),
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+    return "" if value is None or value is pd.NA else {True: "yes", False: "no"}.get(value, str(value))
+
+
+def _fit_line(fit: Mapping[str, Any]) -> str:
+    return (
+        f"n = {fit['ntotal']}, chi-square({fit['df']}) = {fit['chisq']:.1f}, CFI = {fit['cfi']:.3f}, RMSEA = "
+        f"{fit['rmsea']:.3f} (90 % interval {fit['rmsea_lower']:.3f} to {fit['rmsea_upper']:.3f}), SRMR = "
+        f"{fit['srmr']:.3f}."
+    )
