@@ -176,7 +176,7 @@ def path_plot(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATOR
     paths = paths[~paths[["lhs", "rhs"]].isin(others).any(axis=1)]
     exposures = list(multiple.exposures)
     labels = {name: label for name, label in _labels(all_mediators).items() if name in mediators}
-    labels |= {name: fonts.drawable(name.replace("_", " ")) for name in (*exposures, multiple.outcome)}
+    labels |= {name: _words(name) for name in (*exposures, multiple.outcome)}
     half = {}
     for column in (exposures, mediators, [multiple.outcome]):
         half |= dict.fromkeys(column, max(0.75, 0.0625 * max(fonts.width(labels[name]) for name in column) + 0.15))
@@ -250,7 +250,7 @@ def _num_pages(univariate: pd.DataFrame, max_rows: int) -> int:
 
 
 def _range_title(exposure: str, first: int, num_shown: int, num_fitted: int, num_rows: int) -> str:
-    title = fonts.drawable(str(exposure).replace("_", " "))
+    title = _words(exposure)
     if num_shown < num_fitted:
         title += f": {first + 1}-{first + num_shown} of {num_fitted}" if num_shown else ": no more"
     return title + (f" ({num_rows - num_fitted} not fitted)" if num_rows > num_fitted else "")
@@ -337,7 +337,7 @@ def _region_title(names: Sequence[str]) -> str:
 def _labels(names: Sequence[str]) -> dict[str, str]:
     """`ggo_glcm_Imc1` -> `Imc1 (GLCM)`; the region in front if there are several, the filter behind the class."""
     common = _common_region(names)
-    labels = {name: fonts.drawable(str(name).replace("_", " ")) for name in names}
+    labels = {name: _words(name) for name in names}
     for name in names:
         if origin := columns.origin(name):
             region, image, feature_class = origin
@@ -346,6 +346,11 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
             where = [_CLASSES.get(feature_class, feature_class.upper()), *([_filter(image)] if image else [])]
             labels[name] = f"{'' if common else _REGIONS.get(region, region) + ' '}{feature} ({', '.join(where)})"
     return labels
+
+
+def _words(name: str) -> str:
+    """A column's name as it is drawn: blanks for underscores, no formula between two dollars, letters of any script."""
+    return fonts.drawable(str(name).replace("_", " ").replace("$", r"\$"))
 
 
 def _filter(image: str) -> str:

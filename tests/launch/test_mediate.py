@@ -131,6 +131,17 @@ def test_its_numbers_are_the_librarys(written, cohort):
     [
         (["--mediators=^ggo_"], "give either --config and --workdir, or --cohort"),
         (["--cohort=COHORT", "--out=OUT"], "Error: With --cohort, give --mediators (a regular expression of column"),
+        (
+            [
+                "--cohort=COHORT",
+                "--mediators=^ggo_",
+                "--out=OUT",
+                "--exposures=age",
+                "--forest_interval=bca",
+                "--bootstrap_draws=0",
+            ],
+            "Error: --forest_interval=bca needs resamples; set --bootstrap_draws above 0",
+        ),
         (["--cohort=COHORT", "--mediators=^ct_", "--out=OUT", "--exposures=age"], "No numeric column matches the"),
         (
             ["--cohort=COHORT", "--mediators=*ggo", "--out=OUT", "--exposures=age"],

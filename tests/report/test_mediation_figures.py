@@ -238,6 +238,7 @@ def test_names_of_filters_classes_and_regions_are_readable(cohort, phenotypes):
         "ggo_squareroot_ngtdm_Busyness": "GGO Busyness (NGTDM, square root)",
         "ggo_shape2D_PixelSurface": "GGO Area (shape)",
         "d_dimer": "d dimer",
+        "cost_in_$_or_R$^": r"cost in \$ or R\$^",
     }
     rng = np.random.default_rng(0)
     table = cohort.assign(**{name: rng.normal(size=300) for name in names})
