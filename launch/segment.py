@@ -12,11 +12,12 @@ import pandas as pd
 from absl import app, flags, logging
 
 from launch import paths, start
-from ssinfnet_jax import rundir
+from ssinfnet_jax import pretrained, rundir
 from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
 from ssinfnet_jax.report import segment_page, viewer
 from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training.decision import Decision
 
 _SHOWN = {  # column of measurements.csv -> its title on the pages
     "slices": "slices",
@@ -30,12 +31,12 @@ _SHOWN = {  # column of measurements.csv -> its title on the pages
 }
 flags.adopt_module_key_flags(start)  # for --help
 _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given several times.", required=True)
-_SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network.", required=True)
-_MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network.", required=True)
+_SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network; none: that of the package.")
+_MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network; none: that of the package.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command goes on there.", required=True)
 _INPUT_KIND = flags.DEFINE_enum("input_kind", None, ["hu", "uint8"], "What the values are, where a file cannot tell.")
 _THRESHOLD = flags.DEFINE_float(
-    "threshold", None, "Lesion where its probability is above; not given: the likeliest class.", 0.0, 1.0
+    "threshold", None, "Lesion where its probability is above; not given: as the networks' folder says.", 0.0, 1.0
 )
 _MIN_ISLAND = flags.DEFINE_float("min_island", 0.0, "Remove smaller lesions of a slice: mm2, of pictures pixels.", 0.0)
 _FLIPS = flags.DEFINE_enum("flips", "none", list(segmenter.FLIPS), "Also segment flipped slices, and average.")
@@ -52,11 +53,14 @@ def main(argv: Sequence[str]) -> None:
     start.prepare()
     try:
         paths.check_given(_INPUT, _SINGLE, _MULTI, _OUT)
-        single_dir, out_dir = pathlib.Path(_SINGLE.value), pathlib.Path(_OUT.value)
+        out_dir = pathlib.Path(_OUT.value)
+        single_dir, multi_dir = (
+            pretrained.resolve(flag.value, which) for flag, which in ((_SINGLE, "single"), (_MULTI, "multi"))
+        )
         _, view = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
         options = segment_scan.Options(_THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view)
         job = segment_scans.Job(
-            single_dir, pathlib.Path(_MULTI.value), out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
+            single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
             start.cache_dir(),
         )  # fmt: skip
         measured, report = segment_scans.measured(out_dir), input_files.Report()
@@ -73,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
         sys.exit("Stopped; the same command goes on from here.")
     for name in measured - set(table["scan"]):
         segment_page.remove_case(out_dir, name)
-    _write_pages(out_dir, table, failures, single_dir, options)
+    _write_pages(out_dir, table, failures, single_dir, multi_dir, options)
     columns = [
         "scan",
         "slices",
@@ -100,10 +104,12 @@ def _write_pages(
     table: pd.DataFrame,
     failures: pd.DataFrame,
     single_dir: pathlib.Path,
+    multi_dir: pathlib.Path,
     options: segment_scan.Options,
 ) -> None:
     """Writes a page with a viewer for every scan that has none, and the index if there is a scan."""
     window_hu, _ = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
+    decision = Decision.of(checkpoint.load_description(multi_dir).get("decision"), f'"decision" of {multi_dir}')
     for row in table.to_dict("records"):
         page = out_dir / segment_page.CASES / f"{segment_page.file_name(row['scan'])}.html"
         made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
@@ -122,10 +128,10 @@ def _write_pages(
             shown,
             title="Segmented scans",
             facts={
-                "Single network": _SINGLE.value,
-                "Multi network": _MULTI.value,
+                "Single network": _SINGLE.value or "that of the package",
+                "Multi network": _MULTI.value or "that of the package",
                 "Window (HU)": " to ".join(f"{edge:g}" for edge in window_hu),
-                "Lesion": "the likeliest class" if options.threshold is None else f"above {options.threshold:g}",
+                "Lesion": segment_scan.decide_by(decision, options).words,
                 "Islands removed below": f"{options.min_island:g} mm² (pixels of pictures)",
                 "Flips": options.flips,
                 "View": options.view,

@@ -20,6 +20,7 @@ from ssinfnet_jax.inference import measure, segmenter, survey
 from ssinfnet_jax.inference.readers import find
 from ssinfnet_jax.inference.readers.scan import Scan
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
+from ssinfnet_jax.training.decision import Decision
 
 MARGIN = 0.04  # of the sides, around the lungs
 _MOST_STEM_BYTES = 120  # of a picture's name: with what is put around it a file system takes 255
@@ -37,8 +38,7 @@ class Options:
     """How scans are segmented.
 
     Attributes:
-      threshold: a pixel is lesion where the probability of GGO and consolidation together is above; None: where one of
-        them is the likeliest of the three classes.
+      threshold: of the lesion's probability, in place of that of the networks' decision (`Decision.with_threshold`).
       min_island: lesions of a smaller area in a slice are removed: mm2 where the spacing is known, else pixels.
       flips: a key of `segmenter.FLIPS`.
       view: "lungs": the networks see volumes cut down to the lungs, with a margin; "frame": whole.
@@ -76,6 +76,11 @@ def trained_on(description: dict[str, Any], directory: pathlib.Path) -> tuple[tu
             'to the lungs, "frame" if they show the whole field of view.'
         )
     return (float(window[0]), float(window[1])), view
+
+
+def decide_by(decision: Decision, options: Options) -> Decision:
+    """The decision of networks, with the threshold of the options if they have one."""
+    return decision if options.threshold is None else decision.with_threshold(options.threshold)
 
 
 def segment(
@@ -193,6 +198,7 @@ class _Result:
         self._name = name
         self._scan, self._seen, self._networks, self._options, self._folder = scan, seen, networks, options, folder
         self._slices = _Slices(scan, seen, networks, options.view)
+        self._decision = decide_by(networks.segmenter.decision, options)
         self._volumes: dict[str, np.ndarray] = {}
         self.highest = 0.0  # probability of a lesion
         for name in ("images", "masks", "probabilities", "overlays"):
@@ -217,11 +223,15 @@ class _Result:
             index = int(slice_id)
             grey = self._slices.grey(index)
             box = self._slices.box(grey.shape)
+            size = grey[box].shape
+            lesion = segmenter.resize_probs(lesion, size)
+            classes = np.stack([segmenter.resize_probs(classes[..., number], size) for number in range(3)], axis=-1)
+            self.highest = max(self.highest, float(self._decision.lesion_probs(lesion, classes).max()))
+            pred = np.zeros(grey.shape, np.uint8)
+            pred[box] = self._decision.labels(lesion, classes)
+            pred = measure.remove_islands(pred, self._min_pixels())
             probs = np.zeros((3, *grey.shape), np.float32)
-            for part, values in zip(probs, (lesion, classes[..., 1], classes[..., 2]), strict=True):
-                part[box] = segmenter.resize_probs(values, part[box].shape)
-            self.highest = max(self.highest, float(probs[1:].sum(axis=0).max()))
-            pred = measure.remove_islands(_decide(probs[1], probs[2], box, self._options.threshold), self._min_pixels())
+            probs[:, *box] = lesion, classes[..., 1], classes[..., 2]
             lung = self._seen.lung_slice(index, grey.shape) if self._seen.lungs.any() else None
             row = measure.count(index, pred, lung)
             if self._scan.grid is None:
@@ -286,13 +296,3 @@ class _Result:
         if path.is_file():
             return pictures.Image.open(path)
         return pictures.overlay(self._slices.grey(index), np.zeros_like(self._slices.grey(index)))
-
-
-def _decide(ggo: np.ndarray, consolidation: np.ndarray, box, threshold: float | None) -> np.ndarray:
-    """uint8[H,W] of {0, 1, 2}; 0 outside the box that the networks saw."""
-    lesion = ggo + consolidation
-    likeliest = np.maximum(ggo, consolidation) > 1 - lesion
-    found = likeliest if threshold is None else lesion > threshold
-    inside = np.zeros(ggo.shape, bool)
-    inside[box] = True
-    return np.where(found & inside, np.where(consolidation > ggo, 2, 1), 0).astype(np.uint8)

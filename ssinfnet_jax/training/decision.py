@@ -60,9 +60,20 @@ class Decision:
             return Decision("joint", threshold, multi_weight=1.0)
         return dataclasses.replace(self, lesion_threshold=threshold)
 
+    @property
+    def words(self) -> str:
+        """The rule in a few words, for pages."""
+        if self.rule == "likeliest":
+            return "the likeliest class of the multi network"
+        shares = ((1 - self.multi_weight, "single network"), (self.multi_weight, "multi network"))
+        said = [name if share == 1 else f"{share:g} {name}" for share, name in shares if share]
+        divided = f"; consolidation where its share is above {self.consolidation_share:g}"
+        return f"probability ({' + '.join(said)}) above {self.lesion_threshold:g}{divided}"
+
     def lesion_probs(self, lesion, classes):
-        """What is compared with the threshold of "joint": float[...]."""
-        return (1 - self.multi_weight) * lesion + self.multi_weight * (classes[..., 1] + classes[..., 2])
+        """The probability of a lesion that this decision looks at: float[...]."""
+        weight = 1.0 if self.rule == "likeliest" else self.multi_weight
+        return (1 - weight) * lesion + weight * (classes[..., 1] + classes[..., 2])
 
     def labels(self, lesion, classes=None):
         """The label map.

@@ -41,6 +41,15 @@ def test_another_threshold():
     assert (both.lesion_threshold, both.consolidation_share) == (0.95, 0.3)
 
 
+def test_words():
+    assert Decision().words == "the likeliest class of the multi network"
+    divided = "; consolidation where its share is above 0.5"
+    assert Decision("joint").words == f"probability (single network) above 0.5{divided}"
+    assert Decision().with_threshold(0.4).words == f"probability (multi network) above 0.4{divided}"
+    mixed = Decision("joint", 0.6, multi_weight=0.25).words
+    assert mixed == f"probability (0.75 single network + 0.25 multi network) above 0.6{divided}"
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
