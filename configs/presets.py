@@ -33,6 +33,9 @@ def paper(config: ml_collections.ConfigDict) -> None:
     config.multi.model.options.shared_up = True
     config.multi.train.losses = losses("focal")
     config.multi.prior_source = "predicted"
+    # Three regressions per pair, and equation 15: residuals of mediators do not correlate.
+    config.mediation.rule = "paper"
+    config.mediation.residual_covariances = False
 
 
 def published_code(config: ml_collections.ConfigDict) -> None:

@@ -123,14 +123,22 @@ def get_config() -> ml_collections.ConfigDict:
             "mediation": {
                 "exposures": ["age", "gender", "underlying"],
                 "mediators": "^(ggo|consolidation|lesion)_(firstorder|glcm|gldm|ngtdm|shape2D)_",
+                # Which pairs are significant: by the "indirect" effect, or by the three regressions of the "paper".
+                "rule": "indirect",
                 "alpha": 0.05,
                 "max_correlation": 0.8,
                 "prefer": ["PixelSurface", "Entropy", "Imc1"],
                 "adjust": "fdr_bh",
+                "family": "all",  # p values are adjusted over all pairs, or over those of each "exposure"
                 "covariates": [],
-                "residual_covariances": False,
+                # The path model goes from an exposure to the mediators "selected" for it, or to "all" selected ones.
+                "paths": "selected",
+                # Differs from the paper, whose path model does not let residuals of mediators correlate: where they do,
+                # it calls too much significant (docs/analysis.md).
+                "residual_covariances": True,
                 "link": "logit",
                 "bootstrap_draws": 1000,
+                "seed": 0,  # of the resamples
             },
         }
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Flags that all programs share, and how they begin."""
 
 import errno
+import functools
 import os
 import pathlib
 import sys
@@ -78,9 +79,22 @@ def run(
             ),
             f"give either --config and --workdir, or --{instead[0]}",
         )
+        flags.register_validator(instead[0], functools.partial(_check_own_flags, name=instead[0]))
     else:
         flags.mark_flags_as_required(["config", "workdir"])
     _run(work)
+
+
+def _check_own_flags(value: str | None, name: str) -> bool:
+    """Refuses flags of the main module where --`name`, which they go with, is not given: they would have no effect."""
+    own = flags.FLAGS.flags_by_module_dict().get(sys.argv[0], ())
+    idle = [f"--{flag.name}" for flag in own if flag.present and value is None]
+    if idle:
+        raise flags.ValidationError(
+            f"{', '.join(idle)} without --{name}: with --config a run does what its config says; leave out these "
+            "flags, or change a key of the config (--config.KEY=VALUE)"
+        )
+    return True
 
 
 def run_experiment(main: Callable[[dict[str, Any], pathlib.Path], None]) -> None:

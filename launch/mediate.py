@@ -17,28 +17,63 @@ from absl import flags
 from launch import stages
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
+from ssinfnet_jax.analysis.mediation import options
 from ssinfnet_jax.analysis.mediation.intervals import METHODS
 from ssinfnet_jax.report import figure_style, mediation_figures
 
 _COHORT = flags.DEFINE_string(
     "cohort", None, "CSV or XLSX file, one row per patient; takes the place of config and workdir."
 )
-_EXPOSURES = flags.DEFINE_list("exposures", ["age", "gender", "underlying"], "Columns; with --cohort.")
-_OUTCOME = flags.DEFINE_string("outcome", "severity", "Column of 0 and 1, or of severity levels; with --cohort.")
-_MEDIATORS = flags.DEFINE_string("mediators", None, "Regular expression of column names; with --cohort.")
-_COVARIATES = flags.DEFINE_list("covariates", [], "Columns held fixed in every model; with --cohort.")
 _MISSING_CODES = flags.DEFINE_list(
     "missing_codes",
     [],
     "What means missing beside empty cells and words such as NA: -9999 in any column, bmi=-9 in one; none: no other "
     "number is a code; with --cohort.",
 )
-_ADJUST = flags.DEFINE_string("adjust", "fdr_bh", "fdr_bh, fdr_by, holm, bonferroni or none; with --cohort.")
-_DRAWS = flags.DEFINE_integer("bootstrap_draws", 5000, "Resamples for the intervals; 0: none; with --cohort.", 0)
 _INTERVAL = flags.DEFINE_enum(
     "forest_interval", "delta", ["delta", *METHODS], "Intervals of the forest plots; with --cohort."
 )
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; with --cohort.")
+_OUTCOME = flags.DEFINE_string("outcome", "severity", "Column of 0 and 1, or of severity levels; with --cohort.")
+# What config.mediation has, under the same names.
+_OPTIONS = {
+    "exposures": flags.DEFINE_list("exposures", ["age", "gender", "underlying"], "Columns; with --cohort."),
+    "mediators": flags.DEFINE_string("mediators", None, "Regular expression of column names; with --cohort."),
+    "covariates": flags.DEFINE_list("covariates", [], "Columns held fixed in every model; with --cohort."),
+    "rule": flags.DEFINE_enum(
+        "rule", "indirect", options.CHOICES["rule"],
+        "What makes a pair significant: its indirect effect, or the paper's three regressions; with --cohort.",
+    ),
+    "alpha": flags.DEFINE_float("alpha", 0.05, "Level of the tests of pairs; with --cohort."),
+    "adjust": flags.DEFINE_enum(
+        "adjust", "fdr_bh", options.CHOICES["adjust"], "How p values of pairs are adjusted; with --cohort."
+    ),
+    "family": flags.DEFINE_enum(
+        "family", "all", options.CHOICES["family"],
+        "p values are adjusted over all pairs, or over those of each exposure; with --cohort.",
+    ),
+    "max_correlation": flags.DEFINE_float(
+        "max_correlation", 0.8, "Of two mediators with |r| above it, one is left out; with --cohort."
+    ),
+    "prefer": flags.DEFINE_list(
+        "prefer", list(mediation.PREFER), "Features or columns that stay where two correlate; with --cohort."
+    ),
+    "paths": flags.DEFINE_enum(
+        "paths", "selected", options.CHOICES["paths"],
+        "Path model: an exposure acts on the mediators selected for it, or on all that were selected; with --cohort.",
+    ),
+    "residual_covariances": flags.DEFINE_bool(
+        "residual_covariances", True,
+        "Residuals of mediators may correlate in the path model; the paper's may not; with --cohort.",
+    ),
+    "link": flags.DEFINE_enum(
+        "link", "logit", options.CHOICES["link"], "Of the regression behind the natural effects; with --cohort."
+    ),
+    "bootstrap_draws": flags.DEFINE_integer(
+        "bootstrap_draws", 5000, "Resamples for the intervals; 0: none; with --cohort."
+    ),
+    "seed": flags.DEFINE_integer("seed", 0, "Of the resamples; with --cohort."),
+}  # fmt: skip
 
 _FIGURE = re.compile(r"(forest_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)")  # what draw() may write
 
@@ -48,8 +83,10 @@ def analyse_table() -> None:
 
     Raises: ValueError for a table that cannot be analysed, see cohort_table.read() and mediation.analyse().
     """
-    if not _MEDIATORS.value or not _OUT.value:
+    chosen = {name: flag.value for name, flag in _OPTIONS.items()}
+    if not chosen["mediators"] or not _OUT.value:
         raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
+    options.check(chosen, prefix="--")
     if _INTERVAL.value != "delta" and not _DRAWS.value:
         raise ValueError(
             f"--forest_interval={_INTERVAL.value} needs resamples; set --bootstrap_draws above 0, as to 5000."
@@ -58,27 +95,22 @@ def analyse_table() -> None:
     rundir.check_folder(out)
     table = cohort_table.read(
         _COHORT.value,
-        _EXPOSURES.value,
+        chosen["exposures"],
         _OUTCOME.value,
-        _COVARIATES.value,
-        mediators=_MEDIATORS.value,
+        chosen["covariates"],
+        mediators=chosen["mediators"],
         missing_codes=_MISSING_CODES.value,
     )
-    found = mediation.analyse(
-        table,
-        exposures=_EXPOSURES.value,
-        mediators=_MEDIATORS.value,
-        outcome=_OUTCOME.value,
-        covariates=_COVARIATES.value,
-        adjust=_ADJUST.value,
-        bootstrap_draws=_DRAWS.value,
-    )
+    threshold = chosen.pop("max_correlation")
+    found = mediation.analyse(table, outcome=_OUTCOME.value, threshold=threshold, **chosen)
     found.write(out)
     cohort_table.write_doubts(table, out / "doubtful_words.csv")
     draw(found, table, out / "figures", _INTERVAL.value)
     pairs = found.univariate
     print(f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {found.univariate.attrs['family']}.")
     print(f"Several mediators: {found.reason or found.selected}")
+    if found.multiple:
+        print(f"Path model: {found.multiple.verdict.text}")
     print(f"Written to {out}. {found.caveat()}")
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import numbers
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,7 @@ from PIL import Image
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import mediation, severity
 from ssinfnet_jax.analysis import phenotypes as radiomics
-from ssinfnet_jax.analysis.mediation.adjust import METHODS
-from ssinfnet_jax.analysis.mediation.binomial import LOG_CDF
+from ssinfnet_jax.analysis.mediation import options as mediation_options
 from ssinfnet_jax.data import datasets, prepare
 
 CLINICAL = ("age", "gender", "underlying")  # columns of the clinical table beside the outcome
@@ -36,23 +34,9 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def _check_mediation(options: Mapping[str, Any], phenotype_names: Sequence[str]) -> None:
-    for key, choices in (("adjust", METHODS), ("link", tuple(LOG_CDF))):
-        if options[key] not in choices:
-            raise ValueError(f"Unknown config.mediation.{key} {options[key]!r}; choose one of {', '.join(choices)}.")
-    for key, rule, holds in (
-        ("alpha", "a number in (0, 1), such as 0.05", lambda value: 0 < value < 1),
-        ("max_correlation", "a number in (0, 1], such as 0.8", lambda value: 0 < value <= 1),
-        ("bootstrap_draws", "a whole number >= 0; 0 makes no intervals", _is_count),
-    ):
-        value = options[key]
-        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not holds(value):
-            raise ValueError(f"config.mediation.{key} must be {rule}; found {value!r}.")
+    mediation_options.check(options, prefix="config.mediation.")
     taken = _check_roles({key: options[key] for key in ("exposures", "covariates")}, phenotype_names)
     _check_mediators(options["mediators"], [name for name in (*phenotype_names, *CLINICAL) if name not in taken])
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and value >= 0
 
 
 def _check_roles(roles: Mapping[str, Any], phenotype_names: Sequence[str]) -> list[str]:
@@ -158,10 +142,14 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         prefer=options["prefer"],
         alpha=options["alpha"],
         adjust=options["adjust"],
+        family=options["family"],
+        rule=options["rule"],
         covariates=options["covariates"],
+        paths=options["paths"],
         residual_covariances=options["residual_covariances"],
         link=options["link"],
         bootstrap_draws=options["bootstrap_draws"],
+        seed=options["seed"],
     )
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)
@@ -172,6 +160,9 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         found.to_csv(directory / "truth.csv", index=False)
         logging.info("Mediators that the generator put in:\n%s", found.to_string(index=False))
     logging.info("Mediation: %s", analysis.reason or f"selected {analysis.selected}")
+    if analysis.multiple:
+        verdict = analysis.multiple.verdict
+        logging.log(logging.WARNING if verdict.word == "poor" else logging.INFO, "Path model: %s", verdict.text)
     if analysis.no_natural:
         logging.info("Mediation: %s", analysis.no_natural)
     return None

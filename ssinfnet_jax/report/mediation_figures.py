@@ -6,6 +6,7 @@ which needs no display.
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ _REGIONS = {"ggo": "GGO"}
 _FILTERS = {"squareroot": "square root", "lbp-2D": "local binary pattern"}
 MAX_MEDIATORS = 20  # of one path plot
 _NORMAL_95 = 1.959964
+_NOTE_STEP = 0.22  # height of a line below the path plot, in its units
 
 
 def forest(
@@ -150,10 +152,10 @@ def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, thresh
 def path_plot(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATORS, page: int = 0) -> Figure:
     """The path model with its standardised estimates: exposures, mediators, outcome from left to right.
 
-    Arrows carry the standardised estimate and stars (* p < 0.05, ** p < 0.01, *** p < 0.001); grey dashed
-    ones are not significant. A dashed bow joins exposures with their correlation; the small number under a
-    name is the standardised residual variance. The line below gives the fit. Covariates and covariances of
-    residuals are not drawn.
+    Arrows carry the standardised estimate and stars (* p < 0.05, ** p < 0.01, *** p < 0.001, each path's own
+    z test, not adjusted); grey dashed ones are not significant by it. A dashed bow joins exposures with their
+    correlation; the small number under a name is the standardised residual variance. The lines below give the
+    fit, the tests, and whether the model fits, in words. Covariates and covariances of residuals are not drawn.
 
     Args:
       multiple: the model.
@@ -173,6 +175,7 @@ def path_plot(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATOR
     first = page * max_mediators
     mediators = all_mediators[first : first + max_mediators]
     others = [name for name in all_mediators if name not in mediators]
+    num_paths = len(paths)
     paths = paths[~paths[["lhs", "rhs"]].isin(others).any(axis=1)]
     exposures = list(multiple.exposures)
     labels = {name: label for name, label in _labels(all_mediators).items() if name in mediators}
@@ -192,9 +195,11 @@ def path_plot(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATOR
         range_shown = f"mediators {first + 1} to {first + len(mediators)} of the {len(all_mediators)} in one model"
         title = f"{title}: {range_shown}" if title else range_shown.capitalize()
     head = top + (0.55 if title else 0.15)
-    figure = Figure(figsize=((right - left) * 0.8, (head - bottom + 0.75) * 0.8), dpi=_DPI)
+    notes = _path_notes(multiple, num_paths, wrap_at=int(17 * (right - left) * 0.8))
+    foot = bottom - 0.4 - _NOTE_STEP * (len(notes) + 0.5)
+    figure = Figure(figsize=((right - left) * 0.8, (head - foot) * 0.8), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(left, right), ylim=(bottom - 0.75, head), aspect="equal")
+    axes.set(xlim=(left, right), ylim=(foot, head), aspect="equal")
     axes.axis("off")
     axes.text(left + 0.1, head - 0.1, title, ha="left", va="top", fontsize=9, weight="bold")
     _draw_indirect(axes, paths, places, half, exposures, mediators, multiple.outcome)
@@ -214,7 +219,9 @@ def path_plot(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATOR
         note = "" if name in exposures else f"{residuals[name]:.2f}"
         axes.text(x, y + (0.08 if note else 0), labels[name], ha="center", va="center", fontsize=9, zorder=5)
         axes.text(x, y - 0.17, note, ha="center", va="center", fontsize=6.5, color="#444444", zorder=5)
-    axes.text((left + right) / 2, bottom - 0.5, _fit_line(multiple.fit), ha="center", va="center", fontsize=8)
+    for i, (note, color) in enumerate(notes):
+        place = (left + 0.1, bottom - 0.4 - _NOTE_STEP * (i + 0.5))
+        axes.text(*place, note, ha="left", va="center", fontsize=8, color=color)
     fonts.use(figure)
     return figure
 
@@ -484,10 +491,23 @@ def _text(axes, place, text: str, color: str) -> None:
     axes.text(*place, text, ha="center", va="center", fontsize=8, color=color, bbox=box, zorder=3)
 
 
+def _path_notes(multiple: mediation.Multiple, num_paths: int, wrap_at: int) -> list[tuple[str, str]]:
+    """Lines below the path plot with their colours: size and fit of the model, its tests, the verdict on its fit."""
+    verdict = multiple.verdict
+    tests = (
+        f"Solid arrows and stars: p of the path's own z test, not adjusted for the {num_paths} paths; dashed: "
+        "p \u2265 0.05; * p < 0.05, ** p < 0.01, *** p < 0.001."
+    )
+    colored = [(tests, "black"), (verdict.text, NEGATIVE if verdict.word == "poor" else "black")]
+    lines = [(line, color) for text, color in colored for line in textwrap.wrap(text, wrap_at)]
+    return [(_fit_line(multiple.fit), "black"), *lines]
+
+
 def _fit_line(fit: dict[str, float]) -> str:
-    p = fit.get("pvalue")  # None or NaN for a saturated model
-    test = "" if p is None or math.isnan(p) else f", p = {p:.3f}" if p >= 0.001 else ", p < 0.001"
+    if not fit["df"]:  # its CFI of 1 and RMSEA of 0 would look like a fit
+        return f"n = {fit['ntotal']}, $\\chi^2$(0) = 0"
+    p = f"= {fit['pvalue']:.3f}" if fit["pvalue"] >= 0.001 else "< 0.001"
     return (
-        f"n = {fit['ntotal']}, $\\chi^2$({fit['df']}) = {fit['chisq']:.1f}{test}, CFI = {fit['cfi']:.3f}, "
-        f"RMSEA = {fit['rmsea']:.3f}, SRMR = {fit['srmr']:.3f};  * p < 0.05, ** p < 0.01, *** p < 0.001"
+        f"n = {fit['ntotal']}, $\\chi^2$({fit['df']}) = {fit['chisq']:.1f}, p {p}, CFI = {fit['cfi']:.3f}, "
+        f"RMSEA = {fit['rmsea']:.3f}, SRMR = {fit['srmr']:.3f}"
     )

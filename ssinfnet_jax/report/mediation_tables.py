@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from ssinfnet_jax.analysis.mediation import CUTOFFS
 from ssinfnet_jax.report import tables
 
 _PAIR = {"exposure": ("Exposure", tables.text_cell), "mediator": ("Mediator", tables.text_cell)}
@@ -13,12 +14,12 @@ _FIT = {
     "chisq": "Chi-square of the model against the data",
     "df": "Its degrees of freedom",
     "pvalue": "Its p (small: the model does not fit)",
-    "cfi": "Comparative fit index (good: at least 0.95)",
-    "tli": "Tucker-Lewis index (good: at least 0.95)",
-    "rmsea": "Root mean square error of approximation (good: below 0.06)",
+    "cfi": f"Comparative fit index (good: {CUTOFFS['cfi']})",
+    "tli": f"Tucker-Lewis index (good: {CUTOFFS['cfi']})",
+    "rmsea": f"Root mean square error of approximation (good: {CUTOFFS['rmsea']})",
     "rmsea_lower": "Lower bound of its 90 % interval",
     "rmsea_upper": "Upper bound of its 90 % interval",
-    "srmr": "Standardised root mean square residual (good: below 0.08)",
+    "srmr": f"Standardised root mean square residual (good: {CUTOFFS['srmr']})",
     "aic": "Akaike information criterion (to compare models)",
     "bic": "Bayesian information criterion (to compare models)",
     "logl": "Log-likelihood",
@@ -85,7 +86,10 @@ def estimates(table: pd.DataFrame) -> tables.Table:
     }
     named = table.assign(parameter=table["lhs"] + " " + table["op"] + " " + table["rhs"])
     caption = "Estimates of the model with several mediators (maximum likelihood)."
-    foot = "~ regression, ~~ (co)variance, := defined (an indirect or total effect)."
+    foot = (
+        "~ regression, ~~ (co)variance, := defined (an indirect or total effect). p: each row's own z test, not "
+        "adjusted for the number of rows."
+    )
     return tables.from_frame(named, caption, columns, foot=foot)
 
 

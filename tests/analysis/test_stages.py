@@ -1,9 +1,13 @@
 """What is wrong in the analysis' sections of a config is found before anything is computed."""
 
+import inspect
+import pathlib
+
+import pandas as pd
 import pytest
 
-from configs import ct_phantom
-from ssinfnet_jax.analysis import stages
+from configs import covid_semiseg, ct_phantom
+from ssinfnet_jax.analysis import mediation, stages
 
 
 @pytest.fixture
@@ -21,6 +25,13 @@ MISTAKES = [
     ("bootstrap_draws", -5, "config.mediation.bootstrap_draws must be a whole number >= 0; .*; found -5"),
     ("bootstrap_draws", 0.5, "config.mediation.bootstrap_draws must be a whole number >= 0; .*; found 0.5"),
     ("bootstrap_draws", 100.0, "config.mediation.bootstrap_draws must be a whole number >= 0; .*; found 100.0"),
+    ("rule", "both", "Unknown config.mediation.rule 'both'; choose one of indirect, paper"),
+    ("family", "pair", "Unknown config.mediation.family 'pair'; choose one of all, exposure"),
+    ("paths", "none", "Unknown config.mediation.paths 'none'; choose one of selected, all"),
+    ("seed", -1, "config.mediation.seed must be a whole number >= 0; found -1"),
+    ("seed", True, "config.mediation.seed must be a whole number >= 0; found True"),
+    ("residual_covariances", "yes", "config.mediation.residual_covariances must be True or False; found 'yes'"),
+    ("prefer", "Entropy", "config.mediation.prefer must be a list of features or columns, .*; found 'Entropy'"),
     ("exposures", [], "config.mediation.exposures is empty; choose from age, gender, underlying"),
     ("exposures", "age", r"config.mediation.exposures must be a list of columns, such as \['age'\]; found 'age'"),
     (
@@ -74,3 +85,54 @@ def test_mediators_must_be_phenotypes_of_these_settings(config):
 def test_what_can_be_computed_passes(config, options):
     config["mediation"] |= options
     stages.check(config)
+
+
+class ReachedError(Exception):
+    """Carries what the analysis was called with."""
+
+
+class RunWithPhenotypes:
+    def __init__(self, folder: pathlib.Path):
+        pd.DataFrame({"patient_id": ["p"], "ggo_A": [1.0]}).to_csv(folder / "patients.csv", index=False)
+        self.folder = folder
+
+    def require(self, name, *files):
+        return self.folder
+
+    def was_skipped(self, name):
+        return False
+
+
+def test_every_option_of_the_config_reaches_the_analysis(config, tmp_path, monkeypatch):
+    """Each key is changed in turn, and what the analysis is called with changes."""
+
+    def analyse(table, **options):
+        raise ReachedError(options)
+
+    slices = {"split": ["cohort"], "patient_id": ["p"], "age": [50.0], "gender": [0], "underlying": [1]}
+    slices = pd.DataFrame(slices | {"severity_level": ["Severe"]})
+    parameters = set(inspect.signature(mediation.analyse).parameters)
+    monkeypatch.setattr(stages.mediation, "analyse", analyse)
+    monkeypatch.setattr(stages.prepare, "load", lambda *_: (None, slices))
+
+    def called_with():
+        with pytest.raises(ReachedError) as reached:
+            stages.mediate(config, RunWithPhenotypes(tmp_path))
+        return reached.value.args[0]
+
+    before = called_with()
+    config["mediation"] = {key: f"other {key}" for key in config["mediation"]}
+    after = called_with()
+    parameter = {"max_correlation": "threshold"}
+    assert after == {parameter.get(key, key): value for key, value in config["mediation"].items()}
+    assert set(after) == set(before)
+    assert parameters - set(after) == {"table", "outcome", "min_n"}
+
+
+def test_presets_of_the_path_model():
+    """Residuals of mediators may correlate, but not in the paper's model, nor in its code."""
+    wanted = {"full": ("indirect", True), "full_paper": ("paper", False), "full_published_code": ("paper", False)}
+    for variant, expected in wanted.items():
+        options = covid_semiseg.get_config(variant).mediation
+        assert (options.rule, options.residual_covariances) == expected
+        assert inspect.signature(mediation.analyse).parameters["residual_covariances"].default is True

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs import recommended
 from ssinfnet_jax.analysis import mediation
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -63,6 +64,39 @@ def test_a_table_alone_gives_tables_and_figures(written):
     assert {path.name for path in (out / "figures").iterdir()} == {f"{n}.{e}" for n in figures for e in ("png", "svg")}
     assert text.startswith("6 pairs, 2 significant; holm over all pairs together: 6 tests of 2 exposures x 3 mediators")
     assert mediation.CAVEAT in text
+    assert "Path model: The model is saturated" in text
+
+
+def test_every_option_of_the_config_has_a_flag(cohort, tmp_path):
+    text = call("--help").stdout
+    missing = [key for key in recommended.get_config().mediation if f"--{key}:" not in text.replace("[no]", "")]
+    assert not missing
+    flags = {"rule": "paper", "alpha": 0.2, "adjust": "holm", "family": "exposure", "max_correlation": 0.95}
+    flags |= {"prefer": "Kurtosis", "paths": "all", "link": "probit", "bootstrap_draws": 20, "seed": 3}
+    given = [f"--{key}={value}" for key, value in flags.items()]
+    out = tmp_path / "out"
+    result = call(
+        f"--cohort={cohort}", "--exposures=age,gender", "--mediators=^ggo_", f"--out={out}", "--noresidual_covariances",
+        *given,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    options = json.loads((out / "summary.json").read_text())["options"]
+    expected = flags | {"prefer": ["Kurtosis"], "threshold": flags["max_correlation"], "residual_covariances": False}
+    del expected["max_correlation"]
+    assert {key: options[key] for key in expected} == expected
+
+
+def test_a_poor_fit_is_said_with_what_to_do(cohort, tmp_path):
+    table = pd.read_csv(cohort)
+    table["ggo_firstorder_Kurtosis"] += 2 * table["ggo_firstorder_Entropy"]
+    table["ggo_firstorder_Entropy"] += table["age"] / 50
+    table.to_csv(tmp_path / "table.csv", index=False)
+    flags = [f"--cohort={tmp_path / 'table.csv'}", "--exposures=age", "--mediators=(Entropy|Kurtosis)$"]
+    flags += [f"--out={tmp_path / 'out'}", "--bootstrap_draws=0", "--max_correlation=1"]
+    poor = call(*flags, "--noresidual_covariances")
+    assert "Path model: The model fits poorly: CFI" in poor.stdout
+    assert "launch.mediate --residual_covariances" in poor.stdout
+    assert "The model is saturated" in call(*flags).stdout
 
 
 def test_a_spreadsheet_as_people_have_it(cohort, tmp_path):
@@ -146,6 +180,26 @@ def test_its_numbers_are_the_librarys(written, cohort):
         (
             ["--cohort=COHORT", "--mediators=*ggo", "--out=OUT", "--exposures=age"],
             "Error: The mediators are not a regu",
+        ),
+        (
+            ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--alpha=5"],
+            "Error: --alpha must be a number in (0, 1)",
+        ),
+        (
+            ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--max_correlation=0"],
+            "--max_correlation must be a num",
+        ),
+        (
+            ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--seed=-1"],
+            "--seed must be a whole number >= 0; found",
+        ),
+        (
+            ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--link=cloglog"],
+            "--link=cloglog: value should be one",
+        ),
+        (
+            ["--config=configs/ct_phantom.py:tiny", "--workdir=OUT", "--alpha=0.1", "--seed=2"],
+            "--alpha, --seed without --cohort: with --config a run does what its config says; leave out these flags",
         ),
         (["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--exposures=weight"], "has no columns ['weight']"),
     ],

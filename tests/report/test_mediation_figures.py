@@ -207,6 +207,36 @@ def test_path_plot_of_a_fit_read_from_json(cohort):
     assert "p =" not in "".join(t.get_text() for t in drawn_texts(mediation_figures.path_plot(model)))
 
 
+def notes_of(figure):
+    return " ".join(text.get_text() for text in drawn_texts(figure) if text.get_fontsize() == 8)
+
+
+def test_path_plot_says_which_test_its_stars_are_and_whether_the_model_fits(cohort):
+    names = ["ggo_firstorder_Entropy", "ggo_firstorder_Kurtosis"]
+    table = cohort.assign(ggo_firstorder_Kurtosis=cohort[names].sum(axis=1))
+    plain = mediation_figures.path_plot(mediation.multiple(table, {"age": names}))
+    text = notes_of(plain)
+    assert "p of the path's own z test, not adjusted for the 5 paths" in text
+    assert "The model fits poorly: CFI" in text
+    assert "Let the residuals of the mediators correlate: residual_covariances=True" in text
+    free = notes_of(mediation_figures.path_plot(mediation.multiple(table, {"age": names}, residual_covariances=True)))
+    assert "The model is saturated" in free
+    assert "CFI" not in free  # 1 by construction
+    other = {"age": names[:1], "diseases": ["ggo_firstorder_Uniformity"]}
+    assert "The model fits well by the usual cut-offs: CFI" in notes_of(
+        mediation_figures.path_plot(mediation.multiple(cohort, other))
+    )
+
+
+def test_path_plot_draws_solid_what_its_own_test_calls_significant(cohort):
+    model = mediation.multiple(cohort, {"age": list(MODELS["paper"]["age"])})
+    arrows = [patch for patch in mediation_figures.path_plot(model).axes[0].patches if "Arrow" in type(patch).__name__]
+    paths = model.estimates[model.estimates["op"] == "~"]
+    assert len(arrows) == len(paths)
+    solid = sum(arrow.get_linestyle() in ("-", "solid") for arrow in arrows)
+    assert 0 < solid == (paths["p"] < 0.05).sum() < len(paths)
+
+
 def test_a_region_that_labels_leave_out_stands_over_every_figure(cohort, phenotypes):
     univariate = mediation.univariate(cohort, ["age"], phenotypes)
     model = mediation.multiple(cohort, {"age": phenotypes[:2]})

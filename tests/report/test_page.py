@@ -329,6 +329,26 @@ def test_what_stands_beside_the_linear_models(run):
     assert tested[1].split("</details>")[0].count("<tr>") == 10 + 1
 
 
+@pytest.mark.parametrize("free", [False, True])
+def test_the_fit_of_the_path_model_is_said_in_words(tmp_path, free):
+    (tmp_path / "config.json").write_text("{}")
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.standard_normal((200, 3)), columns=["age", "a", "b"])
+    table["a"] += table["age"]
+    table["b"] += table["age"] + 2 * table["a"]
+    table["severity"] = (table["a"] + table["b"] + random.standard_normal(200) > 0).astype(int)
+    options = {"bootstrap_draws": 0, "threshold": 1.0, "residual_covariances": free}
+    analysis = mediation.analyse(table, exposures=["age"], mediators=["a", "b"], **options)
+    analysis.write(tmp_path / "mediate")
+    text = visible(page.write(tmp_path)).split('id="mediation"')[1]
+    assert analysis.multiple.verdict.word == ("saturated" if free else "poor")
+    assert html.escape(analysis.multiple.verdict.text) in text
+    boxes = re.findall(r'<[^>]*class="box caution"[^>]*>(.*?)</', text, re.S)
+    assert any("fits poorly" in box for box in boxes) == (not free)
+    assert "not significant by the path&#39;s own z test, not adjusted" in text
+    assert "Comparative fit index (good: at least 0.95)" in text
+
+
 def test_covariates_are_not_drawn_as_exposures(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     random = np.random.default_rng(0)

@@ -5,7 +5,8 @@ With bootstrap intervals, natural effects on a binary outcome, and sensitivity t
 
 from ssinfnet_jax.analysis.mediation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
-from ssinfnet_jax.analysis.mediation.correlation_filter import Filtered, correlation_filter
+from ssinfnet_jax.analysis.mediation.correlation_filter import PREFER, Filtered, correlation_filter
+from ssinfnet_jax.analysis.mediation.model_fit import CUTOFFS
 from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
 from ssinfnet_jax.analysis.mediation.natural import natural_effects
 from ssinfnet_jax.analysis.mediation.procedure import CAVEAT, Analysis, analyse
@@ -14,6 +15,8 @@ from ssinfnet_jax.analysis.mediation.univariate import univariate
 
 __all__ = [
     "CAVEAT",
+    "CUTOFFS",
+    "PREFER",
     "Analysis",
     "Filtered",
     "Multiple",

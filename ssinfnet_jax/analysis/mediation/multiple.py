@@ -9,7 +9,7 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation import columns, model_fit
 from ssinfnet_jax.analysis.mediation.path_model import PathModel, fit_measures
 
 _COLLINEAR = 1e-10
@@ -50,6 +50,13 @@ class Multiple:
         every = dict.fromkeys(itertools.chain.from_iterable(self.exposures.values()))
         return {m: [exposure for exposure, its in self.exposures.items() if m in its] for m in every}
 
+    @property
+    def verdict(self) -> model_fit.Verdict:
+        """Whether the model fits, in words."""
+        return model_fit.judge(
+            self.fit, num_mediators=len(self.mediators), residual_covariances=self.residual_covariances
+        )
+
 
 def multiple(
     table: pd.DataFrame,
@@ -79,7 +86,10 @@ def multiple(
         direct path only (a covariate of the outcome). A mediator may belong to several exposures.
       outcome: name of the outcome.
       covariates: columns that stand in every equation; no indirect effect of theirs is defined.
-      residual_covariances: the residuals of every two mediators may correlate. The paper's may not.
+      residual_covariances: the residuals of every two mediators may correlate. In the paper's model, which is what
+        lavaan's `sem()` fits to the same equations, they may not; where they do in the data, its tests of b call too
+        much significant and its intervals are too short (`Multiple.verdict` then says that it fits poorly). analyse()
+        lets them correlate.
     Returns: Multiple.
     Raises: ValueError for no mediator, missing, non-numeric, infinite or constant columns, collinear columns
       (they are named), or not more complete rows than variables.

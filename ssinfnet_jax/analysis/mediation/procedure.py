@@ -18,6 +18,7 @@ from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.sensitivity import sensitivity
 from ssinfnet_jax.analysis.mediation.univariate import univariate
 
+PATHS = ("selected", "all")
 RULES = {"indirect": "is_mediator", "paper": "is_mediator_paper"}
 CAVEAT = (
     "Exposure, phenotype and severity were observed at one time. The models describe associations that agree "
@@ -105,13 +106,14 @@ class Analysis:
         return f"{CAVEAT} {self.no_natural or _NATURAL}"
 
     def summary(self) -> dict[str, Any]:
-        """The result in plain values: options, family of tests, selected mediators, fit, caveat."""
+        """The result in plain values: options, family of tests, selected mediators, fit and its verdict, caveat."""
         return {
             "options": self.options,
             "family": self.univariate.attrs["family"],
             "num_significant": int(self.univariate[RULES[self.options["rule"]]].sum()),
             "selected": self.selected,
             "fit": self.multiple.fit if self.multiple else None,
+            "fit_verdict": self.multiple.verdict.text if self.multiple else None,
             "num_dropped": self.multiple.num_dropped if self.multiple else None,
             "no_path_model_because": self.reason,
             "no_natural_effects_because": self.no_natural,
@@ -133,7 +135,8 @@ def analyse(
     rule: str = "indirect",
     min_n: int = 10,
     covariates: Sequence[str] = (),
-    residual_covariances: bool = False,
+    paths: str = "selected",
+    residual_covariances: bool = True,
     link: str = "logit",
     bootstrap_draws: int = 1000,
     seed: int = 0,
@@ -154,14 +157,22 @@ def analyse(
       alpha, adjust, family, min_n: see univariate().
       rule: a mediator is significant by its indirect effect ("indirect") or by the paper's three regressions
         ("paper").
+      covariates, link: see univariate(), natural_effects().
+      paths: in the path model an exposure acts on the mediators "selected" for it, as in the paper, or on "all" that
+        were selected for any exposure of the model.
+      residual_covariances: whether the residuals of mediators may correlate in the path model, see multiple(); the
+        paper's may not.
+      bootstrap_draws, seed: see bootstrap(); 0 draws make no intervals.
     Returns: Analysis; without significant mediators, or when no path model can be fitted, its `reason` says
       so.
-    Raises: ValueError as univariate(); for an unknown rule; for an expression that is none, that matches no
-      numeric column, or a column of numbers with a cell that is not a number.
+    Raises: ValueError as univariate(); for an unknown rule or unknown paths; for an expression that is none, that
+      matches no numeric column, or a column of numbers with a cell that is not a number.
     Source: the paper, "Mediation analysis".
     """
     if rule not in RULES:
         raise ValueError(f"Unknown rule {rule!r}; choose one of {', '.join(RULES)}.")
+    if paths not in PATHS:
+        raise ValueError(f"Unknown paths {paths!r}; choose one of {', '.join(PATHS)}.")
     exposures = list(exposures)
     taken = {*exposures, *covariates, outcome}
     names = columns.matching(table, mediators, taken) if isinstance(mediators, str) else list(mediators)
@@ -174,7 +185,12 @@ def analyse(
         exposure: [m for m in significant.loc[significant["exposure"] == exposure, "mediator"] if m in filtered.kept]
         for exposure in exposures
     }
-    model, reason = _path_model(table, selected, outcome, covariates, residual_covariances)
+    acts_on = {exposure: mediators for exposure, mediators in selected.items() if mediators}
+    if paths == "all":
+        acts_on = {
+            exposure: [m for m in dict.fromkeys(significant["mediator"]) if m in filtered.kept] for exposure in acts_on
+        }
+    model, reason = _path_model(table, acts_on, outcome, covariates, residual_covariances)
     if (pairs["flag"] != "").all():
         counts = pairs["flag"].value_counts()
         more = f" and {len(counts) - 5} other reasons" if len(counts) > 5 else ""
@@ -193,7 +209,12 @@ def analyse(
         "num_patients": len(table),
         "link": link,
     }
-    options |= {"residual_covariances": residual_covariances, "bootstrap_draws": bootstrap_draws, "seed": seed}
+    options |= {
+        "paths": paths,
+        "residual_covariances": residual_covariances,
+        "bootstrap_draws": bootstrap_draws,
+        "seed": seed,
+    }
     return Analysis(
         univariate=pairs,
         filter_log=filtered.log,
@@ -223,17 +244,16 @@ def _no_natural(outcome: pd.Series) -> str:
 
 def _path_model(
     table: pd.DataFrame,
-    selected: dict[str, list[str]],
+    exposures: dict[str, list[str]],
     outcome: str,
     covariates: Sequence[str],
     residual_covariances: bool,
 ) -> tuple[Multiple | None, str]:
-    chosen = {exposure: mediators for exposure, mediators in selected.items() if mediators}
-    if not chosen:
+    if not exposures:
         return None, "no significant mediator of any exposure"
     options = {"covariates": covariates, "residual_covariances": residual_covariances}
     try:
-        return multiple(table, chosen, outcome, **options), ""
+        return multiple(table, exposures, outcome, **options), ""
     except ValueError as error:  # the univariate results stand by themselves
         return None, str(error)
 

@@ -141,8 +141,9 @@ def _multiple(run: run_files.Run, section: blocks.Section) -> None:
             f"Path model of {blocks.count(len(model.exposures), 'exposure')} and "
             f"{blocks.count(mediators, 'mediator')}, standardised estimates, n = "
             f"{tables.number(fit.get('ntotal'))} patients. Small number in a box: residual variance; dashed bow: "
-            "correlation of exposures; grey dashed arrow: not significant."
+            "correlation of exposures; grey dashed arrow: not significant by the path's own z test, not adjusted."
         )
+        section.add("caution" if model.verdict.word == "poor" else "text", model.verdict.text)
         plots = mediation_figures.path_plots(model)
         for number, plot in enumerate(plots, 1):
             name = "path_plot" if len(plots) == 1 else f"path_plot_{number}"
@@ -171,6 +172,8 @@ def _path_model(
         if name not in explained and name not in covariates
     }
     known = {name: np.nan if value is None else value for name, value in fit.items()}  # JSON has no NaN
+    left, right = estimates["lhs"], estimates["rhs"]
+    free = (estimates["op"] == "~~") & (left != right) & left.isin(explained) & right.isin(explained)
     return mediation.Multiple(
         estimates=estimates,
         fit=known,
@@ -179,6 +182,7 @@ def _path_model(
         outcome=outcome,
         num_dropped=0,
         covariates=covariates,
+        residual_covariances=bool(free.any()),
     )
 
 

@@ -12,7 +12,7 @@ def test_whole_procedure(cohort, tmp_path):
     assert found.selected == {"age": ["ggo_A"], "diseases": ["ggo_C"]}
     assert found.filter_log["removed"].tolist() == ["ggo_B"]
     assert found.reason == ""
-    expected = mediation.multiple(cohort, found.selected)
+    expected = mediation.multiple(cohort, found.selected, residual_covariances=True)
     pd.testing.assert_frame_equal(found.multiple.estimates, expected.estimates)
 
     written = found.write(tmp_path / "out")
