@@ -1,4 +1,4 @@
-"""Of mediators that say the same, keeps one."""
+"""Of mediators that say the same, keeps one; of several that depend on each other, all but one."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation import columns, dependence
 
 PREFER = ("PixelSurface", "Entropy", "Imc1")
-_LOG_COLUMNS = ["removed", "kept_instead", "r", "why"]
 
 
 class Filtered(NamedTuple):
@@ -25,12 +24,13 @@ def correlation_filter(
     threshold: float = 0.8,
     prefer: Sequence[str] = PREFER,
 ) -> Filtered:
-    """Removes one mediator of each pair with |r| > threshold.
+    """Removes one mediator of each pair with |r| > threshold, and one of each set with a linear relation.
 
     Mediators are ranked: first those named in `prefer`, in that order, then by the size of their largest
     standardised indirect effect (equal ones by name). From the top, a mediator is kept unless it correlates
-    with one that is kept already. So no two kept ones correlate above the threshold, and each removed one
-    does with a kept one.
+    with one that is kept already, or is a linear combination of those that are (Range = Maximum - Minimum), see
+    dependence.first_relation(). So no two kept ones correlate above the threshold, and each removed one
+    does with a kept one, or depends on kept ones.
 
     Args:
       table: one row per patient. Correlations are Pearson's over the patients that have both values.
@@ -40,8 +40,8 @@ def correlation_filter(
       prefer: features (the last part of a phenotype's name, so "Entropy" is not "JointEntropy") or whole
         column names. The paper keeps area, entropy and IMC1 because they are known from medical research.
     Returns: Filtered(kept, log); log has the columns removed, kept_instead (the kept one it correlates with
-      most), r, why. `log.attrs["undefined_pairs"]` lists pairs without a correlation (too few common
-      patients, or a constant column).
+      most, or all that it is a combination of), r (with them: the multiple correlation), why.
+      `log.attrs["undefined_pairs"]` lists pairs without a correlation (too few common patients, or a constant column).
     Raises: ValueError for a threshold outside (0, 1], or missing columns.
     Source: the paper, "Mediation analysis".
     """
@@ -52,7 +52,8 @@ def correlation_filter(
         raise ValueError(f"candidates lack the columns {sorted(missing)}; pass rows of the table of univariate().")
     effect = candidates.assign(size=candidates["indirect_std"].abs()).groupby("mediator", sort=False)["size"].max()
     mediators = list(effect.index)
-    r = columns.numeric(table, mediators).corr(min_periods=3)
+    data = columns.numeric(table, mediators)
+    r = data.corr(min_periods=3)
     rank = {name: _preference(name, prefer) for name in mediators}
     kept: list[str] = []
     log = []
@@ -60,7 +61,11 @@ def correlation_filter(
         related = r.loc[name, kept]
         related = related[related.abs() > threshold]
         if related.empty:
-            kept.append(name)
+            relation = dependence.first_relation(data[[*kept, name]].dropna(), given=kept)
+            if relation and relation.others:
+                log.extend(dependence.log([relation]).itertuples(index=False))
+            else:
+                kept.append(name)
             continue
         rival = related.abs().idxmax()
         if rank[rival] < rank[name]:
@@ -68,7 +73,7 @@ def correlation_filter(
         else:
             why = f"smaller indirect effect (|std| {effect[name]:.3g} against {effect[rival]:.3g})"
         log.append((name, rival, related[rival], why))
-    log = pd.DataFrame(log, columns=_LOG_COLUMNS).astype({"r": float})
+    log = pd.DataFrame(log, columns=dependence.LOG_COLUMNS).astype({"r": float})
     rows, cols = np.nonzero(np.triu(r.isna().to_numpy(), 1))
     log.attrs["undefined_pairs"] = [[mediators[i], mediators[j]] for i, j in zip(rows, cols, strict=True)]
     return Filtered([name for name in mediators if name in kept], log)

@@ -9,10 +9,9 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, model_fit
+from ssinfnet_jax.analysis.mediation import columns, dependence, model_fit
 from ssinfnet_jax.analysis.mediation.path_model import PathModel, fit_measures
 
-_COLLINEAR = 1e-10
 _ESTIMATES = ["lhs", "op", "rhs", "label", "est", "se", "z", "p", "std"]
 
 
@@ -33,6 +32,7 @@ class Multiple:
         its own (ordinary least squares, t tests): exposure, est, se, t, p, std.
       exposures: exposure -> its mediators.  outcome: name.  num_dropped: rows left out for a missing value.
       covariates: names.  residual_covariances: whether residuals of mediators may correlate.
+      removed: variables that were left out for a linear relation, with the columns of correlation_filter()'s log.
     """
 
     estimates: pd.DataFrame
@@ -43,6 +43,7 @@ class Multiple:
     num_dropped: int
     covariates: Sequence[str] = ()
     residual_covariances: bool = False
+    removed: pd.DataFrame = dataclasses.field(default_factory=lambda: dependence.log([]))
 
     @property
     def mediators(self) -> dict[str, list[str]]:
@@ -90,9 +91,12 @@ def multiple(
         lavaan's `sem()` fits to the same equations, they may not; where they do in the data, its tests of b call too
         much significant and its intervals are too short (`Multiple.verdict` then says that it fits poorly). analyse()
         lets them correlate.
-    Returns: Multiple.
-    Raises: ValueError for no mediator, missing, non-numeric, infinite or constant columns, collinear columns
-      (they are named), or not more complete rows than variables.
+    Returns: Multiple. Covariates, exposures and mediators, in this order, that are linear combinations of earlier
+      ones in the complete rows (dependence.first_relation()) are left out, with a warning and a row of `removed`;
+      mediators of such an exposure become those of the exposures that it is made of.
+    Raises: ValueError for no mediator, missing, non-numeric or infinite columns, a constant exposure or outcome, an
+      exposure that the covariates determine, an outcome that the others determine, no independent mediator, or not
+      more complete rows than variables.
     Source: the paper, eq. 15; Bollen 1989, Structural Equations with Latent Variables, chapter 4; lavaan's
       `sem()`.
     """
@@ -104,9 +108,12 @@ def multiple(
     parents = empty.mediators
     if not parents:
         raise ValueError("No exposure has a mediator; a path model needs at least one.")
+    data = columns.numeric(table, [*exposures, *covariates, *parents, outcome])
+    empty = _without_relations(data, empty)
+    exposures, covariates, parents = empty.exposures, empty.covariates, empty.mediators
     fixed = [*exposures, *covariates]
     names = [*fixed, *parents, outcome]
-    data = columns.numeric(table, names)
+    data = data[names]
     complete = data.dropna()
     correlations, sd = _moments(complete, names)
     equations = {m: [*its, *covariates] for m, its in parents.items()} | {outcome: [*fixed, *parents]}
@@ -121,29 +128,67 @@ def multiple(
     )
 
 
+def _without_relations(data: pd.DataFrame, model: Multiple) -> Multiple:
+    """Leaves out, one after another, what depends on other variables in the complete rows of those that are left."""
+    relations = []
+    while True:
+        names = [*model.covariates, *model.exposures, *model.mediators]
+        complete = data[[*names, model.outcome]].dropna()
+        infinite = [name for name in complete if np.isinf(complete[name]).any()]
+        if infinite:
+            raise ValueError(f"Infinite values in {infinite}; drop or correct them.")
+        relation = dependence.first_relation(complete[names])
+        if not relation or (not relation.others and (relation.name in model.exposures or len(model.mediators) < 2)):
+            break  # a constant exposure, or mediator that is the only one, is an error for _moments() to tell
+        relations.append(relation)
+        model = _without(model, relation)
+    # The outcome may be predicted very well, but not without error.
+    of_outcome = dependence.first_relation(complete, given=names, tolerance=dependence.EXACT)
+    if of_outcome and of_outcome.others:
+        raise ValueError(
+            f"The outcome is an exact linear combination of others, {of_outcome}: nothing is left to estimate. Leave "
+            "out the variable that is made from the outcome."
+        )
+    return dataclasses.replace(model, removed=dependence.log(relations))
+
+
+def _without(model: Multiple, relation: dependence.Relation) -> Multiple:
+    """The model without the dependent variable of a relation.
+
+    Raises: ValueError where nothing of an exposure, or no mediator, would be left.
+    """
+    if relation.name in model.covariates:
+        return dataclasses.replace(model, covariates=[name for name in model.covariates if name != relation.name])
+    exposures = {x: [m for m in its if m != relation.name] for x, its in model.exposures.items()}
+    if relation.name in exposures:
+        heirs = [name for name in relation.others if name in exposures]
+        if not heirs:
+            raise ValueError(
+                f"The covariates determine the exposure {relation.name!r}: {relation}. With them held fixed nothing of "
+                "it is left; leave one of these columns out."
+            )
+        its = exposures.pop(relation.name)
+        exposures |= {heir: list(dict.fromkeys([*exposures[heir], *its])) for heir in heirs}
+    if not any(exposures.values()):
+        raise ValueError(
+            f"No mediator is left without {relation.name!r}, a linear combination of others: {relation}. Leave one of "
+            "these columns out."
+        )
+    return dataclasses.replace(model, exposures=exposures)
+
+
 def _moments(data: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
     """Correlations and standard deviations (divisor n); checks that a model can be fitted to them."""
     if len(data) <= len(names):
         raise ValueError(
             f"{len(data)} complete rows for {len(names)} variables; use fewer mediators, or mediators with fewer gaps."
         )
-    infinite = [name for name in names if np.isinf(data[name]).any()]
-    if infinite:
-        raise ValueError(f"Infinite values in {infinite}; drop or correct them.")
     sd = data.std(ddof=0)
     constant = [name for name in names if sd[name] <= 1e-10 * abs(data[name].mean())]
     if constant:
         raise ValueError(f"Constant in the complete rows: {constant}; leave them out.")
     z = (data - data.mean()) / sd
-    r = z.T @ z / len(data)
-    if np.linalg.eigvalsh(r).min() < _COLLINEAR:
-        pairs = r.abs().where(np.triu(np.ones(r.shape, bool), 1)).stack()
-        first, second = pairs.idxmax()
-        raise ValueError(
-            f"The variables are collinear; the closest pair is {first} and {second} "
-            f"(|r| = {pairs.max():.6f}). Filter correlated mediators first."
-        )
-    return r, sd
+    return z.T @ z / len(data), sd
 
 
 def _estimates(model: PathModel, sd: pd.Series, exposures: dict[str, list[str]], outcome: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import columns, latex_tables
+from ssinfnet_jax.analysis.mediation import columns, dependence, latex_tables
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.correlation_filter import PREFER, correlation_filter
 from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
@@ -36,7 +36,8 @@ class Analysis:
 
     Attributes:
       univariate: all pairs, see univariate().
-      filter_log: what the correlation filter removed, see correlation_filter().
+      filter_log: what was left out and why, see correlation_filter(): covariates that depend on others, what the
+        filter removed, what multiple() left out.
       selected: exposure -> mediators that are significant for it and survive the filter; empty lists are
         kept.
       multiple: the path model of the selected mediators, or None.
@@ -175,6 +176,8 @@ def analyse(
         raise ValueError(f"Unknown paths {paths!r}; choose one of {', '.join(PATHS)}.")
     exposures = list(exposures)
     taken = {*exposures, *covariates, outcome}
+    covariates, relations = _independent_covariates(table, exposures, covariates)
+    filter_logs = [dependence.log(relations)]
     names = columns.matching(table, mediators, taken) if isinstance(mediators, str) else list(mediators)
     models = {"covariates": list(covariates), "min_n": min_n}
     tests = {"adjust": adjust, "family": family}
@@ -190,7 +193,12 @@ def analyse(
         acts_on = {
             exposure: [m for m in dict.fromkeys(significant["mediator"]) if m in filtered.kept] for exposure in acts_on
         }
+    filter_logs.append(filtered.log)
     model, reason = _path_model(table, acts_on, outcome, covariates, residual_covariances)
+    if model:
+        filter_logs.append(model.removed)
+        removed = set(model.removed["removed"])
+        selected = {exposure: [m for m in its if m not in removed] for exposure, its in selected.items()}
     if (pairs["flag"] != "").all():
         counts = pairs["flag"].value_counts()
         more = f" and {len(counts) - 5} other reasons" if len(counts) > 5 else ""
@@ -217,7 +225,7 @@ def analyse(
     }
     return Analysis(
         univariate=pairs,
-        filter_log=filtered.log,
+        filter_log=_joined(filter_logs),
         selected=selected,
         multiple=model,
         reason=reason,
@@ -228,6 +236,29 @@ def analyse(
         no_natural=no_natural,
         sensitivity=sensitivity(pairs, natural),
     )
+
+
+def _independent_covariates(
+    table: pd.DataFrame, exposures: Sequence[str], covariates: Sequence[str]
+) -> tuple[list[str], list[dependence.Relation]]:
+    """Covariates without those that are constant or depend on others, which change no model; what depends on them.
+
+    Exposures that the covariates determine are among the relations: all of their pairs have a flag.
+    """
+    data = columns.numeric(table, [*covariates, *exposures])
+    kept, relations = dependence.independent(data[list(covariates)])
+    for exposure in exposures:
+        complete = data[[*kept, exposure]].dropna()
+        relation = dependence.first_relation(complete, given=kept, tolerance=dependence.EXACT)
+        relations += [relation] if relation and relation.others else []
+    return kept, relations
+
+
+def _joined(logs: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One filter's log of several, with the attributes of the filter's own."""
+    joined = pd.concat([log for log in logs if len(log)] or logs[:1], ignore_index=True)
+    joined.attrs = {key: value for log in logs for key, value in log.attrs.items()}
+    return joined
 
 
 def _no_natural(outcome: pd.Series) -> str:
