@@ -87,7 +87,7 @@ def analyse_table() -> None:
     if not chosen["mediators"] or not _OUT.value:
         raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
     options.check(chosen, prefix="--")
-    if _INTERVAL.value != "delta" and not _DRAWS.value:
+    if _INTERVAL.value != "delta" and not chosen["bootstrap_draws"]:
         raise ValueError(
             f"--forest_interval={_INTERVAL.value} needs resamples; set --bootstrap_draws above 0, as to 5000."
         )

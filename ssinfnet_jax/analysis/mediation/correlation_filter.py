@@ -61,7 +61,7 @@ def correlation_filter(
         related = r.loc[name, kept]
         related = related[related.abs() > threshold]
         if related.empty:
-            relation = dependence.first_relation(data[[*kept, name]].dropna(), given=kept)
+            relation = dependence.first_relation(data[[*kept, name]], given=kept)
             if relation and relation.others:
                 log.extend(dependence.log([relation]).itertuples(index=False))
             else:

@@ -57,12 +57,13 @@ def first_relation(data: pd.DataFrame, given: Sequence[str] = (), tolerance: flo
     first.
 
     Args:
-      data: numbers without gaps, in order of preference. With n rows, only the first n - 2 independent columns are
-        looked at: with more, everything is a combination of them.
+      data: numbers, in order of preference; rows with a missing or infinite value do not count. With n rows, only the
+        first n - 2 independent columns are looked at: with more, everything is a combination of them.
       given: columns that are not asked about, only taken as what others may depend on.
       tolerance: see above.
     """
     values = data.to_numpy(float)
+    values = values[np.isfinite(values).all(1)]
     if len(values) < 3:
         return None
     sd, scale = values.std(0), np.abs(values.mean(0))
@@ -91,8 +92,7 @@ def first_relation(data: pd.DataFrame, given: Sequence[str] = (), tolerance: flo
 def independent(data: pd.DataFrame) -> tuple[list[str], list[Relation]]:
     """The columns without those that depend on earlier ones in the rows that have all of them, and the relations."""
     kept, relations = list(data), []
-    finite = data.replace([np.inf, -np.inf], np.nan)
-    while relation := first_relation(finite[kept].dropna()):
+    while relation := first_relation(data[kept]):
         kept.remove(relation.name)
         relations.append(relation)
     return kept, relations

@@ -248,8 +248,7 @@ def _independent_covariates(
     data = columns.numeric(table, [*covariates, *exposures])
     kept, relations = dependence.independent(data[list(covariates)])
     for exposure in exposures:
-        complete = data[[*kept, exposure]].dropna()
-        relation = dependence.first_relation(complete, given=kept, tolerance=dependence.EXACT)
+        relation = dependence.first_relation(data[[*kept, exposure]], given=kept, tolerance=dependence.EXACT)
         relations += [relation] if relation and relation.others else []
     return kept, relations
 
