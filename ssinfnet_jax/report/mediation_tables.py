@@ -110,11 +110,12 @@ def total_effects(table: pd.DataFrame) -> tables.Table:
     return tables.from_frame(table, "Total effects: a model of the exposures alone (least squares).", columns)
 
 
-def fit_measures(fit: Mapping[str, Any]) -> tables.Table:
+def fit_measures(fit: Mapping[str, Any], verdict: str) -> tables.Table:
     """Fit measures, with what each means where it is known.
 
     Args:
       fit: mediate/multiple_fit.json.
+      verdict: whether the model fits, in words.
     """
     rows = []
     for name, value in fit.items():
@@ -126,9 +127,8 @@ def fit_measures(fit: Mapping[str, Any]) -> tables.Table:
             else tables.number_cell
         )
         rows.append([tables.text_cell(name), write(value), tables.text_cell(_FIT.get(name, ""))])
-    return tables.Table(
-        "Fit of that model.", [tables.Column("Measure"), tables.Column("Value", True), tables.Column("Meaning")], rows
-    )
+    columns = [tables.Column("Measure"), tables.Column("Value", True), tables.Column("Meaning")]
+    return tables.Table("Fit of that model.", columns, rows, verdict)
 
 
 def intervals(table: pd.DataFrame, caption: str) -> tables.Table:

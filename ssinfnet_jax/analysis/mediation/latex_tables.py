@@ -47,7 +47,7 @@ _TEXTS = {  # caption, notes
         "that a confounder must have with both to explain the effect away; of the limit: to bring the interval to no "
         "effect.",
     ),
-    "filter_log": ("Mediators that the correlation filter removed.", ""),
+    "filter_log": ("What was left out: mediators close to others, and linear combinations of others.", ""),
     "multiple_estimates": (
         "Estimates of the model with several mediators, by maximum likelihood.",
         f"~ regression, ~~ (co)variance, := defined effect; std: all variables standardised. {_UNADJUSTED}",
@@ -63,19 +63,20 @@ _TEXTS = {  # caption, notes
 }
 
 
-def write(name: str, table: pd.DataFrame, fit: Mapping[str, Any] | None = None) -> str:
+def write(name: str, table: pd.DataFrame, fit: Mapping[str, Any] | None = None, verdict: str = "") -> str:
     """One of the tables that Analysis.write() writes, as LaTeX.
 
     Args:
       name: of its file.
       table: all its columns; `attrs["family"]`, the family of tests, is stated below it.
       fit: of the path model, stated below its estimates.
+      verdict: whether it fits, in words, stated there too.
     """
     caption, notes = _TEXTS[name]
     if family := table.attrs.get("family"):
         notes += f" Family of tests: {family}."
     if fit and name == "multiple_estimates":
-        notes += f" {_fit_line(fit)}"
+        notes += f" {_fit_line(fit)} {verdict}"
     shown = table[_COLUMNS.get(name, list(table))]
     if name == "multiple_estimates":  # formulas that can be set in lines
         shown = shown.assign(rhs=shown["rhs"].where(shown["op"] != ":=", shown["rhs"].str.replace("+", " + ")))

@@ -90,8 +90,8 @@ class Analysis:
                 continue
             family = table.attrs.get("family")
             (table.assign(family=family) if family else table).to_csv(out_dir / f"{name}.csv", index=False)
-            fit = self.multiple.fit if self.multiple else None
-            (out_dir / f"{name}.tex").write_text(latex_tables.write(name, table, fit))
+            fit, verdict = (self.multiple.fit, self.multiple.verdict.text) if self.multiple else (None, "")
+            (out_dir / f"{name}.tex").write_text(latex_tables.write(name, table, fit, verdict))
             paths += [out_dir / f"{name}.csv", out_dir / f"{name}.tex"]
         for name, values in plain.items():
             path = out_dir / f"{name}.json"

@@ -69,8 +69,13 @@ def build(run: run_files.Run) -> blocks.Section:
     _beside_the_linear_models(run, section, found)
     log = run.csv("mediate/filter_log.csv")
     if log is not None:
-        table = tables.from_frame(log, "Correlation filter: what was removed, what was kept instead, and why.")
-        section.add("details", (f"Correlation filter ({len(log)} removed)", [blocks.Block("table", table)]))
+        table = tables.from_frame(
+            log, "What was left out, what was kept instead, and why; r with several is the multiple correlation."
+        )
+        section.add(
+            "details",
+            (f"Correlation filter and linear relations ({len(log)} left out)", [blocks.Block("table", table)]),
+        )
     _multiple(run, section)
     return section
 
@@ -156,7 +161,7 @@ def _multiple(run: run_files.Run, section: blocks.Section) -> None:
     if totals is not None:
         section.add("table", mediation_tables.total_effects(totals))
     if fit:
-        section.add("table", mediation_tables.fit_measures(fit))
+        section.add("table", mediation_tables.fit_measures(fit, model.verdict.text))
 
 
 def _path_model(

@@ -56,7 +56,7 @@ def table_of(x, m, y):
 
 
 @pytest.mark.parametrize("exposures", [{"x": NAMES}, {"x": NAMES[:5], "z": NAMES[1:]}])
-def test_each_remedy_of_a_poor_fit_leads_on(exposures):
+def test_each_remedy_of_a_poor_fit_leads_on(exposures, tmp_path):
     """Followed one after another they end with a model that is not poor."""
     rng = np.random.default_rng(1)
     x, m, y = sample(rng, 300, 0.7)
@@ -78,6 +78,10 @@ def test_each_remedy_of_a_poor_fit_leads_on(exposures):
     assert found.summary()["fit_verdict"] == found.multiple.verdict.text
     poor = mediation.analyse(table, **options, paths="all", residual_covariances=False)
     assert poor.multiple.verdict.word == "poor"
+    poor.write(tmp_path)
+    text = " ".join((tmp_path / "multiple_estimates.tex").read_text().split())
+    assert "The model fits poorly: CFI" in text
+    assert "Let the residuals of the mediators correlate" in text
 
 
 def effects(x, m, y):
