@@ -138,8 +138,9 @@ def _without_relations(data: pd.DataFrame, model: Multiple) -> Multiple:
         if infinite:
             raise ValueError(f"Infinite values in {infinite}; drop or correct them.")
         relation = dependence.first_relation(complete[names])
-        if not relation or (not relation.others and (relation.name in model.exposures or len(model.mediators) < 2)):
-            break  # a constant exposure, or mediator that is the only one, is an error for _moments() to tell
+        needed = [*model.exposures, *(model.mediators if len(model.mediators) == 1 else [])]
+        if not relation or (not relation.others and relation.name in needed):
+            break  # _moments() refuses constant columns that the model cannot do without
         relations.append(relation)
         model = _without(model, relation)
     # The outcome may be predicted very well, but not without error.

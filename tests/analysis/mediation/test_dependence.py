@@ -139,6 +139,16 @@ def test_a_constant_mediator_of_the_complete_rows_is_left_out(cohort):
     assert found.fit["ntotal"] == 100
 
 
+def test_a_constant_covariate_is_left_out(cohort):
+    table = cohort.assign(scanner=1.0)
+    found = mediation.multiple(table, {"age": [PARTS[0]]}, covariates=["scanner"])
+    assert (found.covariates, found.removed["removed"].tolist()) == ([], ["scanner"])
+    options = {"exposures": ["age"], "mediators": PARTS[:2], "bootstrap_draws": 0}
+    analysed = mediation.analyse(table, **options, covariates=["scanner"])
+    pd.testing.assert_frame_equal(analysed.univariate, mediation.analyse(table, **options).univariate)
+    assert analysed.filter_log.loc[0, "removed"] == "scanner"
+
+
 def test_what_is_left_out_no_longer_costs_rows(cohort):
     table = cohort.copy()
     table.loc[:49, "ggo_glcm_SumAverage"] = np.nan
