@@ -60,7 +60,9 @@ def pairs(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> tables.Ta
             note = "" if error is None or pd.isna(error) else f"SE {tables.number(error, 2)}"
             cells.append(dataclasses.replace(tables.number_cell(row[f"{name}_est"]), note=note))
         if verdict:
-            cells += [tables.text_cell(row.get("flag") or ("yes" if row["is_mediator"] else "no"))]
+            cell = tables.text_cell(row.get("flag") or ("yes" if row["is_mediator"] else "no"))
+            note = row.get("note")  # NaN in a file without one
+            cells.append(dataclasses.replace(cell, note=f"mediator: {note}" if isinstance(note, str) and note else ""))
             cells += [tables.text_cell("yes" if row.get("is_mediator_paper") else "no")]
         rows.append(cells)
     foot = "SE: standard error."
