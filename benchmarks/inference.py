@@ -1,4 +1,4 @@
-"""Speed of a network's forward, as trained and folded for inference (`ssinfnet_jax.inference.folded`).
+"""Speed of a network's forward, as trained and folded for inference (`ssinfnet_jax.networks.folded`).
 
 python -m benchmarks.inference --model=infnet [--backbone=resnet50 --width=1] [--image_size=352] [--batch_sizes=1,4]
 
@@ -18,8 +18,8 @@ from benchmarks import measure
 from launch import model_flags
 from ssinfnet_jax import models
 from ssinfnet_jax.evaluation import timing
-from ssinfnet_jax.inference import folded
 from ssinfnet_jax.models import summary
+from ssinfnet_jax.networks import folded
 
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 352, "Pixels per side.", lower_bound=32)
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "4"], "Slices per call.")

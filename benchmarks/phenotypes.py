@@ -33,13 +33,13 @@ WORKERS = (0, 1, 2)
 
 def write_slices(directory: pathlib.Path, slices: int) -> None:
     """Slices of generated patients with lesions, ten each, and their masks."""
-    from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
+    from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 
     for name in ("images", "masks"):
         (directory / name).mkdir()
     number = written = 0
     while written < slices:
-        patient = cohort.sample_patient(0, number)
+        patient = population.sample_patient(0, number)
         for index in range(10):
             slice_ = generator.render_slice(0, patient, index, 10, SIZE)
             if slice_.classes.any() and written < slices:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.report import experiment_files, experiment_tables, table_export, tables
+from ssinfnet_jax.report.experiment import comparison_tables, read_grid
+from ssinfnet_jax.report.kit import table_export, tables
 
 DOCS = pathlib.Path(__file__).parent
 FIGURES = {  # of an experiment's folder, where it has them: what stands below
@@ -44,7 +45,7 @@ def write(path: pathlib.Path, folders: Sequence[str | pathlib.Path]) -> None:
     """Fills a page's blocks of some experiments, and `figures/` beside it; nothing if one of them has no place."""
     text, pictures = path.read_text(encoding="utf-8"), {}
     for folder in folders:
-        text, own = fill(text, experiment_files.read(folder))
+        text, own = fill(text, read_grid.read(folder))
         pictures |= own
     (path.parent / "figures").mkdir(exist_ok=True)
     for name, content in pictures.items():
@@ -53,7 +54,7 @@ def write(path: pathlib.Path, folders: Sequence[str | pathlib.Path]) -> None:
     rundir.write_text(path, text)
 
 
-def fill(text: str, experiment: experiment_files.Experiment) -> tuple[str, dict[str, bytes]]:
+def fill(text: str, experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
     """The text with the experiment's block written anew, and the figures that it shows, by file name.
 
     Raises: ValueError if the text does not have the block exactly once.
@@ -71,13 +72,13 @@ def fill(text: str, experiment: experiment_files.Experiment) -> tuple[str, dict[
     return f"{head}{begin}\n{written}{end}{rest.partition(end)[2]}", pictures
 
 
-def block(experiment: experiment_files.Experiment) -> tuple[str, dict[str, bytes]]:
+def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
     """How the experiment was run, its tables and figures, in Markdown; the figures by file name."""
     parts = [f"```\n{_public(experiment.config.get('command', ''))}\n```\n", f"{_how(experiment)}\n"]
     made = [
-        experiment_tables.cost(experiment), experiment_tables.metrics(experiment),
-        experiment_tables.published(experiment), experiment_tables.factors(experiment, only="dice"),
-        experiment_tables.comparison(experiment, only="dice"),
+        comparison_tables.cost(experiment), comparison_tables.metrics(experiment),
+        comparison_tables.published(experiment), comparison_tables.factors(experiment, only="dice"),
+        comparison_tables.comparison(experiment, only="dice"),
     ]  # fmt: skip
     parts += [table_export.markdown(table.table) for table in made if table is not None]
     pictures = {}
@@ -91,7 +92,7 @@ def block(experiment: experiment_files.Experiment) -> tuple[str, dict[str, bytes
     return "\n".join(parts), pictures
 
 
-def _how(experiment: experiment_files.Experiment) -> str:
+def _how(experiment: read_grid.Experiment) -> str:
     """Commit, data, time and machine."""
     done = [run for run in experiment.runs if run.state == "finished"]
     machines = {text for run in done if (text := _machine(run.folder))}

@@ -23,7 +23,7 @@ from launch import flags as common
 from launch import grid_runner, processes, stages
 from ssinfnet_jax import rundir
 from ssinfnet_jax.evaluation import cost, grid, run_state, timing
-from ssinfnet_jax.training import parallel
+from ssinfnet_jax.networks import parallel
 
 _INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
 _PARALLEL = flags.DEFINE_integer(
@@ -42,7 +42,7 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
     """
     # Here, because the processes of the runs compare and draw nothing, and begin two seconds earlier without these.
     from ssinfnet_jax.evaluation import collect
-    from ssinfnet_jax.report import experiment_page
+    from ssinfnet_jax.report.experiment import grid_page
 
     # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
     jax.config.update("jax_platforms", "cpu")
@@ -77,7 +77,7 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
         states = collect.write(experiment, runs, folder)
         for row in states[states["state"] == "failed"].itertuples():
             logging.warning("Run %s failed in stage %s: %s", row.run, row.stage, row.reason)
-        print(f"Report: {experiment_page.write(folder)}")
+        print(f"Report: {grid_page.write(folder)}")
         print("Runs: " + ", ".join(f"{count} {state}" for state, count in states["state"].value_counts().items()))
     if (states["state"] == "failed").any() and not _COLLECT.value:
         sys.exit(1)

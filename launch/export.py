@@ -13,7 +13,7 @@ from absl import app, flags, logging
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.inference import export
-from ssinfnet_jax.report import model_card
+from ssinfnet_jax.report.run import model_card
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder with trained networks.")
 _SINGLE = flags.DEFINE_string("single", None, "In place of --workdir: model folder of the single network.")

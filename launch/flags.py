@@ -14,9 +14,9 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from launch import paths, processes, start
+from launch import paths, processes, program
 from ssinfnet_jax import rundir
-from ssinfnet_jax.training import parallel
+from ssinfnet_jax.networks import parallel
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and variant, e.g. configs/ct_phantom.py:demo.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; the same command goes on where it was stopped.")
@@ -121,7 +121,7 @@ def _run(work: Callable[[], None]) -> None:
     def with_flags(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-        start.prepare()
+        program.prepare()
         try:
             work()
         except (ValueError, OSError, FloatingPointError) as error:

@@ -18,7 +18,8 @@ from absl import logging
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.evaluation import run_state
-from ssinfnet_jax.training import loop, parallel
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.training import loop
 
 _PARENT = "SSINFNET_GRID_PROCESS"  # process id of the grid's program, in the environment of its runs
 _LOOK_EVERY_S = 0.5

@@ -13,7 +13,7 @@ from absl import flags
 from launch import model_flags
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.interop import import_checkpoint
-from ssinfnet_jax.training.inputs import Normalisation
+from ssinfnet_jax.networks.inputs import Normalisation
 
 flags.adopt_module_key_flags(model_flags)  # for --help
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "File: .pth, .pt, .safetensors or .npz.", required=True)

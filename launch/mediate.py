@@ -19,7 +19,8 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
 from ssinfnet_jax.analysis.mediation import options
 from ssinfnet_jax.analysis.mediation.intervals import METHODS
-from ssinfnet_jax.report import figure_style, mediation_figures
+from ssinfnet_jax.report.kit import figure_style
+from ssinfnet_jax.report.run import mediation_figures
 
 _COHORT = flags.DEFINE_string(
     "cohort", None, "CSV or XLSX file, one row per patient; takes the place of config and workdir."

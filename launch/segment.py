@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import pandas as pd
 from absl import app, flags, logging
 
-from launch import paths, start
+from launch import paths, program
 from ssinfnet_jax import pretrained, rundir
 from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
-from ssinfnet_jax.report import segment_page, viewer
+from ssinfnet_jax.networks.decision import Decision
+from ssinfnet_jax.report.kit import viewer
+from ssinfnet_jax.report.scans import scan_pages
 from ssinfnet_jax.training import checkpoint
-from ssinfnet_jax.training.decision import Decision
 
 _SHOWN = {  # column of measurements.csv -> its title on the pages
     "slices": "slices",
@@ -29,7 +30,7 @@ _SHOWN = {  # column of measurements.csv -> its title on the pages
     "lesion_share_of_lung_approx": "lesion / lung (approximate)",
     "notes": "notes",
 }
-flags.adopt_module_key_flags(start)  # for --help
+flags.adopt_module_key_flags(program)  # for --help
 _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given several times.", required=True)
 _SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network; none: that of the package.")
 _MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network; none: that of the package.")
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
     """Segments what the flags name, and says what came of it; exit code 1 if a scan failed or there was none."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    start.prepare()
+    program.prepare()
     try:
         paths.check_given(_INPUT, _SINGLE, _MULTI, _OUT)
         out_dir = pathlib.Path(_OUT.value)
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         options = segment_scan.Options(_THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view)
         job = segment_scans.Job(
             single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
-            start.cache_dir(),
+            program.cache_dir(),
         )  # fmt: skip
         measured, report = segment_scans.measured(out_dir), input_files.Report()
         table, failures = segment_scans.run(
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
     except KeyboardInterrupt:
         sys.exit("Stopped; the same command goes on from here.")
     for name in measured - set(table["scan"]):
-        segment_page.remove_case(out_dir, name)
+        scan_pages.remove_case(out_dir, name)
     _write_pages(out_dir, table, failures, single_dir, multi_dir, options)
     columns = [
         "scan",
@@ -91,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
         print(table[columns].to_string(index=False))
     for row in failures.itertuples():
         print(f"{'Left out' if row.left_out else 'FAILED'} {row.scan}: {row.reason}", file=sys.stderr)
-    look = f"; look at {out_dir / segment_page.INDEX}" if len(table) else ""
+    look = f"; look at {out_dir / scan_pages.INDEX}" if len(table) else ""
     logging.info("Written to %s%s.", out_dir, look)
     failed = int((~failures["left_out"].astype(bool)).sum())
     if failed or not report.used:  # `table` holds the scans of earlier calls, too
@@ -111,7 +112,7 @@ def _write_pages(
     window_hu, _ = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
     decision = Decision.of(checkpoint.load_description(multi_dir).get("decision"), f'"decision" of {multi_dir}')
     for row in table.to_dict("records"):
-        page = out_dir / segment_page.CASES / f"{segment_page.file_name(row['scan'])}.html"
+        page = out_dir / scan_pages.CASES / f"{scan_pages.file_name(row['scan'])}.html"
         made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
         written = page.is_file() and page.with_suffix(".jpg").is_file() and page.stat().st_mtime >= made
         if not written and not segment_scan.lost_file(out_dir, row["scan"]):
@@ -119,11 +120,11 @@ def _write_pages(
             facts = {title: row[name] for name, title in _SHOWN.items() if row[name] != "" and not pd.isna(row[name])}
             labels = [f"slice {index}" for index in range(len(images))]  # as in slices.csv and the pictures
             case = viewer.Case(row["scan"], images, classes, facts=facts, labels=labels, areas=areas)
-            segment_page.write_case(out_dir, case)
+            scan_pages.write_case(out_dir, case)
     if len(table):
         shown = table[["scan", *_SHOWN]].rename(columns={"scan": "case"})
         empty = int(table["empty"].sum())
-        segment_page.write(
+        scan_pages.write(
             out_dir,
             shown,
             title="Segmented scans",
@@ -146,7 +147,7 @@ def _write_pages(
             ],
         )
     else:
-        (out_dir / segment_page.INDEX).unlink(missing_ok=True)  # of scans that are gone
+        (out_dir / scan_pages.INDEX).unlink(missing_ok=True)  # of scans that are gone
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import stages as inference
-from ssinfnet_jax.training import config_check, config_ranges, networks, parallel, pretrain, train
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.training import config_check, config_ranges, network_setup, pretrain, train
 
 
 class Stage(NamedTuple):
@@ -46,7 +47,7 @@ def _analysis():
     return stages
 
 
-_NO_MULTI = functools.partial(networks.left_out, which="multi")
+_NO_MULTI = functools.partial(network_setup.left_out, which="multi")
 STAGES: dict[str, Stage] = {
     "prepare": Stage(
         lambda config, run: prepare.run(config, run, flags.source_dirs(config)), reads=("data",), writes=("data",)
@@ -55,7 +56,7 @@ STAGES: dict[str, Stage] = {
         functools.partial(pretrain.run, which="single"),
         reads=("seed", "data", "single.model", "single.pretrain"),
         needs=("prepare",),
-        left_out=functools.partial(networks.left_out, which="single", stage="pretrain"),
+        left_out=functools.partial(network_setup.left_out, which="single", stage="pretrain"),
     ),
     "train_single": Stage(
         functools.partial(train.run, which="single"),
@@ -72,7 +73,7 @@ STAGES: dict[str, Stage] = {
         functools.partial(pretrain.run, which="multi"),
         reads=("seed", "data", "multi.model", "multi.pretrain"),
         needs=("prepare", "predict_priors"),
-        left_out=functools.partial(networks.left_out, which="multi", stage="pretrain"),
+        left_out=functools.partial(network_setup.left_out, which="multi", stage="pretrain"),
     ),
     "train_multi": Stage(
         functools.partial(train.run, which="multi"),
@@ -162,7 +163,7 @@ def run(
                 ) from error
     if parallel.is_main() and (names is None or REPORT in names):
         # Here, because it takes two seconds to load, and a single stage has no use for it.
-        from ssinfnet_jax.report import page
+        from ssinfnet_jax.report.run import page
 
         print(f"Report: {page.write(run_dir.path)}")
 

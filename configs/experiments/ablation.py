@@ -9,18 +9,18 @@ import itertools
 
 import ml_collections
 
-from configs.experiments import start
+from configs.experiments import common
 
 FACTORS = {  # name: changes without it
-    "inpainting": [start.SCRATCH["multi"]],
-    "focal": start.PLAIN[:1],
-    "lookahead": start.PLAIN[1:],
+    "inpainting": [common.SCRATCH["multi"]],
+    "focal": common.PLAIN[:1],
+    "lookahead": common.PLAIN[1:],
 }
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
-    """The grid at a size of `start.SIZES`."""
-    config = start.get_config("ablation", size, "Inpainting, focal loss and lookahead, with and without")
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("ablation", size, "Inpainting, focal loss and lookahead, with and without")
     config.reference = "none"
     methods = {}
     for present in itertools.product((False, True), repeat=len(FACTORS)):
@@ -31,4 +31,4 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
             "changes": [change for factor, there in factors.items() if not there for change in FACTORS[factor]],
             "factors": factors,
         }
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

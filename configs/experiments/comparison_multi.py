@@ -8,19 +8,19 @@ SInfNet that of the one that was not. All but SSInfNet learn by cross-entropy, w
 
 import ml_collections
 
-from configs.experiments import start
+from configs.experiments import common
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
-    """The grid at a size of `start.SIZES`."""
-    config = start.get_config("comparison_multi", size, "GGO and consolidation by four systems")
-    systems = start.systems(config.base)
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("comparison_multi", size, "GGO and consolidation by four systems")
+    systems = common.systems(config.base)
     plain = systems["sinfnet"]["changes"]
     methods = {
         # The single network plays no part, so that it may be any.
-        "unet": {"title": "U-Net", "changes": [*plain, *start.model("multi", "unet", config.base, num_classes=3)]},
-        "fcn8": {"title": "FCN8", "changes": [*plain, *start.model("multi", "fcn8", config.base)]},
+        "unet": {"title": "U-Net", "changes": [*plain, *common.model("multi", "unet", config.base, num_classes=3)]},
+        "fcn8": {"title": "FCN8", "changes": [*plain, *common.model("multi", "fcn8", config.base)]},
         "sinfnet": systems["sinfnet"],
         "ssinfnet": systems["ssinfnet"],
     }
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

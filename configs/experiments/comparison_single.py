@@ -5,18 +5,18 @@ python -m launch.experiment --config=configs/experiments/comparison_single.py:SI
 
 import ml_collections
 
-from configs.experiments import start
+from configs.experiments import common
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
-    """The grid at a size of `start.SIZES`."""
-    config = start.get_config("comparison_single", size, "Lesion segmentation by three networks")
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("comparison_single", size, "Lesion segmentation by three networks")
     config.network = "single"
     config.base.multi = None
-    base = start.get_config("comparison_single", size, "").base
+    base = common.get_config("comparison_single", size, "").base
     methods = {
-        "unet": {"title": "U-Net", "changes": start.model("single", "unet", base)},
-        "sinfnet": {"title": "SInfNet", "changes": [start.SCRATCH["single"]]},
+        "unet": {"title": "U-Net", "changes": common.model("single", "unet", base)},
+        "sinfnet": {"title": "SInfNet", "changes": [common.SCRATCH["single"]]},
         "ssinfnet": {"title": "SSInfNet", "changes": []},
     }
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

@@ -6,7 +6,7 @@ python -m launch.experiment --config=configs/experiments/cost.py:SIZE --workdir=
 import ml_collections
 
 from configs import recommended
-from configs.experiments import start
+from configs.experiments import common
 
 SIZES = {
     "tiny": {"image_size": 64, "batch_size": 2, "seconds": 0.2, "width": 0.125},
@@ -37,4 +37,4 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
         name: {"title": title, "entry": {"model": model, "options": {**own, **options}, **entry, "training": True}}
         for name, (title, model, own) in NETWORKS.items()
     }
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

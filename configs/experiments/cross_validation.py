@@ -8,17 +8,17 @@ test part is dealt like the rest.
 
 import ml_collections
 
-from configs.experiments import start
+from configs.experiments import common
 
 NUM_FOLDS = 3
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
-    """The grid at a size of `start.SIZES`."""
-    config = start.get_config("cross_validation", size, "Cross-validation by patient")
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("cross_validation", size, "Cross-validation by patient")
     config.network = "both"
     config.base.data.splits = {
         "seed": 0, "num_folds": NUM_FOLDS, "test_fold": (0,), "val_fold": (), "official_test": False,
     }  # fmt: skip
     config.folds = tuple(range(NUM_FOLDS))
-    return start.with_methods(config, start.systems(config.base))
+    return common.with_methods(config, common.systems(config.base))

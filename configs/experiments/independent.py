@@ -10,12 +10,12 @@ no labels, of the same patients. The generated sizes train on ct_phantom and tes
 
 import ml_collections
 
-from configs.experiments import start
+from configs.experiments import common
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
-    """The grid at a size of `start.SIZES`."""
-    config = start.get_config("independent", size, "Tested on another data set than trained on")
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("independent", size, "Tested on another data set than trained on")
     config.network = "both"
     name, variant = config.base.data.datasets[0]
     other = ("ct_phantom", f"{variant}_other_scanner") if name == "ct_phantom" else ("medseg", "default")
@@ -26,5 +26,5 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
             "changes": [("data.datasets", ((name, variant), other)), ("data.splits", splits)],
         }
     }
-    systems = start.systems(config.base)
-    return start.with_methods(config, {name: systems[name] for name in ("sinfnet", "ssinfnet")})
+    systems = common.systems(config.base)
+    return common.with_methods(config, {name: systems[name] for name in ("sinfnet", "ssinfnet")})

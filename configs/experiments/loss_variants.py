@@ -7,13 +7,13 @@ A new line of the table is one method more.
 
 import ml_collections
 
-from configs.experiments import start
+from configs.experiments import common
 from configs.losses import LOSSES, losses
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
-    """The grid at a size of `start.SIZES`."""
-    config = start.get_config("loss_variants", size, "Losses of the multi network")
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("loss_variants", size, "Losses of the multi network")
     config.reference = "focal"
     methods = {name: {"title": name, "changes": [("multi.train.losses", losses(name))]} for name in LOSSES}
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

@@ -8,12 +8,12 @@ updates. An official test part is dealt like the rest.
 
 import ml_collections
 
-from configs.experiments import start
+from configs.experiments import common
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
-    """The grid at a size of `start.SIZES`."""
-    config = start.get_config("pretraining", size, "What pretraining does for the lesion")
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("pretraining", size, "What pretraining does for the lesion")
     config.network, config.reference, config.base.multi = "single", "scratch", None
     config.base.data.splits.official_test = False
     folds = [fold for fold in range(config.base.data.splits.num_folds) if fold not in config.folds]
@@ -27,8 +27,8 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
         },
     }  # fmt: skip
     methods = {
-        "scratch": {"title": "no pretraining", "changes": [start.SCRATCH["single"]]},
+        "scratch": {"title": "no pretraining", "changes": [common.SCRATCH["single"]]},
         "encoder": {"title": "encoder pretrained", "changes": [("single.train.transfer", ("encoder",))]},
         "all": {"title": "all pretrained", "changes": []},
     }
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

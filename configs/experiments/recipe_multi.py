@@ -8,7 +8,7 @@ A wave is a grid of its own; the single network of the recipe is trained once (`
 import ml_collections
 
 from configs import covid_semiseg, recommended
-from configs.experiments import start
+from configs.experiments import common
 from configs.losses import losses
 
 WAVES: dict[str, dict[str, dict]] = {
@@ -23,9 +23,9 @@ WAVES: dict[str, dict[str, dict]] = {
 def get_config(wave: str | None = None) -> ml_collections.ConfigDict:
     """The grid of a wave."""
     name, methods = recommended.choose(WAVES, wave, "configs/experiments/recipe_multi.py")
-    config = start.get_config("recipe_multi", "gpu", "A recipe for the multi network")
+    config = common.get_config("recipe_multi", "gpu", "A recipe for the multi network")
     config.name = f"recipe_multi:{name}"
     config.base = covid_semiseg.get_config("best")
     config.network, config.reference = "both", next(iter(methods))
     config.folds = tuple(range(5))
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

@@ -8,7 +8,7 @@ A wave is a grid of its own, so that a later one can build on what an earlier on
 import ml_collections
 
 from configs import covid_semiseg, recommended
-from configs.experiments import start
+from configs.experiments import common
 
 WARP = {"rotation": 30.0, "elastic": 0.015, "noise": 0.03, "blur": 1.0, "scale": (0.6, 1.15)}
 
@@ -91,10 +91,10 @@ WAVES: dict[str, dict[str, dict]] = {
 def get_config(wave: str | None = None) -> ml_collections.ConfigDict:
     """The grid of a wave."""
     name, methods = recommended.choose(WAVES, wave, "configs/experiments/recipe_single.py")
-    config = start.get_config("recipe_single", "gpu", "A recipe for the single network")
+    config = common.get_config("recipe_single", "gpu", "A recipe for the single network")
     config.name = f"recipe_single:{name}"
     config.base = covid_semiseg.get_config("best")
     config.base.multi = None
     config.network, config.reference = "single", next(iter(methods))
     config.folds = tuple(range(5))
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

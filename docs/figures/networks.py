@@ -15,8 +15,8 @@ from PIL import Image
 
 from docs.figures.sheet import FILL, GREY, Sheet
 from ssinfnet_jax.data import labels
-from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
-from ssinfnet_jax.report import figure_style
+from ssinfnet_jax.data.datasets.ct_phantom import generator, population
+from ssinfnet_jax.report.kit import figure_style
 from ssinfnet_jax.training import phases
 
 SIZE = (148, 139)  # tenths of an inch
@@ -241,7 +241,7 @@ def _phases(sheet: Sheet, left: float, y: float) -> None:
 
 def _pictures(size: int = 256) -> dict[str, np.ndarray]:
     """A generated slice and what the networks would make of it: uint8[128,128] or [128,128,3]."""
-    drawn = generator.render_slice(0, cohort.sample_patient(0, 3), 1, 3, size)
+    drawn = generator.render_slice(0, population.sample_patient(0, 3), 1, 3, size)
     image = np.array(Image.fromarray(drawn.image).resize((128, 128), Image.Resampling.BICUBIC))
     classes = labels.resize_label(drawn.classes, image.shape)
     # The coach erases what is hard to restore: here the quarter of the regions with the

@@ -12,10 +12,9 @@ import jax
 import numpy as np
 
 from ssinfnet_jax import models
-from ssinfnet_jax.data import augment
-from ssinfnet_jax.inference import folded
-from ssinfnet_jax.training import adversarial_step, optim, segment_step, state
-from ssinfnet_jax.training.inputs import Normalisation
+from ssinfnet_jax.networks import folded
+from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import adversarial_step, augment, optim, segment_step, state
 
 STEPS = ("segment", "inpaint", "coach")
 AUGMENTATION = {"flip_left_right": True, "quarter_turns": True, "scale": (0.8, 1.0), "gamma": 0.3, "contrast": 0.2}

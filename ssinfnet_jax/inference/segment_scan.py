@@ -20,7 +20,7 @@ from ssinfnet_jax.inference import measure, segmenter, survey
 from ssinfnet_jax.inference.readers import find
 from ssinfnet_jax.inference.readers.scan import Scan
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
-from ssinfnet_jax.training.decision import Decision
+from ssinfnet_jax.networks.decision import Decision
 
 MARGIN = 0.04  # of the sides, around the lungs
 _MOST_STEM_BYTES = 120  # of a picture's name: with what is put around it a file system takes 255

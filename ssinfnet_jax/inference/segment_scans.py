@@ -16,11 +16,11 @@ import jax
 import pandas as pd
 from absl import logging
 
-from ssinfnet_jax import distributed, rundir
+from ssinfnet_jax import dask_tasks, rundir
 from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.readers import dicom, find
-from ssinfnet_jax.training import checkpoint, networks
+from ssinfnet_jax.training import checkpoint, network_setup
 
 # What a call fills or writes, its pages included.
 WRITTEN = ("images", "masks", "scans", "cases", "measurements.csv", "failures.csv", input_files.FILE, "report.html")
@@ -107,7 +107,7 @@ def run(
             failures.append({"scan": source.name, "source": path, "left_out": left_out, "reason": reason})
             refused[source.identity] = ("left out" if left_out else "failed", reason)
             # An error that nobody foresaw is shown whole.
-            foreseen = isinstance(result, ValueError | OSError | distributed.WorkerDiedError)
+            foreseen = isinstance(result, ValueError | OSError | dask_tasks.WorkerDiedError)
             logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else result)
     columns = ["scan", "source", "left_out", "reason"]
     failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=columns)
@@ -166,7 +166,7 @@ def _check_out(out_dir: pathlib.Path, inputs: Sequence[pathlib.Path]) -> None:
 def _check_output(which: str, directory: pathlib.Path, description: dict[str, Any]) -> None:
     """Raises ValueError if a model cannot be the network `which`."""
     try:
-        networks.check_output(which, description["model"], description["options"])
+        network_setup.check_output(which, description["model"], description["options"])
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{directory} cannot be the {which} network: {error} Or are --single and --multi swapped?"
@@ -223,8 +223,8 @@ def _results(
             except Exception as error:  # told in failures.csv
                 yield source, error
         return
-    with distributed.client(scheduler, None if scheduler else num_workers) as client:
-        yield from distributed.run_all(
+    with dask_tasks.client(scheduler, None if scheduler else num_workers) as client:
+        yield from dask_tasks.run_all(
             function, sources, client=client, description="segment", total=len(sources), unit="scan"
         )
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from ssinfnet_jax import models
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.inference import folded
-from ssinfnet_jax.training import checkpoint, networks, parallel, segment_step
-from ssinfnet_jax.training.decision import Decision
-from ssinfnet_jax.training.inputs import Normalisation
+from ssinfnet_jax.networks import folded, parallel
+from ssinfnet_jax.networks.decision import Decision
+from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import checkpoint, network_setup, segment_step
 
 BATCH_SIZE = 16
 MAX_IMAGE_SIZE = 2048
@@ -205,7 +205,7 @@ def _load(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _make_predict(which: str, description: dict[str, Any], variables: dict[str, Any]):
     """The prediction function of a stored network in its form for inference, and the variables of that form."""
     name, options = description["model"], description["options"]
-    networks.check_output(which, name, options)
+    network_setup.check_output(which, name, options)
     num_inputs = models.num_inputs(name)
     network, variables = folded.fold(models.create(name, **options), variables, num_inputs=num_inputs)
     predict = segment_step.make_predict(

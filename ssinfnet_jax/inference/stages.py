@@ -14,7 +14,7 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.data import labels, prepare
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.inference.writers import pictures
-from ssinfnet_jax.training import crossfit, networks
+from ssinfnet_jax.training import crossfit, network_setup
 
 
 def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
@@ -27,7 +27,7 @@ def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | N
 
     Returns: None, or the reason why the data leave this stage out.
     """
-    skipped = networks.reason_to_skip(config, run_dir, "multi")
+    skipped = network_setup.reason_to_skip(config, run_dir, "multi")
     if skipped:
         return skipped
     source = config["multi"]["prior_source"]

@@ -11,8 +11,8 @@ import numpy as np
 from ssinfnet_jax import models
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.interop import backbone_names, read_tensors, torch_checkpoint
+from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import checkpoint
-from ssinfnet_jax.training.inputs import Normalisation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssinfnet_jax.data import augment
 from ssinfnet_jax.losses import inpainting
 from ssinfnet_jax.models import coach as coaching
-from ssinfnet_jax.training import inputs, state, update
-from ssinfnet_jax.training.inputs import Batch, Normalisation
+from ssinfnet_jax.networks import inputs
+from ssinfnet_jax.networks.inputs import Batch, Normalisation
+from ssinfnet_jax.training import augment, state, update
 from ssinfnet_jax.training.state import TrainState
 
 

@@ -1,40 +1,24 @@
-"""Checkpoints by Orbax: of a training in progress, and of its result with all that is needed to apply it.
+"""Checkpoints of a training in progress, by Orbax, and its best result so far.
 
 Where several processes train together, all of them hold the same arrays and call the same functions at the same step,
 as Orbax asks; process 0 alone writes.
 """
 
-import contextlib
 import json
 import math
 import pathlib
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
 from orbax.checkpoint import v1 as ocp
-from orbax.checkpoint.checkpoint_utils import construct_restore_args
-from orbax.checkpoint.handlers import PyTreeCheckpointHandler, PyTreeRestoreArgs
 
-from ssinfnet_jax import models, rundir
-from ssinfnet_jax.training import compact, parallel
+from ssinfnet_jax import rundir
+from ssinfnet_jax.networks import parallel, storage
 
 KEEP = 2  # checkpoints of a running training
-
-
-@contextlib.contextmanager
-def _writing(what: str, directory: pathlib.Path) -> Iterator[None]:
-    """Turns whatever goes wrong in writing something into an OSError with the remedy."""
-    try:
-        yield
-    except Exception as error:  # Orbax and its storage raise whatever the file system gave them
-        raise OSError(
-            f"{what} could not be written to {directory} (disk full?): {_said(error)}. What was saved before is kept; "
-            "make room, and run the same command again."
-        ) from error
 
 
 class Checkpoints:
@@ -62,7 +46,7 @@ class Checkpoints:
         """
         self.wait()
         arrays = jax.tree.map(np.asarray, state)
-        with _writing(f"The checkpoint of step {step}", self._directory):
+        with storage.writing(f"The checkpoint of step {step}", self._directory):
             self._checkpointer = self._checkpointer or self._open()
             self._writing = (step, self._checkpointer.save_async(step, arrays, force=True, overwrite=True))
 
@@ -71,7 +55,7 @@ class Checkpoints:
         if self._writing is None:
             return
         (step, response), self._writing = self._writing, None
-        with _writing(f"The checkpoint of step {step}", self._directory):
+        with storage.writing(f"The checkpoint of step {step}", self._directory):
             response.result()
 
     def any(self) -> bool:
@@ -94,9 +78,9 @@ class Checkpoints:
         unreadable = []
         while step := latest_step(self._directory):
             try:
-                restored = _load(self._directory / str(step), like)
+                restored = storage.read_tree(self._directory / str(step), like)
             except Exception as error:  # as above
-                unreadable.append(f"step {step} ({type(error).__name__}: {_said(error)})")
+                unreadable.append(f"step {step} ({type(error).__name__}: {storage.said(error)})")
                 logging.error("Checkpoint of %s in %s cannot be read; the one before is taken.", unreadable[-1],
                               self._directory)  # fmt: skip
                 aside = self._directory.parent / f"unreadable_{step}"
@@ -104,7 +88,7 @@ class Checkpoints:
                 (self._directory / str(step)).rename(aside)
                 continue
             remedy = f"to begin this stage anew, delete {self._directory.parent}."
-            return step, _checked(restored, like, f"checkpoint of step {step} in {self._directory}", remedy)
+            return step, storage.checked(restored, like, f"checkpoint of step {step} in {self._directory}", remedy)
         if unreadable:
             raise ValueError(
                 f"No checkpoint in {self._directory} can be read: {'; '.join(unreadable)}. Was it made by another "
@@ -128,7 +112,7 @@ def closing(resource: Any) -> Iterator[None]:
         try:
             resource.close()
         except Exception as error:  # whatever it is, it follows from the first
-            logging.warning("Closing failed too: %s", _said(error))
+            logging.warning("Closing failed too: %s", storage.said(error))
         raise
     resource.close()
 
@@ -184,7 +168,7 @@ class Best:
         self.value, self.step = value, step
         if self._keep_variables:
             folder = self._folder(step)
-            with _writing(f"The best weights, of step {step},", self._directory):
+            with storage.writing(f"The best weights, of step {step},", self._directory):
                 ocp.save(folder.absolute(), jax.tree.map(np.asarray, variables), overwrite=True)
         if parallel.is_main():
             self._write()
@@ -210,137 +194,9 @@ class Best:
     def _read_variables(self, like: Any) -> Any:
         folder = self._folder(self.step)
         try:
-            return _load(folder, like)
+            return storage.read_tree(folder, like)
         except Exception as error:  # as above
             raise ValueError(
-                f"The best weights in {folder} cannot be read ({_said(error)}); to begin this stage anew, delete "
+                f"The best weights in {folder} cannot be read ({storage.said(error)}); to begin this stage anew, delete "
                 f"{self._directory.parent}."
             ) from error
-
-
-def save_model(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:
-    """Writes the result of a training: variables, and how to apply them.
-
-    Args:
-      directory: made anew; an unfinished one of an earlier try is replaced.
-      variables: {"params", "batch_stats"}.
-      description: {"model", "options", "image_size", "normalisation": {"mean", "std"}, ...} as JSON; "fresh" lists
-        the modules that were never trained, if any.
-    """
-    with _writing("The network", directory):
-        if parallel.is_main():
-            shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir(parents=True)
-        parallel.wait(f"{directory} is empty")
-        ocp.save((directory / "variables").absolute(), jax.tree.map(np.asarray, variables))
-        # Written last: a folder without it is not a model.
-        if parallel.is_main():
-            rundir.write_text(directory / "model.json", json.dumps(description, indent=2) + "\n")
-
-
-def save_compact(directory: pathlib.Path, variables: Any, description: dict[str, Any]) -> None:
-    """Writes a network in a small form to hand on, which `load_model` reads like any other.
-
-    Args:
-      directory: must not exist.
-      variables, description: as for `save_model`.
-    Raises: FileExistsError; ValueError for variables that half precision cannot hold.
-    """
-    directory.mkdir(parents=True)
-    description = {**description, "sha256": compact.write(directory, variables)}
-    rundir.write_text(directory / "model.json", json.dumps(description, indent=2) + "\n")
-
-
-def load_model(directory: pathlib.Path) -> tuple[Any, dict[str, Any]]:
-    """The (variables, description) that `save_model` wrote.
-
-    Raises: FileNotFoundError if there is no finished model, naming the folder and the remedy.
-    """
-    description = load_description(directory)
-    try:
-        model = models.create(description["model"], **description["options"])
-        shapes = models.shapes(model, models.num_inputs(description["model"]))
-        # Only their names and shapes count: a description that is wrong may speak of more than fits into memory.
-        like = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
-        variables = _read_variables(directory, description, like)
-    except Exception as error:  # of a damaged folder, Orbax and its storage raise whatever they were given
-        raise ValueError(
-            f"The network in {directory} cannot be loaded ({_said(error)}); {_remedy(directory)}"
-        ) from error
-    return _checked(variables, like, f"network in {directory}", _remedy(directory)), description
-
-
-def load_description(directory: pathlib.Path) -> dict[str, Any]:
-    """The description alone; raises as `load_model`."""
-    path = directory / "model.json"
-    if not path.is_file() and (directory.parent / "done.json").is_file():
-        raise FileNotFoundError(f"No trained network in {directory}: it is gone; {_remedy(directory)}")
-    if not path.is_file():
-        below = " or ".join(str(found.parent) for found in sorted(directory.glob("*/model.json")))
-        remedy = (
-            f"give {below}, which holds one"
-            if below
-            else "run the stage that makes it (launch.pipeline), or import one (launch.import_checkpoint)"
-        )
-        raise FileNotFoundError(f"No trained network in {directory}: {remedy}.")
-    try:
-        description = json.loads(path.read_text())
-        kinds = type(description["model"]), type(description["options"])
-    except (ValueError, TypeError, KeyError) as error:  # a text that is no UTF-8 is a ValueError too
-        raise ValueError(f"{path} does not describe a network ({error}); {_remedy(directory)}") from error
-    if kinds != (str, dict):
-        raise ValueError(f'{path} must name a "model" and its "options", found {kinds}; {_remedy(directory)}')
-    return description
-
-
-def _read_variables(directory: pathlib.Path, description: dict[str, Any], like: Any) -> Any:
-    """The variables of a model folder, by Orbax or in the small form of `compact`."""
-    if "sha256" not in description:
-        return _load(directory / "variables", like)
-    variables = compact.read(directory, description["sha256"])
-    names = [[jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-             for tree in (variables, like)]  # fmt: skip
-    if differing := sorted(set(names[0]) ^ set(names[1])):
-        raise ValueError(f"{directory / compact.FILE} and the network differ in {', '.join(differing[:5])}")
-    return variables
-
-
-def _remedy(directory: pathlib.Path) -> str:
-    """How to have a model folder whole again: a run makes its own once more, others are copied."""
-    stage = directory.parent
-    if (stage / "done.json").is_file():
-        return rundir.RunDir(stage.parent).remedy(stage.name)
-    if (stage / "checkpoints").is_dir():
-        return f"delete {directory} and run the same command again."
-    return "copy the folder again, whole."
-
-
-def _load(directory: pathlib.Path, like: Any) -> Any:
-    """Reads a tree in this process alone.
-
-    `ocp.load` would count as a step that all processes take together: where one of them reads alone, their counts
-    differ ever after, and the next save waits forever. The handler below it only reads.
-    """
-    args = PyTreeRestoreArgs(like, restore_args=construct_restore_args(like))
-    return PyTreeCheckpointHandler().restore((directory / "state").absolute(), args=args)
-
-
-def _checked(tree: Any, like: Any, source: str, remedy: str) -> Any:
-    """The tree as host arrays; Orbax compares names, this compares shapes.
-
-    Raises: ValueError listing the differing arrays, with the remedy.
-    """
-    pairs = zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(like), strict=True)
-    wrong = [
-        f"{jax.tree_util.keystr(path)} {np.shape(value)} instead of {np.shape(wanted)}"
-        for (path, value), wanted in pairs
-        if np.shape(value) != np.shape(wanted)
-    ]
-    if wrong:
-        raise ValueError(f"The {source} is of another network: {', '.join(wrong[:5])} ({len(wrong)} in all); {remedy}.")
-    return jax.tree.map(np.asarray, tree)
-
-
-def _said(error: Exception) -> str:
-    """What an error says, on one line of bearable length."""
-    return " ".join(str(error).split())[:300]

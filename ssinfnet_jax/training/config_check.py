@@ -6,11 +6,12 @@ from typing import Any
 from absl import logging
 
 from ssinfnet_jax import models
-from ssinfnet_jax.data import augment, prepare
+from ssinfnet_jax.data import prepare
 from ssinfnet_jax.losses import compose
-from ssinfnet_jax.training import adversarial_step, decision, mean_teacher, networks, optim, parallel, phases, start
+from ssinfnet_jax.networks import decision, parallel
+from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import adversarial_step, augment, mean_teacher, network_setup, optim, phases, start_weights
 from ssinfnet_jax.training import state as states
-from ssinfnet_jax.training.inputs import Normalisation
 
 # The keys of the sections, all of which must be there; a fork that adds one adds it here.
 KEYS = {
@@ -64,7 +65,7 @@ def check(config: Mapping[str, Any]) -> None:
                 raise ValueError("config.single is None; only config.multi can be left out, for the lesion alone.")
             continue
         name, options = section["model"]["name"], section["model"]["options"]
-        networks.check_output(which, name, options)
+        card.check_role(which, name, options)
         if which == "multi":
             decision.Decision.of(section["decision"], "config.multi.decision")
         if section["pretrain"]:
@@ -80,7 +81,7 @@ def check(config: Mapping[str, Any]) -> None:
                 f"Unknown modules {', '.join(unknown)} in config.{which}.train.transfer; {name!r} has "
                 f"{', '.join(sorted(shapes['params']))}."
             )
-        start.check(config, which, shapes)
+        start_weights.check(config, which, shapes)
 
 
 def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:

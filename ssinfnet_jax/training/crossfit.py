@@ -8,7 +8,7 @@ import numpy as np
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import splits
-from ssinfnet_jax.training import networks, train
+from ssinfnet_jax.training import network_setup, train
 
 
 def single(
@@ -25,7 +25,7 @@ def single(
       directory: takes a folder per network.
     Returns: per fold the positions of its slices, and the model folder of the network that was trained without them.
     """
-    setup = networks.setup(config, run_dir, "single", label="lesion")
+    setup = network_setup.setup(config, run_dir, "single", label="lesion")
     rows = setup.table["has_lesion"].astype(bool) & (setup.table["split"] == "train")
     positions = setup.positions(rows)
     patients = setup.table.loc[rows, "patient_id"]

@@ -17,7 +17,8 @@ from tensorboardX import event_file_writer
 from tensorboardX.proto import event_pb2, summary_pb2
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.training import checkpoint, parallel
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.training import checkpoint
 
 FLUSH_EVERY_S = 30.0  # of TensorBoard's events
 INTERRUPTED = 75  # exit code after a signal, once the state is saved: "try again", as sysexits.h names it

@@ -10,8 +10,19 @@ import numpy as np
 from absl import logging
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.data import augment, pipeline
-from ssinfnet_jax.training import adversarial_step, checkpoint, loop, networks, optim, parallel, phases, start, watch
+from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.training import (
+    adversarial_step,
+    augment,
+    checkpoint,
+    loop,
+    network_setup,
+    optim,
+    phases,
+    start_weights,
+    watch,
+)
 from ssinfnet_jax.training import state as states
 
 
@@ -24,11 +35,11 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     Returns: None, or the reason why the config or the data leave this stage out.
     Raises: ValueError for an unknown phase.
     """
-    skipped = networks.skip_together(config, run_dir, which, "pretrain")
+    skipped = network_setup.skip_together(config, run_dir, which, "pretrain")
     if skipped:
         return skipped
     section = config[which]["pretrain"]
-    setup = networks.setup(config, run_dir, which)
+    setup = network_setup.setup(config, run_dir, which)
     directory = run_dir.stage(f"pretrain_{which}")
     coach = models.create("coach", **section["coach"], axis_name=parallel.AXIS)
     game = adversarial_step.Game(
@@ -61,7 +72,9 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
         "inpainter": states.create(
             setup.model, optimizers["inpainter"], seed=setup.seed, num_channels=setup.num_inputs,
             lookahead=optim.uses_lookahead(section["inpainter_optimizer"]),
-            initial=start.load(config, which, "pretrain", models.init(setup.model, setup.seed, setup.num_inputs)),
+            initial=start_weights.load(
+                config, which, "pretrain", models.init(setup.model, setup.seed, setup.num_inputs)
+            ),
         ),
         "coach": states.create(
             coach, optimizers["coach"], seed=setup.seed, num_channels=3,
@@ -127,7 +140,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     return None
 
 
-def _make_optimizers(setup: networks.Setup, schedule: list[phases.Phase], steps_per_epoch: int):
+def _make_optimizers(setup: network_setup.Setup, schedule: list[phases.Phase], steps_per_epoch: int):
     """The optimizers of "inpainter" and "coach", whose rates begin anew in every phase, and the rates by update."""
     optimizers, rates = {}, {}
     # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.

@@ -1,4 +1,4 @@
-"""Training steps of the two segmentation networks, and their predictions."""
+"""Training steps of the two segmentation networks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssinfnet_jax.data import augment
 from ssinfnet_jax.losses import compose, segmentation
 from ssinfnet_jax.models import ops
-from ssinfnet_jax.training import inputs, mean_teacher, state, update
-from ssinfnet_jax.training.inputs import Batch, Normalisation
+from ssinfnet_jax.networks import inputs, prediction
+from ssinfnet_jax.networks.inputs import Batch, Normalisation
+from ssinfnet_jax.training import augment, mean_teacher, state, update
 from ssinfnet_jax.training.state import TrainState
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
@@ -81,7 +81,7 @@ def make_single_step(
                         terms[f"{name}_{term}"] = value
             else:
                 terms = loss(out, _smooth(lesion, options))
-            pred = _lesion_logits(out, output) > 0
+            pred = prediction.lesion_logits(out, output) > 0
             return terms, {"train_dice": _dice(pred, lesion > 0.5)}, changed["batch_stats"]
 
         return update.update(
@@ -129,30 +129,6 @@ def make_multi_step(
     return step
 
 
-def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisation: Normalisation):
-    """A function (variables, batch) -> probabilities.
-
-    Args:
-      model: a single or a multi network, or what `inference.folded.fold` made of it.
-      num_inputs: channels of its input, 3 or 6.
-      output: what it gives, as `models.output` says: "maps", "lesion" or "classes".
-      normalisation: of its training.
-    Returns: function giving class probabilities float[B,H,W,3], normalised to sum 1 over background, GGO,
-      consolidation, for "classes", and lesion probability float[B,H,W] otherwise.
-    """
-
-    def predict(variables, batch: Batch) -> jax.Array:
-        data = inputs.INPUTS[num_inputs](inputs.to_unit(batch), normalisation)
-        out = model.apply(variables, data, train=False)
-        if output != "classes":
-            return jax.nn.sigmoid(_lesion_logits(out, output)[..., 0])
-        # One-against-rest logits: their sigmoids rank the classes as argmax does, and are made to sum to 1.
-        probs = jax.nn.sigmoid(out)
-        return probs / jnp.maximum(probs.sum(axis=-1, keepdims=True), 1e-12)
-
-    return predict
-
-
 def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, output: str, options: Options) -> Batch:
     """The labeled slices and, with what the averaged weights say of them, the unlabeled ones."""
     plain = options._replace(augmentation=augment.geometry_only(options.augmentation))
@@ -160,7 +136,7 @@ def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, o
     logits = model.apply(current.average, inputs.image_input(seen, options.normalisation), train=False)
     changed = _prepare(unlabeled, key, current.step, options)
     weight = mean_teacher.weight(current.step, options.teacher, options.steps_per_epoch)
-    return mean_teacher.merge(labeled, changed, _lesion_logits(logits, output), options.teacher.sharpness, weight)
+    return mean_teacher.merge(labeled, changed, prediction.lesion_logits(logits, output), options.teacher.sharpness, weight)
 
 
 def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) -> Batch:
@@ -182,11 +158,6 @@ def _resize(name: str, value: jax.Array, size: int) -> jax.Array:
 
 def _smooth(target: jax.Array, options: Options) -> jax.Array:
     return target * (1 - options.label_smoothing) + options.label_smoothing / 2
-
-
-def _lesion_logits(out: Any, output: str) -> jax.Array:
-    """float[B,H,W,1]: the finest of InfNet's maps, or the logits of a network that gives nothing else."""
-    return out["map_2"] if output == "maps" else out
 
 
 def _dice(pred: jax.Array, truth: jax.Array) -> jax.Array:

@@ -14,16 +14,17 @@ import optax
 from absl import logging
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.data import augment, pipeline
+from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.training import (
+    augment,
     checkpoint,
     loop,
     mean_teacher,
-    networks,
+    network_setup,
     optim,
-    parallel,
     segment_step,
-    start,
+    start_weights,
     validation,
 )
 from ssinfnet_jax.training import state as states
@@ -37,11 +38,11 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     Returns: None, or the reason why the data leave this stage out.
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown loss or optimizer.
     """
-    skipped = networks.skip_together(config, run_dir, which, "train")
+    skipped = network_setup.skip_together(config, run_dir, which, "train")
     if skipped:
         return skipped
     label = LABELS[which]
-    setup = networks.setup(config, run_dir, which, label=label)
+    setup = network_setup.setup(config, run_dir, which, label=label)
     train = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "train"))
     fit(config, run_dir, setup, train, directory=run_dir.stage(f"train_{which}"), title=f"train {which}")
     return None
@@ -50,7 +51,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
 def fit(
     config: Mapping[str, Any],
     run_dir: rundir.RunDir,
-    setup: networks.Setup,
+    setup: network_setup.Setup,
     train: np.ndarray,
     *,
     directory: pathlib.Path,
@@ -129,7 +130,7 @@ def fit(
         result = validating.best.variables(result)
         logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
                      validating.best.step)  # fmt: skip
-    checkpoint.save_model(directory / "model", result, {**setup.description(config, "train"), "weights": kept})
+    storage.save(directory / "model", result, setup.card(config, "train", kept))
 
 
 def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, seed: int) -> float:
@@ -147,7 +148,7 @@ def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, see
     return scales[np.random.default_rng([seed, step]).integers(len(scales))]
 
 
-def _unlabeled_batches(setup: networks.Setup, labeled: pipeline.TrainBatches) -> pipeline.TrainBatches | None:
+def _unlabeled_batches(setup: network_setup.Setup, labeled: pipeline.TrainBatches) -> pipeline.TrainBatches | None:
     """Batches of the slices that the teacher labels, or None; their positions follow those of the labeled ones."""
     table = setup.section["train"]["teacher"]
     if not table:
@@ -166,7 +167,7 @@ def _unlabeled_batches(setup: networks.Setup, labeled: pipeline.TrainBatches) ->
 
 
 def _make_steps(
-    setup: networks.Setup, optimizer: optax.GradientTransformation, steps_per_epoch: float
+    setup: network_setup.Setup, optimizer: optax.GradientTransformation, steps_per_epoch: float
 ) -> dict[float, Callable]:
     """The mapped step at each of the config's scales."""
     section = setup.section["train"]
@@ -186,15 +187,15 @@ def _make_steps(
     return {scale: parallel.map_step(make(options=options._replace(scale=scale))) for scale in section["scales"]}
 
 
-def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
+def _start(config: Mapping[str, Any], setup: network_setup.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
     """Pretrained variables with fresh last layers; without pretraining those of a model folder, or fresh ones."""
     fresh = models.init(setup.model, setup.seed, setup.num_inputs)
     fresh = states.with_biases(fresh, setup.section["train"]["head_biases"])
     stage = f"pretrain_{setup.which}"
     run_dir.require(stage, "model/model.json")
     if parallel.decide(run_dir.was_skipped(stage)):
-        return start.load(config, setup.which, "train", fresh)
-    pretrained, _ = checkpoint.load_model(run_dir.path / stage / "model")
+        return start_weights.load(config, setup.which, "train", fresh)
+    pretrained, _ = storage.load(run_dir.path / stage / "model")
     wanted = setup.section["train"]["transfer"]
     merged, layers = states.transfer(
         pretrained, fresh, lambda path: states.is_head(path) or (wanted is not None and path[1] not in wanted)
@@ -205,7 +206,7 @@ def _start(config: Mapping[str, Any], setup: networks.Setup, run_dir: rundir.Run
     return merged
 
 
-def _not_pretrained(setup: networks.Setup, transferred: Sequence[str] | None) -> str:
+def _not_pretrained(setup: network_setup.Setup, transferred: Sequence[str] | None) -> str:
     """What the segmentation uses beside its last layers and the inpainting never reaches, for the log; else nothing."""
     sizes, trained, reached = (
         flax.traverse_util.flatten_dict(tree)
@@ -223,11 +224,11 @@ def _not_pretrained(setup: networks.Setup, transferred: Sequence[str] | None) ->
     names = ", ".join(sorted({path[0] for path in missed}))
     return (
         f"; and, as the pretraining does not reach it: {names}, {share:.0%} of the weights that are trained "
-        '("What pretraining reaches" in docs/networks.md)'
+        '("What pretraining reaches" in docs/network_setup.md)'
     )
 
 
-def _oversampled(setup: networks.Setup, label: str, positions: np.ndarray) -> np.ndarray:
+def _oversampled(setup: network_setup.Setup, label: str, positions: np.ndarray) -> np.ndarray:
     """Positions with the slices of rarer kinds repeated; a slice's kind is the highest class it holds."""
     kinds = np.array([setup.records[int(position)][label].max() for position in positions])
     names, counts = np.unique(kinds, return_counts=True)

@@ -7,7 +7,8 @@ import numpy as np
 
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.metrics import overlap
-from ssinfnet_jax.training import checkpoint, networks, parallel, segment_step
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.training import checkpoint, network_setup, segment_step
 from ssinfnet_jax.training import state as states
 
 
@@ -24,7 +25,7 @@ class Validation:
     """
 
     def __init__(
-        self, setup: networks.Setup, label: str, positions: np.ndarray, directory: pathlib.Path, *, keep_best: bool
+        self, setup: network_setup.Setup, label: str, positions: np.ndarray, directory: pathlib.Path, *, keep_best: bool
     ):
         self.best = checkpoint.Best(directory / "best", keep_variables=keep_best)
         self._label, self._batches = label, []

@@ -9,7 +9,8 @@ import numpy as np
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.training import adversarial_step, checkpoint, networks, parallel
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.training import adversarial_step, checkpoint, network_setup
 from ssinfnet_jax.training import state as states
 
 NUM_SLICES = 16
@@ -32,7 +33,7 @@ class Watch:
 
     def __init__(
         self,
-        setup: networks.Setup,
+        setup: network_setup.Setup,
         game,
         positions: np.ndarray,
         num_examples: int,

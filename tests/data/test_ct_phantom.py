@@ -9,9 +9,9 @@ from scipy import stats
 
 from ssinfnet_jax.data import clinical
 from ssinfnet_jax.data.datasets import ct_phantom
-from ssinfnet_jax.data.datasets.ct_phantom import anatomy, cohort, generator
+from ssinfnet_jax.data.datasets.ct_phantom import anatomy, generator, population
 
-PATIENTS = [cohort.sample_patient(0, number) for number in range(12)]
+PATIENTS = [population.sample_patient(0, number) for number in range(12)]
 
 
 def render(patient, index=1, size=64, seed=0):
@@ -21,10 +21,10 @@ def render(patient, index=1, size=64, seed=0):
 def table(num: int, seed: int) -> pd.DataFrame:
     rows = []
     for number in range(num):
-        patient = cohort.sample_patient(seed, number)
+        patient = population.sample_patient(seed, number)
         rows.append(
             {name: getattr(patient, name) for name in ("age", "gender", "underlying")}
-            | {"severity": cohort.binary_severity(patient.severity_level)}
+            | {"severity": population.binary_severity(patient.severity_level)}
             | dict(patient.properties)
         )
     return pd.DataFrame(rows)
@@ -47,7 +47,7 @@ def indirect_p(rows, exposure, mediator) -> float:
 
 def test_slices_follow_from_seed_patient_and_index_alone():
     patient = PATIENTS[3]
-    first, again = render(patient), render(cohort.sample_patient(0, 3))
+    first, again = render(patient), render(population.sample_patient(0, 3))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.classes, again.classes)
     for other in (render(patient, index=2), render(patient, seed=1), render(PATIENTS[4])):
@@ -78,11 +78,11 @@ def test_healthy_patients_have_no_lesion_and_the_others_have():
 
 def test_area_mean_and_spread_of_ggo_follow_the_patients_properties():
     rows = []
-    for patient in (cohort.sample_patient(0, number) for number in range(40)):
+    for patient in (population.sample_patient(0, number) for number in range(40)):
         for index in range(3 if patient.properties else 0):
             rendered = render(patient, index, size=128)
             grey = rendered.image[rendered.classes == 1]
-            rows.append((*(patient.properties[name] for name in list(cohort.PROPERTIES)[:3]),
+            rows.append((*(patient.properties[name] for name in list(population.PROPERTIES)[:3]),
                          grey.size / 128**2 * 1000, grey.std(), grey.mean()))  # fmt: skip
     extent, heterogeneity, density, area, spread, mean = np.array(rows).T
     # The lesion without its vessels has exactly the area asked for; the label holds the vessels too.
@@ -118,15 +118,15 @@ def test_anatomy_layers_are_shares():
 def test_population_is_as_the_tables_say():
     rows = table(4000, seed=1)
     ill = rows.dropna()
-    assert len(ill) / len(rows) == pytest.approx(1 - cohort.HEALTHY_FRACTION, abs=0.02)
+    assert len(ill) / len(rows) == pytest.approx(1 - population.HEALTHY_FRACTION, abs=0.02)
     assert rows["severity"].mean() == pytest.approx(0.5, abs=0.03)
     assert ill["severity"].mean() < 0.65  # patients with lesions are in both classes
     correlation = ill.corr()
-    for name, item in cohort.PROPERTIES.items():
-        for exposure in cohort.DIRECT:
+    for name, item in population.PROPERTIES.items():
+        for exposure in population.DIRECT:
             # Values are clipped, which takes a little.
             assert correlation.loc[name, exposure] == pytest.approx(item.causes.get(exposure, 0), abs=0.06), name
-    exposures = correlation.loc[list(cohort.DIRECT), list(cohort.DIRECT)].to_numpy()
+    exposures = correlation.loc[list(population.DIRECT), list(population.DIRECT)].to_numpy()
     np.testing.assert_allclose(exposures, np.eye(3), atol=0.05)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from ssinfnet_jax.data import datasets, splits
 from ssinfnet_jax.data.datasets import slice_builder
 from ssinfnet_jax.data.datasets.covid_semiseg import covid_semiseg_dataset_builder
-from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
+from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 
 RNG = np.random.default_rng(0)
 SIZE = (20, 24)
@@ -269,7 +269,7 @@ def test_ct_phantom_parts(prepared):
     by_part = dataset.slices.groupby("part")
     assert by_part["patient_id"].nunique().to_dict() == {"cohort": 10, "labeled": 6}
     row = dataset.slices[dataset.slices["part"] == "cohort"].iloc[5]
-    patient = cohort.sample_patient(0, int(row["patient_id"].removeprefix("phantom_")))
+    patient = population.sample_patient(0, int(row["patient_id"].removeprefix("phantom_")))
     record = dataset.records[int(row.name)]
     assert (record["age"], record["severity_level"]) == (pytest.approx(patient.age), patient.severity_level)
     truth = generator.render_slice(0, patient, int(record["slice_id"][-1]), num_slices=2, size=64)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from docs import fill_results
-from ssinfnet_jax.report import experiment_files
-from tests.report import toy_experiment
+from ssinfnet_jax.report.experiment import read_grid
+from tests.report.experiment import toy_experiment
 
 METHODS = {"sinfnet": ("SInfNet", 0.3), "broken": ("Broken", 0.4), "ssinfnet": ("SSInfNet", 0.1)}
 COMMAND = "python -m launch.experiment --config=configs/a.py:small --workdir=/somewhere/of/mine/toy"
@@ -44,7 +44,7 @@ def test_a_block_is_written_from_the_folder(folder, results):
     assert "\nold\n" not in text
     assert "--config=configs/a.py:small --workdir=.../toy\n" in text
     assert "/somewhere" not in text
-    dice = experiment_files.read(folder).summary.query("method == 'ssinfnet' and metric == 'dice'").iloc[0]
+    dice = read_grid.read(folder).summary.query("method == 'ssinfnet' and metric == 'dice'").iloc[0]
     assert f"{dice['mean']:.3f} ± {dice['error']:.3f}" in text
     assert "Commit abc1234; " in text
     # Two finished runs of 65 s, and the 60 s of training before the third failed.

@@ -2,6 +2,7 @@ import pytest
 
 from configs.experiments import (
     ablation,
+    common,
     comparison_multi,
     comparison_single,
     cost,
@@ -9,7 +10,6 @@ from configs.experiments import (
     independent,
     loss_variants,
     pretraining,
-    start,
 )
 from configs.losses import LOSSES
 from launch import stages
@@ -91,7 +91,7 @@ def test_errors(changes, message):
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_experiment_has_runs_of_different_names(name):
-    for size in getattr(FILES[name], "SIZES", start.SIZES):
+    for size in getattr(FILES[name], "SIZES", common.SIZES):
         experiment = FILES[name].get_config(size).to_dict()
         assert experiment["name"] == f"{name}:{size}"
         runs = grid.runs(experiment)

@@ -13,8 +13,8 @@ from PIL import Image
 from ssinfnet_jax import models
 from ssinfnet_jax.data import labels
 from ssinfnet_jax.inference import export, segmenter
+from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.training import checkpoint
-from ssinfnet_jax.training.decision import Decision
 from tests.data.test_ct import write_png
 
 SIZE = 64

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator, volume
+from ssinfnet_jax.data.datasets.ct_phantom import generator, population, volume
 from ssinfnet_jax.inference import measure, survey
 from ssinfnet_jax.inference.readers import nifti
 from tests.inference import stand_in
@@ -23,7 +23,7 @@ def test_the_lung_mask_is_about_the_lungs_that_were_drawn(tmp_path, number):
     nib.save(nib.Nifti1Image(hu, affine), path)
     scan = nifti.read(path, scratch_dir=tmp_path)
     seen = survey.survey(scan, None, stand_in.WINDOW_HU)
-    patient = cohort.sample_patient(0, number)
+    patient = population.sample_patient(0, number)
     drawn = np.stack([generator.render_hu(0, patient, k, 12, 256).lung > 0.5 for k in range(12)])[::-1]
     found = np.stack([seen.lung_slice(k, (256, 256)) for k in range(12)])
     overlap = 2 * (found & drawn).sum() / (found.sum() + drawn.sum())

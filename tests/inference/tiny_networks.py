@@ -7,7 +7,7 @@ import numpy as np
 
 from ssinfnet_jax import models
 from ssinfnet_jax.training import checkpoint
-from tests.inference.test_folded import _trained
+from tests.networks.test_folded import _trained
 
 DESCRIPTION = {
     "image_size": 64,

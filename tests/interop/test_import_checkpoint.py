@@ -10,8 +10,8 @@ import pytest
 from ssinfnet_jax import models
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.interop import backbone_names, import_checkpoint, torch_checkpoint
+from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import checkpoint
-from ssinfnet_jax.training.inputs import Normalisation
 from tests.interop import torch_names
 
 NARROW = {"width": 0.125}

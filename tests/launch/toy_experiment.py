@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from configs.experiments import comparison_single, start
+from configs.experiments import common, comparison_single
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -18,4 +18,4 @@ def get_config() -> ml_collections.ConfigDict:
         "broken": {"title": "broken", "changes": [*unet, ("single.train.optimizer.learning_rate", 1e38)]},
         "fast": {"title": "fast", "changes": [*unet, ("single.train.optimizer.learning_rate", 1e-2)]},
     }
-    return start.with_methods(config, methods)
+    return common.with_methods(config, methods)

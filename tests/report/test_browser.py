@@ -8,7 +8,8 @@ from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from ssinfnet_jax.report import figure_style, segment_page, viewer
+from ssinfnet_jax.report.kit import figure_style, viewer
+from ssinfnet_jax.report.scans import scan_pages
 
 HOSTILE = "<script>document.title='x'</script> \"q\" 'p' </script>"
 NUM = 30
@@ -26,10 +27,10 @@ def pages(tmp_path_factory):
     truth[WITH_LESION, 16:32, 40:56] = 1
     labels = [f"z {HOSTILE} {i}" for i in range(NUM)]
     case = viewer.Case(HOSTILE, images, classes, truth, {HOSTILE: HOSTILE}, labels)
-    segment_page.write_case(out_dir, case)
-    segment_page.write_case(out_dir, viewer.Case("b", images[:1], classes[:1]))
+    scan_pages.write_case(out_dir, case)
+    scan_pages.write_case(out_dir, viewer.Case("b", images[:1], classes[:1]))
     table = pd.DataFrame({"case": ["b", HOSTILE, "c"], "lesion_ml": [9.5, 120.25, np.nan], "note": ["", "ok", HOSTILE]})
-    return segment_page.write(out_dir, table, title=HOSTILE, facts={"Networks": HOSTILE})
+    return scan_pages.write(out_dir, table, title=HOSTILE, facts={"Networks": HOSTILE})
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_tables_are_sorted_by_click_and_key(browser, pages):
 def test_what_is_written_of_tables_is_seen_without_scrolling(browser, tmp_path, width):
     reason = "/data/a_study/one.nii.gz cannot be read as NIfTI (not a gzip file); export it again. " * 5
     table = pd.DataFrame({"case": ["a"], **{f"lesion_{name}_ml": [1e5] for name in "abcdefghij"}})
-    page = segment_page.write(tmp_path, table, title="t", without=pd.DataFrame({"scan": ["b"], "reason": [reason]}))
+    page = scan_pages.write(tmp_path, table, title="t", without=pd.DataFrame({"scan": ["b"], "reason": [reason]}))
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(page.as_uri())

@@ -4,9 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from ssinfnet_jax.data import augment
-from ssinfnet_jax.training import adversarial_step, parallel, state
-from ssinfnet_jax.training.inputs import Normalisation
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import adversarial_step, augment, state
 from tests.training import toy
 
 FLIP = augment.make_options({"flip_left_right": True})

@@ -11,8 +11,7 @@ import pytest
 from configs import covid_semiseg, ct_phantom, medseg_ictcf, recommended
 from configs.losses import LOSSES
 from launch import stages
-from ssinfnet_jax.data import augment
-from ssinfnet_jax.training import adversarial_step, config_ranges, optim
+from ssinfnet_jax.training import adversarial_step, augment, config_ranges, optim
 
 VARIANTS = {
     "recommended": recommended.get_config,

@@ -5,9 +5,9 @@ import optax
 import pytest
 
 from configs import losses
-from ssinfnet_jax.data import augment
 from ssinfnet_jax.losses import segmentation
-from ssinfnet_jax.training import inputs, mean_teacher, optim, parallel, segment_step, state
+from ssinfnet_jax.networks import inputs, parallel
+from ssinfnet_jax.training import augment, mean_teacher, optim, segment_step, state
 from tests.training import toy
 
 TEACHER = mean_teacher.Options(batch_size=4, weight=0.5, ramp_epochs=2.0, sharpness=2.0)

@@ -6,9 +6,9 @@ import pytest
 import scipy.ndimage
 
 from configs import losses
-from ssinfnet_jax.data import augment
-from ssinfnet_jax.training import optim, parallel, segment_step, state
-from ssinfnet_jax.training.inputs import Normalisation
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import augment, optim, segment_step, state
 from tests.training import toy
 
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.7}

@@ -100,7 +100,7 @@ def _slices(config, run_dir):
 def _disagree():
     """Lets this process judge otherwise wherever a judgement leads to a common call, or ends a loop."""
     from ssinfnet_jax import rundir
-    from ssinfnet_jax.training import checkpoint, loop, networks
+    from ssinfnet_jax.training import checkpoint, loop, network_setup
 
     offer, fit = checkpoint.Best.offer, loop.fit
     offers = itertools.count(1)
@@ -114,7 +114,7 @@ def _disagree():
 
     checkpoint.Best.offer, loop.fit = offer_better, fit_otherwise
     checkpoint.latest_step = lambda directory: 0
-    networks.reason_to_skip = lambda *args: "this process sees nothing to train on"
+    network_setup.reason_to_skip = lambda *args: "this process sees nothing to train on"
     rundir.RunDir.was_skipped = lambda self, name: True
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tqdm
 
-from ssinfnet_jax import distributed
+from ssinfnet_jax import dask_tasks
 from ssinfnet_jax.analysis.phenotypes import rows
 from ssinfnet_jax.analysis.phenotypes.columns import AREA, REGIONS, columns, prefix
 from ssinfnet_jax.analysis.phenotypes.parts import Parts
@@ -161,18 +161,18 @@ def _run(compute: Callable, tasks: Sequence, work: Work, unit: str) -> Iterator[
 def _run_by_dask(compute: Callable, tasks: Sequence, work: Work) -> Iterator[tuple[Any, Any]]:
     """Several slices go together, since a task costs Dask about a fifth of what a slice costs; suspects go alone."""
     alone = []
-    with distributed.client(work.scheduler, work.num_workers) as client:
+    with dask_tasks.client(work.scheduler, work.num_workers) as client:
         num_threads = sum(client.nthreads().values()) or 1
         size = min(_TASKS_TOGETHER, -(-len(tasks) // (4 * num_threads)))  # and enough pieces for all to end together
         together = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        for some, found in distributed.run_all(functools.partial(rows.compute_all, compute), together, client=client):
-            if isinstance(found, distributed.WorkerDiedError):
+        for some, found in dask_tasks.run_all(functools.partial(rows.compute_all, compute), together, client=client):
+            if isinstance(found, dask_tasks.WorkerDiedError):
                 alone += some
             elif isinstance(found, Exception):
                 yield from ((task, found) for task in some)
             else:
                 yield from zip(some, found, strict=True)
-        yield from distributed.run_all(compute, alone, client=client)
+        yield from dask_tasks.run_all(compute, alone, client=client)
 
 
 def _collect(results: Iterator[tuple[Any, Any]], store: Parts | None, key: str) -> list[rows.Row]:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ssinfnet_jax.data.datasets import slice_builder
-from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
+from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 
 # Patients of the cohort are numbered from here, so that neither part changes when the other one grows.
 _FIRST_OF_COHORT = 100_000
@@ -38,7 +38,7 @@ class Builder(slice_builder.SliceBuilder):
     VERSION = tfds.core.Version("1.0.0")
     VIEW = "lungs"
     NEEDS_SOURCE = False
-    TRUTH = cohort.TRUTH
+    TRUTH = population.TRUTH
     BUILDER_CONFIGS = [  # noqa: RUF012
         PhantomConfig(
             name="demo",
@@ -82,13 +82,13 @@ class Builder(slice_builder.SliceBuilder):
             "cohort": range(_FIRST_OF_COHORT, _FIRST_OF_COHORT + config.num_cohort),
         }
         return [
-            self._slice(part, cohort.sample_patient(config.seed, number), index)
+            self._slice(part, population.sample_patient(config.seed, number), index)
             for part, of_part in numbers.items()
             for number in of_part
             for index in range(config.slices_per_patient)
         ]
 
-    def _slice(self, part: str, patient: cohort.Patient, index: int) -> slice_builder.Slice:
+    def _slice(self, part: str, patient: population.Patient, index: int) -> slice_builder.Slice:
         clinical = {name: getattr(patient, name) for name in ("age", "gender", "underlying", "severity_level")}
         patient_id = f"{self.builder_config.prefix}_{patient.number:06d}"
         return slice_builder.Slice(
@@ -100,7 +100,9 @@ class Builder(slice_builder.SliceBuilder):
         )
 
 
-def _read(config: PhantomConfig, patient: cohort.Patient, index: int, *, with_labels: bool) -> Mapping[str, np.ndarray]:
+def _read(
+    config: PhantomConfig, patient: population.Patient, index: int, *, with_labels: bool
+) -> Mapping[str, np.ndarray]:
     rendered = generator.render_slice(
         config.seed, patient, index, config.slices_per_patient, config.size, noise=config.noise
     )

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from ssinfnet_jax.data import ct
-from ssinfnet_jax.data.datasets.ct_phantom import anatomy, cohort, lesions
+from ssinfnet_jax.data.datasets.ct_phantom import anatomy, lesions, population
 
 _MARGIN = 0.04  # of the frame, on each side of the lungs
 
@@ -30,12 +30,12 @@ class Frame:
 
 
 def render_slice(
-    seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
+    seed: int, patient: population.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
 ) -> Rendered:
     """Draws one slice of a patient; depends on the arguments only.
 
     Args:
-      seed: of the population, as for `cohort.sample_patient`.
+      seed: of the population, as for `population.sample_patient`.
       patient: whose chest it is.
       index: of the slice, in [0, num_slices), apex to base.
       num_slices: of the patient.
@@ -49,7 +49,7 @@ def render_slice(
 
 
 def render_hu(
-    seed: int, patient: cohort.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
+    seed: int, patient: population.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
 ) -> Frame:
     """The whole frame of `render_slice`, in Hounsfield units."""
     of_patient = np.random.default_rng([seed, patient.number, 1])

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 from pydicom import uid
 
-from ssinfnet_jax.data.datasets.ct_phantom import cohort, generator
+from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 
 _FIELD_OF_VIEW_MM = 360.0
 _SLICE_MM = 5.0
@@ -21,13 +21,13 @@ def render(seed: int, number: int, num_slices: int, size: int) -> tuple[np.ndarr
     """Draws a patient's chest.
 
     Args:
-      seed, number: of the population and the patient, as for `cohort.sample_patient`.
+      seed, number: of the population and the patient, as for `population.sample_patient`.
       num_slices: from the diaphragm up to the apex of the lungs.
       size: pixels a side.
     Returns: HU int16[columns, rows, slices], classes uint8 {0, 1, 2} of the same shape, and the affine, voxel -> mm
       (RAS+); columns go to the patient's left, rows to posterior, slices to superior.
     """
-    patient = cohort.sample_patient(seed, number)
+    patient = population.sample_patient(seed, number)
     slices = [generator.render_hu(seed, patient, index, num_slices, size) for index in range(num_slices)][::-1]
     hu = np.stack([np.rint(one.hu).clip(_LOWEST_HU, _HIGHEST_HU).astype(np.int16).T for one in slices], axis=-1)
     classes = np.stack([one.classes.T for one in slices], axis=-1)

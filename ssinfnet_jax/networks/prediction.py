@@ -1,0 +1,39 @@
+"""From the input of a network to probabilities."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssinfnet_jax.networks import inputs
+from ssinfnet_jax.networks.inputs import Batch, Normalisation
+
+
+def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisation: Normalisation):
+    """A function (variables, batch) -> probabilities.
+
+    Args:
+      model: a single or a multi network, or what `folded.fold` made of it.
+      num_inputs: channels of its input, 3 or 6.
+      output: what it gives, as `models.output` says: "maps", "lesion" or "classes".
+      normalisation: of its training.
+    Returns: function giving class probabilities float[B,H,W,3], normalised to sum 1 over background, GGO,
+      consolidation, for "classes", and lesion probability float[B,H,W] otherwise.
+    """
+
+    def predict(variables, batch: Batch) -> jax.Array:
+        data = inputs.INPUTS[num_inputs](inputs.to_unit(batch), normalisation)
+        out = model.apply(variables, data, train=False)
+        if output != "classes":
+            return jax.nn.sigmoid(lesion_logits(out, output)[..., 0])
+        # One-against-rest logits: their sigmoids rank the classes as argmax does, and are made to sum to 1.
+        probs = jax.nn.sigmoid(out)
+        return probs / jnp.maximum(probs.sum(axis=-1, keepdims=True), 1e-12)
+
+    return predict
+
+
+def lesion_logits(out: Any, output: str) -> jax.Array:
+    """float[B,H,W,1]: the finest of InfNet's maps, or the logits of a network that gives nothing else."""
+    return out["map_2"] if output == "maps" else out

@@ -1,0 +1,32 @@
+"""Writes pages and cards from the templates beside this file."""
+
+import pathlib
+from typing import Any
+
+import jinja2
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.report.kit import figure_style
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("ssinfnet_jax.report.kit", "templates"),
+    autoescape=lambda name: ".html" in name,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def write(path: pathlib.Path, template: str, **content: Any) -> pathlib.Path:
+    """Writes a page (or a card in Markdown), whole or not at all.
+
+    Args:
+      path: of the page.
+      template: its file in `templates`.
+      **content: what the template asks for.
+    Returns: the path.
+    """
+    colours = {"ggo": figure_style.GGO, "consolidation": figure_style.CONSOLIDATION, "lesion": figure_style.LESION}
+    page = _ENVIRONMENT.get_template(template).render(colours=colours, truth_line=figure_style.TRUTH_LINE, **content)
+    rundir.write_text(path, page)
+    return path

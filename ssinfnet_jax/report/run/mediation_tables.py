@@ -1,0 +1,229 @@
+"""Tables of the report page for the mediation analysis."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ssinfnet_jax.analysis.mediation import CUTOFFS
+from ssinfnet_jax.report.kit import tables
+
+_PAIR = {"exposure": ("Exposure", tables.text_cell), "mediator": ("Mediator", tables.text_cell)}
+_FIT = {
+    "chisq": "Chi-square of the model against the data",
+    "df": "Its degrees of freedom",
+    "pvalue": "Its p (small: the model does not fit)",
+    "cfi": f"Comparative fit index (good: {CUTOFFS['cfi']})",
+    "tli": f"Tucker-Lewis index (good: {CUTOFFS['cfi']})",
+    "rmsea": f"Root mean square error of approximation (good: {CUTOFFS['rmsea']})",
+    "rmsea_lower": "Lower bound of its 90 % interval",
+    "rmsea_upper": "Upper bound of its 90 % interval",
+    "srmr": f"Standardised root mean square residual (good: {CUTOFFS['srmr']})",
+    "aic": "Akaike information criterion (to compare models)",
+    "bic": "Bayesian information criterion (to compare models)",
+    "logl": "Log-likelihood",
+    "npar": "Free parameters",
+    "ntotal": "Patients",
+}
+
+
+def pairs(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> tables.Table:
+    """Effects of each exposure-mediator pair with their standard errors, smallest adjusted p first.
+
+    Args:
+      univariate: mediate/univariate.csv, or some of its rows, with bool columns `is_mediator`, `found`.
+      caption: the sentence above.
+      verdict: whether two last columns say which pairs are significant by their indirect effect (or why one
+        could not be fitted) and by the paper's three regressions.
+    """
+    effects = {
+        "indirect": ("Indirect", "a times b"),
+        "a": ("a", "exposure to mediator"),
+        "b": ("b", "mediator to outcome, given the exposure"),
+        "direct": ("Direct", "exposure to outcome, given the mediator"),
+        "total": ("Total", "exposure to outcome"),
+    }
+    effects = {name: pair for name, pair in effects.items() if f"{name}_est" in univariate}
+    heads = [tables.Column("Exposure"), tables.Column("Mediator"), tables.Column("n", True)]
+    heads += [tables.Column("p (adj.)", True, "of the indirect effect, adjusted for the number of tests")]
+    heads += [tables.Column("Indirect, std.", True, "indirect effect of standardised variables")]
+    heads += [tables.Column(head, True, hint) for head, hint in effects.values()]
+    heads += [tables.Column("Significant"), tables.Column("Paper's rule")] if verdict else []
+    rows = []
+    ordered = univariate.sort_values("indirect_p_adj") if "indirect_p_adj" in univariate else univariate
+    for _, row in ordered.head(tables.MAX_ROWS).iterrows():
+        cells = [tables.text_cell(row["exposure"]), tables.text_cell(row["mediator"]), tables.number_cell(row.get("n"))]
+        cells += [tables.p_cell(row.get("indirect_p_adj")), tables.number_cell(row.get("indirect_std"))]
+        for name in effects:
+            error = row.get(f"{name}_se")
+            note = "" if error is None or pd.isna(error) else f"SE {tables.number(error, 2)}"
+            cells.append(dataclasses.replace(tables.number_cell(row[f"{name}_est"]), note=note))
+        if verdict:
+            cell = tables.text_cell(row.get("flag") or ("yes" if row["is_mediator"] else "no"))
+            note = row.get("note")  # NaN in a file without one
+            cells.append(dataclasses.replace(cell, note=f"mediator: {note}" if isinstance(note, str) and note else ""))
+            cells += [tables.text_cell("yes" if row.get("is_mediator_paper") else "no")]
+        rows.append(cells)
+    foot = "SE: standard error."
+    if len(univariate) > tables.MAX_ROWS:
+        foot += f" The first {tables.MAX_ROWS} of {len(univariate)} rows; the file has them all."
+    return tables.Table(caption, heads, rows, foot)
+
+
+def estimates(table: pd.DataFrame) -> tables.Table:
+    """Estimates of the model with several mediators, in the order of lavaan's output.
+
+    Args:
+      table: mediate/multiple_estimates.csv.
+    """
+    columns = {
+        "parameter": ("Parameter", tables.text_cell),
+        "label": ("Label", tables.text_cell),
+        "est": ("Estimate", tables.number_cell),
+        "se": ("SE", tables.number_cell),
+        "z": ("z", tables.number_cell),
+        "p": ("p", tables.p_cell),
+        "std": ("Standardised", tables.number_cell),
+    }
+    named = table.assign(parameter=table["lhs"] + " " + table["op"] + " " + table["rhs"])
+    caption = "Estimates of the model with several mediators (maximum likelihood)."
+    foot = (
+        "~ regression, ~~ (co)variance, := defined (an indirect or total effect). p: each row's own z test, not "
+        "adjusted for the number of rows."
+    )
+    return tables.from_frame(named, caption, columns, foot=foot)
+
+
+def total_effects(table: pd.DataFrame) -> tables.Table:
+    """Effects of the exposures without any mediator.
+
+    Args:
+      table: mediate/multiple_total_effects.csv.
+    """
+    columns = {
+        "exposure": ("Exposure", tables.text_cell),
+        "est": ("Estimate", tables.number_cell),
+        "se": ("SE", tables.number_cell),
+        "t": ("t", tables.number_cell),
+        "p": ("p", tables.p_cell),
+        "std": ("Standardised", tables.number_cell),
+    }
+    return tables.from_frame(table, "Total effects: a model of the exposures alone (least squares).", columns)
+
+
+def fit_measures(fit: Mapping[str, Any], verdict: str) -> tables.Table:
+    """Fit measures, with what each means where it is known.
+
+    Args:
+      fit: mediate/multiple_fit.json.
+      verdict: whether the model fits, in words.
+    """
+    rows = []
+    for name, value in fit.items():
+        write = (
+            tables.p_cell
+            if name == "pvalue"
+            else tables.text_cell
+            if isinstance(value, (str, bool))
+            else tables.number_cell
+        )
+        rows.append([tables.text_cell(name), write(value), tables.text_cell(_FIT.get(name, ""))])
+    columns = [tables.Column("Measure"), tables.Column("Value", True), tables.Column("Meaning")]
+    return tables.Table("Fit of that model.", columns, rows, verdict)
+
+
+def intervals(table: pd.DataFrame, caption: str) -> tables.Table:
+    """Bootstrap intervals, percentile, BC and BCa beside one another.
+
+    Args:
+      table: mediate/intervals.csv or mediate/multiple_intervals.csv.
+      caption: the sentence above.
+    """
+    shown = table.assign(
+        percentile=_interval(table, "percentile"), bc=_interval(table, "bc"), bca=_interval(table, "bca")
+    )
+    columns = _PAIR | {
+        "label": ("Effect", tables.text_cell),
+        "rhs": ("Is", tables.text_cell),
+        "n": ("n", tables.number_cell),
+        "est": ("Estimate", tables.number_cell),
+        "se": ("Bootstrap SE", tables.number_cell),
+        "percentile": ("Percentile", tables.text_cell),
+        "bc": ("Bias-corrected", tables.text_cell),
+        "bca": ("BCa", tables.text_cell),
+        "flag": ("Not fitted because", tables.text_cell),
+    }
+    if "flag" in shown and shown["flag"].isna().all():
+        del columns["flag"]
+    draws = tables.number(table["draws"].max())
+    return tables.from_frame(shown, caption, columns, foot=f"95 % intervals from the same {draws} resamples.")
+
+
+def natural(table: pd.DataFrame, caption: str) -> tables.Table:
+    """Natural effects on the probability of the outcome, in percentage points, smallest adjusted p first.
+
+    Args:
+      table: mediate/natural.csv, or some of its rows.
+      caption: the sentence above.
+    """
+    shown = table.sort_values("indirect_p_adj")
+    numbers = [
+        f"{effect}_{number}" for effect in ("indirect", "direct", "total") for number in ("est", "lower", "upper")
+    ]
+    shown[numbers] *= 100
+    titles = {"indirect": "Indirect", "direct": "Direct", "total": "Total"}
+    columns = _PAIR | {
+        "n": ("n", tables.number_cell),
+        "contrast": ("Exposure from, to", tables.text_cell),
+        "indirect_p_adj": ("p (adj.)", tables.p_cell),
+    }
+    columns |= {effect: (f"{title}, points", tables.text_cell) for effect, title in titles.items()}
+    share = shown["proportion_mediated"].map(tables.number)
+    if "proportion_mediated_lower" in shown:
+        share += " " + _interval(shown, "proportion_mediated").where(shown["proportion_mediated"].notna(), "")
+    shown["proportion"] = share
+    columns |= {"proportion": ("Proportion mediated", tables.text_cell)}
+    columns |= {"note": ("Note on the mediator", tables.text_cell)} if _has_text(shown, "note") else {}
+    columns |= {"flag": ("Not fitted because", tables.text_cell)} if shown["flag"].notna().any() else {}
+    shown["contrast"] = [
+        f"{tables.number(a)}, {tables.number(b)}" for a, b in zip(shown["from"], shown["to"], strict=True)
+    ]
+    for effect in titles:
+        estimate = shown[f"{effect}_est"].map(tables.number)
+        shown[effect] = estimate + " " + _interval(shown, effect).where(shown[f"{effect}_est"].notna(), "")
+    foot = "Percentage points of the probability of the outcome, with 95 % intervals (delta method)."
+    return tables.from_frame(shown, caption, columns, foot=foot)
+
+
+def sensitivity(table: pd.DataFrame, caption: str) -> tables.Table:
+    """What it takes to explain the indirect effects away, the most fragile pair first.
+
+    Args:
+      table: mediate/sensitivity.csv, or some of its rows.
+      caption: the sentence above.
+    """
+    columns = _PAIR | {
+        "rho": ("rho", tables.number_cell),
+        "rho_squared": ("rho²", tables.number_cell),
+        "e_value": ("E-value", tables.number_cell),
+        "e_value_limit": ("E-value of the limit", tables.number_cell),
+    }
+    foot = (
+        "rho: the correlation between the errors of mediator and outcome at which the indirect effect is 0. rho²: the "
+        "product of the shares of their residual variances that a confounder then explains. E-value: the risk ratio "
+        "that a confounder must have with mediator and outcome to explain the effect away; of the limit: to bring "
+        "the interval to no effect (1: it holds no effect already)."
+    )
+    return tables.from_frame(table.sort_values("rho", key=abs), caption, columns, foot=foot)
+
+
+def _has_text(table: pd.DataFrame, name: str) -> bool:
+    return name in table and table[name].replace("", None).notna().any()
+
+
+def _interval(table: pd.DataFrame, name: str) -> pd.Series:
+    """`[0.12, 0.34]` of the columns `<name>_lower`, `<name>_upper`; None where there is none."""
+    bounds = zip(table[f"{name}_lower"], table[f"{name}_upper"], strict=True)
+    texts = [None if pd.isna(low) else f"[{tables.number(low)}, {tables.number(high)}]" for low, high in bounds]
+    return pd.Series(texts, index=table.index, dtype=object)

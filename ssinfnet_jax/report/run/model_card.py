@@ -1,0 +1,86 @@
+"""The card beside an exported program: what it is, what it was trained on, how good it is, what it is for."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ssinfnet_jax.report.kit import figure_style, render, tables
+from ssinfnet_jax.report.run import data_tables, run_files
+
+CARD = "MODEL_CARD.md"
+
+
+def write(
+    path: pathlib.Path,
+    program: Mapping[str, Any],
+    *,
+    provenance: Mapping[str, Any],
+    workdir: pathlib.Path | None = None,
+) -> pathlib.Path:
+    """Writes the card.
+
+    Args:
+      path: of the card.
+      program: what `inference.export.write` gave.
+      provenance: `commit` and `versions` of the export, as `rundir.provenance` gives.
+      workdir: run folder of the networks, for data and metrics; None: the card says that they are not known.
+    Returns: the path.
+    """
+    run = None if workdir is None else run_files.read(workdir)
+    networks = program["networks"]
+    slices = None if run is None else run.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
+    trained = [] if run is None else [run.stages["train_single"], run.stages["train_multi"]]
+    rows, names = _metrics(run)
+    return render.write(
+        path,
+        "MODEL_CARD.md.j2",
+        name=" + ".join(network["model"] for network in networks.values()) if run is None else run.config["name"],
+        multi="multi" in networks,
+        size=program["image_size"],
+        window=program["window_hu"],
+        program=program,
+        normalisation=networks["single"]["normalisation"],
+        datasets=list(dict.fromkeys(name for network in networks.values() for name in network.get("datasets", []))),
+        starts={stage: _start(run, stage, network) for stage, network in networks.items()},
+        splits=None if slices is None else _rows(data_tables.splits(slices)),
+        metrics=rows,
+        metric_names=names,
+        commits=list(dict.fromkeys(str(s.marker["commit"]) for s in trained if s.marker.get("commit"))),
+        cell=_cell,
+        **provenance,
+    )
+
+
+def _start(run: run_files.Run | None, stage: str, network: Mapping[str, Any]) -> str:
+    """What the training of a network began with."""
+    if network.get("initial"):
+        return str(network["initial"])
+    if run is None:
+        return "not known"
+    return "inpainting, pretrained in this run" if run.stages[f"pretrain_{stage}"].state == "done" else "fresh weights"
+
+
+def _rows(table: tables.Table) -> list[list[str]]:
+    """Head and rows of a table, as text."""
+    return [[column.title for column in table.columns], *([cell.text for cell in row] for row in table.rows)]
+
+
+def _metrics(run: run_files.Run | None) -> tuple[list[list[str]], list[str]]:
+    """Rows of network, class and `0.712 ± 0.043 (48)` for each metric, and the metrics' names."""
+    rows, names = [], []
+    for network in run_files.NETWORKS if run is not None else ():
+        summary = run.csv(f"evaluate/{network}_summary.csv", run_files.SUMMARY)
+        if summary is None:
+            continue
+        names = list(dict.fromkeys(summary["metric"]))
+        for kind, part in summary.groupby("class", sort=False):
+            values = part.set_index("metric").loc[names]
+            cells = [f"{tables.mean_error(v['mean'], v['error'])} ({v['n']})" for _, v in values.iterrows()]
+            rows.append([network, figure_style.TITLES.get(kind, kind), *cells])
+    return rows, [figure_style.TITLES.get(name, name.capitalize()) for name in names]
+
+
+def _cell(value: Any) -> str:
+    """Text in a table of Markdown: no character of it ends the cell, starts a tag or a format."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{letter}" if letter in "\\|<>*_`[]" else letter for letter in text)

@@ -1,1 +1,0 @@
-"""The sections of the report page, each read from files of the run folder."""

@@ -1,0 +1,167 @@
+"""What the two training stages of a network share: its config section, its data, its model."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pandas as pd
+
+from ssinfnet_jax import models, rundir
+from ssinfnet_jax.data import ct, pipeline, prepare
+from ssinfnet_jax.data.datasets import registry
+from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks.card import NetworkCard
+from ssinfnet_jax.networks.decision import Decision
+from ssinfnet_jax.networks.inputs import Normalisation
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """One network of the run, "single" or "multi", with its data.
+
+    Attributes:
+      which: "single" | "multi".
+      section: config[which].
+      model: the module, batch norm synchronised over devices.
+      num_inputs: channels of its input.
+      output: what it gives, as `models.output` says.
+      records, table: the dataset's records and its slice table.
+      transform: record -> arrays.
+      normalisation: of the input.
+      seed: of everything random here.
+    """
+
+    which: str
+    section: Mapping[str, Any]
+    model: nn.Module
+    num_inputs: int
+    output: str
+    records: Any
+    table: pd.DataFrame
+    transform: pipeline.Resize
+    normalisation: Normalisation
+    seed: int
+
+    def positions(self, rows: pd.Series) -> np.ndarray:
+        """Record positions of the rows of `table` that are True."""
+        return np.flatnonzero(rows.to_numpy())
+
+    def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
+        """Endless training batches of this process, of the config's (global) batch size for "pretrain" or "train"."""
+        name = f"config.{self.which}.{stage}.batch_size"
+        return self.batches(positions, self.section[stage]["batch_size"], name=name, seed=seed)
+
+    def batches(
+        self,
+        positions: np.ndarray,
+        batch_size: int,
+        *,
+        name: str,
+        seed: int,
+        transform: pipeline.Resize | None = None,
+        first_position: int = 0,
+    ) -> pipeline.TrainBatches:
+        """The same of a (global) batch size called `name` in the config; the arguments are `pipeline.TrainBatches`'."""
+        return pipeline.TrainBatches(
+            self.records,
+            positions,
+            transform or self.transform,
+            batch_size=parallel.local_batch_size(batch_size, name),
+            seed=seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            first_position=first_position,
+        )
+
+    def card(self, config: Mapping[str, Any], stage: str, weights: str) -> NetworkCard:
+        """The card of the network that `stage` ("pretrain" | "train") trained, of its "last" or "best" weights."""
+        tested = config["data"]["splits"].get("test_datasets", ())
+        seen = [pair for pair in config["data"]["datasets"] if "/".join(pair) not in tested]
+        divides = self.which == "multi" and stage == "train"
+        return NetworkCard(
+            self.section["model"]["name"],
+            dict(self.section["model"]["options"]),
+            image_size=config["data"]["image_size"],
+            normalisation=self.normalisation,
+            window_hu=(ct.LOW_HU, ct.HIGH_HU),
+            view=registry.view([name for name, _ in seen]),
+            task="inpainting" if stage == "pretrain" else "segmentation",
+            datasets=["/".join(pair) for pair in seen],
+            initial=self.section[stage]["initial"],
+            weights=weights,
+            decision=Decision.of(self.section["decision"], "config.multi.decision") if divides else None,
+        )
+
+
+def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, label: str | None = None) -> Setup:
+    """The network `which` ("single" | "multi") of a run; the multi network's data come with priors.
+
+    Args:
+      config: of the run.
+      run_dir: the run folder.
+      which: the network.
+      label: what the batches hold beside the slices: "lesion", "classes" or None.
+    Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option, or if
+      processes that train together see other slices.
+    """
+    section, data = config[which], config["data"]
+    records, table = prepare.load(config, run_dir)
+    parallel.check_same(table.to_csv(index=False), f"The slice table of {run_dir.path}")
+    name, options = section["model"]["name"], dict(section["model"]["options"])
+    return Setup(
+        which=which,
+        section=section,
+        model=models.create(name, **options, axis_name=parallel.AXIS),
+        num_inputs=models.num_inputs(name),
+        output=models.output(name, **options),
+        records=records,
+        table=table,
+        transform=pipeline.Resize(
+            data["image_size"],
+            label,
+            load_priors(run_dir) if which == "multi" else None,
+            interpolate_labels=data["interpolate_labels"],
+        ),
+        normalisation=Normalisation(**data["normalisation"]),
+        seed=int(config["seed"]),
+    )
+
+
+def left_out(config: Mapping[str, Any], which: str, stage: str = "train") -> str | None:
+    """Why a config leaves out a network ("single" | "multi"), or its `stage` "pretrain"; None if it does not."""
+    if config[which] is None:
+        return "the config has no such network"
+    if stage == "pretrain" and not config[which]["pretrain"]:
+        return "the config trains this network without pretraining"
+    return None
+
+
+def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str = "train") -> str | None:
+    """Why config or data leave out a stage of a network: the multi network needs slices that tell the classes."""
+    if reason := left_out(config, which, stage):
+        return reason
+    _, table = prepare.load(config, run_dir)
+    train = table["split"] == "train"
+    if which == "multi" and not (train & table["has_classes"].astype(bool)).any():
+        return "no training slice has labels of GGO and consolidation"
+    return None
+
+
+def skip_together(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str) -> str | None:
+    """`reason_to_skip` as process 0 finds it, for a stage that all processes run."""
+    reason = reason_to_skip(config, run_dir, which, stage)
+    return (reason or "process 0 leaves it out") if parallel.decide(reason is not None) else None
+
+
+def load_priors(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:
+    """Lesion probability uint8[S,S] (255 = 1) by slice_id, from the stage `predict_priors`."""
+    path = run_dir.require("predict_priors", "priors.npz") / "priors.npz"
+    try:
+        with np.load(path) as file:
+            return dict(zip(file["slice_id"].tolist(), file["prior"], strict=True))
+    except Exception as error:  # of a damaged file, numpy and zipfile raise whatever they find
+        text = " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be read ({text}); {run_dir.remedy('predict_priors')}") from error

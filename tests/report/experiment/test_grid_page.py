@@ -1,0 +1,103 @@
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from ssinfnet_jax.report.experiment import grid_page
+from tests.report.experiment import toy_experiment
+
+METHODS = {"unet": ("U-Net", 0.6), "sinfnet": ("SInfNet", 0.3), "ssinfnet": ("SSInfNet", 0.1)}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = toy_experiment.build(tmp_path_factory.mktemp("multi"), METHODS, network="multi", folds=2)
+    return folder, grid_page.write(folder).read_text()
+
+
+def test_the_page_has_tables_and_pictures_of_all_methods(page):
+    folder, text = page
+    for title in ("What was run", "Results", "Differences", "Example slices", "Curves", "Limits"):
+        assert f"{title}</h2>" in text
+    assert {path.stem for path in (folder / "figures").glob("*.svg")} == {
+        "metrics", "differences", "examples_multi", "roc_multi", "learning_multi"
+    }  # fmt: skip
+    assert text.count("data:image/png;base64,") == 5
+    assert all(title in text for title, _ in METHODS.values())
+    assert not re.search(r"(src|href)=[\"']https?:", text)
+    assert (folder / "tables" / "metrics_table.tex").is_file()
+
+
+def test_one_seed_and_few_slices_are_said(page):
+    _, text = page
+    assert "with one seed: what differs may be the luck of that training" in text
+    assert "At most 12 test slices" in text
+    assert "Networks of different folds share training slices" in text
+
+
+def test_failed_and_missing_runs_are_said(tmp_path):
+    folder = toy_experiment.build(tmp_path, METHODS, failed=("unet",), not_run=("sinfnet",))
+    text = grid_page.write(folder).read_text()
+    assert "the loss is NaN at step 7" in text
+    assert "not run" in text
+    assert "1 failed run" in text
+    assert "No finished run: U-Net, SInfNet" in text
+
+
+def test_nothing_finished_is_a_page_too(tmp_path):
+    text = grid_page.write(toy_experiment.build(tmp_path, METHODS, not_run=tuple(METHODS))).read_text()
+    assert text.count("No run has given anything to show here yet.") == 4
+    assert "0 / 3" in text
+
+
+def test_one_method_alone(tmp_path):
+    text = grid_page.write(toy_experiment.build(tmp_path, {"unet": ("U-Net", 0.3)}, num=1)).read_text()
+    assert "U-Net" in text
+
+
+def test_names_are_escaped(tmp_path):
+    methods = {"a": ("<script>alert(1)</script>", 0.4), "b": ("plain", 0.2)}
+    text = grid_page.write(toy_experiment.build(tmp_path, methods, title="<b>bold</b>")).read_text()
+    assert "<script>alert" not in text
+    assert "<b>bold" not in text
+
+
+def test_published_figures_stand_beside_the_official_test_part(tmp_path):
+    folder = toy_experiment.build(tmp_path, METHODS)
+    rows = "method,class,metric,mean,n,source\nInf-Net,lesion,dice,0.738,48,Fan et al. 2020\n"
+    (folder / "tables" / "published.csv").write_text(rows)
+    text = grid_page.write(folder).read_text()
+    assert "The official test part was used" in text
+    assert "0.738" in text
+
+
+def test_a_folder_of_no_experiment_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No experiment\.json in .*: this is not the folder of an experiment"):
+        grid_page.write(tmp_path)
+    (tmp_path / "experiment.json").write_text(json.dumps({"name": "x", "task": "train"}))
+    with pytest.raises(ValueError, match=r"experiment\.json needs 'network' \(str\)"):
+        grid_page.write(tmp_path)
+
+
+def test_curves_of_different_data_are_not_one(tmp_path):
+    folder = toy_experiment.build(tmp_path, METHODS, data=("near", "far"), num=3)
+    text = grid_page.write(folder).read_text()
+    curves = {path.stem for path in (folder / "figures").glob("*.svg") if path.stem.startswith(("roc", "learning"))}
+    assert curves == {f"{kind}_single_{data}" for kind in ("roc", "learning") for data in ("near", "far")}
+    assert re.search(r"SSInfNet, (near|far), n = 3 slices", text)
+
+
+def test_a_tie_has_no_winner(tmp_path):
+    folder = toy_experiment.build(tmp_path, {"a": ("A", 0.0), "b": ("B", 0.0)})
+    path = folder / "tables" / "summary.csv"
+    table = pd.read_csv(path)
+    table["mean"], table["error"] = 0.5, 0.123
+    table.to_csv(path, index=False)
+    strip = grid_page.write(folder).read_text().split('<ul class="strip">')[1].split("</ul>")[0]
+    assert "2 of 2 alike, n = 6 slices" in strip
+    assert "0.500" in strip
+    assert "0.123" not in strip  # one method's error is not that of all
+    table.loc[table["method"] == "a", "n"] = 5
+    table.to_csv(path, index=False)
+    assert "2 of 2 alike, n = 5 to 6 slices" in grid_page.write(folder).read_text()

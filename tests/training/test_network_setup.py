@@ -1,0 +1,162 @@
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import ct_phantom, recommended
+from configs.losses import losses
+from ssinfnet_jax import models
+from ssinfnet_jax.models import infnet
+from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import augment, config_check, network_setup, optim, segment_step, state, train
+from tests.training import toy, toy_stages
+
+SINGLE = {"infnet": {"backbone": "vgg16"}, "unet": {}}
+MULTI = {"unet": {"num_classes": 3}, "multi_infnet": {}, "multi_ssinfnet": {}, "fcn8": {}}
+
+
+def _config(which, name, **options):
+    config = recommended.get_config().to_dict()
+    config[which]["model"] = {"name": name, "options": options}
+    return config
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "own"),
+    [("single", *item) for item in SINGLE.items()] + [("multi", *item) for item in MULTI.items()],
+)
+def test_a_step_and_a_prediction_of_every_network(which, name, own):
+    options = {**own, "width": 0.0625}
+    network_setup.check_output(which, name, options)
+    model, num_inputs, output = models.create(name, **options), models.num_inputs(name), models.output(name, **options)
+    table = {"name": "adam", "learning_rate": 1e-3}
+    optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
+    common = dict(options=segment_step.Options(augment.make_options({}), Normalisation()))
+    if which == "single":
+        make = segment_step.make_single_step
+        step = make(model, optimizer, output=output, losses=losses("weighted_iou_bce"), **common)
+    else:
+        step = segment_step.make_multi_step(model, optimizer, num_inputs=num_inputs, losses=losses("focal"), **common)
+    start = state.create(model, optimizer, seed=0, num_channels=num_inputs)
+    after, metrics = jax.eval_shape(step, start, toy.batch(), jax.random.key(0))
+    assert jax.tree.map(np.shape, after) == jax.tree.map(np.shape, start)
+    assert {"loss", "train_dice", "grad_norm"} < set(metrics)
+    assert all(metric.shape == () for metric in metrics.values())
+    assert ("edge" in metrics) == (output == "maps")
+    predict = segment_step.make_predict(model, num_inputs=num_inputs, output=output, normalisation=Normalisation())
+    probs = jax.eval_shape(predict, state.variables(start), toy.batch())
+    assert probs.shape == ((4, 32, 32) if which == "single" else (4, 32, 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "options"), [("single", "unet", {}), ("multi", "unet", {"num_classes": 3}), ("multi", "fcn8", {})]
+)
+def test_what_cannot_be_pretrained_is_refused_before_anything_runs(which, name, options):
+    config = _config(which, name, **options)
+    message = (
+        rf"'{name}' has no inpainting form to pretrain; set config\.{which}\.pretrain to None, or choose one of inf"
+    )
+    with pytest.raises(ValueError, match=message):
+        config_check.check(config)
+    config[which]["pretrain"] = None
+    config[which]["train"]["head_biases"] = {}
+    config_check.check(config)
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "options", "found"),
+    [
+        ("single", "fcn8", {}, "classes"),
+        ("single", "unet", {"num_classes": 3}, "classes"),
+        ("multi", "unet", {}, "lesion"),
+        ("multi", "infnet", {}, "maps"),
+        ("single", "coach", {}, "scores"),
+    ],
+)
+def test_a_network_in_the_wrong_place(which, name, options, found):
+    needed = "maps or lesion" if which == "single" else "classes"
+    with pytest.raises(
+        ValueError, match=rf"The {which} network must give {needed}, but model '{name}' .* gives {found};"
+    ):
+        config_check.check(_config(which, name, **options))
+
+
+@pytest.mark.parametrize(
+    ("classes", "which", "reason"),
+    [
+        ([1, 1], "multi", None),
+        ([0, 1], "multi", "no training slice has labels of GGO and consolidation"),
+        ([0, 0], "single", None),
+    ],
+)
+def test_data_without_classes_leave_out_the_multi_network(classes, which, reason, monkeypatch):
+    table = pd.DataFrame({"split": ["train", "test"], "has_classes": classes})
+    monkeypatch.setattr(network_setup.prepare, "load", lambda config, run_dir: (None, table))
+    assert network_setup.reason_to_skip({"single": {}, "multi": {}}, None, which) == reason
+    assert (
+        network_setup.reason_to_skip({"single": {}, "multi": None}, None, "multi") == "the config has no such network"
+    )
+
+
+def test_cross_fitting_needs_a_single_process(monkeypatch):
+    config = recommended.get_config().to_dict()
+    config["multi"]["prior_source"] = "cross_fitted"
+    monkeypatch.setattr(config_check.parallel, "num_processes", lambda: 2)
+    with pytest.raises(ValueError, match="'cross_fitted' needs a single process, found 2"):
+        config_check.check(config)
+
+
+def test_cross_fitting_from_a_trained_network_is_warned_of(caplog):
+    config = recommended.get_config().to_dict()
+    config["multi"]["prior_source"], config["single"]["train"]["initial"] = "cross_fitted", "elsewhere"
+    with pytest.raises(ValueError, match="both give the training its start"):
+        config_check.check(config)
+    assert "If the network in config.single.train.initial=elsewhere was trained on these slices" in caplog.text
+
+
+FORK = '''
+"""A loss of a fork: what is predicted outside the lesion."""
+
+
+def outside(logits, target, *, sharpness=1.0):
+    """float[B]: mean of sigmoid(sharpness logits) where target is 0."""
+    import jax
+
+    return (jax.nn.sigmoid(sharpness * logits) * (1 - target)).mean(axis=(1, 2, 3))
+'''
+
+
+def test_my_fork_adds_a_loss_by_a_function_and_a_line(monkeypatch, tmp_path):
+    """The function lies in a package of the fork, outside of this one; training logs it beside the other terms."""
+    (tmp_path / "my_fork").mkdir()
+    (tmp_path / "my_fork" / "losses.py").write_text(FORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = ct_phantom.get_config("tiny")
+    config.single.pretrain = None
+    config.single.train.losses = {
+        **losses("weighted_iou_bce"),
+        "outside": {"fn": "my_fork.losses:outside", "weight": 0.5},
+    }
+    config.single.train.batch_size, config.single.train.epochs, config.single.train.log_every = 4, 4, 1
+    config.single.train.augmentation = {"flip_left_right": True}
+    split = ["train"] * 8 + ["val"]
+    run_dir = toy_stages.run(
+        monkeypatch, tmp_path / "run", config, toy_stages.records(9), split, ["pretrain_single", "train_single"]
+    )
+    logged = [row for row in toy_stages.rows(run_dir, "train_single") if row["phase"] == "train"]
+    assert len(logged) == 8
+    for row in logged:
+        terms = {name: row[f"{name}_outside"] for name in infnet.MAPS if name != "edge"}
+        assert all(0 < value < 0.5 for value in terms.values())
+        others = sum(row[f"{name}_weighted_iou_bce"] for name in terms) + row["edge"]
+        assert row["loss"] == pytest.approx(sum(terms.values()) + others, rel=1e-5)
+
+
+def test_scales_in_turn_and_at_random():
+    scales = (0.5, 0.5, 1.0)
+    assert [train.scale_of(step, 6, scales, "in_turn", 0) for step in range(6)] == [0.5, 0.5, 0.5, 0.5, 1.0, 1.0]
+    assert [train.scale_of(step, 2, scales, "in_turn", 0) for step in range(2)] == [0.5, 0.5]
+    drawn = [train.scale_of(step, 300, scales, "random", 0) for step in range(300)]
+    assert 160 < drawn.count(0.5) < 240
+    assert drawn == [train.scale_of(step, 300, scales, "random", 0) for step in range(300)]
+    assert drawn != [train.scale_of(step, 300, scales, "random", 1) for step in range(300)]
