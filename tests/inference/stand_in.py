@@ -3,6 +3,7 @@
 import numpy as np
 
 from ssinfnet_jax.data import ct
+from ssinfnet_jax.training.decision import Decision
 
 WINDOW_HU = (ct.LOW_HU, ct.HIGH_HU)
 GGO_GREY, CONSOLIDATION_GREY = (60, 140), (141, 200)  # both ends belong to it
@@ -12,6 +13,7 @@ class Thresholds:
     """Stands in for `segment_scan.Networks`: certain of every pixel, by its grey level alone."""
 
     window_hu = WINDOW_HU
+    decision = Decision()
 
     def __init__(self):
         self.segmenter = self
