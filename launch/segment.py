@@ -15,10 +15,10 @@ from launch import paths, program
 from ssinfnet_jax import pretrained, rundir
 from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
+from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.report.kit import viewer
 from ssinfnet_jax.report.scans import scan_pages
-from ssinfnet_jax.training import checkpoint
 
 _SHOWN = {  # column of measurements.csv -> its title on the pages
     "slices": "slices",
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
         single_dir, multi_dir = (
             pretrained.resolve(flag.value, which) for flag, which in ((_SINGLE, "single"), (_MULTI, "multi"))
         )
-        _, view = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
+        _, view = NetworkCard.read(single_dir).scan_input(single_dir)
         options = segment_scan.Options(_THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view)
         job = segment_scans.Job(
             single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
@@ -109,8 +109,8 @@ def _write_pages(
     options: segment_scan.Options,
 ) -> None:
     """Writes a page with a viewer for every scan that has none, and the index if there is a scan."""
-    window_hu, _ = segment_scan.trained_on(checkpoint.load_description(single_dir), single_dir)
-    decision = Decision.of(checkpoint.load_description(multi_dir).get("decision"), f'"decision" of {multi_dir}')
+    window_hu, _ = NetworkCard.read(single_dir).scan_input(single_dir)
+    decision = NetworkCard.read(multi_dir).decision or Decision()
     for row in table.to_dict("records"):
         page = out_dir / scan_pages.CASES / f"{scan_pages.file_name(row['scan'])}.html"
         made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime

@@ -15,9 +15,9 @@ from launch import dask_flags, flags
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
-from ssinfnet_jax.inference import stages as inference
+from ssinfnet_jax.inference import predict_priors, segment_cohort
 from ssinfnet_jax.networks import parallel
-from ssinfnet_jax.training import config_check, config_ranges, network_setup, pretrain, train
+from ssinfnet_jax.training import config_check, config_ranges, crossfit, pretrain, train
 
 
 class Stage(NamedTuple):
@@ -47,7 +47,7 @@ def _analysis():
     return stages
 
 
-_NO_MULTI = functools.partial(network_setup.left_out, which="multi")
+_NO_MULTI = functools.partial(prepare.left_out, which="multi")
 STAGES: dict[str, Stage] = {
     "prepare": Stage(
         lambda config, run: prepare.run(config, run, flags.source_dirs(config)), reads=("data",), writes=("data",)
@@ -56,24 +56,30 @@ STAGES: dict[str, Stage] = {
         functools.partial(pretrain.run, which="single"),
         reads=("seed", "data", "single.model", "single.pretrain"),
         needs=("prepare",),
-        left_out=functools.partial(network_setup.left_out, which="single", stage="pretrain"),
+        left_out=functools.partial(prepare.left_out, which="single", stage="pretrain"),
     ),
     "train_single": Stage(
         functools.partial(train.run, which="single"),
         reads=("seed", "data", "single.model", "single.train"),
         needs=("prepare", "pretrain_single"),
     ),
-    "predict_priors": Stage(
-        inference.predict_priors,
+    "crossfit_single": Stage(
+        crossfit.run,
         reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds"),
-        needs=("prepare", "pretrain_single", "train_single"),
+        needs=("prepare", "pretrain_single"),
+        left_out=crossfit.left_out,
+    ),
+    "predict_priors": Stage(
+        predict_priors.run,
+        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds"),
+        needs=("prepare", "train_single", "crossfit_single"),
         left_out=_NO_MULTI,
     ),
     "pretrain_multi": Stage(
         functools.partial(pretrain.run, which="multi"),
         reads=("seed", "data", "multi.model", "multi.pretrain"),
         needs=("prepare", "predict_priors"),
-        left_out=functools.partial(network_setup.left_out, which="multi", stage="pretrain"),
+        left_out=functools.partial(prepare.left_out, which="multi", stage="pretrain"),
     ),
     "train_multi": Stage(
         functools.partial(train.run, which="multi"),
@@ -83,7 +89,7 @@ STAGES: dict[str, Stage] = {
     ),
     "evaluate": Stage(evaluate.run, reads=("seed", "data"), needs=("prepare", "train_single", "train_multi")),
     "segment_cohort": Stage(
-        inference.segment_cohort,
+        segment_cohort.run,
         reads=("data",),
         needs=("prepare", "train_single", "train_multi"),
         left_out=_NO_MULTI,
@@ -102,7 +108,7 @@ STAGES: dict[str, Stage] = {
     ),
 }
 # With several processes, all of them run these; process 0 runs the others while the rest wait.
-TOGETHER = ("pretrain_single", "train_single", "pretrain_multi", "train_multi")
+TOGETHER = ("pretrain_single", "train_single", "crossfit_single", "pretrain_multi", "train_multi")
 REPORT = "report"  # not in the table: it is written anew each time
 
 

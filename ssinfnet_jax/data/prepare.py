@@ -85,6 +85,26 @@ def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple["Records", 
     return records, table
 
 
+def left_out(config: Mapping[str, Any], which: str, stage: str = "train") -> str | None:
+    """Why a config leaves out a network ("single" | "multi"), or its `stage` "pretrain"; None if it does not."""
+    if config[which] is None:
+        return "the config has no such network"
+    if stage == "pretrain" and not config[which]["pretrain"]:
+        return "the config trains this network without pretraining"
+    return None
+
+
+def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str = "train") -> str | None:
+    """Why config or data leave out a stage of a network: the multi network needs slices that tell the classes."""
+    if reason := left_out(config, which, stage):
+        return reason
+    _, table = load(config, run_dir)
+    train = table["split"] == "train"
+    if which == "multi" and not (train & table["has_classes"].astype(bool)).any():
+        return "no training slice has labels of GGO and consolidation"
+    return None
+
+
 class Records:
     """The records of several datasets, one after the other: `len(records)`, `records[i]`."""
 

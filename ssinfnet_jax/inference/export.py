@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from ssinfnet_jax.inference import run_exported, segment_scan, segmenter
+from ssinfnet_jax.inference import run_exported, segmenter
 from ssinfnet_jax.models import ops
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -58,11 +58,11 @@ def write(out_dir: pathlib.Path, single_dir: pathlib.Path, multi_dir: pathlib.Pa
       single_dir: folder of the single network.
       multi_dir: of the multi network, or None for lesions only.
     Returns: what a model card says of the program: image_size, window_hu and view of the training, platforms, file,
-      sha256, megabytes, and the networks' descriptions by name.
+      sha256, megabytes, and the networks' cards by name, as plain data.
     Raises: as `segmenter.load_program`; ValueError for a network that does not say its window and view.
     """
     program = segmenter.load_program(single_dir, multi_dir)
-    window_hu, view = segment_scan.trained_on(program.descriptions["single"], single_dir)
+    window_hu, view = program.cards["single"].scan_input(single_dir)
     data = bytes(make_program(program).serialize())
     (out_dir / PROGRAM).write_bytes(data)
     shutil.copy(run_exported.__file__, out_dir / "run_exported.py")
@@ -74,5 +74,5 @@ def write(out_dir: pathlib.Path, single_dir: pathlib.Path, multi_dir: pathlib.Pa
         "file": PROGRAM,
         "sha256": hashlib.sha256(data).hexdigest(),
         "megabytes": len(data) / 1e6,
-        "networks": program.descriptions,
+        "networks": {which: card.to_json() for which, card in program.cards.items()},
     }

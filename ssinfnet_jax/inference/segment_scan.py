@@ -55,27 +55,7 @@ class Networks:
 
     def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path, flips: str, batch_size: int):
         self.segmenter = segmenter.Segmenter(single_dir, multi_dir, flips=flips, batch_size=batch_size)
-        self.window_hu, _ = trained_on(self.segmenter.description, single_dir)
-
-
-def trained_on(description: dict[str, Any], directory: pathlib.Path) -> tuple[tuple[float, float], str]:
-    """The window (low, high) in HU and the view, "lungs" | "frame", of a network's training.
-
-    Raises: ValueError if its folder does not say.
-    """
-    window, view = description.get("window_hu"), description.get("view")
-    usual = [ct.LOW_HU, ct.HIGH_HU]
-    if not (isinstance(window, list) and len(window) == 2 and all(isinstance(end, int | float) for end in window)):
-        raise ValueError(
-            f'{directory / "model.json"} has "window_hu" {window}: without the window of its training a network cannot '
-            f'be given HU. Add "window_hu": {usual} for a run of launch.pipeline.'
-        )
-    if view not in ("lungs", "frame"):
-        raise ValueError(
-            f'{directory / "model.json"} has "view" {view!r}; add "lungs" if the slices of its training were cut down '
-            'to the lungs, "frame" if they show the whole field of view.'
-        )
-    return (float(window[0]), float(window[1])), view
+        self.window_hu, _ = self.segmenter.card.scan_input(single_dir)
 
 
 def decide_by(decision: Decision, options: Options) -> Decision:

@@ -18,9 +18,10 @@ from absl import logging
 
 from ssinfnet_jax import dask_tasks, rundir
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.inference import segment_scan, segmenter
+from ssinfnet_jax.inference import segment_scan
 from ssinfnet_jax.inference.readers import dicom, find
-from ssinfnet_jax.training import checkpoint, network_setup
+from ssinfnet_jax.networks import card
+from ssinfnet_jax.networks.card import NetworkCard
 
 # What a call fills or writes, its pages included.
 WRITTEN = ("images", "masks", "scans", "cases", "measurements.csv", "failures.csv", input_files.FILE, "report.html")
@@ -76,12 +77,12 @@ def run(
     sources = find.find(inputs, report)
     _check_out(job.out_dir, inputs)
     config = {"options": dataclasses.asdict(job.options)}
-    models = [(directory, checkpoint.load_description(directory)) for directory in (job.single_dir, job.multi_dir)]
-    for which, (directory, description) in zip(("single", "multi"), models, strict=True):
-        _check_output(which, directory, description)
-        segment_scan.trained_on(description, directory)
+    models = [(directory, NetworkCard.read(directory)) for directory in (job.single_dir, job.multi_dir)]
+    for which, (directory, found) in zip(("single", "multi"), models, strict=True):
+        _check_role(which, directory, found)
+        found.scan_input(directory)
         config[f"{which}_sha256"] = _hash(directory)
-    segmenter.check_same_input(*models)
+    card.check_same_input(*models)
     run_dir = rundir.open_run(job.out_dir, config)
     scans_dir = run_dir.stage("scans")
     for partial in scans_dir.glob(".partial-*"):
@@ -163,10 +164,10 @@ def _check_out(out_dir: pathlib.Path, inputs: Sequence[pathlib.Path]) -> None:
         )
 
 
-def _check_output(which: str, directory: pathlib.Path, description: dict[str, Any]) -> None:
+def _check_role(which: str, directory: pathlib.Path, found: NetworkCard) -> None:
     """Raises ValueError if a model cannot be the network `which`."""
     try:
-        network_setup.check_output(which, description["model"], description["options"])
+        found.check_role(which)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{directory} cannot be the {which} network: {error} Or are --single and --multi swapped?"

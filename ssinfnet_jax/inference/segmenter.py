@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,13 +12,11 @@ from PIL import Image
 
 from ssinfnet_jax import models
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.networks import folded, parallel
+from ssinfnet_jax.networks import card, folded, parallel, prediction, storage
+from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
-from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import checkpoint, network_setup, segment_step
 
 BATCH_SIZE = 16
-MAX_IMAGE_SIZE = 2048
 # Axes of [B,H,W] along which a slice is turned over; the probabilities of all forms are turned back and averaged.
 FLIPS = {"none": [()], "left_right": [(), (2,)], "all": [(), (1,), (2,), (1, 2)]}
 
@@ -52,65 +49,52 @@ class Program(NamedTuple):
     Attributes:
       predict: (variables, {"image": uint8[B,S,S]}) -> (lesion float32[B,S,S][, classes float32[B,S,S,3]]).
       variables: {"single"[, "multi"]}, on the host.
-      descriptions: of each network, as `checkpoint.save_model` got them.
+      cards: of each network.
     """
 
     predict: Callable[[Any, dict[str, Any]], tuple[Any, ...]]
     variables: dict[str, Any]
-    descriptions: dict[str, dict[str, Any]]
+    cards: dict[str, NetworkCard]
 
     @property
     def image_size(self) -> int:
         """S, pixels per side."""
-        return int(self.descriptions["single"]["image_size"])
+        return self.cards["single"].image_size
 
     @property
     def decision(self) -> Decision:
-        """How the probabilities become labels: what the last network of the chain was chosen with."""
-        which = "multi" if "multi" in self.descriptions else "single"
-        return Decision.of(self.descriptions[which].get("decision"), f'"decision" of the {which} network')
+        """How the probabilities become labels, by the card of the multi network; the paper's rule if it has none."""
+        return ("multi" in self.cards and self.cards["multi"].decision) or Decision()
 
 
 def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None, *, flips: str = "none") -> Program:
-    """Both stages, from the folders that `checkpoint.save_model` wrote.
+    """Both stages, from model folders.
 
     Args:
       single_dir: of the single network.
       multi_dir: of the multi network, or None for lesions only.
       flips: a key of FLIPS.
-    Raises: FileNotFoundError if there is no trained network; ValueError if one was not trained to the end or gives not
-      what its place needs, or the two do not fit together.
+    Raises: FileNotFoundError if there is no trained network; ValueError if one is only a start for training, its output
+      does not fit its role, or the two were trained on different input.
     """
-    single, description = _load(single_dir)
-    predict_single, single = _make_predict("single", description, single)
-    variables, descriptions = {"single": single}, {"single": description}
-    predict_multi = None
+    folders = {"single": single_dir} | ({"multi": multi_dir} if multi_dir is not None else {})
+    variables, cards, predicts = {}, {}, {}
+    for which, folder in folders.items():
+        stored, cards[which] = storage.load(folder)
+        cards[which].check_applicable(folder)
+        predicts[which], variables[which] = _make_predict(which, cards[which], stored)
     if multi_dir is not None:
-        multi, other = _load(multi_dir)
-        check_same_input((single_dir, description), (multi_dir, other))
-        predict_multi, variables["multi"] = _make_predict("multi", other, multi)
-        descriptions["multi"] = other
+        card.check_same_input(*((folder, cards[which]) for which, folder in folders.items()))
 
     def predict(variables, batch):
-        lesion = _flipped(predict_single, FLIPS[flips])(variables["single"], batch)
-        if predict_multi is None:
+        lesion = _flipped(predicts["single"], FLIPS[flips])(variables["single"], batch)
+        if multi_dir is None:
             return (lesion,)
         # In steps of 1/255, as the priors were that the multi network was trained with.
         prior = (lesion * 255).round().astype("uint8")
-        return lesion, _flipped(predict_multi, FLIPS[flips])(variables["multi"], {**batch, "prior": prior})
+        return lesion, _flipped(predicts["multi"], FLIPS[flips])(variables["multi"], {**batch, "prior": prior})
 
-    return Program(predict, variables, descriptions)
-
-
-def check_same_input(*networks: tuple[pathlib.Path, dict[str, Any]]) -> None:
-    """Raises ValueError if two networks, given as (folder, description), were trained on different input."""
-    (one, first), (other, second) = networks
-    for name in ("image_size", "normalisation", "window_hu", "view"):
-        if first.get(name) != second.get(name):
-            raise ValueError(
-                f"{one} and {other} differ in {name} ({first.get(name)} and {second.get(name)}): the two stages must "
-                "be trained on the same input."
-            )
+    return Program(predict, variables, cards)
 
 
 class Segmenter:
@@ -128,7 +112,7 @@ class Segmenter:
         batch_size: int = BATCH_SIZE,
     ):
         program = load_program(single_dir, multi_dir, flips=flips)
-        self.description = program.descriptions["single"]
+        self.card = program.cards["single"]
         self.image_size = program.image_size
         self.decision = program.decision
         self.batch_size = parallel.eval_batch_size(batch_size)
@@ -176,42 +160,16 @@ def _flipped(predict: Callable, flips: Sequence[tuple[int, ...]]) -> Callable:
     return run
 
 
-def _load(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    variables, description = checkpoint.load_model(directory)
-    if description.get("fresh"):
-        raise ValueError(
-            f"{directory} is a start for training, not a network to apply: never trained were "
-            f"{', '.join(description['fresh'])}."
-        )
-    size, normalisation = description.get("image_size"), description.get("normalisation")
-    numbers = [*normalisation.values()] if isinstance(normalisation, dict) else []
-    if not (isinstance(size, int) and size % 32 == 0 and 32 <= size <= MAX_IMAGE_SIZE):
-        raise ValueError(
-            f'{directory / "model.json"} has "image_size" {size}; it must be a multiple of 32, at most '
-            f"{MAX_IMAGE_SIZE}: the pixels per side that the network was trained on."
-        )
-    if not (
-        all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
-        and set(normalisation or ()) == set(Normalisation._fields)
-        and normalisation["std"] > 0
-    ):
-        raise ValueError(
-            f'{directory / "model.json"} has "normalisation" {normalisation}; it must give the mean and std (above 0) '
-            "of the network's training."
-        )
-    return variables, description
-
-
-def _make_predict(which: str, description: dict[str, Any], variables: dict[str, Any]):
+def _make_predict(which: str, stored: NetworkCard, variables: dict[str, Any]):
     """The prediction function of a stored network in its form for inference, and the variables of that form."""
-    name, options = description["model"], description["options"]
-    network_setup.check_output(which, name, options)
-    num_inputs = models.num_inputs(name)
-    network, variables = folded.fold(models.create(name, **options), variables, num_inputs=num_inputs)
-    predict = segment_step.make_predict(
+    stored.check_role(which)
+    num_inputs = models.num_inputs(stored.model)
+    network = models.create(stored.model, **stored.options)
+    network, variables = folded.fold(network, variables, num_inputs=num_inputs)
+    predict = prediction.make_predict(
         network,
         num_inputs=num_inputs,
-        output=models.output(name, **options),
-        normalisation=Normalisation(**description["normalisation"]),
+        output=models.output(stored.model, **stored.options),
+        normalisation=stored.normalisation,
     )
     return predict, variables

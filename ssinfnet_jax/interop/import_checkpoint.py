@@ -11,8 +11,9 @@ import numpy as np
 from ssinfnet_jax import models
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.interop import backbone_names, read_tensors, torch_checkpoint
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +81,13 @@ def run(
     """
     if directory.exists():
         raise FileExistsError(f"{directory} is there already; name a new folder, or remove it first.")
-    description = {"model": name, "options": options}
+    seen = {}
     if not backbone_only:
-        description |= {**_input(image_size, normalisation), "window_hu": list(window_hu), "view": view}
+        seen = {**_input(image_size, normalisation), "window_hu": window_hu, "view": view}
     imported = load(name, options, source, backbone_only=backbone_only)
-    description["fresh"] = imported.fresh
-    description["imported"] = {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+    origin = {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     partial = directory.with_name(directory.name + ".partial")
-    checkpoint.save_model(partial, imported.variables, description)
+    storage.save(partial, imported.variables, NetworkCard(name, options, fresh=imported.fresh, imported=origin, **seen))
     partial.rename(directory)
     return imported
 
@@ -122,4 +122,4 @@ def _input(image_size: int | None, normalisation: Normalisation | None) -> dict[
         raise ValueError(
             f"The normalisation needs a finite mean and a standard deviation above 0, found {normalisation}."
         )
-    return {"image_size": image_size, "normalisation": normalisation._asdict()}
+    return {"image_size": image_size, "normalisation": normalisation}

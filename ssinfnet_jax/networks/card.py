@@ -150,8 +150,7 @@ class NetworkCard:
 
 
 def check_role(which: str, model: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError if a model cannot be the network `which` ("single" | "multi"): it gives no lesion, or no classes.
-    """
+    """Raises ValueError if a model cannot be the network `which` ("single" | "multi"): it gives no lesion, or no classes."""
     found, needed = models.output(model, **options), OUTPUTS[which]
     if found not in needed:
         raise ValueError(
@@ -189,8 +188,8 @@ def _is_number(value: Any) -> bool:
 def _size(value: Any) -> int:
     if not (isinstance(value, int) and value % 32 == 0 and 32 <= value <= MAX_IMAGE_SIZE):
         raise ValueError(
-            f'has "image_size" {value}; it must be a multiple of 32, at most {MAX_IMAGE_SIZE}: the pixels per side that '
-            "the network was trained on"
+            f'has "image_size" {value}; it must be a multiple of 32, at most {MAX_IMAGE_SIZE}: the pixels per side '
+            "that the network was trained on"
         )
     return value
 
@@ -209,7 +208,9 @@ def _normalisation(value: Any) -> Normalisation:
 
 
 def _window(value: Any) -> tuple[float, float]:
-    if not (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]):
+    if not (
+        isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
+    ):
         raise ValueError(f'has "window_hu" {value}; it must be [low, high] in HU, such as {[ct.LOW_HU, ct.HIGH_HU]}')
     return float(value[0]), float(value[1])
 
@@ -217,8 +218,8 @@ def _window(value: Any) -> tuple[float, float]:
 def _view(value: Any) -> str:
     if value not in VIEWS:
         raise ValueError(
-            f'has "view" {value!r}; it must be "lungs" if the slices of its training were cut down to the lungs, "frame" '
-            "if they show the whole field of view"
+            f'has "view" {value!r}; it must be "lungs" if the slices of its training were cut down to the lungs, '
+            '"frame" if they show the whole field of view'
         )
     return value
 

@@ -4,10 +4,12 @@ Where several processes train together, all of them hold the same arrays and cal
 as Orbax asks; process 0 alone writes.
 """
 
+import contextlib
 import json
 import math
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -197,6 +199,6 @@ class Best:
             return storage.read_tree(folder, like)
         except Exception as error:  # as above
             raise ValueError(
-                f"The best weights in {folder} cannot be read ({storage.said(error)}); to begin this stage anew, delete "
-                f"{self._directory.parent}."
+                f"The best weights in {folder} cannot be read ({storage.said(error)}); to begin this stage anew, "
+                f"delete {self._directory.parent}."
             ) from error

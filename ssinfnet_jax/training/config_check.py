@@ -8,9 +8,9 @@ from absl import logging
 from ssinfnet_jax import models
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.losses import compose
-from ssinfnet_jax.networks import decision, parallel
+from ssinfnet_jax.networks import card, decision, parallel
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, augment, mean_teacher, network_setup, optim, phases, start_weights
+from ssinfnet_jax.training import adversarial_step, augment, mean_teacher, optim, phases, start_weights
 from ssinfnet_jax.training import state as states
 
 # The keys of the sections, all of which must be there; a fork that adds one adds it here.
@@ -46,12 +46,6 @@ def check(config: Mapping[str, Any]) -> None:
             _check_keys(f"config.{which}", config[which], which)
     prior_source = (config["multi"] or {}).get("prior_source", "predicted")
     _check_choice("config.multi.prior_source", prior_source, PRIOR_SOURCES)
-    if prior_source == "cross_fitted" and parallel.num_processes() > 1:
-        # Its trainings are part of a stage that process 0 runs alone: their steps would wait for the others forever.
-        raise ValueError(
-            f"config.multi.prior_source 'cross_fitted' needs a single process, found {parallel.num_processes()}; run "
-            "the stage predict_priors on one machine, or choose another prior_source."
-        )
     initial = (config["single"] or {}).get("train", {}).get("initial")
     if prior_source == "cross_fitted" and initial:
         logging.warning(

@@ -1,41 +1,50 @@
-"""Cross-fitting: networks that have not seen the label of the slices they are applied to."""
+"""Stage `crossfit_single`: networks that have not seen the label of the slices they are applied to."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import splits
+from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.training import network_setup, train
 
+STAGE, FOLDS = "crossfit_single", "folds.csv"
 
-def single(
-    config: Mapping[str, Any], run_dir: rundir.RunDir, directory: pathlib.Path
-) -> list[tuple[np.ndarray, pathlib.Path]]:
+
+def left_out(config: Mapping[str, Any]) -> str | None:
+    """Why a config leaves this stage out, or None."""
+    if config["multi"] is None:
+        return "the config has no multi network"
+    if config["multi"]["prior_source"] != "cross_fitted":
+        return "the multi network's priors are not cross-fitted"
+    return None
+
+
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     """Trains `config["multi"]["prior_folds"]` single networks, each without one fold of the training slices.
 
     Patients are dealt to the folds, so that no network has seen a patient that it is applied to. A training that was
-    stopped goes on; one that has ended is not repeated.
+    stopped is resumed; one that has finished is not repeated. Leaves `fold_N/model`, and `folds.csv`: the fold of every
+    training slice.
 
-    Args:
-      config: of the run.
-      run_dir: the run folder.
-      directory: takes a folder per network.
-    Returns: per fold the positions of its slices, and the model folder of the network that was trained without them.
+    Returns: None, or the reason why the data leave this stage out.
     """
+    if skipped := network_setup.skip_together(config, run_dir, "multi", "train"):
+        return skipped
     setup = network_setup.setup(config, run_dir, "single", label="lesion")
     rows = setup.table["has_lesion"].astype(bool) & (setup.table["split"] == "train")
-    positions = setup.positions(rows)
-    patients = setup.table.loc[rows, "patient_id"]
+    positions, patients = setup.positions(rows), setup.table.loc[rows, "patient_id"]
     num_folds = int(config["multi"]["prior_folds"])
     fold_of = patients.map(splits.folds(patients, num_folds, setup.seed)).to_numpy()
-    found = []
+    directory = run_dir.stage(STAGE)
     for fold in range(num_folds):
         folder = directory / f"fold_{fold}"
-        if not (folder / "model" / "model.json").is_file():
+        if not parallel.decide((folder / "model" / "model.json").is_file()):
             title = f"train single without fold {fold + 1} of {num_folds}"
             train.fit(config, run_dir, setup, positions[fold_of != fold], directory=folder, title=title)
-        found.append((positions[fold_of == fold], folder / "model"))
-    return found
+    if parallel.is_main():
+        table = pd.DataFrame({"slice_id": setup.table.loc[rows, "slice_id"], "fold": fold_of})
+        rundir.write_text(directory / FOLDS, table.to_csv(index=False))
+    return None

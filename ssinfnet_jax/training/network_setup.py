@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.data import ct, pipeline, prepare
+from ssinfnet_jax.data import ct, pipeline, prepare, priors
 from ssinfnet_jax.data.datasets import registry
 from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.networks.card import NetworkCard
@@ -122,7 +122,7 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
         transform=pipeline.Resize(
             data["image_size"],
             label,
-            load_priors(run_dir) if which == "multi" else None,
+            priors.read(run_dir) if which == "multi" else None,
             interpolate_labels=data["interpolate_labels"],
         ),
         normalisation=Normalisation(**data["normalisation"]),
@@ -130,38 +130,7 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
     )
 
 
-def left_out(config: Mapping[str, Any], which: str, stage: str = "train") -> str | None:
-    """Why a config leaves out a network ("single" | "multi"), or its `stage` "pretrain"; None if it does not."""
-    if config[which] is None:
-        return "the config has no such network"
-    if stage == "pretrain" and not config[which]["pretrain"]:
-        return "the config trains this network without pretraining"
-    return None
-
-
-def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str = "train") -> str | None:
-    """Why config or data leave out a stage of a network: the multi network needs slices that tell the classes."""
-    if reason := left_out(config, which, stage):
-        return reason
-    _, table = prepare.load(config, run_dir)
-    train = table["split"] == "train"
-    if which == "multi" and not (train & table["has_classes"].astype(bool)).any():
-        return "no training slice has labels of GGO and consolidation"
-    return None
-
-
 def skip_together(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str) -> str | None:
-    """`reason_to_skip` as process 0 finds it, for a stage that all processes run."""
-    reason = reason_to_skip(config, run_dir, which, stage)
+    """`prepare.reason_to_skip` as process 0 finds it, for a stage that all processes run."""
+    reason = prepare.reason_to_skip(config, run_dir, which, stage)
     return (reason or "process 0 leaves it out") if parallel.decide(reason is not None) else None
-
-
-def load_priors(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:
-    """Lesion probability uint8[S,S] (255 = 1) by slice_id, from the stage `predict_priors`."""
-    path = run_dir.require("predict_priors", "priors.npz") / "priors.npz"
-    try:
-        with np.load(path) as file:
-            return dict(zip(file["slice_id"].tolist(), file["prior"], strict=True))
-    except Exception as error:  # of a damaged file, numpy and zipfile raise whatever they find
-        text = " ".join(str(error).split())
-        raise ValueError(f"{path} cannot be read ({text}); {run_dir.remedy('predict_priors')}") from error

@@ -1,6 +1,7 @@
 """Stages `pretrain_single` and `pretrain_multi`: adversarial inpainting in alternating phases."""
 
 import bisect
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +12,10 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.training import (
     adversarial_step,
     augment,
-    checkpoint,
     loop,
     network_setup,
     optim,
@@ -133,10 +133,10 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     kept = section["keep"] if watcher.best.step > 0 else "last"
     if kept == "best":
         results["inpainter"] = watcher.best.variables(results["inpainter"])
-    description = setup.description(config, "pretrain")
-    checkpoint.save_model(directory / "model", results["inpainter"], {**description, "weights": kept})
-    coach_description = {**description, "model": "coach", "options": dict(section["coach"]), "initial": ""}
-    checkpoint.save_model(directory / "coach", results["coach"], coach_description)
+    card = setup.card(config, "pretrain", kept)
+    storage.save(directory / "model", results["inpainter"], card)
+    coach_card = dataclasses.replace(card, model="coach", options=dict(section["coach"]), initial="", weights="last")
+    storage.save(directory / "coach", results["coach"], coach_card)
     return None
 
 

@@ -136,7 +136,9 @@ def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, o
     logits = model.apply(current.average, inputs.image_input(seen, options.normalisation), train=False)
     changed = _prepare(unlabeled, key, current.step, options)
     weight = mean_teacher.weight(current.step, options.teacher, options.steps_per_epoch)
-    return mean_teacher.merge(labeled, changed, prediction.lesion_logits(logits, output), options.teacher.sharpness, weight)
+    return mean_teacher.merge(
+        labeled, changed, prediction.lesion_logits(logits, output), options.teacher.sharpness, weight
+    )
 
 
 def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) -> Batch:

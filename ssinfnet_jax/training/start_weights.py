@@ -6,7 +6,8 @@ from typing import Any
 from absl import logging
 
 from ssinfnet_jax import models, pretrained
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.training import state as states
 
 
@@ -26,10 +27,9 @@ def check(config: Mapping[str, Any], which: str, shapes: dict[str, Any]) -> None
         )
     for stage in ("pretrain", "train"):
         if section[stage] and section[stage]["initial"]:
-            description = checkpoint.load_description(pretrained.resolve(section[stage]["initial"], which))
-            model = models.create(description["model"], **description["options"])
-            stored = models.shapes(model, models.num_inputs(description["model"]))
-            _merge(config, which, stage, description, stored, shapes)
+            card = NetworkCard.read(pretrained.resolve(section[stage]["initial"], which))
+            stored = models.shapes(models.create(card.model, **card.options), models.num_inputs(card.model))
+            _merge(config, which, stage, card, stored, shapes)
 
 
 def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any]) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any
 
     "pretrained" names the networks of the package.
 
-    Modules that nothing has trained yet stay fresh: those that the folder's description calls so, and the last layers
-    of a pretrained network.
+    Modules that nothing has trained yet stay fresh: those that the folder's card calls so, and the last layers of a
+    pretrained network.
 
     Args:
       config: of the run.
@@ -51,34 +51,29 @@ def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any
     directory = config[which][stage]["initial"]
     if not directory:
         return fresh
-    stored, description = checkpoint.load_model(pretrained.resolve(directory, which))
-    merged, layers = _merge(config, which, stage, description, stored, fresh)
+    stored, card = storage.load(pretrained.resolve(directory, which))
+    merged, layers = _merge(config, which, stage, card, stored, fresh)
     logging.info(
         "%s_%s starts from %s; taken over: %s; fresh: %s.", stage, which, directory,
-        ", ".join(sorted(stored["params"].keys() - set(_untrained(description)))),
-        ", ".join(_untrained(description) or layers) or "nothing",
+        ", ".join(sorted(stored["params"].keys() - set(card.fresh))), ", ".join(card.fresh or layers) or "nothing",
     )  # fmt: skip
     return merged
 
 
-def _merge(config, which: str, stage: str, description: dict[str, Any], stored: dict[str, Any], fresh: dict[str, Any]):
+def _merge(config, which: str, stage: str, card: NetworkCard, stored: dict[str, Any], fresh: dict[str, Any]):
     given = f"config.{which}.{stage}.initial={config[which][stage]['initial']}"
-    found, wanted = description.get("normalisation"), config["data"]["normalisation"]
+    found, wanted = card.normalisation and card.normalisation._asdict(), config["data"]["normalisation"]
     if found not in (None, wanted):
         raise ValueError(
             f"{given} was trained on the normalisation {found}; set config.data.normalisation to it, not {wanted}."
         )
-    untrained, inpainter = _untrained(description), description.get("task") == "inpainting"
+    inpainter = card.task == "inpainting"
     try:
-        return states.transfer(stored, fresh, lambda path: path[1] in untrained or (inpainter and states.is_head(path)))
+        return states.transfer(
+            stored, fresh, lambda path: path[1] in card.fresh or (inpainter and states.is_head(path))
+        )
     except ValueError as error:
         model = config[which]["model"]
         raise ValueError(
-            f"{given} holds {description['model']} {description['options']}, this run trains {model['name']} "
-            f"{model['options']}. {error}"
+            f"{given} holds {card.model} {card.options}, this run trains {model['name']} {model['options']}. {error}"
         ) from error
-
-
-def _untrained(description: Mapping[str, Any]) -> list[str]:
-    """Top-level modules that nothing has trained."""
-    return description.get("fresh", [])

@@ -15,10 +15,9 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.training import (
     augment,
-    checkpoint,
     loop,
     mean_teacher,
     network_setup,

@@ -7,8 +7,8 @@ import numpy as np
 
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.metrics import overlap
-from ssinfnet_jax.networks import parallel
-from ssinfnet_jax.training import checkpoint, network_setup, segment_step
+from ssinfnet_jax.networks import parallel, prediction
+from ssinfnet_jax.training import checkpoint, network_setup
 from ssinfnet_jax.training import state as states
 
 
@@ -32,7 +32,7 @@ class Validation:
         if not len(positions):
             return
         size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
-        predict = segment_step.make_predict(
+        predict = prediction.make_predict(
             setup.model, num_inputs=setup.num_inputs, output=setup.output, normalisation=setup.normalisation
         )
         self._batches = list(pipeline.eval_batches(setup.records, positions, setup.transform, batch_size=size))

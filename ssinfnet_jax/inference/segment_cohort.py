@@ -1,4 +1,4 @@
-"""Stages `predict_priors` and `segment_cohort`."""
+"""Stage `segment_cohort`: label maps of all patients with clinical data."""
 
 import pathlib
 import re
@@ -14,48 +14,9 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.data import labels, prepare
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.inference.writers import pictures
-from ssinfnet_jax.training import crossfit, network_setup
 
 
-def predict_priors(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
-    """Writes the multi network's priors, `priors.npz`: lesion probability uint8[N,S,S] and slice_id, of labeled slices.
-
-    `config["multi"]["prior_source"]` says where those of training slices come from: "predicted", from the single
-    network, as in the paper, which has seen their labels and is better on them than it will be on new slices;
-    "cross_fitted", from networks that have not seen them; "ground_truth", their labels, as in the published code. All
-    others are the single network's predictions.
-
-    Returns: None, or the reason why the data leave this stage out.
-    """
-    skipped = network_setup.reason_to_skip(config, run_dir, "multi")
-    if skipped:
-        return skipped
-    source = config["multi"]["prior_source"]
-    records, table = prepare.load(config, run_dir)
-    directory = run_dir.stage("predict_priors")
-    train = ((table["split"] == "train") & table["has_lesion"].astype(bool)).to_numpy()
-    others = np.flatnonzero(
-        table["split"].isin(["train", "val", "test"]).to_numpy() & ~(train & (source != "predicted"))
-    )
-    jobs = [(others, run_dir.require("train_single", "model/model.json") / "model")]
-    if source == "cross_fitted":
-        jobs += crossfit.single(config, run_dir, directory)
-    priors = {}
-    for positions, model in jobs:
-        found = segmenter.Segmenter(model).probabilities(records, positions)
-        for slice_id, (lesion,) in tqdm.tqdm(found, total=len(positions), desc="predict priors", unit="slice"):
-            priors[slice_id] = np.round(lesion * 255).astype(np.uint8)
-    if source == "ground_truth":
-        size = (config["data"]["image_size"],) * 2
-        for position in np.flatnonzero(train):
-            record = records[int(position)]
-            priors[record["slice_id"]] = 255 * labels.resize_label(record["lesion"], size)
-    with rundir.writing(directory / "priors.npz") as path:
-        np.savez_compressed(path, slice_id=[*priors], prior=np.stack([*priors.values()]), prior_source=source)
-    return None
-
-
-def segment_cohort(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     """Segments every slice of the cohort: label maps as PNG (0 background, 1 GGO, 2 consolidation), `summary.csv`.
 
     Slices whose label map is there already are not segmented again.
