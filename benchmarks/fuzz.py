@@ -40,7 +40,8 @@ from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.readers import find
 from ssinfnet_jax.interop import read_tensors
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 
 _CASES = flags.DEFINE_integer("cases", 10_000, "How many.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the first case; the others follow.", 0)
@@ -100,7 +101,7 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         "model": "unet", "options": {"width": 0.0625}, "image_size": 64, "normalisation": {"mean": 0.4, "std": 0.3},
         "window_hu": [-1150.0, 250.0], "view": "lungs",
     }  # fmt: skip
-    checkpoint.save_model(folder / "model", models.init(model, 0, 3), description)
+    storage.save(folder / "model", models.init(model, 0, 3), NetworkCard.from_json(description))
     tensors = {"conv1.weight": np.ones((4, 3, 3, 3), np.float32), "bn1.bias": np.arange(4.0, dtype=np.float32)}
     np.savez(folder / "tensors.npz", **tensors)
     safetensors.numpy.save_file(tensors, folder / "tensors.safetensors")
@@ -167,7 +168,7 @@ def attempt(kind: str, path: pathlib.Path, out: pathlib.Path) -> str:
     try:
         if kind == "checkpoint":
             network = segmenter.Segmenter(path)
-            segment_scan.trained_on(network.description, path)
+            network.card.scan_input(path)
             return "result"
         if kind == "tensors":
             read_tensors.read_tensors(path)

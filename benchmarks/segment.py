@@ -22,7 +22,8 @@ from benchmarks import measure
 from ssinfnet_jax import models
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 
 _NUM_SLICES = flags.DEFINE_integer("num_slices", 300, "Of the volume.", 2)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Slices per call.", 1)
@@ -38,7 +39,11 @@ def write_networks(folder: pathlib.Path) -> None:
             "model": name, "options": {}, "image_size": 352, "normalisation": {"mean": 0.45, "std": 0.27},
             "window_hu": [ct.LOW_HU, ct.HIGH_HU], "view": "lungs",
         }  # fmt: skip
-        checkpoint.save_model(folder / which, models.init(models.create(name), 0, models.num_inputs(name)), description)
+        storage.save(
+            folder / which,
+            models.init(models.create(name), 0, models.num_inputs(name)),
+            NetworkCard.from_json(description),
+        )
 
 
 def segment(folder: pathlib.Path, num_slices: int, batch_size: int, name: str) -> dict[str, Any]:

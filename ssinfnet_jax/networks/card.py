@@ -150,7 +150,7 @@ class NetworkCard:
 
 
 def check_role(which: str, model: str, options: Mapping[str, Any]) -> None:
-    """Raises ValueError if a model cannot be the network `which` ("single" | "multi"): it gives no lesion, or no classes."""
+    """Raises ValueError if the output of a model does not fit the role `which`, "single" | "multi"."""
     found, needed = models.output(model, **options), OUTPUTS[which]
     if found not in needed:
         raise ValueError(

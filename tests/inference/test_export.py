@@ -13,8 +13,9 @@ from PIL import Image
 from ssinfnet_jax import models
 from ssinfnet_jax.data import labels
 from ssinfnet_jax.inference import export, segmenter
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
-from ssinfnet_jax.training import checkpoint
 from tests.data.test_ct import write_png
 
 SIZE = 64
@@ -34,7 +35,7 @@ def folders(tmp_path_factory):
             "model": name, "options": options, "image_size": SIZE, "normalisation": {"mean": 0.4, "std": 0.3},
             "datasets": ["ct_phantom/tiny"], "initial": "", "window_hu": [-1000.0, 200.0], "view": "lungs",
         }  # fmt: skip
-        checkpoint.save_model(folder / which, variables, description)
+        storage.save(folder / which, variables, NetworkCard.from_json(description))
     return folder
 
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from ssinfnet_jax import models
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 from tests.networks.test_folded import _trained
 
 DESCRIPTION = {
@@ -22,7 +23,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     """Writes `single` and `multi` into the folder."""
     for which, name in (("single", "unet"), ("multi", "multi_ssinfnet")):
         variables = _decided(name, _trained(models.init(models.create(name, width=0.125), 3, models.num_inputs(name))))
-        checkpoint.save_model(folder / which, variables, {"model": name, **DESCRIPTION})
+        storage.save(folder / which, variables, NetworkCard.from_json({"model": name, **DESCRIPTION}))
     return folder
 
 

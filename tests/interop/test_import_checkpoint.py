@@ -10,8 +10,8 @@ import pytest
 from ssinfnet_jax import models
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.interop import backbone_names, import_checkpoint, torch_checkpoint
+from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import checkpoint
 from tests.interop import torch_names
 
 NARROW = {"width": 0.125}
@@ -41,24 +41,24 @@ def backbone(tmp_path_factory):
 
 def test_a_whole_network(coach):
     folder, imported = coach
-    variables, description = checkpoint.load_model(folder / "model")
+    variables, card = storage.load(folder / "model")
     expected = torch_checkpoint.convert("coach", torch_names.coach(), **NARROW)
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
     np.testing.assert_array_equal(
         variables["params"]["logvar"]["conv"]["kernel"][0, 0], torch_names.coach()["std.weight"][:, :, 0, 0].T
     )
-    assert description["image_size"] == 64
-    assert description["normalisation"] == {"mean": 0.4, "std": 0.3}
-    assert description["fresh"] == []
-    assert description["imported"]["file"] == "coach.npz"
-    assert len(description["imported"]["sha256"]) == 64
+    assert card.image_size == 64
+    assert card.normalisation == Normalisation(0.4, 0.3)
+    assert not card.fresh
+    assert card.imported["file"] == "coach.npz"
+    assert len(card.imported["sha256"]) == 64
     assert imported.loaded == ["encoder", "logvar", "mu", "score"]
     assert sorted(path.name for path in folder.iterdir()) == ["coach.npz", "model"]
 
 
 def test_a_backbone(backbone):
     folder, imported = backbone
-    variables, description = checkpoint.load_model(folder / "model")
+    variables, card = storage.load(folder / "model")
     flat = flax.traverse_util.flatten_dict(variables)
     tensors = torch_names.resnet50()
     kernel = flat["params", "encoder", "layer3_2", "conv2", "conv", "conv", "kernel"]
@@ -69,9 +69,9 @@ def test_a_backbone(backbone):
     assert all((flat[path] == fresh[path]).all() for path in flat if path[1] != "encoder")
     assert imported.loaded == ["encoder"]
     assert imported.ignored == ["fc.weight", "fc.bias"]
-    assert description["fresh"] == imported.fresh
+    assert list(card.fresh) == imported.fresh
     assert {"rfb2", "decoder", "attention4", "edge_conv1", "edge_head_inpainting"} <= set(imported.fresh)
-    assert "image_size" not in description
+    assert card.image_size is None
     report = import_checkpoint.report(imported)
     assert report.startswith("Loaded: encoder (")
     assert "Ignored tensors of the file: fc.weight, fc.bias" in report

@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from ssinfnet_jax import models, rundir
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 from tests.conftest import ROOT
 
 
@@ -19,7 +20,7 @@ def test_a_model_folder_is_exported(tmp_path):
         "model": "infnet", "options": {"width": 0.125}, "image_size": 64, "normalisation": {"mean": 0.4, "std": 0.3},
         "window_hu": [-1000, 200], "view": "frame",
     }  # fmt: skip
-    checkpoint.save_model(tmp_path / "single", models.init(model, 0, 3), description)
+    storage.save(tmp_path / "single", models.init(model, 0, 3), NetworkCard.from_json(description))
     result = _run(f"--single={tmp_path / 'single'}", f"--out={tmp_path / 'new' / 'out'}")
     assert result.returncode == 0, result.stderr
     assert "for cpu, cuda, tpu" in result.stdout
@@ -41,7 +42,9 @@ def test_a_run_whose_config_has_no_multi_network_is_exported(tmp_path):
     rundir.run_stage(
         run,
         "train_single",
-        lambda run: checkpoint.save_model(run.stage("train_single") / "model", models.init(model, 0, 3), description),
+        lambda run: storage.save(
+            run.stage("train_single") / "model", models.init(model, 0, 3), NetworkCard.from_json(description)
+        ),
     )
     result = _run(f"--workdir={run.path}", f"--out={tmp_path / 'out'}")
     assert result.returncode == 0, result.stderr
@@ -50,7 +53,9 @@ def test_a_run_whose_config_has_no_multi_network_is_exported(tmp_path):
 def test_a_network_that_does_not_say_its_window_is_refused(tmp_path):
     description = {"model": "infnet", "options": {"width": 0.125}, "image_size": 64,
                    "normalisation": {"mean": 0.4, "std": 0.3}}  # fmt: skip
-    checkpoint.save_model(tmp_path / "single", models.init(models.create("infnet", width=0.125), 0, 3), description)
+    storage.save(
+        tmp_path / "single", models.init(models.create("infnet", width=0.125), 0, 3), NetworkCard.from_json(description)
+    )
     result = _run(f"--single={tmp_path / 'single'}", f"--out={tmp_path / 'out'}")
     assert result.returncode == 1
     assert 'model.json has "window_hu" None' in result.stderr

@@ -9,9 +9,9 @@ from ssinfnet_jax import models
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.models import blocks
 from ssinfnet_jax.models.backbones import BACKBONES
-from ssinfnet_jax.networks import folded
+from ssinfnet_jax.networks import folded, prediction, storage
+from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import checkpoint, segment_step
 
 SEGMENTS = [
     *((name, {}) for name in models.MODELS if name not in ("infnet", "coach")),
@@ -132,8 +132,8 @@ def test_the_segmenter_gives_what_the_stored_networks_give(tmp_path):
         description = {
             "model": name, "options": {"width": 0.125}, "image_size": 64, "normalisation": {"mean": 0.4, "std": 0.3},
         }  # fmt: skip
-        checkpoint.save_model(tmp_path / which, variables, description)
-        predict = segment_step.make_predict(
+        storage.save(tmp_path / which, variables, NetworkCard.from_json(description))
+        predict = prediction.make_predict(
             model,
             num_inputs=models.num_inputs(name),
             output=models.output(name),

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.training import checkpoint, loop
 
 
@@ -295,7 +297,7 @@ def test_checkpoints_refuse_another_shape(tmp_path):
 
 def test_no_trained_network(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No trained network in .*run the stage that makes it"):
-        checkpoint.load_model(tmp_path / "model")
-    checkpoint.save_model(tmp_path / "model", {"kernel": np.zeros(3)}, {"model": "unet", "options": {}})
+        storage.load(tmp_path / "model")
+    storage.save(tmp_path / "model", {"kernel": np.zeros(3)}, NetworkCard.from_json({"model": "unet", "options": {}}))
     with pytest.raises(FileNotFoundError, match=rf"No trained network in {tmp_path}: give {tmp_path}/model, which"):
-        checkpoint.load_model(tmp_path)
+        storage.load(tmp_path)

@@ -7,6 +7,7 @@ from configs import ct_phantom, recommended
 from configs.losses import losses
 from ssinfnet_jax import models
 from ssinfnet_jax.models import infnet
+from ssinfnet_jax.networks import card, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import augment, config_check, network_setup, optim, segment_step, state, train
 from tests.training import toy, toy_stages
@@ -27,7 +28,7 @@ def _config(which, name, **options):
 )
 def test_a_step_and_a_prediction_of_every_network(which, name, own):
     options = {**own, "width": 0.0625}
-    network_setup.check_output(which, name, options)
+    card.check_role(which, name, options)
     model, num_inputs, output = models.create(name, **options), models.num_inputs(name), models.output(name, **options)
     table = {"name": "adam", "learning_rate": 1e-3}
     optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
@@ -43,7 +44,7 @@ def test_a_step_and_a_prediction_of_every_network(which, name, own):
     assert {"loss", "train_dice", "grad_norm"} < set(metrics)
     assert all(metric.shape == () for metric in metrics.values())
     assert ("edge" in metrics) == (output == "maps")
-    predict = segment_step.make_predict(model, num_inputs=num_inputs, output=output, normalisation=Normalisation())
+    predict = prediction.make_predict(model, num_inputs=num_inputs, output=output, normalisation=Normalisation())
     probs = jax.eval_shape(predict, state.variables(start), toy.batch())
     assert probs.shape == ((4, 32, 32) if which == "single" else (4, 32, 32, 3))
 

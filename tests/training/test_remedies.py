@@ -12,7 +12,7 @@ import pytest
 
 from configs import ct_phantom
 from ssinfnet_jax import rundir
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.networks import storage
 from tests.training import toy_stages
 
 SINGLE = ("pretrain_single", "train_single")
@@ -38,7 +38,7 @@ def _run(workdir, names):
     with pytest.MonkeyPatch.context() as monkeypatch:
         toy_stages.run(monkeypatch, workdir, _config(), toy_stages.records(9), split, names)
         networks = [workdir / name / "model" for name in STAGES if name in names and name != "predict_priors"]
-        return [checkpoint.load_model(network)[1]["task"] for network in networks]
+        return [storage.load(network)[1].task for network in networks]
 
 
 @pytest.fixture(scope="module")

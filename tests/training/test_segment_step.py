@@ -6,7 +6,7 @@ import pytest
 import scipy.ndimage
 
 from configs import losses
-from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks import parallel, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import augment, optim, segment_step, state
 from tests.training import toy
@@ -126,7 +126,7 @@ def test_predictions_are_probabilities():
     for which, (num_inputs, _, _, output) in NETWORKS.items():
         single = which != "multi"
         variables = state.variables(_make(which, SGD)[1])
-        predict = segment_step.make_predict(
+        predict = prediction.make_predict(
             _model(which), num_inputs=num_inputs, output=output, normalisation=normalisation
         )
         probs = np.asarray(predict(variables, toy.batch()))

@@ -7,7 +7,9 @@ import pytest
 
 from configs import ct_phantom
 from ssinfnet_jax import models
-from ssinfnet_jax.training import checkpoint, config_check, start_weights
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
+from ssinfnet_jax.training import config_check, start_weights
 from ssinfnet_jax.training import state as states
 from tests.training import toy_stages
 
@@ -27,7 +29,7 @@ def fresh():
 
 def _store(folder, variables, **more):
     description = {"model": "multi_infnet", "options": OPTIONS, "image_size": 64, "normalisation": NORMALISATION}
-    checkpoint.save_model(folder, variables, {**description, **more})
+    storage.save(folder, variables, NetworkCard.from_json({**description, **more}))
     return folder
 
 
@@ -118,7 +120,7 @@ def test_a_training_takes_the_modules_of_the_config_from_its_pretraining(transfe
     config.single.pretrain.batch_size = config.single.train.batch_size = 4
     stages = ["pretrain_single", "train_single"]
     run = toy_stages.run(monkeypatch, tmp_path, config, toy_stages.records(9), ["train"] * 8 + ["val"], stages)
-    (old, _), (new, _) = (checkpoint.load_model(run.path / stage / "model") for stage in stages)
+    (old, _), (new, _) = (storage.load(run.path / stage / "model") for stage in stages)
     old, new = (flax.traverse_util.flatten_dict(tree["params"]) for tree in (old, new))
     same = {path[0]: np.allclose(old[path], new[path], atol=1e-9) for path in old if path[-1] == "kernel"}
     assert same["body"] == taken

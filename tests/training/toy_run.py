@@ -62,7 +62,7 @@ def end(process: subprocess.Popen, code: int = 0, timeout_s: float = 300) -> str
 def results(workdir) -> dict[str, np.ndarray]:
     """All variables that the four training stages left, by stage, network and path."""
     from ssinfnet_jax.models import registry
-    from ssinfnet_jax.training import checkpoint
+    from ssinfnet_jax.networks import storage
 
     found = {}
     with mock.patch.dict(registry.MODELS):  # the tests that follow in this process know the real networks
@@ -70,7 +70,7 @@ def results(workdir) -> dict[str, np.ndarray]:
         for stage in STAGES:
             for network in ("model", "coach"):
                 if (workdir / stage / network).is_dir():
-                    variables, _ = checkpoint.load_model(workdir / stage / network)
+                    variables, _ = storage.load(workdir / stage / network)
                     leaves = jax.tree_util.tree_leaves_with_path(variables)
                     found |= {f"{stage}/{network}{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
     return found
@@ -100,7 +100,8 @@ def _slices(config, run_dir):
 def _disagree():
     """Lets this process judge otherwise wherever a judgement leads to a common call, or ends a loop."""
     from ssinfnet_jax import rundir
-    from ssinfnet_jax.training import checkpoint, loop, network_setup
+    from ssinfnet_jax.data import prepare
+    from ssinfnet_jax.training import checkpoint, loop
 
     offer, fit = checkpoint.Best.offer, loop.fit
     offers = itertools.count(1)
@@ -114,7 +115,7 @@ def _disagree():
 
     checkpoint.Best.offer, loop.fit = offer_better, fit_otherwise
     checkpoint.latest_step = lambda directory: 0
-    network_setup.reason_to_skip = lambda *args: "this process sees nothing to train on"
+    prepare.reason_to_skip = lambda *args: "this process sees nothing to train on"
     rundir.RunDir.was_skipped = lambda self, name: True
 
 
