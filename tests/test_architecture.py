@@ -6,20 +6,21 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "ssinfnet_jax"
-BASE = {"rundir", "distributed", "latex", "pretrained"}
+BASE = {"rundir", "dask_tasks", "latex", "pretrained"}
 ALLOWED = {  # folder: what it may import of the package, beside itself and the base
     "rundir": set(),
-    "distributed": set(),
+    "dask_tasks": set(),
     "latex": set(),
     "pretrained": set(),
     "data": set(),
     "models": set(),
     "losses": set(),
     "metrics": set(),
-    "interop": {"data", "models", "training"},
-    "training": {"data", "models", "losses", "metrics"},
-    "inference": {"data", "models", "training"},
-    "evaluation": {"data", "models", "metrics", "training", "inference"},
+    "networks": {"data", "models"},
+    "interop": {"data", "models", "networks"},
+    "training": {"data", "models", "losses", "metrics", "networks"},
+    "inference": {"data", "models", "networks"},
+    "evaluation": {"data", "models", "metrics", "networks", "training", "inference"},
     "analysis": {"data"},
     "report": {"analysis"},
 }

@@ -1,7 +1,7 @@
 """Networks that need no training: they mark grey levels, so that everybody can compute what they should find."""
 
 import numpy as np
-from ssinfnet_jax.training.decision import Decision
+from ssinfnet_jax.networks.decision import Decision
 
 from ssinfnet_jax.data import ct
 
