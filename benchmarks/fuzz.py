@@ -41,6 +41,7 @@ from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.readers import find
 from ssinfnet_jax.interop import read_tensors
 from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training.decision import Decision
 
 _CASES = flags.DEFINE_integer("cases", 10_000, "How many.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the first case; the others follow.", 0)
@@ -62,6 +63,7 @@ class Thresholds:
     """Stands in for the networks: GGO where the slice is grey, consolidation where it is light."""
 
     window_hu = (ct.LOW_HU, ct.HIGH_HU)
+    decision = Decision()
 
     def __init__(self):
         self.segmenter, self.batch_size = self, 4
