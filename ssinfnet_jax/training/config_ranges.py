@@ -130,6 +130,7 @@ RANGES: dict[str, Range] = {
     "mediation.alpha": _fraction(0.05, without_low=True, without_high=True),
     "mediation.max_correlation": _fraction(0.8, without_low=True),
     "mediation.bootstrap_draws": _count(1000, low=0),
+    "mediation.seed": _SEED,
 }
 # Of an optimizer, and of what a phase of pretraining changes of it.
 _OPTIMIZER: dict[str, Range] = {

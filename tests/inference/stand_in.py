@@ -1,9 +1,9 @@
 """Networks that need no training: they mark grey levels, so that everybody can compute what they should find."""
 
 import numpy as np
-from ssinfnet_jax.networks.decision import Decision
 
 from ssinfnet_jax.data import ct
+from ssinfnet_jax.networks.decision import Decision
 
 WINDOW_HU = (ct.LOW_HU, ct.HIGH_HU)
 GGO_GREY, CONSOLIDATION_GREY = (60, 140), (141, 200)  # both ends belong to it
