@@ -40,13 +40,9 @@ from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.readers import find
 from ssinfnet_jax.interop import read_tensors
-<<<<<<< HEAD
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
-=======
-from ssinfnet_jax.training import checkpoint
 from ssinfnet_jax.networks.decision import Decision
->>>>>>> 6fa726745eebb75d7079e6708a626342cef3ec7e
 
 _CASES = flags.DEFINE_integer("cases", 10_000, "How many.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the first case; the others follow.", 0)

@@ -6,10 +6,11 @@ import pytest
 from configs import ct_phantom, recommended
 from configs.losses import losses
 from ssinfnet_jax import models
+from ssinfnet_jax.data import prepare
 from ssinfnet_jax.models import infnet
 from ssinfnet_jax.networks import card, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import augment, config_check, network_setup, optim, segment_step, state, train
+from ssinfnet_jax.training import augment, config_check, optim, segment_step, state, train
 from tests.training import toy, toy_stages
 
 SINGLE = {"infnet": {"backbone": "vgg16"}, "unet": {}}
@@ -92,11 +93,9 @@ def test_a_network_in_the_wrong_place(which, name, options, found):
 )
 def test_data_without_classes_leave_out_the_multi_network(classes, which, reason, monkeypatch):
     table = pd.DataFrame({"split": ["train", "test"], "has_classes": classes})
-    monkeypatch.setattr(network_setup.prepare, "load", lambda config, run_dir: (None, table))
-    assert network_setup.reason_to_skip({"single": {}, "multi": {}}, None, which) == reason
-    assert (
-        network_setup.reason_to_skip({"single": {}, "multi": None}, None, "multi") == "the config has no such network"
-    )
+    monkeypatch.setattr(prepare, "load", lambda config, run_dir: (None, table))
+    assert prepare.reason_to_skip({"single": {}, "multi": {}}, None, which) == reason
+    assert prepare.reason_to_skip({"single": {}, "multi": None}, None, "multi") == "the config has no such network"
 
 
 def test_cross_fitting_needs_a_single_process(monkeypatch):
