@@ -31,7 +31,7 @@ _PARALLEL = flags.DEFINE_integer(
 )
 _COLLECT = flags.DEFINE_bool("collect", False, "Run nothing; make tables and figures of what is there.")
 _SHARE = flags.DEFINE_multi_string("share", [], "Folder of another experiment whose finished stages may be taken over.")
-STAGES = ("prepare", "pretrain_single", "train_single", "predict_priors", "pretrain_multi", "train_multi", "evaluate")
+STAGES = tuple(name for name in stages.STAGES if name not in ("segment_cohort", "phenotypes", "mediate"))
 
 
 def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:

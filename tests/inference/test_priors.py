@@ -6,7 +6,7 @@ from configs import ct_phantom
 from ssinfnet_jax.data import splits
 from tests.training import toy_stages
 
-STAGES = ["pretrain_single", "train_single", "predict_priors"]
+STAGES = ["pretrain_single", "train_single", "crossfit_single", "predict_priors"]
 SPLIT = ["train"] * 18 + ["val"] * 3
 NUM_FOLDS = 3
 

@@ -98,14 +98,6 @@ def test_data_without_classes_leave_out_the_multi_network(classes, which, reason
     assert prepare.reason_to_skip({"single": {}, "multi": None}, None, "multi") == "the config has no such network"
 
 
-def test_cross_fitting_needs_a_single_process(monkeypatch):
-    config = recommended.get_config().to_dict()
-    config["multi"]["prior_source"] = "cross_fitted"
-    monkeypatch.setattr(config_check.parallel, "num_processes", lambda: 2)
-    with pytest.raises(ValueError, match="'cross_fitted' needs a single process, found 2"):
-        config_check.check(config)
-
-
 def test_cross_fitting_from_a_trained_network_is_warned_of(caplog):
     config = recommended.get_config().to_dict()
     config["multi"]["prior_source"], config["single"]["train"]["initial"] = "cross_fitted", "elsewhere"

@@ -20,7 +20,7 @@ import pandas as pd
 from tests.training import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
-STAGES = ("pretrain_single", "train_single", "predict_priors", "pretrain_multi", "train_multi")
+STAGES = ("pretrain_single", "train_single", "crossfit_single", "predict_priors", "pretrain_multi", "train_multi")
 
 
 def start(workdir, *flags, within=(), **options) -> subprocess.Popen:

@@ -18,6 +18,7 @@ STAGES = {
     "prepare": "Prepare data",
     "pretrain_single": "Pretrain single network",
     "train_single": "Train single network",
+    "crossfit_single": "Cross-fit single networks",
     "predict_priors": "Predict priors",
     "pretrain_multi": "Pretrain multi network",
     "train_multi": "Train multi network",

@@ -1,0 +1,6 @@
+"""Predicts the lesions that the multi network takes as prior: one stage of `launch.pipeline`, with the same flags."""
+
+from launch import stages
+
+if __name__ == "__main__":
+    stages.main("crossfit_single")
