@@ -1,4 +1,4 @@
-"""Predicts the lesions that the multi network takes as prior: one stage of `launch.pipeline`, with the same flags."""
+"""Trains the networks that cross-fitted priors come from: one stage of `launch.pipeline`, with the same flags."""
 
 from launch import stages
 
