@@ -36,6 +36,7 @@ def write(
         "MODEL_CARD.md.j2",
         name=" + ".join(network["model"] for network in networks.values()) if run is None else run.config["name"],
         multi="multi" in networks,
+        joint=(networks.get("multi", {}).get("decision") or {}).get("rule") == "joint",
         size=program["image_size"],
         window=program["window_hu"],
         program=program,

@@ -77,3 +77,11 @@ def test_card_of_model_folders_says_what_is_not_known(tmp_path):
     assert "Not evaluated" in text
     assert "does not say which slices and patients" in text
     assert "Exported by commit c0ffee" in text
+
+
+def test_card_names_the_decision_of_the_networks(workdir, tmp_path):
+    multi = PROGRAM["networks"]["multi"] | {"decision": {"rule": "joint"}}
+    program = PROGRAM | {"networks": PROGRAM["networks"] | {"multi": multi}}
+    text = model_card.write(tmp_path / "card.md", program, workdir=workdir, **GIVEN).read_text()
+    assert text.count("by the joint decision of both networks") == 2
+    assert "the likeliest" not in text

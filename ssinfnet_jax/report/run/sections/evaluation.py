@@ -26,7 +26,9 @@ def build(run: run_files.Run) -> blocks.Section:
             continue
         section.add("heading", title)
         if summary is not None:
-            scored = "of the likeliest class" if network == "multi" else "at a threshold of 0.5"
+            joint = ((run.config.get("multi") or {}).get("decision") or {}).get("rule") == "joint"
+            multi = "of the joint decision of both networks" if joint else "of the likeliest class"
+            scored = multi if network == "multi" else "at a threshold of 0.5"
             caption = (
                 f"Metrics per slice {scored}, then mean ± 1.96 standard errors over n slices; "
                 "excluded (excl.): slices where the metric is undefined, as the class is absent."
