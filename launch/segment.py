@@ -42,6 +42,12 @@ _THRESHOLD = flags.DEFINE_float(
 _MIN_ISLAND = flags.DEFINE_float("min_island", 0.0, "Remove smaller lesions of a slice: mm2, of pictures pixels.", 0.0)
 _FLIPS = flags.DEFINE_enum("flips", "none", list(segmenter.FLIPS), "Also segment flipped slices, and average.")
 _VIEW = flags.DEFINE_enum("view", None, ["lungs", "frame"], "Cut volumes down to the lungs; default: as in training.")
+_OUTSIDE = flags.DEFINE_enum(
+    "outside_lungs",
+    "remove",
+    ["remove", "keep"],
+    "Lesions outside of the lungs, in volumes in HU where they are found.",
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Slices per call; more use more memory.", 1)
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes for several scans; 0: all in this one.", 0)
 _SCHEDULER = flags.DEFINE_string("dask_scheduler", None, "Address of a running Dask scheduler, tcp://HOST:PORT.")
@@ -59,7 +65,9 @@ def main(argv: Sequence[str]) -> None:
             pretrained.resolve(flag.value, which) for flag, which in ((_SINGLE, "single"), (_MULTI, "multi"))
         )
         _, view = NetworkCard.read(single_dir).scan_input(single_dir)
-        options = segment_scan.Options(_THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view)
+        options = segment_scan.Options(
+            _THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view, _OUTSIDE.value
+        )
         job = segment_scans.Job(
             single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
             program.cache_dir(),
@@ -136,6 +144,7 @@ def _write_pages(
                 "Islands removed below": f"{options.min_island:g} mm² (pixels of pictures)",
                 "Flips": options.flips,
                 "View": options.view,
+                "Outside of the lungs": f"lesions {'removed' if options.outside_lungs == 'remove' else 'kept'}",
                 "Commit": rundir.provenance()["commit"],
             },
             titles=_SHOWN,

@@ -16,7 +16,7 @@ from absl import logging
 
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.input_files import readable
-from ssinfnet_jax.inference import measure, segmenter, survey
+from ssinfnet_jax.inference import lung_region, measure, segmenter, survey
 from ssinfnet_jax.inference.readers import find
 from ssinfnet_jax.inference.readers.scan import Scan
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
@@ -42,12 +42,15 @@ class Options:
       min_island: lesions of a smaller area in a slice are removed: mm2 where the spacing is known, else pixels.
       flips: a key of `segmenter.FLIPS`.
       view: "lungs": the networks see volumes cut down to the lungs, with a margin; "frame": whole.
+      outside_lungs: "remove": in volumes in HU, lesions outside of the lungs are removed (`lung_region`), and slices
+        far from any lung are not sent through the networks; "keep": neither.
     """
 
     threshold: float | None = None
     min_island: float = 0.0
     flips: str = "none"
     view: str = "frame"
+    outside_lungs: str = "remove"
 
 
 class Networks:
@@ -91,6 +94,8 @@ def segment(
             notes.append(f"{seen.padding_hu:g} is no HU: it is taken for padding, as air")
         if scan.grid is not None and not seen.lungs.any():
             notes.append("no lungs were found by thresholds: is this a chest CT, and does its frame hold them whole?")
+        if result.num_outside:
+            notes.append(f"{result.num_outside} voxels outside of the lungs were removed (--outside_lungs=keep)")
         if row["empty"]:
             notes.append(
                 f"EMPTY: no lesion was found (values {seen.low:g} to {seen.high:g}, mean {seen.mean:.1f}; highest "
@@ -180,7 +185,9 @@ class _Result:
         self._slices = _Slices(scan, seen, networks, options.view)
         self._decision = decide_by(networks.segmenter.decision, options)
         self._volumes: dict[str, np.ndarray] = {}
+        self._region = seen.region if options.outside_lungs == "remove" and seen.kind == "hu" else None
         self.highest = 0.0  # probability of a lesion
+        self.num_outside = 0  # pixels of lesions that were removed
         for name in ("images", "masks", "probabilities", "overlays"):
             (folder / name).mkdir()
         if scan.grid is not None:
@@ -195,30 +202,37 @@ class _Result:
                 )
 
     def fill(self) -> list[dict[str, Any]]:
-        """Runs the networks over all slices; returns `measure.count` of each."""
-        rows = []
-        for slice_id, (lesion, classes) in self._networks.segmenter.probabilities(
-            self._slices, range(self._scan.num_slices)
-        ):
-            index = int(slice_id)
-            grey = self._slices.grey(index)
+        """Runs the networks over the slices that may hold a lesion; returns `measure.count` of every slice."""
+        num_slices = self._scan.num_slices
+        looked_at = range(num_slices) if self._region is None else np.flatnonzero(self._region.any(axis=(1, 2)))
+        found = self._networks.segmenter.probabilities(self._slices, looked_at)
+        return [self._fill(index, next(found)[1] if index in looked_at else None) for index in range(num_slices)]
+
+    def _fill(self, index: int, probabilities: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
+        """Decides and stores a slice, empty where the networks were not asked; returns its `measure.count`."""
+        grey = self._slices.grey(index)
+        pred = np.zeros(grey.shape, np.uint8)
+        probs = np.zeros((3, *grey.shape), np.float32)
+        if probabilities is not None:
             box = self._slices.box(grey.shape)
             size = grey[box].shape
+            lesion, classes = probabilities
             lesion = segmenter.resize_probs(lesion, size)
             classes = np.stack([segmenter.resize_probs(classes[..., number], size) for number in range(3)], axis=-1)
             self.highest = max(self.highest, float(self._decision.lesion_probs(lesion, classes).max()))
-            pred = np.zeros(grey.shape, np.uint8)
             pred[box] = self._decision.labels(lesion, classes)
-            pred = measure.remove_islands(pred, self._min_pixels())
-            probs = np.zeros((3, *grey.shape), np.float32)
             probs[:, *box] = lesion, classes[..., 1], classes[..., 2]
-            lung = self._seen.lung_slice(index, grey.shape) if self._seen.lungs.any() else None
-            row = measure.count(index, pred, lung)
-            if self._scan.grid is None:
-                row["file"] = self._name + self._file(index)
-            rows.append(row)
-            self._store(index, grey, pred, np.rint(probs * 255).astype(np.uint8))
-        return rows
+        if self._region is not None and pred.any():
+            inside = lung_region.remove_outside(pred, self._seen.region_slice(index, grey.shape))
+            self.num_outside += int((pred != inside).sum())
+            pred = inside
+        pred = measure.remove_islands(pred, self._min_pixels())
+        lung = self._seen.lung_slice(index, grey.shape) if self._seen.lungs.any() else None
+        row = measure.count(index, pred, lung)
+        if self._scan.grid is None:
+            row["file"] = self._name + self._file(index)
+        self._store(index, grey, pred, np.rint(probs * 255).astype(np.uint8))
+        return row
 
     def _file(self, index: int) -> str:
         """Of a picture: what follows the name of the scan; of a long name the start and a hash."""

@@ -1,12 +1,14 @@
 """A first pass over a scan: whether its values are what a network can take, and where about the lungs are."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from ssinfnet_jax.data import ct
+from ssinfnet_jax.inference import lung_region
 from ssinfnet_jax.inference.readers import scan as scans
 
 AIR_LIMIT_HU = -500.0  # a chest CT holds air, in the lungs at least
@@ -29,7 +31,9 @@ class Survey:
       lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices; all False where
         none are found, and for pictures, which may be cut down to the lungs, so that no border tells them from the
         air around.
-      factor: per slice, by which its lungs are reduced.
+      factors: per slice, by which its lungs are reduced.
+      spacing_mm: of the slices, rows and columns of `lungs`; 0 where unknown.
+      middle: column of `lungs` that has as much of the body on its left as on its right.
     """
 
     kind: str
@@ -38,16 +42,30 @@ class Survey:
     mean: float
     lungs: np.ndarray
     factors: np.ndarray
+    spacing_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    middle: int = 0
     padding_hu: float | None = None
 
     def without_padding(self, values: np.ndarray) -> np.ndarray:
         """Values of a slice with air for the padding and NaN."""
         return values if self.kind == "uint8" else np.where(values >= ct.LEAST_HU, values, scans.AIR_HU)
 
+    @functools.cached_property
+    def region(self) -> np.ndarray | None:
+        """bool[N,h,w], where lesions can be (`lung_region.about_lungs`); None where no lungs were found."""
+        return lung_region.about_lungs(self.lungs, self.middle, self.spacing_mm) if self.lungs.any() else None
+
     def lung_slice(self, index: int, shape: tuple[int, int]) -> np.ndarray:
-        """bool of a slice's own shape."""
+        """Lungs of a slice, bool of its own shape."""
+        return self._enlarged(self.lungs, index, shape)
+
+    def region_slice(self, index: int, shape: tuple[int, int]) -> np.ndarray:
+        """`region` of a slice, bool of its own shape."""
+        return self._enlarged(self.region, index, shape)
+
+    def _enlarged(self, masks: np.ndarray, index: int, shape: tuple[int, int]) -> np.ndarray:
         factor = self.factors[index]
-        enlarged = self.lungs[index].repeat(factor, axis=0).repeat(factor, axis=1)
+        enlarged = masks[index].repeat(factor, axis=0).repeat(factor, axis=1)
         out = np.zeros(shape, bool)
         rows, columns = (min(a, b) for a, b in zip(shape, enlarged.shape, strict=True))
         out[:rows, :columns] = enlarged[:rows, :columns]
@@ -111,12 +129,15 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
     if kind == "uint8":
         scale = (window_hu[1] - window_hu[0]) / 255
         reduced = [window_hu[0] + scale * view for view in reduced]
-    if scan.grid is None:
-        lungs = np.zeros((scan.num_slices, 1, 1), bool)
-    else:
-        lungs = _lungs(reduced, scan.grid.spacing_mm[1] * factors[0])
+    lungs, spacing_mm, middle = np.zeros((scan.num_slices, 1, 1), bool), (0.0, 0.0, 0.0), 0
+    if scan.grid is not None:
+        slice_mm, row_mm, column_mm = scan.grid.spacing_mm
+        spacing_mm = (slice_mm, row_mm * factors[0], column_mm * factors[0])
+        lungs = _lungs(reduced, spacing_mm[1])
+        body = np.cumsum(sum((view > AIR_LIMIT_HU).sum(axis=0) for view in reduced))
+        middle = int(np.searchsorted(body, body[-1] / 2))
     padding_hu = float(paddings[0]) if len(paddings) else None
-    return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors), padding_hu)
+    return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors), spacing_mm, middle, padding_hu)
 
 
 def _check_padding(scan: scans.Scan, values: np.ndarray) -> None:

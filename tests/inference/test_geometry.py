@@ -19,7 +19,7 @@ from ssinfnet_jax.inference import results, segment_scan
 from ssinfnet_jax.inference.readers import dicom, find
 from tests.inference import stand_in
 
-OPTIONS = segment_scan.Options()
+OPTIONS = segment_scan.Options(outside_lungs="keep")
 SHAPE = (24, 20, 9)
 
 
