@@ -22,7 +22,7 @@ ALLOWED = {  # folder: what it may import of the package, beside itself and the 
     "inference": {"data", "models", "networks"},
     "evaluation": {"data", "models", "metrics", "networks", "training", "inference"},
     "analysis": {"data"},
-    "report": {"analysis"},
+    "report": {"data", "networks", "analysis"},
 }
 
 

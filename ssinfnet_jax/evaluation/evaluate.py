@@ -1,6 +1,6 @@
 """Stage `evaluate`: per-slice measures of both networks on the test split, their summaries, ROC curves, examples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         pred = result.lesion_probs > 0.5
         score = overlap.overlap(pred, lesion)
         rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(result.lesion_probs, lesion)})
-        chosen = _even_sample(lesion.size, _ROC_PIXELS // len(test), generator)
+        chosen = even_sample(lesion.size, _ROC_PIXELS // len(test), generator)
         pools["single"].append((result.lesion_probs.reshape(-1, 1)[chosen], lesion.reshape(-1, 1)[chosen]))
         if "classes" in record and result.class_probs is not None:
             truth = record["classes"]
@@ -72,7 +72,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     return None
 
 
-def _even_sample(size: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
+def even_sample(size: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
     """About `wanted` of the positions 0..size-1 in order, all if they are no more: one by chance in each equal stretch.
 
     Every k-th would be pixels of the same few columns where k and the width have a factor in common.
@@ -81,7 +81,9 @@ def _even_sample(size: int, wanted: int, generator: np.random.Generator) -> np.n
     return np.arange(0, size - step + 1, step) + generator.integers(step, size=size // step)
 
 
-def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int = 2000) -> pd.DataFrame:
+def summarize(
+    slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int = 2000, metrics: Sequence[str] = overlap.METRICS
+) -> pd.DataFrame:
     """Mean over slices and its error, 1.96 standard errors, per class and measure.
 
     A slice on which a measure is undefined (NaN) is excluded and counted. `overall` adds the class "overall": the mean
@@ -93,12 +95,13 @@ def summarize(slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int 
       overall: whether to add the overall rows.
       seed: of the resampling.
       num_draws: resamplings.
+      metrics: which.
     Returns: table of class, metric, mean, error, n, excluded.
     Source: the paper, eqs. 12-13.
     """
     rows = []
     is_there = slices.groupby("class", sort=False)["recall"].count().to_numpy() > 0  # recall needs the class
-    for metric in overlap.METRICS:
+    for metric in metrics:
         wide = slices.pivot(index="slice_id", columns="class", values=metric)[list(dict.fromkeys(slices["class"]))]
         for name in wide.columns:
             values = wide[name].dropna()

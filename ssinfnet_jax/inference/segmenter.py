@@ -88,11 +88,13 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
 
     def predict(variables, batch):
         lesion = _flipped(predicts["single"], FLIPS[flips])(variables["single"], batch)
+        shown = prediction.temper(lesion, cards["single"].temperature)
         if multi_dir is None:
-            return (lesion,)
+            return (shown,)
         # In steps of 1/255, as the priors were that the multi network was trained with.
         prior = (lesion * 255).round().astype("uint8")
-        return lesion, _flipped(predicts["multi"], FLIPS[flips])(variables["multi"], {**batch, "prior": prior})
+        classes = _flipped(predicts["multi"], FLIPS[flips])(variables["multi"], {**batch, "prior": prior})
+        return shown, prediction.temper(classes, cards["multi"].temperature, classes=True)
 
     return Program(predict, variables, cards)
 

@@ -34,6 +34,7 @@ class NetworkCard:
       weights: "last" | "best" of the training.
       fresh: modules that nothing has trained.
       decision: of a multi network, how both networks' probabilities become labels.
+      temperature: above 0; what the logits are divided by before they become the probabilities that are shown.
       sha256: of the weights' file, in the small form (`compact`).
       imported: {"file", "sha256"} of the published checkpoint that it was made from.
     """
@@ -50,6 +51,7 @@ class NetworkCard:
     weights: str | None = None
     fresh: Sequence[str] = ()
     decision: Decision | None = None
+    temperature: float | None = None
     sha256: str | None = None
     imported: Mapping[str, str] | None = None
 
@@ -65,7 +67,8 @@ class NetworkCard:
         known = {field.name for field in dataclasses.fields(cls)}
         values = {name: value for name, value in table.items() if name in known and value is not None}
         for name, parse in (("image_size", _size), ("normalisation", _normalisation), ("window_hu", _window),
-                            ("view", _view), ("datasets", _names), ("fresh", _names)):  # fmt: skip
+                            ("view", _view), ("datasets", _names), ("fresh", _names),
+                            ("temperature", _temperature)):  # fmt: skip
             if name in values:
                 values[name] = parse(values[name])
         if "decision" in values:
@@ -222,6 +225,12 @@ def _view(value: Any) -> str:
             '"frame" if they show the whole field of view'
         )
     return value
+
+
+def _temperature(value: Any) -> float:
+    if not (_is_number(value) and value > 0):
+        raise ValueError(f'has "temperature" {value!r}; it must be a number above 0')
+    return float(value)
 
 
 def _names(value: Any) -> tuple[str, ...]:

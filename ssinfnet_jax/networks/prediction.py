@@ -34,6 +34,23 @@ def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisatio
     return predict
 
 
+def temper(probs: jax.Array, temperature: float | None, *, classes: bool = False) -> jax.Array:
+    """Probabilities with their logits divided by a temperature: above 1 they become less certain.
+
+    Args:
+      probs: float[...] of a lesion, or float[...,C] of classes, which sum to 1.
+      temperature: above 0; None leaves them as they are.
+      classes: which of the two they are.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    if temperature is None:
+        return probs
+    powers = probs ** (1 / temperature)
+    if classes:
+        return powers / powers.sum(axis=-1, keepdims=True)
+    return powers / (powers + (1 - probs) ** (1 / temperature))
+
+
 def lesion_logits(out: Any, output: str) -> jax.Array:
     """float[B,H,W,1]: the finest of InfNet's maps, or the logits of a network that gives nothing else."""
     return out["map_2"] if output == "maps" else out

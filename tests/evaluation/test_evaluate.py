@@ -55,9 +55,9 @@ def test_error_of_overall_is_that_of_resampled_slices():
 
 
 def test_a_sample_of_pixels_is_even_and_of_all_columns():
-    chosen = evaluate._even_sample(512 * 512, 1000, np.random.default_rng(0))
+    chosen = evaluate.even_sample(512 * 512, 1000, np.random.default_rng(0))
     assert 1000 <= len(chosen) <= 1010
     assert (np.diff(chosen) > 0).all()
     assert np.bincount(chosen // (512 * 64), minlength=8).min() > 100  # of each eighth of the rows
     assert len(np.unique(chosen % 512)) > 400
-    np.testing.assert_array_equal(evaluate._even_sample(7, 100, np.random.default_rng(0)), np.arange(7))
+    np.testing.assert_array_equal(evaluate.even_sample(7, 100, np.random.default_rng(0)), np.arange(7))

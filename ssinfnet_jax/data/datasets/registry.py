@@ -1,6 +1,8 @@
 """The names of the datasets."""
 
 import importlib
+import inspect
+import pathlib
 from collections.abc import Sequence
 
 # One line adds a dataset: name -> "module:class" of a slice_builder.SliceBuilder, in any package.
@@ -40,6 +42,13 @@ def truth(name: str) -> list[dict]:
 def published(name: str) -> list[dict]:
     """Figures published for a dataset's official test part: method, class, metric, mean, n, source; empty if none."""
     return list(getattr(builder_class(name), "PUBLISHED", ()))
+
+
+def origin(name: str) -> str:
+    """Source, licence and citation of a dataset: the first list of the README beside its builder, or empty."""
+    readme = pathlib.Path(inspect.getfile(builder_class(name))).with_name("README.md")
+    paragraphs = readme.read_text().split("\n\n") if readme.is_file() else []
+    return next((text for text in paragraphs if text.startswith("- ")), "")
 
 
 def view(names: Sequence[str]) -> str:

@@ -43,11 +43,11 @@ def write(
         normalisation=networks["single"]["normalisation"],
         datasets=list(dict.fromkeys(name for network in networks.values() for name in network.get("datasets", []))),
         starts={stage: _start(run, stage, network) for stage, network in networks.items()},
-        splits=None if slices is None else _rows(data_tables.splits(slices)),
+        splits=None if slices is None else table_rows(data_tables.splits(slices)),
         metrics=rows,
         metric_names=names,
         commits=list(dict.fromkeys(str(s.marker["commit"]) for s in trained if s.marker.get("commit"))),
-        cell=_cell,
+        cell=cell,
         **provenance,
     )
 
@@ -61,7 +61,7 @@ def _start(run: run_files.Run | None, stage: str, network: Mapping[str, Any]) ->
     return "inpainting, pretrained in this run" if run.stages[f"pretrain_{stage}"].state == "done" else "fresh weights"
 
 
-def _rows(table: tables.Table) -> list[list[str]]:
+def table_rows(table: tables.Table) -> list[list[str]]:
     """Head and rows of a table, as text."""
     return [[column.title for column in table.columns], *([cell.text for cell in row] for row in table.rows)]
 
@@ -81,7 +81,7 @@ def _metrics(run: run_files.Run | None) -> tuple[list[list[str]], list[str]]:
     return rows, [figure_style.TITLES.get(name, name.capitalize()) for name in names]
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """Text in a table of Markdown: no character of it ends the cell, starts a tag or a format."""
     text = " ".join(str(value).split())
     return "".join(f"\\{letter}" if letter in "\\|<>*_`[]" else letter for letter in text)

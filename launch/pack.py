@@ -1,0 +1,56 @@
+"""The networks of a run, made small to hand on, with what a cross-validation of their recipe says of them.
+
+python -m launch.pack --workdir=runs/all_slices --folds=runs/fold0 --folds=runs/fold1 ... --out=NEW_FOLDER
+"""
+
+import pathlib
+import shutil
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from launch import program
+from ssinfnet_jax import rundir
+from ssinfnet_jax.evaluation import pack
+from ssinfnet_jax.report.run import pack_card
+
+flags.adopt_module_key_flags(program)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of the networks.", required=True)
+_FOLDS = flags.DEFINE_multi_string("folds", None, "Run folders of the cross-validation, each once.", required=True)
+_LIMITS = flags.DEFINE_string(
+    "limits", None, "Markdown file for the card: what goes wrong, by who looked at the slices."
+)
+_OUT = flags.DEFINE_string("out", None, "Folder to write; must not exist.", required=True)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the folder; a user's mistake ends with one line."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    program.prepare()
+    out_dir, workdir = pathlib.Path(_OUT.value), pathlib.Path(_WORKDIR.value)
+    try:
+        if out_dir.exists():
+            raise ValueError(f"--out={out_dir} exists; give a new folder, or delete this one.")
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        with rundir.writing(out_dir) as partial:
+            shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
+            partial.mkdir()
+            try:
+                found = pack.write(partial, workdir, [pathlib.Path(fold) for fold in _FOLDS.value])
+                limits = pathlib.Path(_LIMITS.value).read_text() if _LIMITS.value else "Nobody has looked yet."
+                pack_card.write(partial, workdir, found, limits)
+            except BaseException:
+                shutil.rmtree(partial)
+                raise
+    except (ValueError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    for row in found["figures"]:
+        print(f"{row['class']}: Dice {row['mean']:.3f} ± {row['error']:.3f} ({row['n']} held-out slices)")
+    megabytes = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file()) / 1e6
+    print(f"Packed: {out_dir} ({megabytes:.1f} MB)")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,69 @@
+"""Trained networks to hand on: small model folders with the decision, the temperatures and the figures of a
+cross-validation."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.evaluation import held_out
+from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks.card import NetworkCard
+
+HELD_OUT = "held_out.json"
+_SAME = ("model", "options", "image_size", "normalisation", "window_hu", "view", "datasets")  # in all folds
+
+
+def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.Path]) -> dict[str, Any]:
+    """Writes the networks of a run as `single` and `multi`, and `held_out.json`.
+
+    Args:
+      out_dir: an existing folder.
+      workdir: the run folder of the networks.
+      folds: run folders of a cross-validation of the same recipe, one per fold.
+    Returns: what `held_out.json` holds: `figures` (`held_out.summary`), `agreement`, how many `slices` and `folds`,
+      and each slice's `dice`.
+    Raises: FileNotFoundError for a run that is not finished; ValueError for folds of another recipe, or a network that
+      half precision cannot hold.
+    """
+    folders = {which: _model(workdir, which) for which in ("single", "multi")}
+    for fold in folds:
+        for which, folder in folders.items():
+            _check_same_recipe(folder, _model(fold, which))
+    slices = held_out.read(folds)
+    scales = dict(zip(folders, held_out.temperatures(slices), strict=True))
+    decision = held_out.choose(held_out.tempered(slices, *scales.values()))
+    measures = held_out.measures(slices)
+    for which, folder in folders.items():
+        variables, card = storage.load(folder)
+        card = dataclasses.replace(
+            card, temperature=round(scales[which], 4), decision=decision if which == "multi" else None
+        )
+        storage.save_compact(out_dir / which, variables, card)
+    dice = measures.pivot(index="slice_id", columns="class", values="dice").round(4)
+    found = {
+        "figures": held_out.summary(measures),
+        "agreement": held_out.agreement(measures),
+        "slices": len(slices),
+        "folds": len(folds),
+        "dice": {name: {kind: value for kind, value in row.items() if value == value} for name, row in dice.iterrows()},
+    }
+    rundir.write_text(out_dir / HELD_OUT, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _model(workdir: pathlib.Path, which: str) -> pathlib.Path:
+    return rundir.RunDir(workdir).require(f"train_{which}", "model/model.json") / "model"
+
+
+def _check_same_recipe(folder: pathlib.Path, fold: pathlib.Path) -> None:
+    """Raises ValueError if two model folders hold networks of different kinds, or trained on different input."""
+    ours, theirs = (NetworkCard.read(path).to_json() for path in (folder, fold))
+    for name in _SAME:
+        if ours.get(name) != theirs.get(name):
+            raise ValueError(
+                f"{fold} has {name} {theirs.get(name)}, {folder} has {ours.get(name)}: the figures of one recipe do "
+                "not speak for another; give the folds of the same."
+            )

@@ -1,0 +1,105 @@
+"""Networks of runs that were never trained, packed."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from configs import ct_phantom
+from ssinfnet_jax import rundir
+from ssinfnet_jax.data import prepare
+from ssinfnet_jax.evaluation import pack
+from ssinfnet_jax.inference import segmenter
+from ssinfnet_jax.networks import storage
+from tests.inference import tiny_networks
+
+NUM_FOLDS = 3
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Run folders of three folds and of all slices, with the same tiny networks."""
+    folder = tmp_path_factory.mktemp("runs")
+    networks = tiny_networks.write(folder / "networks")
+    for name in (*(f"fold{fold}" for fold in range(NUM_FOLDS)), "all"):
+        config = ct_phantom.get_config("tiny")
+        config.data.splits = {"seed": 0, "num_folds": NUM_FOLDS, "test_fold": int(name[-1]) if name != "all" else (),
+                              "val_fold": ()}  # fmt: skip
+        with_config = rundir.open_run(folder / name, config.to_dict())
+        (folder / name / "data").mkdir(exist_ok=True)
+        rundir.run_stage(with_config, "prepare", lambda run, config=config: prepare.run(config.to_dict(), run, {}))
+        for which in ("single", "multi"):
+            model = with_config.stage(f"train_{which}") / "model"
+            model.symlink_to(networks / which)
+            rundir.run_stage(with_config, f"train_{which}", lambda run: None)
+    return folder
+
+
+def _pack(runs, out, folds, *flags):
+    command = [sys.executable, "-m", "launch.pack", f"--workdir={runs / 'all'}", f"--out={out}", *flags]
+    return subprocess.run(
+        [*command, *(f"--folds={runs / fold}" for fold in folds)], capture_output=True, text=True, timeout=600
+    )
+
+
+def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
+    (tmp_path / "limits.md").write_text("Vessels are **taken** for lesions.\n")
+    done = _pack(runs, tmp_path / "out", ["fold0", "fold1", "fold2"], f"--limits={tmp_path / 'limits.md'}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / pack.HELD_OUT).read_text())
+    assert [row["class"] for row in found["figures"]] == ["lesion", "background", "ggo", "consolidation", "overall"]
+    assert found["slices"] == len(found["dice"]) > 10
+    assert found["folds"] == NUM_FOLDS
+    lesion = found["figures"][0]
+    assert lesion["mean"] == pytest.approx(
+        np.mean([row["lesion"] for row in found["dice"].values() if "lesion" in row]), abs=1e-3
+    )
+    assert f"lesion: Dice {lesion['mean']:.3f}" in done.stdout
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    for said in (
+        "Vessels are **taken** for lesions.",
+        f"{lesion['mean']:.3f} ± {lesion['error']:.3f}",
+        "ct_phantom:tiny",
+    ):
+        assert said in card
+    program = segmenter.load_program(tmp_path / "out" / "single", tmp_path / "out" / "multi")
+    assert program.decision.rule == "joint"
+    assert program.cards["single"].temperature > 0
+    variables, _ = storage.load(runs / "networks" / "single")
+    small, _ = storage.load(tmp_path / "out" / "single")
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), variables, small)
+    again = _pack(runs, tmp_path / "out", ["fold0", "fold1"])
+    assert again.returncode == 1
+    assert "exists; give a new folder" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        (["fold0", "fold0"], "is held out by"),
+        (["fold0"], "two folds at least"),
+        (["all"], "holds out slices whose two classes are labeled"),
+        (["nowhere"], "has not finished in"),
+    ],
+)
+def test_folds_that_cannot_be(runs, tmp_path, folds, said):
+    with pytest.raises((ValueError, OSError), match=said):
+        pack.write(tmp_path, runs / "all", [runs / fold for fold in folds])
+    assert not list(tmp_path.glob("*"))
+
+
+def test_another_recipe_does_not_speak_for_this_one(runs, tmp_path):
+    other = tmp_path / "other"
+    run = rundir.RunDir(other)
+    for which in ("single", "multi"):
+        variables, card = storage.load(runs / "networks" / which)
+        model = run.stage(f"train_{which}") / "model"
+        storage.save(model, variables, card)
+        table = json.loads((model / "model.json").read_text()) | {"image_size": 96}
+        (model / "model.json").write_text(json.dumps(table))
+        rundir.run_stage(run, f"train_{which}", lambda run: None)
+    with pytest.raises(ValueError, match="has image_size 96"):
+        pack.write(tmp_path / "out", runs / "all", [other])
