@@ -6,8 +6,9 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "ssinfnet_jax"
-BASE = {"rundir", "dask_tasks", "latex", "pretrained"}
+BASE = {"config", "rundir", "dask_tasks", "latex", "pretrained"}
 ALLOWED = {  # folder: what it may import of the package, beside itself and the base
+    "config": set(),
     "rundir": set(),
     "dask_tasks": set(),
     "latex": set(),

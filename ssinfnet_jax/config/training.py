@@ -1,0 +1,303 @@
+"""What a config says of the training of a network."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from ssinfnet_jax.config.fields import Open, Range, Text
+
+BatchSize = Annotated[int, Range("[1, inf)", 16)]
+Fraction = Annotated[float, Range("[0, 1]", 0.2)]
+InsideUnit = Annotated[float, Range("(0, 1)", 0.5)]
+Decay = Annotated[float, Range("[0, 1)", 0.9)]
+NotNegative = Annotated[float, Range("[0, inf)", 1.0)]
+Positive = Annotated[float, Range("(0, inf)", 1.0)]
+Folder = Annotated[str, Text("runs/demo/train_single/model")]
+Schedules = Literal["constant", "cosine", "steps"]
+Rate = Annotated[float, Range("(0, inf)", 0.001)]
+WarmupSteps = Annotated[int, Range("[0, inf)", 0)]
+StepEpochs = tuple[Annotated[float, Range("[0, inf)", 40)], ...]
+Factor = Annotated[float, Range("(0, inf)", 0.1)]
+# What optax's functions take; of any other option only the numbers must be finite.
+OPTIMIZER_OPTIONS = {
+    "momentum": Decay | None,
+    "b1": Decay,
+    "b2": Decay,
+    "eps": Annotated[float, Range("(0, inf)", 1e-8)],
+    "eps_root": Annotated[float, Range("[0, inf)", 0.0)],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookahead:
+    """Slow weights that follow the fast ones (Zhang et al. 2019, arXiv:1907.08610).
+
+    Attributes:
+      k: updates from one move of the slow weights to the next.
+      alpha: how far they move towards the fast ones.
+      sync_first: they move at updates 1, k + 1, 2k + 1, ... as in the published code, in place of k, 2k, ...
+    """
+
+    k: Annotated[int, Range("[1, inf)", 5)]
+    alpha: Annotated[float, Range("(0, 1]", 0.5)]
+    sync_first: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optimizer with its learning rate.
+
+    Attributes:
+      name: of the optimizer (`training.optim`).
+      learning_rate: the largest.
+      schedule: the rate stays, falls to 0 along a cosine, or falls in steps.
+      warmup_steps: updates in which the rate rises linearly from 0, in the time of the rest.
+      epochs: at which the rate is multiplied by `factor`, for the schedule "steps".
+      factor: see `epochs`.
+      weight_decay: as the optimizer has it; added to the gradient where it has none.
+      clip_value: bound of each element of the gradient.
+      clip_norm: bound of the gradient's global norm.
+      lookahead: see `Lookahead`.
+      options: all other keys, handed to the optimizer's function.
+    """
+
+    name: Annotated[str, Text("adam")]
+    learning_rate: Rate
+    schedule: Schedules = "constant"
+    warmup_steps: WarmupSteps = 0
+    epochs: StepEpochs | None = None
+    factor: Factor = 0.1
+    weight_decay: Annotated[float, Range("[0, inf)", 0.0005)] = 0.0
+    clip_value: Annotated[float, Range("(0, inf)", 0.5)] | None = None
+    clip_norm: Annotated[float, Range("(0, inf)", 1.0)] | None = None
+    lookahead: Lookahead | None = None
+    options: Annotated[Mapping[str, Any], Open(OPTIMIZER_OPTIONS, is_rest=True)] = dataclasses.field(
+        default_factory=dict
+    )
+
+    def __post_init__(self):
+        if self.schedule == "steps" and self.epochs is None:
+            raise ValueError("epochs must be given with schedule 'steps': at which the rate falls, such as [40, 80].")
+
+
+@dataclasses.dataclass(frozen=True)
+class RateChanges:
+    """What a phase changes of the optimizer of the network that learns, whose state goes on from phase to phase.
+
+    Attributes:
+      learning_rate, schedule, warmup_steps, epochs, factor: as in `Optimizer`; None: not changed.
+    """
+
+    learning_rate: Rate | None = None
+    schedule: Schedules | None = None
+    warmup_steps: WarmupSteps | None = None
+    epochs: StepEpochs | None = None
+    factor: Factor | None = None
+
+    def of(self, optimizer: Optimizer) -> Optimizer:
+        """The optimizer with these changes."""
+        changes = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(optimizer, **changes)
+
+
+class Phase(NamedTuple):
+    """A stretch of pretraining in which one of the two players learns; a list [kind, epochs] in a config.
+
+    Attributes:
+      kind: who learns, and the inpainter by whose masks: by chance, or by the coach.
+      epochs: how long.
+      changes: see `RateChanges`.
+    """
+
+    kind: Literal["inpaint_random", "inpaint_coach", "coach"]
+    epochs: Annotated[float, Range("(0, inf)", 100)]
+    changes: RateChanges = RateChanges()
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a slice (`training.augment`); the defaults change nothing.
+
+    Attributes:
+      flip_left_right, flip_up_down: each with probability 1/2.
+      quarter_turns: rotation by a random multiple of 90 degrees.
+      scale: (low, high), side of the region that is cut out and enlarged, as a fraction of the slice, drawn per axis
+        with at most 10 % between the axes; above 1 the slice shrinks and is padded with its border. One number: both.
+      rotation: largest angle of a rotation about the centre, in degrees; what comes from outside repeats the border.
+      elastic: largest standard deviation of a smooth random displacement, as a fraction of the slice: normal at
+        8 x 8 points, bilinear between them.
+      crop: side of the window that is kept of the slice, as a fraction, rounded to a multiple of 32 pixels.
+      crop_focus: how often the window is centred, as far as it goes, on a random labeled pixel: of a random class that
+        the slice has.
+      prior_dropout: how often the prior says nothing, 1/2 everywhere.
+      cutout_probability: how often a rectangle is blackened (and its labels emptied).
+      cutout_size: its largest side, as a fraction of the slice.
+      brightness, contrast: largest shift, and largest relative change around the slice's mean.
+      gamma: largest |log| of the exponent.
+      noise: largest standard deviation of added normal noise.
+      blur: largest standard deviation of a Gaussian blur, in pixels.
+    """
+
+    flip_left_right: bool = False
+    flip_up_down: bool = False
+    quarter_turns: bool = False
+    scale: Annotated[float, Range("(0, 10]", 0.8)] | tuple[Annotated[float, Range("(0, 10]", 0.8)], ...] = (1.0, 1.0)
+    rotation: Annotated[float, Range("[0, 180]", 10)] = 0.0
+    elastic: Annotated[float, Range("[0, 1]", 0.05)] = 0.0
+    crop: Annotated[float, Range("(0, 1]", 0.6)] = 1.0
+    crop_focus: Fraction = 0.0
+    prior_dropout: Fraction = 0.0
+    cutout_probability: Fraction = 0.0
+    cutout_size: Fraction = 0.5
+    brightness: Annotated[float, Range("[0, 1]", 0.1)] = 0.0
+    contrast: Fraction = 0.0
+    gamma: Annotated[float, Range("[0, 5]", 0.3)] = 0.0
+    noise: Annotated[float, Range("[0, 1]", 0.05)] = 0.0
+    blur: Annotated[float, Range("[0, 100]", 1.0)] = 0.0
+
+    def __post_init__(self):
+        scale = self.scale if isinstance(self.scale, tuple) else (self.scale, self.scale)
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+            raise ValueError(
+                f"scale must be (low, high) with 0 < low <= high, found {self.scale}; give (0.8, 1.0), say."
+            )
+        object.__setattr__(self, "scale", scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class GameOptions:
+    """Numbers of the adversarial pretraining (`training.adversarial_step`).
+
+    Attributes:
+      keep_ratio: fraction of the regions that is kept.
+      reconstruction_weight, context_weight: of the errors on erased and on kept pixels.
+      kl_weight: of the coach's divergence.
+      soft_alpha: steepness of the coach's mask while it learns.
+      straight_through: the coach sees what its binary mask does, and learns by the gradient of the soft one.
+      cut_input_gradient: the coach learns from where the error is counted alone, and not through what the inpainter
+        sees, as in the published code of the multi network.
+    """
+
+    keep_ratio: Annotated[float, Range("(0, 1)", 0.75)] = 0.75
+    reconstruction_weight: NotNegative = 0.99
+    context_weight: NotNegative = 0.01
+    kl_weight: NotNegative = 1e-6
+    soft_alpha: Positive = 1.0
+    straight_through: bool = False
+    cut_input_gradient: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrain:
+    """The adversarial inpainting of a network.
+
+    Attributes:
+      initial: model folder to start from; "pretrained": that of the package; "": fresh weights.
+      batch_size: slices per update, of all devices together.
+      phases: see `Phase`.
+      coach: options of the coach's network.
+      options: see `GameOptions`.
+      inpainter_optimizer, coach_optimizer: see `Optimizer`.
+      augmentation: see `Augmentation`.
+      num_examples: held-out slices whose inpainting is kept as pictures.
+      validate_every_epochs: beside the end of every phase; None: then alone.
+      keep: the last weights, or the best of the last phase in which the inpainter learns, on held-out slices.
+      log_every: updates from one row of metrics to the next.
+    """
+
+    initial: Folder
+    batch_size: BatchSize
+    phases: tuple[Phase, ...]
+    coach: Annotated[
+        Mapping[str, Any],
+        Open({"width": Annotated[float, Range("(0, 16]", 1.0)], "latent": Annotated[int, Range("[1, inf)", 100)]}),
+    ]
+    options: GameOptions
+    inpainter_optimizer: Optimizer
+    coach_optimizer: Optimizer
+    augmentation: Augmentation
+    num_examples: Annotated[int, Range("[1, inf)", 4)]
+    validate_every_epochs: Annotated[float, Range("(0, inf)", 10)] | None
+    keep: Literal["last", "best"]
+    log_every: Annotated[int, Range("[1, inf)", 20)]
+
+    def __post_init__(self):
+        if all(phase.kind == "coach" for phase in self.phases):
+            found = [[phase.kind, phase.epochs] for phase in self.phases]
+            raise ValueError(f"phases must have one in which the inpainter learns, found {found}; add inpaint_random.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """Unlabeled slices that the averaged weights label (`training.mean_teacher`).
+
+    Attributes:
+      batch_size: unlabeled slices per update, of all devices together.
+      weight: of such a slice in the end, where a labeled one counts 1.
+      ramp_epochs: epochs of the labeled slices until then; the weight is weight * exp(-5 (1 - t)^2) for t in [0, 1].
+      sharpness: factor on the teacher's log-odds; 1: its probabilities as they are.
+    """
+
+    batch_size: BatchSize
+    weight: Positive = 1.0
+    ramp_epochs: Annotated[float, Range("(0, inf)", 50)] = 50.0
+    sharpness: Annotated[float, Range("(0, inf)", 2.0)] = 2.0
+
+
+_Bias = Annotated[float, Range("(-inf, inf)", -2.0)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """The supervised training of a network.
+
+    Attributes:
+      initial: model folder to start from, for a training without pretraining; as in `Pretrain`.
+      transfer: modules taken over from the pretraining, as ("encoder",); None: all but the last layers.
+      epochs: of the labeled slices.
+      batch_size: slices per update, of all devices together.
+      augmentation: see `Augmentation`.
+      scales: side of the slices in an update, relative to their size, one of these; each compiles a program of its own.
+      scale_order: at random, or in equal stretches of the training, such as coarse before fine.
+      label_smoothing: s; targets t become t (1 - s) + s / 2.
+      averaging: decay of averaged weights, which are then the result; 0: none.
+      teacher: see `Teacher`; single network only.
+      oversample: repeats slices of rarer classes.
+      validate_every_epochs: None: at the end alone.
+      patience_epochs: stops at the first validation after so long without a better one; None: never.
+      keep: the last weights, or the best on the validation split.
+      log_every: updates from one row of metrics to the next.
+      losses: name -> {"fn": "module:function", "weight", hyper-parameters}; values are added (`losses.compose`).
+      head_biases: path of a bias -> its start, one number or one per channel: log-odds.
+      optimizer: see `Optimizer`.
+    """
+
+    initial: Folder
+    transfer: tuple[str, ...] | None
+    epochs: Annotated[float, Range("(0, inf)", 500)]
+    batch_size: BatchSize
+    augmentation: Augmentation
+    scales: tuple[Annotated[float, Range("(0, inf)", 0.75)], ...]
+    scale_order: Literal["random", "in_turn"]
+    label_smoothing: Annotated[float, Range("[0, 1)", 0.1)]
+    averaging: Annotated[float, Range("[0, 1)", 0.995)]
+    teacher: Teacher | None
+    oversample: bool
+    validate_every_epochs: Annotated[float, Range("(0, inf)", 10)] | None
+    patience_epochs: Annotated[float, Range("(0, inf)", 50)] | None
+    keep: Literal["last", "best"]
+    log_every: Annotated[int, Range("[1, inf)", 20)]
+    losses: Mapping[
+        str,
+        Annotated[
+            Mapping[str, Any], Open({"fn": Annotated[str, Text("segmentation:bce")], "weight": NotNegative}, ("fn",))
+        ],
+    ]
+    head_biases: Mapping[str, _Bias | tuple[_Bias, ...]]
+    optimizer: Optimizer
+
+    def __post_init__(self):
+        if not self.scales:
+            raise ValueError("scales must hold positive factors, found (); give (1.0,) for one size.")
+        if self.teacher and not self.averaging:
+            raise ValueError("teacher needs averaged weights, which label the slices; set averaging, to 0.995, say.")

@@ -1,0 +1,248 @@
+"""The whole config: the one place that says which keys there are, and what may stand there.
+
+A config file gives an ml_collections.ConfigDict (configs/recommended.py); `read_config` makes a `Config` of it, before
+the first stage begins. A fork that adds a key adds a field here, or in `config.training`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from ssinfnet_jax.config import fields
+from ssinfnet_jax.config.fields import Open, Range, Text
+from ssinfnet_jax.config.training import Fraction, InsideUnit, Pretrain, Train
+
+Seed = Annotated[int, Range("[0, 2147483647]", 0)]
+_Fold = Annotated[int, Range("[0, inf)", 0)]
+_Names = tuple[Annotated[str, Text("ct_phantom/tiny")], ...]
+
+
+class Dataset(NamedTuple):
+    """A dataset and its variant, a list [name, variant] in a config."""
+
+    name: Annotated[str, Text("ct_phantom")]
+    variant: Annotated[str, Text("default")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+    """Input = (image - mean) / std, the same in pretraining, training and inference.
+
+    Attributes:
+      mean, std: of the image in [0, 1].
+    """
+
+    mean: Annotated[float, Range("[-1000, 1000]", 0.45)]
+    std: Annotated[float, Range("[0.001, 1000]", 0.27)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Which patients are held out: by fractions, by folds of equal size, or by dataset (`data.prepare.assign_splits`).
+
+    Attributes:
+      seed: another one deals the patients otherwise.
+      official_test: whether an official test part is the test split; False: its slices are dealt like the rest.
+      fractions: shares of train, val and test; a patient's split is stable under adding others.
+      num_folds: how many folds the patients are dealt to.
+      test_fold, val_fold: the folds held out for either, one or several.
+      test_datasets: "name/variant" of datasets to test on; the others train.
+    """
+
+    seed: Seed
+    official_test: bool = True
+    fractions: Mapping[Literal["train", "val", "test"], Fraction] | None = None
+    num_folds: Annotated[int, Range("[2, inf)", 5)] | None = None
+    test_fold: _Fold | tuple[_Fold, ...] = ()
+    val_fold: _Fold | tuple[_Fold, ...] = ()
+    test_datasets: _Names | None = None
+
+    def __post_init__(self):
+        for name in ("test_fold", "val_fold"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if isinstance(value, tuple) else (value,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The slices.
+
+    Attributes:
+      datasets: to use, see `Dataset`.
+      image_size: pixels per side of the slices that the networks see.
+      normalisation: see `Normalisation`.
+      splits: see `Splits`.
+      pretrain_holdout: fraction of the patients without labels on which the pretraining is watched.
+      interpolate_labels: bilinear resizing of labels, as in the published code, in place of the nearest pixel.
+    """
+
+    datasets: tuple[Dataset, ...]
+    image_size: Annotated[int, Range("[16, inf)", 352)]
+    normalisation: Normalisation
+    splits: Splits
+    pretrain_holdout: Annotated[float, Range("[0, 1)", 0.1)]
+    interpolate_labels: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network.
+
+    Attributes:
+      name, options: as for `models.create`.
+    """
+
+    name: Annotated[str, Text("infnet")]
+    options: Annotated[
+        Mapping[str, Any],
+        Open({"width": Annotated[float, Range("(0, 16]", 1.0)], "num_classes": Annotated[int, Range("[1, inf)", 3)]}),
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """How the probabilities of both networks become labels (`networks.decision`).
+
+    Attributes:
+      rule: "likeliest": the likeliest of background, GGO and consolidation by the multi network alone, as in the
+        paper; "joint": the single network finds the lesion, the multi network divides it.
+      lesion_threshold: of the lesion's probability.
+      consolidation_share: of a lesion's probability above which it is consolidation.
+      multi_weight: how far the multi network has a say in what is lesion.
+    """
+
+    rule: Literal["likeliest", "joint"] = "likeliest"
+    lesion_threshold: InsideUnit = 0.5
+    consolidation_share: InsideUnit = 0.5
+    multi_weight: Annotated[float, Range("[0, 1]", 0.5)] = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Single:
+    """The network that finds the lesion.
+
+    Attributes:
+      model: see `Model`.
+      pretrain: see `Pretrain`; None: trained from scratch, or from `train.initial`.
+      train: see `Train`.
+    """
+
+    model: Model
+    pretrain: Pretrain | None
+    train: Train
+
+
+@dataclasses.dataclass(frozen=True)
+class Multi:
+    """The network that divides the lesion.
+
+    Attributes:
+      model, pretrain, train: as of the single network.
+      prior_source: where the priors of training slices come from: the single network, which has seen their labels, as
+        in the paper; single networks that have not; the labels, as in the published code.
+      prior_folds: how many trainings "cross_fitted" takes.
+      decision: see `Decision`.
+    """
+
+    model: Model
+    prior_source: Literal["predicted", "cross_fitted", "ground_truth"]
+    prior_folds: Annotated[int, Range("[2, inf)", 5)]
+    decision: Decision
+    pretrain: Pretrain | None
+    train: Train
+
+
+@dataclasses.dataclass(frozen=True)
+class Phenotypes:
+    """What is measured of the segmented cohort.
+
+    Attributes:
+      by_patient: how the slices of a patient become one row.
+      settings: what differs from `analysis.phenotypes.EIGHT_BIT`, as {"bin_width": 4.0, "classes": {...}}.
+    """
+
+    by_patient: Literal["slice_mean", "area_weighted", "merged"]
+    settings: Annotated[Mapping[str, Any], Open({})]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mediation:
+    """The mediation analysis (`analysis.mediation.analyse`).
+
+    Attributes:
+      exposures: columns whose effect on the outcome is divided.
+      mediators: a regular expression of column names.
+      rule: which pairs are significant: by the indirect effect, or by the three regressions of the paper.
+      alpha: level of the tests.
+      max_correlation: of two mediators with |r| above it, one is left out.
+      prefer: features or columns that stay where two correlate.
+      adjust: how p values are adjusted.
+      family: p values are adjusted over all pairs, or over those of each exposure.
+      covariates: columns held fixed in every model.
+      paths: the path model goes from an exposure to the mediators selected for it, or to all selected ones.
+      residual_covariances: residuals of mediators may correlate in the path model.
+      link: of the regression behind the natural effects.
+      bootstrap_draws: resamples for the intervals; 0: none.
+      seed: of the resamples.
+    """
+
+    exposures: tuple[Annotated[str, Text("age")], ...]
+    mediators: Annotated[str, Text("^ggo_")]
+    rule: Literal["indirect", "paper"]
+    alpha: Annotated[float, Range("(0, 1)", 0.05)]
+    max_correlation: Annotated[float, Range("(0, 1]", 0.8)]
+    prefer: tuple[Annotated[str, Text("Entropy")], ...]
+    adjust: Literal["fdr_bh", "fdr_by", "holm", "bonferroni", "none"]
+    family: Literal["all", "exposure"]
+    covariates: tuple[Annotated[str, Text("age")], ...]
+    paths: Literal["selected", "all"]
+    residual_covariances: bool
+    link: Literal["logit", "probit"]
+    bootstrap_draws: Annotated[int, Range("[0, inf)", 1000)]
+    seed: Seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A run.
+
+    Attributes:
+      name: for people.
+      seed: of everything random in the trainings.
+      save_every_s: seconds from one checkpoint to the next.
+      data: see `Data`.
+      single: see `Single`.
+      multi: see `Multi`; None: the lesion alone.
+      phenotypes: see `Phenotypes`.
+      mediation: see `Mediation`.
+    """
+
+    name: Annotated[str, Text("demo")]
+    seed: Seed
+    save_every_s: Annotated[float, Range("[0, inf)", 600.0)]
+    data: Data
+    single: Single
+    multi: Multi | None
+    phenotypes: Phenotypes
+    mediation: Mediation
+
+
+def read_config(tree: Mapping[str, Any]) -> Config:
+    """The config of a tree of plain data, such as `ConfigDict.to_dict()`.
+
+    Raises: ValueError for the first key that is unknown or missing, or whose value does not fit.
+    """
+    return fields.read(Config, tree, "config")
+
+
+def part(config: Any, names: Sequence[str]) -> Any:
+    """The same config with the parts `names` ("data", "single.model") alone: it has no other attributes."""
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        head, _, below = name.partition(".")
+        parts.setdefault(head, []).append(below)
+    found = object.__new__(type(config))
+    for head, below in parts.items():
+        value = getattr(config, head)
+        object.__setattr__(found, head, value if "" in below or value is None else part(value, below))
+    return found
