@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssinfnet_jax.analysis.mediation.host import double_precision
+from ssinfnet_jax.analysis.mediation.sampling import by_cluster
 
 _CHUNK = 250  # resamples that are in memory at once
 
@@ -25,8 +26,10 @@ class Resamples(NamedTuple):
     jackknife: np.ndarray
 
 
-def resample(features: np.ndarray, statistic: Callable, draws: int, seed: int) -> Resamples:
-    """Applies a statistic to multinomial resamples of the rows, and to all rows but one.
+def resample(
+    features: np.ndarray, statistic: Callable, draws: int, seed: int, clusters: np.ndarray | None = None
+) -> Resamples:
+    """Applies a statistic to multinomial resamples of the rows, and to all rows but one; or of clusters of rows.
 
     The resamples depend on the number of rows, `draws` and `seed` only: models of the same patients see the
     same ones, whatever they are called with.
@@ -37,8 +40,11 @@ def resample(features: np.ndarray, statistic: Callable, draws: int, seed: int) -
         be hashable (a frozen dataclass): it is compiled once for each.
       draws: number of resamples, >= 1.
       seed: >= 0.
+      clusters: int[N], numbers from 0 of the clusters that are resampled, and left out, whole.
     Returns: Resamples.
     """
+    if clusters is not None:
+        features = by_cluster(features, clusters)
     with double_precision():
         features = jnp.asarray(features, jnp.float64)
         total = features.sum(0, keepdims=True)
