@@ -15,7 +15,7 @@ from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
 from ssinfnet_jax.analysis.mediation.resample import Resamples, cross_products, products, resample
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
 
 _CLASSES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm", "shape2D", "shape")
 _EFFECTS = ("indirect", "direct", "total")
@@ -68,8 +68,8 @@ def _by_expression(wanted: str, mediators: Sequence[str]) -> tuple[str, list[str
         ) from None
     if not its:
         raise ValueError(
-            f"The set of mediators {name!r} has none: {expression!r} matches none of the {len(mediators)} mediators, such "
-            f"as {mediators[0]}; correct the expression."
+            f"The set of mediators {name!r} has none: {expression!r} matches none of the {len(mediators)} mediators, "
+            f"such as {mediators[0]}; correct the expression."
         )
     return name, its
 
@@ -81,7 +81,7 @@ def joint_effects(
     outcome: str = "severity",
     *,
     covariates: Sequence[str] = (),
-    sampling: Sampling = Sampling(),
+    sampling: Sampling = INDEPENDENT,
     adjust: str = "fdr_bh",
     draws: int = 5000,
     level: float = 0.95,

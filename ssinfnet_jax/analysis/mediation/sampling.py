@@ -29,6 +29,9 @@ class Sampling(NamedTuple):
         return Sampling(weights, clusters, self.robust)
 
 
+INDEPENDENT = Sampling()
+
+
 def read(table: pd.DataFrame, cluster: str = "", weights: str = "", robust: bool = False) -> Sampling:
     """Reads clusters and weights from columns of a table.
 

@@ -1,4 +1,4 @@
-"""Chooses mediators among hundreds that correlate: screening, a de-biased penalised outcome model, joint significance."""
+"""Chooses mediators among hundreds: screening, a de-biased penalised outcome model, tests of both paths together."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from sklearn import linear_model
 
 from ssinfnet_jax.analysis.mediation import columns, dependence
 from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
 
 MAX_MISSING = 0.2  # share of the patients
 _TAIL = 0.5  # p values above it come from null effects
@@ -27,7 +27,7 @@ def screen(
     outcome: str = "severity",
     *,
     covariates: Sequence[str] = (),
-    sampling: Sampling = Sampling(),
+    sampling: Sampling = INDEPENDENT,
     fdr: float = 0.05,
     resamples: int = 50,
     seed: int = 0,
@@ -209,7 +209,7 @@ def debiased(z: np.ndarray, y: np.ndarray, sampling: Sampling, used: int = 1) ->
       used: parameters that were taken out of both before.
     Returns: float[K], float[K]; see screen() for formulas and sources.
     """
-    n, num = z.shape
+    n = len(z)
     beta = scaled_lasso(z, y)
     residual = y - z @ beta
     gram = z.T @ z / n

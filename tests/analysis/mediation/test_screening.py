@@ -134,8 +134,8 @@ def test_a_mediator_is_selected_and_stable(patients, clustered):
 def test_errors(patients):
     with pytest.raises(ValueError, match="fdr must be in"):
         screening.screen(patients, ["age"], ["m0"], "y", fdr=1.0)
+    weights = sampling.Sampling(weights=np.ones(300))
     with pytest.raises(ValueError, match="takes no weights"):
-        weights = sampling.Sampling(weights=np.ones(300))
         screening.screen(patients, ["age"], ["m0"], "y", sampling=weights)
     with pytest.raises(ValueError, match="No mediator can be screened: constant mediator"):
         screening.screen(patients, ["age"], ["m4"], "y")
