@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -8,6 +6,7 @@ from PIL import Image
 
 from docs import fill_results
 from ssinfnet_jax.report.experiment import read_grid
+from tests import programs
 from tests.report.experiment import toy_experiment
 
 METHODS = {"sinfnet": ("SInfNet", 0.3), "broken": ("Broken", 0.4), "ssinfnet": ("SSInfNet", 0.1)}
@@ -104,7 +103,6 @@ def test_places_of_files_are_left_out(text, shown):
 
 
 def test_the_program_says_a_mistake_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "docs.fill_results", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = programs.run("docs.fill_results", str(tmp_path))
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("Error: No experiment.json in")

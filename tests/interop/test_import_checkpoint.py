@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import flax
 import jax
@@ -12,6 +10,7 @@ from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.interop import backbone_names, import_checkpoint, torch_checkpoint
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.inputs import Normalisation
+from tests import programs
 from tests.interop import torch_names
 
 NARROW = {"width": 0.125}
@@ -160,13 +159,12 @@ def test_names_of_vgg16_are_those_of_the_published_checkpoint(shared):
 
 def test_program(coach, tmp_path):
     folder, _ = coach
-    command = [sys.executable, "-m", "launch.import_checkpoint", "--model=coach", "--width=0.125"]
-    command += [f"--checkpoint={folder / 'coach.npz'}"]
+    command = ["launch.import_checkpoint", "--model=coach", "--width=0.125", f"--checkpoint={folder / 'coach.npz'}"]
     good = [f"--workdir={tmp_path / 'model'}", "--image_size=64", "--mean=0.4", "--std=0.3"]
-    result = subprocess.run([*command, *good], capture_output=True, text=True, check=False)
+    result = programs.run(*command, *good)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("Loaded: encoder (")
-    again = subprocess.run([*command, *good], capture_output=True, text=True, check=False)
+    again = programs.run(*command, *good)
     assert again.returncode == 1
     assert again.stderr.strip().splitlines()[-1].startswith("Error: ")
 

@@ -1,17 +1,13 @@
-import subprocess
-import sys
-
 import pytest
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
-from tests.conftest import ROOT
+from tests import programs
 
 
 def _run(*arguments):
-    command = [sys.executable, "-m", "launch.export", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return programs.run("launch.export", *arguments)
 
 
 def test_a_model_folder_is_exported(tmp_path):

@@ -1,13 +1,11 @@
 import errno
-import subprocess
-import sys
 
 import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from launch import flags
-from tests.conftest import ROOT
+from tests import programs
 
 ONE = {"data": {"datasets": [("covid_semiseg", "default")]}}
 TWO = {"data": {"datasets": [("medseg", "default"), ("ictcf", "default")]}}
@@ -47,7 +45,7 @@ def test_what_stops_a_program_is_one_line(error, said, monkeypatch):
     def work():
         raise error
 
-    monkeypatch.setattr(flags.start, "prepare", lambda: None)
+    monkeypatch.setattr(flags.program, "prepare", lambda: None)
     monkeypatch.setattr(flags.app, "run", lambda main, **_: main(["program"]))
     with pytest.raises(SystemExit, match=said):
         flags._run(work)
@@ -58,7 +56,7 @@ def test_a_full_disk_is_told_with_its_remedy_even_where_the_traceback_finds_no_r
     def work():
         raise error
 
-    monkeypatch.setattr(flags.start, "prepare", lambda: None)
+    monkeypatch.setattr(flags.program, "prepare", lambda: None)
     monkeypatch.setattr(flags.app, "run", lambda main, **_: main(["program"]))
     monkeypatch.setattr(flags.tempfile, "gettempdir", lambda: str(tmp_path / "full"))
     with pytest.raises(SystemExit) as stopped:
@@ -98,8 +96,7 @@ def test_a_mistake_in_the_flags_is_one_line(error, said, monkeypatch):
     ],
 )
 def test_help_lists_the_flags_of_all_of_launch(program, names):
-    command = [sys.executable, "-m", f"launch.{program}", "--help"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    said = programs.run(f"launch.{program}", "--help").stdout
     assert [name for name in names if f"\n  --{name}: " in said] == names
     assert "--logtostderr" not in said
 
@@ -119,8 +116,7 @@ def test_help_lists_the_flags_of_all_of_launch(program, names):
     ],
 )
 def test_an_empty_path_is_not_the_current_folder(tmp_path, program, flag, others):
-    command = [sys.executable, "-m", f"launch.{program}", *others, f"--{flag}="]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = programs.run(f"launch.{program}", *others, f"--{flag}=")
     assert result.returncode == 1
     wanted = f"Error: --{flag}= is empty; name a file or a folder ('.' is the current one)."
     assert wanted in result.stderr.splitlines()

@@ -1,11 +1,8 @@
 """`launch.mediate` of a table, as a user runs it, and as a stage of a run."""
 
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -14,16 +11,15 @@ import pytest
 
 from configs import recommended
 from ssinfnet_jax.analysis import mediation
+from tests import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def call(*arguments):
     """Standard flags of the tests, and these."""
-    command = [sys.executable, "-m", "launch.mediate", *arguments]
-    command.append(f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}")
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    cache = f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}"
+    return programs.run("launch.mediate", *arguments, cache)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """Networks of runs that were never trained, packed."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -14,6 +12,7 @@ from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import pack
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.networks import storage
+from tests import programs
 from tests.inference import tiny_networks
 
 NUM_FOLDS = 3
@@ -39,10 +38,8 @@ def runs(tmp_path_factory):
 
 
 def _pack(runs, out, folds, *flags):
-    command = [sys.executable, "-m", "launch.pack", f"--workdir={runs / 'all'}", f"--out={out}", *flags]
-    return subprocess.run(
-        [*command, *(f"--folds={runs / fold}" for fold in folds)], capture_output=True, text=True, timeout=600
-    )
+    given = [f"--folds={runs / fold}" for fold in folds]
+    return programs.run("launch.pack", f"--workdir={runs / 'all'}", f"--out={out}", *given, *flags)
 
 
 def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from ssinfnet_jax.analysis import phenotypes
+from tests import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = 160
@@ -30,7 +31,7 @@ def environment(**more):
 
 
 def call(*arguments):
-    return subprocess.run(command(*arguments), cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    return programs.run("launch.phenotypes", "--compilation_cache_dir=", *arguments)
 
 
 def slice_of(seed):

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
+from tests import programs
 from tests.inference import tiny_networks
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def command(networks, out, *inputs, **flags):
 
 
 def run(*arguments, **flags):
-    return subprocess.run(command(*arguments, **flags), cwd=ROOT, capture_output=True, text=True, check=False)
+    return programs.run(*command(*arguments, **flags)[2:])
 
 
 @pytest.fixture(scope="module")
