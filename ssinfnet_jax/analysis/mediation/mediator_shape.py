@@ -48,8 +48,8 @@ def _skewness(pairs: pairing.Pairs) -> np.ndarray:
     with np.errstate(all="ignore"):
         r = np.where((pairs.flag == "")[:, None, None], pairs.correlations(), np.eye(left + 2))
         slopes = np.linalg.solve(r[:, :left, :left], r[:, :left, left, None])[..., 0]
-        residual = pairs.z[..., left] - (pairs.z[..., :left] * slopes).sum(-1)
-        return (residual**3).sum(0) / pairs.n / ((residual**2).sum(0) / pairs.n) ** 1.5
+        residual, w = pairs.z[..., left] - (pairs.z[..., :left] * slopes).sum(-1), pairs.weights / pairs.n
+        return (w * residual**3).sum(0) / (w * residual**2).sum(0) ** 1.5
 
 
 def _largest_share(pairs: pairing.Pairs) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ssinfnet_jax.analysis.mediation import categories
+
 # Relative to the values themselves: below this, what varies is rounding.
 _CONSTANT = 1e-10
 COLLINEAR = 1e-10
@@ -20,7 +22,9 @@ class Pairs(NamedTuple):
       with a flag.
     mean, sd: float[K, P], over the complete rows (divisor n).
     complete: bool[N, K].  n: int[K], complete rows.
+    weights: float[N, K], of the complete rows, which they add up to; 0 in others.
     flag: object[K], "" or why nothing can be fitted to the pair.
+    siblings: how many of the last covariates stand for other categories of the exposure.
     """
 
     z: np.ndarray
@@ -28,12 +32,14 @@ class Pairs(NamedTuple):
     sd: np.ndarray
     complete: np.ndarray
     n: np.ndarray
+    weights: np.ndarray
     flag: np.ndarray
+    siblings: int = 0
 
     def correlations(self) -> np.ndarray:
         """float[K, P, P]."""
         columns = self.z.transpose(1, 2, 0)
-        return columns @ columns.transpose(0, 2, 1) / self.n[:, None, None]
+        return (columns * self.weights.T[:, None]) @ columns.transpose(0, 2, 1) / self.n[:, None, None]
 
 
 def blocks(
@@ -43,25 +49,36 @@ def blocks(
     outcome: str,
     covariates: Sequence[str],
     min_n: int,
+    weights: np.ndarray | None = None,
 ) -> Iterator[tuple[pd.DataFrame, Pairs]]:
     """All pairs, exposures outermost, in blocks of bounded size.
 
+    For a category of an exposure the other categories stand among the covariates.
+
     Args:
       data: numeric columns, see columns.numeric().
+      weights: float[N] of its rows.
     Yields: (exposure and mediator of each pair, the pairs).
     """
     size = max(1, min(_MAX_PAIRS, _MAX_CELLS // max(len(data), 1)))
-    given = data[list(covariates)].to_numpy()[:, None]
     for exposure in exposures:
+        siblings = categories.siblings(exposure, exposures)
+        given = data[[*covariates, *siblings]].to_numpy()[:, None]
         for start in range(0, len(mediators), size):
             chosen = list(mediators[start : start + size])
             names = pd.DataFrame({"exposure": exposure, "mediator": chosen})
             x, y = (data[[name]].to_numpy() for name in (exposure, outcome))
-            yield names, standardise(x, data[chosen].to_numpy(), y, given, min_n)
+            pairs = standardise(x, data[chosen].to_numpy(), y, given, min_n, weights)
+            yield names, pairs._replace(siblings=len(siblings))
 
 
 def standardise(
-    x: np.ndarray, m: np.ndarray, y: np.ndarray, covariates: np.ndarray | None = None, min_n: int = 10
+    x: np.ndarray,
+    m: np.ndarray,
+    y: np.ndarray,
+    covariates: np.ndarray | None = None,
+    min_n: int = 10,
+    weights: np.ndarray | None = None,
 ) -> Pairs:
     """Pairs of columns.
 
@@ -69,6 +86,7 @@ def standardise(
       x, m, y: float[N, K], or [N, 1] where all pairs share a column; NaN where missing.
       covariates: float[N, K or 1, Q].
       min_n: pairs with fewer complete rows are flagged; with Q covariates at least Q + 4 are needed.
+      weights: float[N] > 0; all 1 if None.
     """
     given = np.empty((len(m), 1, 0)) if covariates is None else covariates
     shape = np.broadcast_shapes(x.shape, m.shape, y.shape)
@@ -77,12 +95,14 @@ def standardise(
     complete = ~np.isnan(values).any(-1)
     n = complete.sum(0)
     with np.errstate(all="ignore"):
-        mean = np.where(complete[..., None], values, 0.0).sum(0) / n[:, None]
+        w = complete * (np.ones((len(m), 1)) if weights is None else weights[:, None])
+        w = w * (n / w.sum(0))
+        mean = (np.where(complete[..., None], values, 0.0) * w[..., None]).sum(0) / n[:, None]
         z = np.where(complete[..., None], values - mean, 0.0)
-        sd = np.sqrt((z**2).sum(0) / n[:, None])
+        sd = np.sqrt((z**2 * w[..., None]).sum(0) / n[:, None])
         sd = np.where(sd <= _CONSTANT * np.abs(mean), 0.0, sd)
         sd = np.where((complete[..., None] & np.isinf(values)).any(0), np.inf, sd)
-        pairs = Pairs(z / sd, mean, sd, complete, n, np.empty(0))
+        pairs = Pairs(z / sd, mean, sd, complete, n, np.nan_to_num(w), np.empty(0))
         pairs = pairs._replace(flag=_flags(pairs, max(min_n, values.shape[-1] + 1)))
     pairs.z[:, pairs.flag != ""] = 0.0
     return pairs

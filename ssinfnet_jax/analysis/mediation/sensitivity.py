@@ -9,7 +9,7 @@ def sensitivity(univariate: pd.DataFrame, natural: pd.DataFrame | None = None) -
 
     An unmeasured cause of m and y makes the errors of their two equations correlate. In the linear model the
     indirect effect is 0 where that correlation is
-      rho = r(m, y | x, covariates) = b_z / sqrt(b_z^2 + n),
+      rho = r(m, y | x, covariates),
     so that a rho near 0 means a fragile effect. Such a cause explains shares of the residual variance of m
     and of y whose product is rho^2.
 
@@ -21,8 +21,7 @@ def sensitivity(univariate: pd.DataFrame, natural: pd.DataFrame | None = None) -
       interval holds 1). NaN where the models have none.
     Source: Imai, Keele and Yamamoto 2010, doi:10.1214/10-STS321, theorem 4; e_value().
     """
-    z = univariate["b_z"]
-    rho = z / np.sqrt(z**2 + univariate["n"])
+    rho = univariate["partial_r"]
     table = univariate[["exposure", "mediator"]].assign(rho=rho, rho_squared=rho**2)
     if natural is None:
         return table

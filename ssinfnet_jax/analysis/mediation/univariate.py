@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, mediator_shape
+from ssinfnet_jax.analysis.mediation import columns, influence, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
+from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
+from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
 
-_NORMAL_95 = stats.norm.ppf(0.975)
 EFFECTS = ("a", "b", "direct", "indirect", "total")
+_SIDES = {"a": "mx", "b": "ym", "direct": "yx", "indirect": "yx", "total": "yx"}  # in the regression, left and right
 
 
 def univariate(
@@ -21,6 +23,7 @@ def univariate(
     outcome: str = "severity",
     *,
     covariates: Sequence[str] = (),
+    sampling: Sampling = INDEPENDENT,
     alpha: float = 0.05,
     adjust: str = "fdr_bh",
     family: str = "all",
@@ -42,7 +45,10 @@ def univariate(
       table: one row per patient; numeric columns.
       exposures, mediators, outcome: column names. The linear model of a binary outcome is the paper's; see
         natural_effects() for others.
-      covariates: columns held fixed in every model.
+      covariates: columns held fixed in every model. For a category of an exposure (`C(stage)[T.2]`) the other
+        categories among `exposures` are, too.
+      sampling: of the rows of `table`. With clusters, weights or `robust` all standard errors are those of
+        sampling.variance(), with t tests of clusters - 1 degrees of freedom where there are clusters.
       alpha: level of both `is_mediator` columns.
       adjust: see adjust().
       family: "all", p values are adjusted over all rows of the result, or "exposure", over the rows of each
@@ -60,6 +66,7 @@ def univariate(
       - the three ordinary regressions of the paper on the same rows (t tests): lm_total_ (y~x: est, se, p,
         p_adj), lm_a_ (m~x) and lm_b_ (m in y~x+m): se, p, p_adj; is_mediator_paper: all three p_adj < alpha
         and |total| > |direct|;
+      - partial_r: correlation of m and y given x and the covariates;
       - note: of mediators that are far from normal, see mediator_shape.notes().
       `attrs["family"]` states the family of tests in words.
     Raises: ValueError for missing or non-numeric columns, a column with two roles, unknown adjust or family.
@@ -69,8 +76,8 @@ def univariate(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be in (0, 1), got {alpha}.")
     data = columns.of_pairs(table, exposures, mediators, outcome, covariates)
-    blocks = pairing.blocks(data, exposures, mediators, outcome, covariates, min_n)
-    result = pd.concat([names.join(fit(pairs)) for names, pairs in blocks], ignore_index=True)
+    blocks = pairing.blocks(data, exposures, mediators, outcome, covariates, min_n, sampling.weights)
+    result = pd.concat([names.join(fit(pairs, sampling)) for names, pairs in blocks], ignore_index=True)
 
     result = result.assign(lm_a_est=result["a_est"], lm_b_est=result["b_est"])
     for name in ("indirect", "lm_total", "lm_a", "lm_b"):
@@ -90,11 +97,12 @@ _COLUMNS = [
     *("proportion_mediated", "proportion_mediated_lower", "proportion_mediated_upper"),
     *("lm_total_est", "lm_total_se", "lm_total_p", "lm_total_p_adj"),
     *(f"lm_{effect}_{number}" for effect in "ab" for number in ("se", "p", "p_adj")),
+    "partial_r",
     "note",
 ]
 
 
-def fit(pairs: pairing.Pairs) -> pd.DataFrame:
+def fit(pairs: pairing.Pairs, sampling: Sampling = INDEPENDENT) -> pd.DataFrame:
     """Estimates of univariate() for each of K pairs: [K] rows, NaN where a pair has a flag."""
     n, num_covariates = pairs.n, pairs.sd.shape[1] - 3
     with np.errstate(all="ignore"):
@@ -105,38 +113,64 @@ def fit(pairs: pairing.Pairs) -> pd.DataFrame:
         r_xm, r_xy, r_my = (moments[:, i, j] / (spread[:, i] * spread[:, j]) for i, j in ((0, 1), (0, 2), (1, 2)))
         unexplained = 1 - r_xm**2
         a, b, c = r_xm, (r_my - r_xm * r_xy) / unexplained, (r_xy - r_xm * r_my) / unexplained
-        residual = 1 - c * r_xy - b * r_my
-        var_a, var_b = unexplained / n, residual / (n * unexplained)
-        var_ab = b**2 * var_a + a**2 * var_b
+        values = {"a": a, "b": b, "direct": c, "indirect": a * b, "total": r_xy}
+        if sampling.is_plain:
+            variances, df = _of_model(values, r_my, n), np.full(len(n), np.inf)
+        else:
+            variances = _of_patients(pairs, values, spread, sampling)
+            df = sampled.df(sampling, pairs.complete)
         result = {"n": n}
-        for effect, value, variance, (left, right) in (
-            ("a", a, var_a, "mx"),
-            ("b", b, var_b, "ym"),
-            ("direct", c, var_b, "yx"),
-            ("indirect", a * b, var_ab, "yx"),
-            ("total", c + a * b, var_ab + var_b - 2 * a * r_xm * var_b, "yx"),
-        ):
-            scale, se = sd[left] / sd[right], np.sqrt(variance)
+        for effect in EFFECTS:
+            left, right = _SIDES[effect]
+            value, scale, se = values[effect], sd[left] / sd[right], np.sqrt(variances[effect])
             z = value / se
             result |= {f"{effect}_est": value * scale, f"{effect}_se": se * scale, f"{effect}_z": z}
-            result |= {f"{effect}_p": 2 * stats.norm.sf(abs(z))}
+            result |= {f"{effect}_p": 2 * stats.t.sf(abs(z), df)}
             result |= {f"{effect}_std": value * scale * whole[right] / whole[left]}
-        total = c + a * b
-        result["proportion_mediated"] = a * b / total
-        # d(ab / (c + ab)) = (c d(ab) - ab dc) / (c + ab)^2
-        cov_ab_c = -a * r_xm * var_b
-        var_share = (c**2 * var_ab + (a * b) ** 2 * var_b - 2 * a * b * c * cov_ab_c) / total**4
-        for side, name in ((-1, "lower"), (1, "upper")):
-            result[f"proportion_mediated_{name}"] = a * b / total + side * _NORMAL_95 * np.sqrt(var_share)
+        result["partial_r"] = b * np.sqrt(unexplained / (1 - r_xy**2))
+        share = a * b / r_xy
+        result["proportion_mediated"] = share
+        reach = stats.t.ppf(0.975, df) * np.sqrt(variances["share"])
+        result |= {"proportion_mediated_lower": share - reach, "proportion_mediated_upper": share + reach}
+        for name, effect, num_regressors in (("total", "total", 2), ("a", "a", 2), ("b", "b", 3)):
+            left, right = _SIDES[effect]
+            of_lm = n - num_regressors - num_covariates
+            # The unbiased residual variance instead of the ML one; clusters have their own correction.
+            se = np.sqrt(variances[effect] * (1 if sampling.clusters is not None else n / of_lm))
+            p = 2 * stats.t.sf(abs(values[effect] / se), of_lm if sampling.clusters is None else df)
+            result |= {f"lm_{name}_se": se * sd[left] / sd[right], f"lm_{name}_p": p}
         result["lm_total_est"] = r_xy * sd["y"] / sd["x"]
-        for name, value, variance, scale, num_regressors in (
-            ("lm_total", r_xy, (1 - r_xy**2) / n, sd["y"] / sd["x"], 2),
-            ("lm_a", a, var_a, sd["m"] / sd["x"], 2),
-            ("lm_b", b, var_b, sd["y"] / sd["m"], 3),
-        ):
-            df = n - num_regressors - num_covariates
-            se = np.sqrt(variance * n / df)  # the unbiased residual variance instead of the ML one
-            result |= {f"{name}_se": se * scale, f"{name}_p": 2 * stats.t.sf(abs(value / se), df)}
     rows = pd.DataFrame(result)
     rows.loc[pairs.flag != "", rows.columns != "n"] = np.nan
-    return rows.assign(flag=pairs.flag, note=mediator_shape.notes(pairs))
+    flag = pairs.flag
+    if sampling.clusters is not None:
+        flag = np.where((flag == "") & (df < 1), "complete rows come from one cluster only", flag).astype(object)
+        rows.loc[flag != "", rows.columns != "n"] = np.nan
+    return rows.assign(flag=flag, note=mediator_shape.notes(pairs))
+
+
+def _of_model(values: dict[str, np.ndarray], r_my: np.ndarray, n: np.ndarray) -> dict[str, np.ndarray]:
+    """Variances of the effects, and of the share that is mediated, by the formulas of univariate()."""
+    a, b, c, total = (values[name] for name in ("a", "b", "direct", "total"))
+    unexplained = 1 - a**2
+    var_a, var_b = unexplained / n, (1 - c * total - b * r_my) / (n * unexplained)
+    var_ab, cov_ab_c = b**2 * var_a + a**2 * var_b, -(a**2) * var_b
+    # d(ab / (c + ab)) = (c d(ab) - ab dc) / (c + ab)^2
+    of_share = (c**2 * var_ab + (a * b) ** 2 * var_b - 2 * a * b * c * cov_ab_c) / total**4
+    of_total = var_ab + var_b + 2 * cov_ab_c
+    return {"a": var_a, "b": var_b, "direct": var_b, "indirect": var_ab, "total": of_total, "share": of_share}
+
+
+def _of_patients(
+    pairs: pairing.Pairs, values: dict[str, np.ndarray], spread: np.ndarray, sampling: Sampling
+) -> dict[str, np.ndarray]:
+    """The same, as sandwiches; of variables in units of their residuals' `spread` given the covariates [K, 3]."""
+    moved = influence.of_effects(pairs)
+    spread = dict(zip("xmy", spread.T, strict=True))
+    found = {}
+    for effect in EFFECTS:
+        left, right = _SIDES[effect]
+        found[effect] = sampled.variance(moved[effect], sampling, pairs.complete) * (spread[right] / spread[left]) ** 2
+    share = values["indirect"] / values["total"]
+    of_share = (moved["indirect"] - share * moved["total"]) * spread["x"] / spread["y"] / values["total"]
+    return found | {"share": sampled.variance(of_share, sampling, pairs.complete)}
