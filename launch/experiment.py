@@ -20,7 +20,7 @@ import jax
 from absl import flags, logging
 
 from launch import flags as common
-from launch import grid_runner, processes, stages
+from launch import grid_runner, processes, profile_flag, stages
 from ssinfnet_jax import rundir
 from ssinfnet_jax.evaluation import cost, grid, run_state, timing
 from ssinfnet_jax.networks import parallel
@@ -104,7 +104,7 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
         shared = _shared()
         stages.check(run.config, STAGES)
         run_dir = common.open_run(path, run.config)
-        stages.run(run.config, run_dir, STAGES, (folder, *shared))
+        stages.run(run.config, run_dir, STAGES, (folder, *shared), profile_flag.steps())
         if parallel.is_main():
             rundir.write_text(path / "machine.json", json.dumps(timing.machine(), indent=2) + "\n")
         missing = run_state.missing_results(path, experiment)

@@ -10,6 +10,8 @@ _STAGES = flags.DEFINE_list("stages", None, "Stages to run, in the order of the 
 if __name__ == "__main__":
     # Here, because worker processes of the phenotypes load this file and need no network.
     from launch import flags as common
-    from launch import stages
+    from launch import profile_flag, stages
 
-    common.run(lambda config, run_dir: stages.run(config, run_dir, _STAGES.value), stages.check)
+    common.run(
+        lambda config, run_dir: stages.run(config, run_dir, _STAGES.value, profile=profile_flag.steps()), stages.check
+    )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from launch import dask_flags, flags
+from launch import dask_flags, flags, profile_flag
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
@@ -25,8 +25,8 @@ class Stage(NamedTuple):
 
     Attributes:
       run: does the work, given config and run folder; may return the reason why there was nothing to do.
-      reads: the parts of the config that decide what it makes. It is given no others (but `save_every_s`), so that two
-        runs which agree in these, and in the stages that it `needs`, may share what it made.
+      reads: the parts of the config that decide what it makes. It is given no others (but `rundir.EXECUTION`), so
+        that two runs which agree in these, and in the stages that it `needs`, may share what it made.
       needs: the stages that it is made from.
       writes: folders beside its own.
       left_out: function (whole config) -> why the config leaves this stage out, or None. Such a stage counts as
@@ -138,6 +138,7 @@ def run(
     run_dir: rundir.RunDir,
     names: Sequence[str] | None = None,
     experiments: Sequence[pathlib.Path] = (),
+    profile: tuple[int, int] | None = None,
 ) -> None:
     """Runs stages of a run in the order of the pipeline; finished ones are not repeated.
 
@@ -146,19 +147,24 @@ def run(
       run_dir: the run folder.
       names: stages to run; all and the report if None.
       experiments: folders of grids, the run's own first; what comes out the same is made once for all their runs.
-    Raises: ValueError for an unknown stage, with the choices; rundir.UnfinishedError if a stage needs others, with all
-      of them.
+      profile: first and last step to profile of every training, counted from 1.
+    Raises: ValueError for an unknown stage, with the choices, or a profile where none trains; rundir.UnfinishedError if
+      a stage needs others, with all of them.
     """
     unknown = sorted(set(names or ()) - {*STAGES, REPORT})
     if unknown:
         raise ValueError(f"Unknown stage {', '.join(unknown)}; choose from {', '.join((*STAGES, REPORT))}.")
-    for name in _with_left_out(config, run_dir, names):
+    wanted = _with_left_out(config, run_dir, names)
+    if profile and not set(wanted) & set(TOGETHER):
+        raise ValueError(f"--profile_steps: none of {', '.join(wanted)} trains a network; leave it out.")
+    for name in wanted:
         stage = STAGES[name]
-        own = {**part(config, stage.reads), "save_every_s": config["save_every_s"]}
+        own = {**part(config, stage.reads), **{key: config[key] for key in rundir.EXECUTION}}
         once = _made_once(run_dir, name, config, experiments) if parallel.is_main() else contextlib.nullcontext()
         with once:
             reason = stage.left_out(config)
-            function = functools.partial(_skip, reason) if reason else functools.partial(stage.run, own)
+            options = {"profile": profile} if profile and name in TOGETHER else {}
+            function = functools.partial(_skip, reason) if reason else functools.partial(stage.run, own, **options)
             try:
                 _run_stage(run_dir, name, function)
             except rundir.UnfinishedError as error:
@@ -253,4 +259,4 @@ def _run_stage(run_dir: rundir.RunDir, name: str, function: Callable[[rundir.Run
 
 def main(*names: str, **options: Any) -> None:
     """Parses the flags and runs the stages `names`; options as for `flags.run`."""
-    flags.run(lambda config, run_dir: run(config, run_dir, names), check, **options)
+    flags.run(lambda config, run_dir: run(config, run_dir, names, profile=profile_flag.steps()), check, **options)

@@ -33,6 +33,8 @@ PACKAGES = (
     "pyradiomics",
     "statsmodels",
 )
+# Keys of a config that say how a run is computed, and not what comes out: they may change when it is resumed.
+EXECUTION = ("parallel", "fsdp_min_size", "save_every_s")
 
 
 class UnfinishedError(FileNotFoundError):
@@ -179,13 +181,13 @@ def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
     path = run.path / "config.json"
     wanted = json.loads(json.dumps(config))
     found = read_json(path) if path.is_file() else wanted
-    differing = differences(found, wanted)
+    differing = config_differences(found, wanted)
     if differing and any(child.is_dir() for child in run.path.iterdir()):
         raise ValueError(
             f"{run.path} holds a run of another config; take a new folder, or go on with the old config. "
             "Differences (there -> now):\n  " + "\n  ".join(differing)
         )
-    if differing or not path.is_file():
+    if found != wanted or not path.is_file():
         write_text(path, json.dumps(wanted, indent=2) + "\n")
     return run
 
@@ -232,6 +234,12 @@ def run_stage(run: RunDir, name: str, function: Callable[[RunDir], str | None]) 
     }
     write_text(run.stage(name) / "done.json", json.dumps(note, indent=2) + "\n")
     logging.info("%s: %s after %.0f s.", name, f"skipped ({skipped})" if skipped else "finished", seconds)
+
+
+def config_differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """`differences` of two configs, without `EXECUTION`."""
+    what = ({key: value for key, value in config.items() if key not in EXECUTION} for config in (found, wanted))
+    return differences(*what)
 
 
 def differences(found: Any, wanted: Any, name: str = "") -> list[str]:

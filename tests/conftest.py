@@ -12,6 +12,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
+from ssinfnet_jax.networks import parallel
+
 jax.config.update("jax_compilation_cache_dir", os.path.join(tempfile.gettempdir(), "ssinfnet_jax_test_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -26,6 +28,12 @@ def shared() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"needs the reference data in {folder.name}/ beside the repository")
     return folder
+
+
+@pytest.fixture(params=["pmap", "jit", "fsdp"])
+def strategy(request) -> parallel.Strategy:
+    """Every way to train on both devices; with "fsdp" whatever can be split is."""
+    return {"pmap": parallel.Pmap, "jit": parallel.Jit, "fsdp": lambda: parallel.Jit(fsdp_min_size=2)}[request.param]()
 
 
 @pytest.fixture

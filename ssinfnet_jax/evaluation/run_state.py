@@ -40,7 +40,7 @@ def _differing(path: pathlib.Path, config: Mapping[str, Any]) -> list[str]:
     """The first differences between the config that a run was made with, if it has one, and the grid's."""
     if not path.is_file():
         return []
-    return rundir.differences(json.loads(path.read_text()), json.loads(json.dumps(config)))[:_SHOWN]
+    return rundir.config_differences(json.loads(path.read_text()), json.loads(json.dumps(config)))[:_SHOWN]
 
 
 def write_failure(path: pathlib.Path, stage: str, reason: str) -> None:

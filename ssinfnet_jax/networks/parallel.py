@@ -1,9 +1,11 @@
 """Devices and processes: the only file that knows of them.
 
-Steps are mapped by `jax.pmap` over the devices of all processes, which all run the same program. Process 0 alone writes
-into the run folder; the others wait for it where they read what it wrote.
+A training places its states and batches, and runs its steps, by a `Strategy` over the devices of all processes, which
+all run the same program. Process 0 alone writes into the run folder; the others wait for it where they read what it
+wrote.
 """
 
+import abc
 import concurrent.futures
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +15,7 @@ import flax
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
 AGREE_EVERY = 10  # steps between questions to the other processes; one takes about a millisecond and a full stop
@@ -101,53 +104,147 @@ def eval_batch_size(global_batch_size: int) -> int:
     return -(-global_batch_size // num_devices) * num_devices
 
 
-def replicate(tree: Any) -> Any:
-    """A copy of every array on every local device, along a new first axis.
+class Strategy(abc.ABC):
+    """How states and batches lie on the devices, and how a step runs there.
 
-    The axis has the name that `jax.pmap` gives its results: with another one the first step would be compiled for what
-    comes in here, and the second one again for what came out of the first.
+    Whichever is chosen, a training comes out the same but for rounding, and its checkpoints are the same files.
+
+    Attributes:
+      axis_name: the mapped axis, over which a step and its networks sum; None: sums are over the whole batch already.
     """
-    return flax.jax_utils.replicate(jax.tree.map(np.asarray, tree), axis_name=AXIS)
+
+    axis_name: str | None
+
+    @abc.abstractmethod
+    def place(self, state: Any) -> Any:
+        """Host arrays, the same in every process -> the state on the devices."""
+
+    @abc.abstractmethod
+    def place_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """This process's slices [B,...], of a tree -> its part of the batch on the devices; without slice ids."""
+
+    @abc.abstractmethod
+    def fetch(self, state: Any) -> Any:
+        """The state as host arrays in every process; all processes call it together."""
+
+    @abc.abstractmethod
+    def _compile(self, step: Callable, state: Any) -> Callable:
+        """The step on the devices, for a placed state, which is donated; metrics are replicated."""
+
+    def map_step(self, step: Callable, key: jax.Array) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
+        """Runs `step(state, *other_states, batch, key)` on all devices, as `run(state, *other_states, batch)`.
+
+        States and batch must be placed; the step must be made with this strategy's `axis_name`. The first state is
+        donated. Metrics are scalars on the devices, for `jax.device_get`.
+
+        Several devices that are one CPU finish a step before the next one is handed to them: they share a pool of
+        threads, and once hung with many steps under way (not reproduced; probably steps that wait for each other fill
+        the pool).
+        """
+        key_data = self.place(jax.random.key_data(key))
+        waits = jax.default_backend() == "cpu" and num_local_devices() > 1
+        compiled = None
+
+        def with_key(*args):
+            *args, data = args
+            return step(*args, jax.random.wrap_key_data(data))
+
+        def run(state, *rest):
+            nonlocal compiled
+            compiled = compiled or self._compile(with_key, state)
+            state, metrics = compiled(state, *rest, key_data)
+            if waits:
+                jax.block_until_ready(state)
+            return state, metrics
+
+        return run
 
 
-def unreplicate(tree: Any) -> Any:
-    """The first device's arrays, on the host."""
-    return jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], tree)
+class Pmap(Strategy):
+    """`jax.pmap`: each device holds the whole state and a part of the batch, and runs the step on these alone.
 
-
-def shard(batch: dict[str, Any]) -> dict[str, Any]:
-    """Numeric arrays [B,...] -> [devices, B/devices, ...]; what is not numeric (slice ids) stays on the host."""
-    sharded = {}
-    for name, value in batch.items():
-        if isinstance(value, dict):
-            sharded[name] = shard(value)
-        elif np.asarray(value).dtype.kind in "biuf":
-            sharded[name] = np.asarray(value).reshape(num_local_devices(), -1, *np.shape(value)[1:])
-    return sharded
-
-
-def map_step(step: Callable) -> Callable:
-    """Maps `step(state, *other_states, batch, key)` over devices.
-
-    States are replicated, the batch is sharded, the key is the same everywhere; the step must have been made with
-    `axis_name=AXIS`. The first state is donated. Metrics come back once, from the first device.
-
-    Several devices that are one CPU finish a step before the next one is handed to them: they share a pool of threads,
-    and once hung with many steps under way (not reproduced; probably steps that wait for each other fill the pool).
+    On the devices all arrays have a first axis more, of the devices of this process.
     """
-    mapped: dict[int, Callable] = {}
-    waits = jax.default_backend() == "cpu" and num_local_devices() > 1
 
-    def run(state, *rest):
-        if len(rest) not in mapped:
-            in_axes = (0,) * len(rest) + (None,)
-            mapped[len(rest)] = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, donate_argnums=0)
-        state, metrics = mapped[len(rest)](state, *rest)
-        if waits:
-            jax.block_until_ready(state)
-        return state, jax.tree.map(lambda x: x.addressable_data(0)[0], metrics)
+    axis_name = AXIS
 
-    return run
+    def place(self, state):
+        # The axis has the name that `jax.pmap` gives its results: with another one the first step would be compiled for
+        # what comes in here, and the second one again for what came out of the first.
+        return flax.jax_utils.replicate(jax.tree.map(np.asarray, state), axis_name=AXIS)
+
+    def place_batch(self, batch):
+        sharding = NamedSharding(_local_mesh(), PartitionSpec(AXIS))
+        split = jax.tree.map(lambda x: x.reshape(num_local_devices(), -1, *x.shape[1:]), _numeric(batch))
+        return jax.device_put(split, sharding)
+
+    def fetch(self, state):
+        return jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], state)
+
+    def _compile(self, step, state):
+        return jax.pmap(step, axis_name=AXIS, out_axes=(0, None), donate_argnums=0)
+
+
+class Jit(Strategy):
+    """`jax.jit` with shardings: one program over the whole batch, which the compiler divides among the devices.
+
+    Args:
+      fsdp_min_size: arrays of a state with so many elements or more are split over the devices, along the longest axis
+        that their number divides (fully sharded data parallel); None: every device holds the whole state.
+    """
+
+    axis_name = None
+
+    def __init__(self, fsdp_min_size: int | None = None):
+        self._fsdp_min_size = fsdp_min_size
+        self._mesh = jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+        self._replicated = NamedSharding(self._mesh, PartitionSpec())
+        self._gather = jax.jit(lambda x: x, out_shardings=self._replicated)
+
+    def place(self, state):
+        def place_one(x):
+            x = np.asarray(x)
+            return jax.make_array_from_callback(x.shape, self._sharding(x), lambda index: x[index])
+
+        return jax.tree.map(place_one, state)
+
+    def place_batch(self, batch):
+        sharding = NamedSharding(self._mesh, PartitionSpec(AXIS))
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), _numeric(batch))
+
+    def fetch(self, state):
+        # One after the other: the devices need not hold all of a state that is split.
+        whole = (x if x.is_fully_replicated else self._gather(x) for x in jax.tree.leaves(state))
+        return jax.tree.unflatten(jax.tree.structure(state), [np.asarray(x.addressable_data(0)) for x in whole])
+
+    def _compile(self, step, state):
+        shardings = (jax.tree.map(lambda x: x.sharding, state), self._replicated)
+        return jax.jit(step, out_shardings=shardings, donate_argnums=0)
+
+    def _sharding(self, x: np.ndarray) -> NamedSharding:
+        divisible = [axis for axis, length in enumerate(x.shape) if length % self._mesh.size == 0]
+        if self._fsdp_min_size is None or x.size < self._fsdp_min_size or not divisible:
+            return self._replicated
+        longest = max(divisible, key=lambda axis: x.shape[axis])
+        return NamedSharding(self._mesh, PartitionSpec(*[None] * longest, AXIS))
+
+
+def strategy(name: str, fsdp_min_size: int | None) -> Strategy:
+    """The strategy of a config's `parallel` ("pmap" | "jit") and `fsdp_min_size`.
+
+    Raises: ValueError for another name, or a size that the strategy has no use for.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"config.parallel must be one of {', '.join(STRATEGIES)}, found {name!r}.")
+    if name == "pmap" and fsdp_min_size is not None:
+        raise ValueError(
+            f"config.fsdp_min_size={fsdp_min_size} splits the state over the devices, which pmap cannot; set "
+            "config.parallel to 'jit', or config.fsdp_min_size to None."
+        )
+    return Pmap() if name == "pmap" else Jit(fsdp_min_size)
+
+
+STRATEGIES = ("pmap", "jit")
 
 
 def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]], Any]]:
@@ -155,18 +252,30 @@ def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]],
 
     The program is compiled once, for any variables. A process can call it alone.
     """
-    mapped = jax.pmap(predict, axis_name=AXIS, devices=jax.local_devices())
+    mesh = _local_mesh()
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    # Each device works on its slices alone; the same rounding as `jax.pmap`, which is this and an axis more.
+    mapped = jax.jit(jax.shard_map(predict, mesh=mesh, in_specs=(whole, split), out_specs=split, check_vma=False))
 
     def with_variables(variables):
-        on_devices = replicate(variables)
+        on_devices = jax.device_put(variables, NamedSharding(mesh, whole))
 
         def run(batch):
-            out = mapped(on_devices, shard(batch))
-            return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), out)
+            return jax.device_get(mapped(on_devices, jax.device_put(_numeric(batch), NamedSharding(mesh, split))))
 
         return run
 
     return with_variables
+
+
+def _local_mesh() -> Mesh:
+    return Mesh(np.array(jax.local_devices()), (AXIS,))
+
+
+def _numeric(batch: dict[str, Any]) -> dict[str, Any]:
+    """The numeric arrays of a tree of host arrays; what is not numeric (slice ids) is left out."""
+    kept = {name: _numeric(x) if isinstance(x, dict) else np.asarray(x) for name, x in batch.items()}
+    return {name: x for name, x in kept.items() if isinstance(x, dict) or x.dtype.kind in "biuf"}
 
 
 def predict_all(run: Callable, batches: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Any]]:

@@ -36,6 +36,7 @@ NUM_CLASSES = {"single": 1, "multi": 3}  # maps of a network's output
 
 def check(config: Mapping[str, Any]) -> None:
     """Raises ValueError for what is wrong in the sections `single`, `multi` and the networks' input."""
+    parallel.strategy(config["parallel"], config["fsdp_min_size"])
     _check_keys("config.data", config["data"], "data")
     normalisation = config["data"]["normalisation"]
     _check_fields("config.data.normalisation", normalisation, Normalisation)

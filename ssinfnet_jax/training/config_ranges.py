@@ -86,6 +86,7 @@ _WIDTH = Range(0, 16, 1.0, without_low=True)
 RANGES: dict[str, Range] = {
     "seed": _SEED,
     "save_every_s": Range(0, math.inf, 600.0),
+    "fsdp_min_size": _count(65536, optional=True),
     "data.image_size": _count(352, low=16),
     "data.normalisation.mean": Range(-1000, 1000, 0.45),
     "data.normalisation.std": Range(0.001, 1000, 0.27),

@@ -22,7 +22,7 @@ def left_out(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+def run(config: Mapping[str, Any], run_dir: rundir.RunDir, *, profile: tuple[int, int] | None = None) -> str | None:
     """Trains `config["multi"]["prior_folds"]` single networks, each without one fold of the training slices.
 
     Patients are dealt to the folds, so that no network has seen a patient that it is applied to. A training that was
@@ -43,7 +43,9 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         folder = directory / f"fold_{fold}"
         if not parallel.decide((folder / "model" / "model.json").is_file()):
             title = f"train single without fold {fold + 1} of {num_folds}"
-            train.fit(config, run_dir, setup, positions[fold_of != fold], directory=folder, title=title)
+            train.fit(
+                config, run_dir, setup, positions[fold_of != fold], directory=folder, title=title, profile=profile
+            )
     if parallel.is_main():
         table = pd.DataFrame({"slice_id": setup.table.loc[rows, "slice_id"], "fold": fold_of})
         rundir.write_text(directory / FOLDS, table.to_csv(index=False))

@@ -1,90 +1,22 @@
 """Drives a training: steps, metrics, checkpoints, interruption. What a step does is the caller's."""
 
 import contextlib
-import json
-import math
+import dataclasses
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 import jax
 import numpy as np
 import tqdm
 from absl import logging
-from tensorboardX import event_file_writer
-from tensorboardX.proto import event_pb2, summary_pb2
 
-from ssinfnet_jax import rundir
 from ssinfnet_jax.networks import parallel
-from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training import checkpoint, feed, metrics_log, profiling
 
-FLUSH_EVERY_S = 30.0  # of TensorBoard's events
 INTERRUPTED = 75  # exit code after a signal, once the state is saved: "try again", as sysexits.h names it
-
-
-class MetricsWriter:
-    """Metrics of a stage, as `metrics.jsonl` and as TensorBoard events; goes on where a resumed training does.
-
-    Process 0 alone writes.
-    """
-
-    def __init__(self, directory: pathlib.Path, resumed_step: int):
-        self._writes = parallel.is_main()
-        if not self._writes:
-            return
-        self._path = directory / "metrics.jsonl"
-        rows = _read_rows(self._path)
-        kept = [row for row in rows if row["step"] <= resumed_step] if resumed_step else []
-        rundir.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._events = Events(directory / "tensorboard", purge_step=resumed_step + 1)
-
-    def write(self, step: int, phase: str, epoch: float, values: Mapping[str, float]) -> None:
-        """Appends one row."""
-        if not self._writes:
-            return
-        row = {"step": step, "phase": phase, "epoch": round(epoch, 4), **values}
-        with self._path.open("a") as file:
-            file.write(json.dumps({k: v if _is_finite(v) else None for k, v in row.items()}) + "\n")
-        self._events.write(step, {f"{phase}/{name}": value for name, value in values.items()})
-
-    def close(self) -> None:
-        """Writes what is buffered."""
-        if self._writes:
-            self._events.close()
-
-
-class Events:
-    """TensorBoard's file of scalars.
-
-    Written in this thread: that of tensorboardX's `SummaryWriter` dies of a full disk, and the training then blocks.
-
-    Args:
-      directory: of the files.
-      purge_step: what older files hold from this step on is not shown.
-    """
-
-    def __init__(self, directory: pathlib.Path, purge_step: int):
-        directory.mkdir(parents=True, exist_ok=True)
-        self._writer = event_file_writer.EventsWriter(str(directory / "events"))
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._writer.write_event(event_pb2.Event(wall_time=time.time(), step=purge_step, session_log=start))
-        self._flushed_at = -math.inf
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds the scalars of a step."""
-        summary = summary_pb2.Summary(
-            value=[summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        )
-        self._writer.write_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
-        if time.monotonic() - self._flushed_at > FLUSH_EVERY_S:
-            self._writer.flush()
-            self._flushed_at = time.monotonic()
-
-    def close(self) -> None:
-        """Writes what is buffered."""
-        self._writer.close()
 
 
 class Follower(Protocol):
@@ -97,101 +29,143 @@ class Follower(Protocol):
         """Keeps what `resume(step)` will need; called before that checkpoint is written."""
 
 
-def fit(
-    states: Any,
-    advance: Callable[[Any, int], tuple[Any, str, Mapping[str, jax.Array]]],
-    *,
-    num_steps: int,
-    steps_per_epoch: int,
-    directory: pathlib.Path,
-    to_host: Callable[[Any], Any],
-    to_devices: Callable[[Any], Any],
-    after: Callable[[Any, int], Mapping[str, float] | None] = lambda states, step: {},
-    after_phase: str = "val",
-    is_enough: Callable[[int], bool] = lambda step: False,
-    followers: Sequence[Follower] = (),
-    slice_ids: Callable[[int], Sequence[str]] = lambda step: (),
-    learning_rate: Callable[[int], float],
-    log_every: int,
-    save_every_s: float,
-    title: str,
-) -> Any:
-    """Trains until `num_steps`, from the newest checkpoint if there is one.
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained.
 
-    Args:
-      states: tree of arrays on the devices, as at step 0.
-      advance: function (states, step) -> (states, phase, metrics on the device) of step number `step`.
+    Attributes:
+      title: of the progress bar.
+      directory: of the stage; takes checkpoints, metrics and events.
       num_steps: in all.
       steps_per_epoch: for the epoch shown.
-      directory: of the stage; takes checkpoints, metrics and events.
-      to_host, to_devices: turn states into host arrays and back.
-      after: function (states, number of steps done) -> validation metrics, or None where there are none at this step.
-      after_phase: the phase under which these are logged.
-      is_enough: function (number of steps done) -> whether to stop early; asked after each validation.
-      followers: what is kept beside the checkpoints, and goes back with them to an older step.
-      slice_ids: function (step) -> the slices of that step, for an error to name.
+      slices_per_step: of all devices together, for the speed shown.
+      read: function (step) -> batch on the host; called in a thread of its own, for consecutive steps.
+      advance: function (states, batch on the devices, step) -> (states, phase, metrics on the devices).
       learning_rate: function (step) -> the rate of that step's update; that of the last one is logged with a row.
+      slice_ids: function (step) -> the slices of that step, for an error to name.
+      validates_at: function (number of steps done) -> whether to validate.
+      validate: function (states, number of steps done) -> metrics, or None where there are none.
+      validation_phase: the phase under which these are logged.
+      is_enough: function (number of steps done) -> whether to stop early; asked after each validation with metrics.
+      followers: what is kept beside the checkpoints, and goes back with them to an older step.
+    """
+
+    title: str
+    directory: pathlib.Path
+    num_steps: int
+    steps_per_epoch: int
+    slices_per_step: int
+    read: Callable[[int], Any]
+    advance: Callable[[Any, Any, int], tuple[Any, str, Mapping[str, jax.Array]]]
+    learning_rate: Callable[[int], Any]
+    slice_ids: Callable[[int], Sequence[str]] = lambda step: ()
+    validates_at: Callable[[int], bool] = lambda done: False
+    validate: Callable[[Any, int], Mapping[str, float] | None] = lambda states, done: None
+    validation_phase: str = "val"
+    is_enough: Callable[[int], bool] = lambda done: False
+    followers: Sequence[Follower] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a training is driven, which does not change what comes out.
+
+    Attributes:
+      strategy: of the devices.
       log_every: steps between rows of metrics, each the mean since the last.
       save_every_s: seconds between checkpoints.
-      title: of the progress bar.
-    Returns: states after the last step.
+      profile: first and last step to profile, counted from 1, or None.
+    """
+
+    strategy: parallel.Strategy
+    log_every: int
+    save_every_s: float
+    profile: tuple[int, int] | None = None
+
+
+def fit(initial: Any, training: Training, options: Options) -> Any:
+    """Trains until the last step, from the newest checkpoint if there is one.
+
+    Args:
+      initial: tree of host arrays, the states at step 0.
+      training, options: see there.
+    Returns: states after the last step, on the devices.
     Raises:
       FloatingPointError: the loss is not finite; the step and the terms are named and the last checkpoint stays.
       SystemExit: with code `INTERRUPTED` after SIGTERM or SIGINT to any process, the state being saved; all processes
         stop at the same step.
     """
-    checkpoints = checkpoint.Checkpoints(directory / "checkpoints")
-    found = checkpoints.restore(to_host(states)) if checkpoints.any() else None
-    start = 0
-    if found is not None:
-        start, host_states = found
-        states = to_devices(host_states)
-    for follower in followers:
+    checkpoints = checkpoint.Checkpoints(training.directory / "checkpoints")
+    start, states = (checkpoints.any() and checkpoints.restore(initial)) or (0, initial)
+    states = options.strategy.place(states)
+    for follower in training.followers:
         follower.resume(start)
-    writer = MetricsWriter(directory, start)
-    pending: list[tuple[str, Mapping[str, jax.Array]]] = []
-    saved_at = time.monotonic()
-
-    def flush(step):
-        return _flush(pending, writer, step, steps_per_epoch, slice_ids, learning_rate)
-
-    with _Signals() as signals, checkpoint.closing(checkpoints), checkpoint.closing(writer):
-        hidden = not parallel.is_main()
-        bar = tqdm.tqdm(total=num_steps, initial=start, desc=title, unit="step", mininterval=2, disable=hidden)
-        for step in range(start, num_steps):
-            states, phase, metrics = advance(states, step)
-            done = step + 1
-            if pending and pending[-1][0] != phase:
-                flush(step)
-            pending.append((phase, metrics))
-            if done % log_every == 0 or done == num_steps:
-                bar.set_postfix(flush(done), refresh=False)
-            validation = after(states, done)
-            if validation:
-                writer.write(done, after_phase, done / steps_per_epoch, validation)
-            bar.update()
-            if validation is not None and parallel.decide(is_enough(done)):
-                flush(done)
-                logging.info("%s: stops early, at step %d of %d.", title, done, num_steps)
+    profile = profiling.Profile(options.profile, training.directory, start, training.num_steps)
+    batches = feed.Feed(training.read, options.strategy.place_batch, training.num_steps)
+    log = _Log(training, start, batches)
+    with _Signals() as signals, contextlib.ExitStack() as stack:
+        for resource in (checkpoints, log, batches, profile):
+            stack.enter_context(checkpoint.closing(resource))
+        saver = _Saver(checkpoints, training, options, log)
+        for done in range(start + 1, training.num_steps + 1):
+            profile.begin(done)
+            batch = batches.take(done - 1, log.running)
+            with jax.profiler.StepTraceAnnotation("step", step_num=done):
+                states, phase, metrics = training.advance(states, batch, done - 1)
+            log.add(done, phase, metrics)
+            profile.end(done, metrics)
+            if done % options.log_every == 0 or done == training.num_steps:
+                log.flush(done)
+            if training.validates_at(done) and _validate(training, states, done, log):
                 break
-            due = parallel.is_main() and time.monotonic() - saved_at > save_every_s and done < num_steps
-            stop, due = parallel.in_any_process((bool(signals.received), due), done)
-            if stop or due:
-                # A state is saved only once its losses are known to be finite.
-                flush(done)
-                for follower in followers:
-                    follower.hold(done)
-                checkpoints.save(done, to_host(states))
-                saved_at = time.monotonic()
-            if stop:
-                checkpoints.wait()
-                bar.close()
-                _leave(title, signals, f"at step {done}; state saved")
-        bar.close()
+            saver.after_step(states, done, signals)
+        log.end_bar()
         # One that came after the last question to the other processes, or with an early end.
         if any(parallel.in_any_process((bool(signals.received),), 0)):
-            _leave(title, signals, "after the last step")
+            _leave(training.title, signals, "after the last step")
     return states
+
+
+def _validate(training: Training, states: Any, done: int, log: "_Log") -> bool:
+    """Validates the states; returns whether to stop early."""
+    with log.paused():
+        values = training.validate(states, done)
+    if values:
+        log.write(done, training.validation_phase, values)
+    if values is None or not parallel.decide(training.is_enough(done)):
+        return False
+    log.flush(done)
+    logging.info("%s: stops early, at step %d of %d.", training.title, done, training.num_steps)
+    return True
+
+
+class _Saver:
+    """Saves the states from time to time, and before the program ends after a signal."""
+
+    def __init__(self, checkpoints: checkpoint.Checkpoints, training: Training, options: Options, log: "_Log"):
+        self._checkpoints, self._training, self._options, self._log = checkpoints, training, options, log
+        self._saved_at = time.monotonic()
+
+    def after_step(self, states: Any, done: int, signals: "_Signals") -> None:
+        """Saves the states if it is time to; all processes call this after the same steps.
+
+        Raises: SystemExit after a signal to any process.
+        """
+        is_late = time.monotonic() - self._saved_at > self._options.save_every_s
+        due = parallel.is_main() and is_late and done < self._training.num_steps
+        stop, due = parallel.in_any_process((bool(signals.received), due), done)
+        if stop or due:
+            # A state is saved only once its losses are known to be finite.
+            self._log.flush(done)
+            with self._log.paused():
+                for follower in self._training.followers:
+                    follower.hold(done)
+                self._checkpoints.save(done, self._options.strategy.fetch(states))
+            self._saved_at = time.monotonic()
+        if stop:
+            self._checkpoints.wait()
+            self._log.end_bar()
+            _leave(self._training.title, signals, f"at step {done}; state saved")
 
 
 def _leave(title: str, signals: "_Signals", when: str) -> NoReturn:
@@ -202,39 +176,82 @@ def _leave(title: str, signals: "_Signals", when: str) -> NoReturn:
     raise SystemExit(INTERRUPTED)
 
 
-def _flush(
-    pending: list, writer: MetricsWriter, step: int, steps_per_epoch: int, slice_ids, learning_rate
-) -> dict[str, str]:
-    """Writes the mean of the pending metrics; returns the loss for the progress bar."""
-    if not pending:
-        return {}
-    phase, rows = pending[0][0], jax.device_get([metrics for _, metrics in pending])
-    pending.clear()
-    for offset, row in enumerate(rows):
+class _Log:
+    """The rows of metrics and the progress bar of a training that begins, or is resumed, at a step."""
+
+    def __init__(self, training: Training, start: int, batches: feed.Feed):
+        self._training, self._batches = training, batches
+        self._writer = metrics_log.MetricsWriter(training.directory, start)
+        self._bar = tqdm.tqdm(
+            total=training.num_steps, initial=start, desc=training.title, unit="step", mininterval=2,
+            disable=not parallel.is_main(),
+        )  # fmt: skip
+        self._pending: list[tuple[str, Mapping[str, jax.Array]]] = []
+        self._since, self._waited_s = time.monotonic(), 0.0  # of the row to come: its begin, what was waited before
+
+    @property
+    def running(self) -> Mapping[str, jax.Array]:
+        """The metrics of the last step, which the devices may still compute."""
+        return self._pending[-1][1] if self._pending else {}
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within it no step is run, and the time does not count for the speed."""
+        jax.block_until_ready(self.running)
+        started = time.monotonic()
+        yield
+        self._since += time.monotonic() - started
+
+    def add(self, done: int, phase: str, metrics: Mapping[str, jax.Array]) -> None:
+        """Takes the metrics of step number `done`, counted from 1."""
+        if self._pending and self._pending[-1][0] != phase:
+            self.flush(done - 1)
+        self._pending.append((phase, metrics))
+        self._bar.update()
+
+    def flush(self, done: int) -> None:
+        """Writes the means since the last row.
+
+        Raises: FloatingPointError if one of them is not finite.
+        """
+        if not self._pending:
+            return
+        phase, rows = self._pending[0][0], jax.device_get([metrics for _, metrics in self._pending])
+        self._pending.clear()
+        for at, row in enumerate(rows, start=done - len(rows) + 1):
+            self._check_finite(at, phase, row)
+        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        speed = self._training.slices_per_step * len(rows) / seconds
+        waiting = (self._batches.waited_s - self._waited_s) / seconds
+        self._since, self._waited_s = time.monotonic(), self._batches.waited_s
+        rate = float(self._training.learning_rate(done - 1))
+        times = {"slices_per_second": round(speed, 3), "time_waiting_for_data": round(waiting, 4)}
+        self.write(done, phase, {**means, "learning_rate": rate, **times})
+        shown = {"phase": phase, "loss": f"{means['loss']:.4f}", "slices/s": f"{speed:.3g}", "data": f"{waiting:.0%}"}
+        self._bar.set_postfix(shown, refresh=False)
+
+    def _check_finite(self, step: int, phase: str, row: Mapping[str, np.ndarray]) -> None:
         bad = {name: float(value) for name, value in row.items() if not np.isfinite(value)}
         if bad:
-            at = step - len(rows) + offset + 1
             raise FloatingPointError(
-                f"Step {at} ({phase}): not finite: {bad}. Its slices: {', '.join(slice_ids(at - 1))}. The last "
-                "checkpoint is kept; lower the learning rate or clip the gradient (in a new --workdir), or look at "
-                "these slices."
+                f"Step {step} ({phase}): not finite: {bad}. Its slices: "
+                f"{', '.join(self._training.slice_ids(step - 1))}. The last checkpoint is kept; lower the learning "
+                "rate or clip the gradient (in a new --workdir), or look at these slices."
             )
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    writer.write(step, phase, step / steps_per_epoch, {**means, "learning_rate": float(learning_rate(step - 1))})
-    return {"phase": phase, "loss": f"{means['loss']:.4f}"}
 
+    def write(self, done: int, phase: str, values: Mapping[str, float]) -> None:
+        """Writes a row."""
+        self._writer.write(done, phase, done / self._training.steps_per_epoch, values)
 
-def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Whole rows of a metrics file; a line cut short by a kill is left out."""
-    rows = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
-    return rows
+    def end_bar(self) -> None:
+        """Leaves the bar as it is."""
+        self._bar.close()
 
-
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+    def close(self) -> None:
+        """Ends the bar, and writes what is buffered."""
+        self._bar.close()
+        self._writer.close()
 
 
 class _Signals:

@@ -32,6 +32,7 @@ class Setup:
       transform: record -> arrays.
       normalisation: of the input.
       seed: of everything random here.
+      strategy: of the devices.
     """
 
     which: str
@@ -44,6 +45,7 @@ class Setup:
     transform: pipeline.Resize
     normalisation: Normalisation
     seed: int
+    strategy: parallel.Strategy
 
     def positions(self, rows: pd.Series) -> np.ndarray:
         """Record positions of the rows of `table` that are True."""
@@ -111,10 +113,11 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
     records, table = prepare.load(config, run_dir)
     parallel.check_same(table.to_csv(index=False), f"The slice table of {run_dir.path}")
     name, options = section["model"]["name"], dict(section["model"]["options"])
+    strategy = parallel.strategy(config["parallel"], config["fsdp_min_size"])
     return Setup(
         which=which,
         section=section,
-        model=models.create(name, **options, axis_name=parallel.AXIS),
+        model=models.create(name, **options, axis_name=strategy.axis_name),
         num_inputs=models.num_inputs(name),
         output=models.output(name, **options),
         records=records,
@@ -127,6 +130,7 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
         ),
         normalisation=Normalisation(**data["normalisation"]),
         seed=int(config["seed"]),
+        strategy=strategy,
     )
 
 

@@ -1,5 +1,7 @@
 """The schedule of adversarial pretraining: which of the two networks learns, for how long, on whose masks."""
 
+import bisect
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -50,6 +52,11 @@ def schedule(table: Sequence[Sequence[Any]], steps_per_epoch: int) -> list[Phase
 def of(phases: Sequence[Phase], who: str, optimizer: Mapping[str, Any]) -> list[tuple[dict[str, Any], int]]:
     """(optimizer table, number of updates) of each phase in which `who` ("inpainter" | "coach") learns."""
     return [({**optimizer, **phase.optimizer}, phase.steps) for phase in phases if LEARNER[phase.kind] == who]
+
+
+def index_at(phases: Sequence[Phase], step: int) -> int:
+    """Number of the phase that step number `step` belongs to."""
+    return bisect.bisect_right(list(itertools.accumulate(phase.steps for phase in phases)), step)
 
 
 def updates_before(phases: Sequence[Phase], step: int) -> tuple[str, int]:

@@ -1,9 +1,10 @@
 """Stages `pretrain_single` and `pretrain_multi`: adversarial inpainting in alternating phases."""
 
-import bisect
 import dataclasses
+import functools
 import itertools
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,10 +13,11 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.networks import parallel, storage
+from ssinfnet_jax.networks import storage
 from ssinfnet_jax.training import (
     adversarial_step,
     augment,
+    checkpoint,
     loop,
     network_setup,
     optim,
@@ -26,11 +28,13 @@ from ssinfnet_jax.training import (
 from ssinfnet_jax.training import state as states
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | None:
+def run(
+    config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None
+) -> str | None:
     """Pretrains the network `which` ("single" | "multi").
 
     Writes `model/` (the inpainter's variables), `coach/`, `examples.npz` (pictures at the end of each phase) and
-    metrics into the stage's folder.
+    metrics into the stage's folder. `profile`: first and last step to profile, counted from 1.
 
     Returns: None, or the reason why the config or the data leave this stage out.
     Raises: ValueError for an unknown phase.
@@ -38,106 +42,132 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     skipped = network_setup.skip_together(config, run_dir, which, "pretrain")
     if skipped:
         return skipped
-    section = config[which]["pretrain"]
     setup = network_setup.setup(config, run_dir, which)
-    directory = run_dir.stage(f"pretrain_{which}")
-    coach = models.create("coach", **section["coach"], axis_name=parallel.AXIS)
-    game = adversarial_step.Game(
-        setup.model,
-        coach,
-        setup.num_inputs,
-        setup.normalisation,
-        adversarial_step.Options(**section["options"]),
-    )
-
-    # The multi network needs a prior, so only labeled slices can pretrain it.
-    column = "pretrain" if which == "single" else "split"
-    train = setup.positions(setup.table[column] == "train")
-    watched = setup.positions(setup.table[column] == "val")
-    held_out = len(watched) > 0
-    if not held_out:
-        logging.warning("pretrain_%s: no slices are held out; the inpainting is watched on training slices.", which)
-        watched = train
+    section, directory = setup.section["pretrain"], run_dir.stage(f"pretrain_{which}")
+    train, watched, watched_as = _slices(setup)
     batches = setup.train_batches(train, "pretrain", seed=setup.seed + 1)
     schedule = phases.schedule(section["phases"], batches.steps_per_epoch)
     ends = list(itertools.accumulate(phase.steps for phase in schedule))
-
-    optimizers, rates = _make_optimizers(setup, schedule, batches.steps_per_epoch)
-    augmentation = augment.make_options(section["augmentation"])
-    make = {"augmentation": augmentation, "axis_name": parallel.AXIS}
-    inpaint_step = parallel.map_step(adversarial_step.make_inpaint_step(game, optimizers["inpainter"], **make))
-    coach_step = parallel.map_step(adversarial_step.make_coach_step(game, optimizers["coach"], **make))
-
-    initial = {
-        "inpainter": states.create(
-            setup.model, optimizers["inpainter"], seed=setup.seed, num_channels=setup.num_inputs,
-            lookahead=optim.uses_lookahead(section["inpainter_optimizer"]),
-            initial=start_weights.load(
-                config, which, "pretrain", models.init(setup.model, setup.seed, setup.num_inputs)
-            ),
-        ),
-        "coach": states.create(
-            coach, optimizers["coach"], seed=setup.seed, num_channels=3,
-            lookahead=optim.uses_lookahead(section["coach_optimizer"]),
-        ),
-    }  # fmt: skip
-    key = jax.random.key(setup.seed)
-    reader = pipeline.ReadAhead(batches)
-
-    def advance(players, step):
-        kind = schedule[bisect.bisect_right(ends, step)].kind
-        batch = parallel.shard(reader[step])
-        if kind == "coach":
-            player, metrics = coach_step(players["coach"], players["inpainter"], batch, key)
-            return {**players, "coach": player}, kind, metrics
-        batch["erased_by_coach"] = np.full_like(batch["valid"], kind == "inpaint_coach")
-        player, metrics = inpaint_step(players["inpainter"], players["coach"], batch, key)
-        return {**players, "inpainter": player}, kind, metrics
-
-    kept_phase = max(index for index, phase in enumerate(schedule) if phases.LEARNER[phase.kind] == "inpainter")
-    watcher = watch.Watch(
-        setup, game, watched, section["num_examples"], directory,
-        keep_best_of=kept_phase if section["keep"] == "best" else None,
-    )  # fmt: skip
     every = round((section["validate_every_epochs"] or 0) * batches.steps_per_epoch) or ends[-1]
+    game, key = _make_game(setup), jax.random.key(setup.seed)
+    optimizers, rates = _make_optimizers(setup, schedule, batches.steps_per_epoch)
+    watcher = _make_watch(setup, game, schedule, watched, directory)
 
-    def after(players, done):
-        if done not in ends and done % every:
-            return None
-        index = bisect.bisect_left(ends, done)
+    def watch_players(players, done):
+        index = phases.index_at(schedule, done - 1)
         return watcher(players, schedule[index].kind, index, done, key, is_end=done in ends)
 
     def learning_rate(step):
         who, updates = phases.updates_before(schedule, step)
         return rates[who](updates)
 
-    players = loop.fit(
-        parallel.replicate(initial),
-        advance,
+    training = loop.Training(
+        title=f"pretrain {which}",
+        directory=directory,
         num_steps=ends[-1],
         steps_per_epoch=batches.steps_per_epoch,
-        directory=directory,
-        to_host=parallel.unreplicate,
-        to_devices=parallel.replicate,
-        after=after,
-        after_phase="val" if held_out else "watch",
-        slice_ids=lambda step: batches[step]["slice_id"].tolist(),
-        followers=(watcher.best,),
+        slices_per_step=section["batch_size"],
+        read=_reader(batches, schedule),
+        advance=_make_advance(setup, game, optimizers, schedule, key),
         learning_rate=learning_rate,
-        log_every=section["log_every"],
-        save_every_s=config["save_every_s"],
-        title=f"pretrain {which}",
+        slice_ids=lambda step: batches[step]["slice_id"].tolist(),
+        validates_at=lambda done: done in ends or done % every == 0,
+        validate=watch_players,
+        validation_phase=watched_as,
+        followers=(watcher.best,),
     )
+    options = loop.Options(setup.strategy, section["log_every"], config["save_every_s"], profile)
+    players = loop.fit(_start(config, setup, game, optimizers), training, options)
     watcher.combine()
-    results = {who: parallel.unreplicate(states.variables(player)) for who, player in players.items()}
-    kept = section["keep"] if watcher.best.step > 0 else "last"
+    _save(config, setup, players, watcher.best, directory)
+    return None
+
+
+def _slices(setup: network_setup.Setup) -> tuple[np.ndarray, np.ndarray, str]:
+    """Positions of the slices to train on and to watch, and the phase under which the latter are logged."""
+    # The multi network needs a prior, so only labeled slices can pretrain it.
+    column = "pretrain" if setup.which == "single" else "split"
+    train, held_out = (setup.positions(setup.table[column] == split) for split in ("train", "val"))
+    if len(held_out):
+        return train, held_out, "val"
+    logging.warning("pretrain_%s: no slices are held out; the inpainting is watched on training slices.", setup.which)
+    return train, train, "watch"
+
+
+def _make_game(setup: network_setup.Setup) -> adversarial_step.Game:
+    section = setup.section["pretrain"]
+    coach = models.create("coach", **section["coach"], axis_name=setup.strategy.axis_name)
+    options = adversarial_step.Options(**section["options"])
+    return adversarial_step.Game(setup.model, coach, setup.num_inputs, setup.normalisation, options)
+
+
+def _reader(batches: pipeline.TrainBatches, schedule: Sequence[phases.Phase]) -> Callable[[int], pipeline.Batch]:
+    """step -> its batch, with what the inpainter's steps ask for; read ahead."""
+    reader = pipeline.ReadAhead(batches)
+
+    def read(step):
+        batch, kind = reader[step], schedule[phases.index_at(schedule, step)].kind
+        if kind == "coach":
+            return batch
+        return {**batch, "erased_by_coach": np.full_like(batch["valid"], kind == "inpaint_coach")}
+
+    return read
+
+
+def _make_advance(setup, game: adversarial_step.Game, optimizers, schedule: Sequence[phases.Phase], key: jax.Array):
+    """`loop.Training.advance`: a step of whoever learns in its phase."""
+    augmentation = augment.make_options(setup.section["pretrain"]["augmentation"])
+    make = {"augmentation": augmentation, "axis_name": setup.strategy.axis_name}
+    map_step = functools.partial(setup.strategy.map_step, key=key)
+    inpaint_step = map_step(adversarial_step.make_inpaint_step(game, optimizers["inpainter"], **make))
+    coach_step = map_step(adversarial_step.make_coach_step(game, optimizers["coach"], **make))
+
+    def advance(players, batch, step):
+        kind = schedule[phases.index_at(schedule, step)].kind
+        if kind == "coach":
+            player, metrics = coach_step(players["coach"], players["inpainter"], batch)
+            return {**players, "coach": player}, kind, metrics
+        player, metrics = inpaint_step(players["inpainter"], players["coach"], batch)
+        return {**players, "inpainter": player}, kind, metrics
+
+    return advance
+
+
+def _make_watch(setup, game, schedule, watched: np.ndarray, directory: pathlib.Path) -> watch.Watch:
+    section = setup.section["pretrain"]
+    last = max(index for index, phase in enumerate(schedule) if phases.LEARNER[phase.kind] == "inpainter")
+    keep_best_of = last if section["keep"] == "best" else None
+    return watch.Watch(setup, game, watched, section["num_examples"], directory, keep_best_of=keep_best_of)
+
+
+def _start(config, setup, game: adversarial_step.Game, optimizers) -> dict[str, states.TrainState]:
+    """Both players at step 0."""
+    section = setup.section["pretrain"]
+    fresh = models.init(setup.model, setup.seed, setup.num_inputs)
+    return {
+        "inpainter": states.create(
+            setup.model, optimizers["inpainter"], seed=setup.seed, num_channels=setup.num_inputs,
+            lookahead=optim.uses_lookahead(section["inpainter_optimizer"]),
+            initial=start_weights.load(config, setup.which, "pretrain", fresh),
+        ),
+        "coach": states.create(
+            game.coach, optimizers["coach"], seed=setup.seed, num_channels=3,
+            lookahead=optim.uses_lookahead(section["coach_optimizer"]),
+        ),
+    }  # fmt: skip
+
+
+def _save(config, setup, players, best: checkpoint.Best, directory: pathlib.Path) -> None:
+    """Writes both players' networks; of the inpainter the best weights if they are to be kept."""
+    section = setup.section["pretrain"]
+    results = {who: setup.strategy.fetch(states.variables(player)) for who, player in players.items()}
+    kept = section["keep"] if best.step > 0 else "last"
     if kept == "best":
-        results["inpainter"] = watcher.best.variables(results["inpainter"])
+        results["inpainter"] = best.variables(results["inpainter"])
     card = setup.card(config, "pretrain", kept)
     storage.save(directory / "model", results["inpainter"], card)
     coach_card = dataclasses.replace(card, model="coach", options=dict(section["coach"]), initial="", weights="last")
     storage.save(directory / "coach", results["coach"], coach_card)
-    return None
 
 
 def _make_optimizers(setup: network_setup.Setup, schedule: list[phases.Phase], steps_per_epoch: int):

@@ -18,6 +18,7 @@ from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.training import (
     augment,
+    checkpoint,
     loop,
     mean_teacher,
     network_setup,
@@ -31,8 +32,12 @@ from ssinfnet_jax.training import state as states
 LABELS = {"single": "lesion", "multi": "classes"}
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | None:
+def run(
+    config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None
+) -> str | None:
     """Trains the network `which` ("single" | "multi") and writes `model/` and metrics into the stage's folder.
+
+    `profile`: first and last step to profile, counted from 1.
 
     Returns: None, or the reason why the data leave this stage out.
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown loss or optimizer.
@@ -43,7 +48,8 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str) -> str | 
     label = LABELS[which]
     setup = network_setup.setup(config, run_dir, which, label=label)
     train = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "train"))
-    fit(config, run_dir, setup, train, directory=run_dir.stage(f"train_{which}"), title=f"train {which}")
+    directory = run_dir.stage(f"train_{which}")
+    fit(config, run_dir, setup, train, directory=directory, title=f"train {which}", profile=profile)
     return None
 
 
@@ -55,19 +61,17 @@ def fit(
     *,
     directory: pathlib.Path,
     title: str,
+    profile: tuple[int, int] | None,
 ) -> None:
     """Trains a network on the records at positions `train`, and writes `model/` and metrics into `directory`."""
-    which, label, section = setup.which, LABELS[setup.which], setup.section["train"]
+    which, section, table = setup.which, setup.section["train"], setup.section["train"]["optimizer"]
     if section["oversample"]:
-        train = _oversampled(setup, label, train)
+        train = _oversampled(setup, LABELS[which], train)
     batches = setup.train_batches(train, "train", seed=setup.seed + 2)
     num_steps = max(1, round(section["epochs"] * batches.steps_per_epoch))
-    table = section["optimizer"]
     schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
     optimizer = optim.make_optimizer(table, schedule)
     optim.check_length(table, num_steps, f"config.{which}.train")
-    unlabeled = _unlabeled_batches(setup, batches)
-    steps = _make_steps(setup, optimizer, batches.steps_per_epoch)
     initial = states.create(
         setup.model,
         optimizer,
@@ -77,59 +81,64 @@ def fit(
         averaging=section["averaging"] > 0,
         initial=_start(config, setup, run_dir),
     )
-    key = jax.random.key(setup.seed + 2)
-    reader = pipeline.ReadAhead(batches)
-    unlabeled_reader = pipeline.ReadAhead(unlabeled) if unlabeled else None
-
-    def advance(state, number):
-        scale = scale_of(number, num_steps, section["scales"], section["scale_order"], setup.seed)
-        batch = reader[number]
-        if unlabeled_reader:
-            batch = {**batch, "unlabeled": unlabeled_reader[number]}
-        state, metrics = steps[scale](state, parallel.shard(batch), key)
-        return state, "train", metrics
-
-    val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
-    validating = validation.Validation(setup, label, val, directory, keep_best=section["keep"] == "best")
-    if not len(val) and (section["keep"] == "best" or section["patience_epochs"]):
-        logging.warning(
-            "%s: no slice of the validation split has %s, so all epochs are trained and the last weights kept.",
-            title,
-            label,
-        )
-    every = section["validate_every_epochs"]
-    every = num_steps if every is None else max(1, round(every * batches.steps_per_epoch))
-    patience = (section["patience_epochs"] or math.inf) * batches.steps_per_epoch
-
-    def after(state, done):
-        if done % every and done != num_steps:
-            return None
-        return validating(state, done)
-
-    state = loop.fit(
-        parallel.replicate(initial),
-        advance,
+    validating = _make_validation(setup, directory, title)
+    training = loop.Training(
+        title=title,
+        directory=directory,
         num_steps=num_steps,
         steps_per_epoch=batches.steps_per_epoch,
-        directory=directory,
-        to_host=parallel.unreplicate,
-        to_devices=parallel.replicate,
-        after=after,
-        is_enough=lambda done: validating.best.step > 0 and done - validating.best.step >= patience,
-        followers=(validating.best,),
-        slice_ids=lambda step: batches[step]["slice_id"].tolist(),
+        slices_per_step=section["batch_size"] + (section["teacher"]["batch_size"] if section["teacher"] else 0),
+        read=_reader(batches, _unlabeled_batches(setup, batches)),
+        advance=_make_advance(setup, optimizer, num_steps, batches.steps_per_epoch),
         learning_rate=schedule,
-        log_every=section["log_every"],
-        save_every_s=config["save_every_s"],
-        title=title,
+        slice_ids=lambda step: batches[step]["slice_id"].tolist(),
+        validate=validating,
+        followers=(validating.best,),
+        **_validation_times(section, num_steps, batches.steps_per_epoch, validating.best),
     )
-    result = parallel.unreplicate(states.variables(state))
+    options = loop.Options(setup.strategy, section["log_every"], config["save_every_s"], profile)
+    state = loop.fit(initial, training, options)
+    result = setup.strategy.fetch(states.variables(state))
     kept = section["keep"] if validating.best.step > 0 else "last"
     if kept == "best":
         result = validating.best.variables(result)
         logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
                      validating.best.step)  # fmt: skip
     storage.save(directory / "model", result, setup.card(config, "train", kept))
+
+
+def _reader(batches: pipeline.TrainBatches, unlabeled: pipeline.TrainBatches | None) -> Callable[[int], pipeline.Batch]:
+    """step -> its batch, with the unlabeled slices if there are any; read ahead."""
+    labeled = pipeline.ReadAhead(batches)
+    if unlabeled is None:
+        return labeled.__getitem__
+    others = pipeline.ReadAhead(unlabeled)
+    return lambda step: {**labeled[step], "unlabeled": others[step]}
+
+
+def _make_validation(setup: network_setup.Setup, directory: pathlib.Path, title: str) -> validation.Validation:
+    section, label = setup.section["train"], LABELS[setup.which]
+    val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
+    if not len(val) and (section["keep"] == "best" or section["patience_epochs"]):
+        logging.warning(
+            "%s: no slice of the validation split has %s, so all epochs are trained and the last weights kept.",
+            title,
+            label,
+        )
+    return validation.Validation(setup, label, val, directory, keep_best=section["keep"] == "best")
+
+
+def _validation_times(
+    section: Mapping[str, Any], num_steps: int, steps_per_epoch: int, best: checkpoint.Best
+) -> dict[str, Callable[[int], bool]]:
+    """When to validate, and when to stop early."""
+    every = section["validate_every_epochs"]
+    every = num_steps if every is None else max(1, round(every * steps_per_epoch))
+    patience = (section["patience_epochs"] or math.inf) * steps_per_epoch
+    return {
+        "validates_at": lambda done: done % every == 0 or done == num_steps,
+        "is_enough": lambda done: best.step > 0 and done - best.step >= patience,
+    }
 
 
 def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, seed: int) -> float:
@@ -165,10 +174,10 @@ def _unlabeled_batches(setup: network_setup.Setup, labeled: pipeline.TrainBatche
     return batches
 
 
-def _make_steps(
-    setup: network_setup.Setup, optimizer: optax.GradientTransformation, steps_per_epoch: float
-) -> dict[float, Callable]:
-    """The mapped step at each of the config's scales."""
+def _make_advance(
+    setup: network_setup.Setup, optimizer: optax.GradientTransformation, num_steps: int, steps_per_epoch: float
+) -> Callable:
+    """`loop.Training.advance`: a step at its scale, one of the config's."""
     section = setup.section["train"]
     if setup.which == "single":
         make = functools.partial(segment_step.make_single_step, output=setup.output)
@@ -182,8 +191,18 @@ def _make_steps(
         teacher=mean_teacher.Options(**section["teacher"]) if section["teacher"] else None,
         steps_per_epoch=steps_per_epoch,
     )
-    make = functools.partial(make, setup.model, optimizer, losses=section["losses"], axis_name=parallel.AXIS)
-    return {scale: parallel.map_step(make(options=options._replace(scale=scale))) for scale in section["scales"]}
+    axis_name, key = setup.strategy.axis_name, jax.random.key(setup.seed + 2)
+    make = functools.partial(make, setup.model, optimizer, losses=section["losses"], axis_name=axis_name)
+    steps = {
+        scale: setup.strategy.map_step(make(options=options._replace(scale=scale)), key) for scale in section["scales"]
+    }
+
+    def advance(state, batch, number):
+        scale = scale_of(number, num_steps, section["scales"], section["scale_order"], setup.seed)
+        state, metrics = steps[scale](state, batch)
+        return state, "train", metrics
+
+    return advance
 
 
 def _start(config: Mapping[str, Any], setup: network_setup.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Validation:
         self, setup: network_setup.Setup, label: str, positions: np.ndarray, directory: pathlib.Path, *, keep_best: bool
     ):
         self.best = checkpoint.Best(directory / "best", keep_variables=keep_best)
-        self._label, self._batches = label, []
+        self._label, self._fetch, self._batches = label, setup.strategy.fetch, []
         if not len(positions):
             return
         size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
@@ -39,10 +39,10 @@ class Validation:
         self._predict = parallel.map_predict(predict)
 
     def __call__(self, state: states.TrainState, step: int) -> dict[str, float] | None:
-        """{"dice_...": mean over slices} of a replicated state, or None without a validation split."""
+        """{"dice_...": mean over slices} of a state on the devices, or None without a validation split."""
         if not self._batches:
             return None
-        variables = parallel.unreplicate(states.variables(state))
+        variables = self._fetch(states.variables(state))
         names = {1: "lesion"} if self._label == "lesion" else {1: "ggo", 2: "consolidation"}
         scores = {name: [] for name in names.values()}
         for batch, probs in parallel.predict_all(self._predict(variables), self._batches):

@@ -44,6 +44,7 @@ class Watch:
         size = min(NUM_SLICES, len(positions))
         chosen = positions[np.linspace(0, len(positions) - 1, size).astype(int)]
         self._batch = next(pipeline.eval_batches(setup.records, chosen, setup.transform, batch_size=size))
+        self._fetch = setup.strategy.fetch
         self._evaluate = jax.jit(adversarial_step.make_inpaint_eval(game))
         self._shown = np.linspace(0, size - 1, min(num_examples, size)).astype(int)
         self._directory = directory
@@ -57,7 +58,7 @@ class Watch:
 
         Returns: errors under random and under the coach's masks, and their ratio, the coach's gain.
         """
-        variables = {who: parallel.unreplicate(states.variables(players[who])) for who in ("inpainter", "coach")}
+        variables = {who: self._fetch(states.variables(players[who])) for who in ("inpainter", "coach")}
         numeric = {name: value for name, value in self._batch.items() if value.dtype.kind in "biuf"}
         # The same masks by chance at every step of a phase, so that its steps compare.
         key = jax.random.fold_in(key, index)

@@ -9,7 +9,8 @@ import pytest
 from launch import stages
 from ssinfnet_jax import rundir
 
-CONFIG = {"save_every_s": 0.0, "data": 1, "single": {"rate": 0.1}, "multi": {"rate": 0.1}}
+EXECUTION = {"save_every_s": 0.0, "parallel": "pmap", "fsdp_min_size": None}
+CONFIG = {**EXECUTION, "data": 1, "single": {"rate": 0.1}, "multi": {"rate": 0.1}}
 
 
 class Maker:
@@ -119,7 +120,7 @@ def ran(monkeypatch):
 
 
 FULL = {
-    "save_every_s": 0.0, "seed": 0, "data": {}, "phenotypes": {}, "mediation": {},
+    **EXECUTION, "seed": 0, "data": {}, "phenotypes": {}, "mediation": {},
     "single": {"model": 1, "pretrain": None, "train": 1},
     "multi": {"model": 1, "pretrain": None, "train": 1, "prior_source": 1, "prior_folds": 1, "decision": 1},
 }  # fmt: skip

@@ -1,27 +1,99 @@
 import threading
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ssinfnet_jax.networks import parallel
 
 
-def test_a_step_is_compiled_once():
-    traces = []
+def _make_step(strategy, traces=None):
+    """Adds the sum over the batch, and a number that the key alone decides."""
 
     def step(state, batch, key):
-        traces.append(1)
-        return state + jax.lax.psum(batch["x"].sum(), parallel.AXIS), {"sum": batch["x"].sum()}
+        if traces is not None:
+            traces.append(1)
+        total = batch["x"].sum() + batch["other"]["x"].sum()
+        if strategy.axis_name:
+            total = jax.lax.psum(total, strategy.axis_name)
+        drawn = jax.random.uniform(jax.random.fold_in(key, state["step"]))
+        return {"step": state["step"] + 1, "w": state["w"] + total}, {"total": total, "drawn": drawn}
 
-    run = parallel.map_step(step)
-    state, key = parallel.replicate(jnp.float32(0)), jax.random.key(0)
-    for _ in range(3):
-        state, metrics = run(state, parallel.shard({"x": np.ones((4, 3), np.float32), "id": np.array(["a"] * 4)}), key)
+    return strategy.map_step(step, jax.random.key(5))
+
+
+def _initial():
+    return {"step": np.int32(0), "w": np.arange(12, dtype=np.float32).reshape(3, 4)}
+
+
+def _batch():
+    x = np.arange(8, dtype=np.float32).reshape(4, 2)
+    return {"x": x, "id": np.array(list("abcd")), "other": {"x": np.ones(2, np.float32), "id": np.array(["e", "f"])}}
+
+
+def test_a_step_over_all_devices(strategy):
+    """Compiled once, its state donated; sums are those of the whole batch, the key is the same everywhere."""
+    traces, host = [], _initial()
+    run, state = _make_step(strategy, traces), strategy.place(host)
+    for number in range(3):
+        before = state
+        state, metrics = run(state, strategy.place_batch(_batch()))
+        assert float(jax.device_get(metrics["total"])) == 28 + 2
+        expected = jax.random.uniform(jax.random.fold_in(jax.random.key(5), number))
+        assert float(jax.device_get(metrics["drawn"])) == float(expected)
+        assert before["w"].is_deleted()
     assert len(traces) == 1
-    assert float(parallel.unreplicate(state)) == 36
-    assert float(metrics["sum"]) == 6
+    found = strategy.fetch(state)
+    assert found["step"] == 3
+    np.testing.assert_array_equal(found["w"], _initial()["w"] + 3 * 30)
+    np.testing.assert_array_equal(host["w"], _initial()["w"])  # what was placed is a copy
+    run(state, strategy.place_batch(_batch()))
+    np.testing.assert_array_equal(found["w"], _initial()["w"] + 3 * 30)  # and so is what was fetched
+
+
+def test_a_step_moves_nothing_silently_between_host_and_devices(strategy):
+    run, state = _make_step(strategy), strategy.place(_initial())
+    with jax.transfer_guard("disallow"):
+        for _ in range(2):
+            state, metrics = run(state, strategy.place_batch(_batch()))
+        strategy.fetch(state)
+        jax.device_get(metrics)
+        with pytest.raises(RuntimeError, match="Disallowed host-to-device transfer"):
+            run(state, jax.tree.map(np.asarray, strategy.place_batch(_batch())))
+
+
+@pytest.mark.parametrize(
+    ("shape", "min_size", "held"),
+    [
+        ((6, 4), 24, (3, 4)),  # along the longest axis
+        ((3, 3, 4, 8), 1, (3, 3, 4, 4)),
+        ((7, 4), 1, (7, 2)),  # that two devices divide
+        ((6, 4), 25, (6, 4)),  # too small
+        ((7, 5), 1, (7, 5)),  # not to be divided
+        ((), 1, ()),
+        ((6, 4), None, (6, 4)),
+    ],
+)
+def test_large_arrays_of_a_state_are_split(shape, min_size, held):
+    strategy, x = parallel.Jit(min_size), np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    placed = strategy.place({"x": x})
+    assert {shard.data.shape for shard in placed["x"].addressable_shards} == {held}
+    np.testing.assert_array_equal(strategy.fetch(placed)["x"], x)
+
+
+def test_a_split_state_stays_split():
+    strategy = parallel.Jit(fsdp_min_size=8)
+    state, _ = _make_step(strategy)(strategy.place(_initial()), strategy.place_batch(_batch()))
+    assert {shard.data.shape for shard in state["w"].addressable_shards} == {(3, 2)}
+
+
+def test_strategies_of_a_config():
+    assert isinstance(parallel.strategy("pmap", None), parallel.Pmap)
+    assert isinstance(parallel.strategy("jit", 1000), parallel.Jit)
+    with pytest.raises(ValueError, match=r"config\.parallel must be one of pmap, jit, found 'pjit'"):
+        parallel.strategy("pjit", None)
+    with pytest.raises(ValueError, match=r"config\.fsdp_min_size=1000 .* set config\.parallel to 'jit', or"):
+        parallel.strategy("pmap", 1000)
 
 
 def test_predictions_come_back_in_order_without_padding():

@@ -82,14 +82,17 @@ def test_the_gradient_reaches_the_coach_through_the_inpainters_input():
 
 @pytest.mark.parametrize("who", ["inpainter", "coach"])
 def test_two_devices_learn_as_one_learner(who):
-    """The states of the devices stay equal; that they equal those of one device is tested in test_processes."""
-    game, optimizer, inpainter, coach = _game(axis_name=parallel.AXIS)
+    """The copies on the devices stay equal; that they equal those of one device is tested in test_processes."""
+    strategy = parallel.Pmap()
+    game, optimizer, inpainter, coach = _game(axis_name=strategy.axis_name)
     make = adversarial_step.make_inpaint_step if who == "inpainter" else adversarial_step.make_coach_step
-    run = parallel.map_step(make(game, optimizer, augmentation=FLIP, axis_name=parallel.AXIS))
-    players = [parallel.replicate(one) for one in ((inpainter, coach) if who == "inpainter" else (coach, inpainter))]
-    current, metrics = run(players[0], players[1], parallel.shard(_batch(1)), jax.random.key(0))
+    step = make(game, optimizer, augmentation=FLIP, axis_name=strategy.axis_name)
+    run = strategy.map_step(step, jax.random.key(0))
+    players = [strategy.place(one) for one in ((inpainter, coach) if who == "inpainter" else (coach, inpainter))]
+    current, metrics = run(*players, strategy.place_batch(_batch(1)))
     for leaf in jax.tree.leaves(current):
-        np.testing.assert_array_equal(leaf[0], leaf[1])
+        first, second = (np.asarray(shard.data) for shard in leaf.addressable_shards)
+        np.testing.assert_array_equal(first, second)
     assert np.isfinite(float(metrics["loss"]))
 
 

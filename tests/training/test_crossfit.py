@@ -17,7 +17,7 @@ def test_no_network_has_seen_a_patient_that_it_is_applied_to(monkeypatch, tmp_pa
     monkeypatch.setattr(crossfit.network_setup, "skip_together", lambda *args: None)
     seen = {}
 
-    def fit(config, run_dir, setup, train, *, directory, title):
+    def fit(config, run_dir, setup, train, *, directory, title, profile):
         seen[directory] = train
         (directory / "model").mkdir(parents=True)
         (directory / "model" / "model.json").write_text("{}")

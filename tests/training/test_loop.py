@@ -1,37 +1,44 @@
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
-from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.networks.card import NetworkCard
-from ssinfnet_jax.training import checkpoint, loop
+from ssinfnet_jax.training import checkpoint, loop, metrics_log
 
 
-def _advance(state, step):
-    state = {"total": state["total"] + step, "step": state["step"] + 1}
+def _advance(state, batch, step):
+    state = {"total": state["total"] + batch["number"].sum(), "step": state["step"] + 1}
     return state, "train", {"loss": jnp.asarray(float(step))}
 
 
-def _fit(directory, num_steps=10, advance=_advance, **options):
-    settings = {"log_every": 2, "save_every_s": 1e9, "learning_rate": lambda step: step / 100, **options}
-    return loop.fit(
-        {"total": np.float32(0), "step": np.int32(0)},
-        advance,
+def _fit(directory, num_steps=10, advance=_advance, *, log_every=2, save_every_s=1e9, profile=None, **options):
+    """Adds up the numbers of the steps; the batch of a step is its number and a zero, one for each device."""
+    training = loop.Training(
+        title="test",
+        directory=directory,
         num_steps=num_steps,
         steps_per_epoch=4,
-        directory=directory,
-        to_host=lambda x: x,
-        to_devices=lambda x: x,
-        title="test",
-        **settings,
+        slices_per_step=2,
+        advance=advance,
+        **{
+            "read": lambda step: {"number": np.array([step, 0], np.float32)},
+            "learning_rate": lambda step: step / 100,
+            **options,
+        },
     )
+    initial = {"total": np.float32(0), "step": np.int32(0)}
+    return loop.fit(initial, training, loop.Options(parallel.Jit(), log_every, save_every_s, profile))
 
 
 def _rows(directory):
@@ -47,19 +54,19 @@ def test_metrics_are_means_since_the_last_row(tmp_path):
 
 
 def test_interrupted_run_goes_on_where_it_was(tmp_path):
-    def stops_at_5(state, step):
+    def stops_at_5(state, batch, step):
         if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return _advance(state, step)
+        return _advance(state, batch, step)
 
     with pytest.raises(SystemExit) as stopped:
         _fit(tmp_path, advance=stops_at_5)
     assert stopped.value.code == loop.INTERRUPTED
     seen = []
 
-    def watched(state, step):
+    def watched(state, batch, step):
         seen.append(step)
-        return _advance(state, step)
+        return _advance(state, batch, step)
 
     assert float(_fit(tmp_path, advance=watched)["total"]) == sum(range(10))
     assert seen == [5, 6, 7, 8, 9]
@@ -67,10 +74,10 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path):
 
 
 def test_killed_run_repeats_what_was_not_saved(tmp_path):
-    def dies_at_7(state, step):
+    def dies_at_7(state, batch, step):
         if step == 7:
             raise KeyboardInterrupt
-        return _advance(state, step)
+        return _advance(state, batch, step)
 
     with pytest.raises(KeyboardInterrupt):
         _fit(tmp_path, advance=dies_at_7, save_every_s=0.0)
@@ -83,16 +90,19 @@ def test_killed_run_repeats_what_was_not_saved(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_terms(tmp_path):
-    def breaks_at_6(state, step):
-        state, phase, metrics = _advance(state, step)
+    def breaks_at_6(state, batch, step):
+        state, phase, metrics = _advance(state, batch, step)
         return state, phase, {**metrics, "edge": jnp.asarray(np.nan if step == 5 else 1.0)}
 
     with pytest.raises(FloatingPointError, match=r"Step 6 \(train\): not finite: {'edge': nan}. Its slices: slice_5"):
         _fit(tmp_path, advance=breaks_at_6, slice_ids=lambda step: [f"slice_{step}"])
 
 
+_ALWAYS = {"validates_at": lambda done: True, "validate": lambda state, done: {}}
+
+
 def test_stops_when_it_is_enough(tmp_path):
-    assert float(_fit(tmp_path, is_enough=lambda done: done == 5)["total"]) == sum(range(5))
+    assert float(_fit(tmp_path, **_ALWAYS, is_enough=lambda done: done == 5)["total"]) == sum(range(5))
     assert _rows(tmp_path)[-1]["step"] == 5
 
 
@@ -110,9 +120,9 @@ def test_a_corrupt_newest_checkpoint_is_reported_and_the_one_before_is_used(tmp_
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     seen = []
 
-    def watched(state, step):
+    def watched(state, batch, step):
         seen.append(step)
-        return _advance(state, step)
+        return _advance(state, batch, step)
 
     assert float(_fit(tmp_path, advance=watched)["total"]) == sum(range(10))
     assert seen[0] == 3
@@ -204,18 +214,16 @@ def test_what_is_kept_beside_an_unreadable_checkpoint_goes_back_with_the_trainin
     values = {2: 0.5, 4: 0.6, 6: 0.9, 8: 0.55, 10: 0.1}
     best = checkpoint.Best(tmp_path / "best", keep_variables=True)
 
-    def after(state, done):
-        if done in values:
-            best.offer(values[done], done, {"total": state["total"]})
-            return {"dice": values[done]}
-        return None
+    def validate(state, done):
+        best.offer(values[done], done, {"total": state["total"]})
+        return {"dice": values[done]}
 
-    def dies_at_6(state, step):
+    def dies_at_6(state, batch, step):
         if step == 6:
             raise KeyboardInterrupt
-        return _advance(state, step)
+        return _advance(state, batch, step)
 
-    options = {"after": after, "save_every_s": 0.0}
+    options = {"validates_at": lambda done: done in values, "validate": validate, "save_every_s": 0.0}
     with pytest.raises(KeyboardInterrupt):
         _fit(tmp_path, advance=dies_at_6, followers=(best,), **options)
     for path in (tmp_path / "checkpoints" / "6").rglob("*"):
@@ -234,11 +242,11 @@ def test_the_first_error_is_raised_even_where_closing_fails(tmp_path, monkeypatc
     def fails(self):
         raise OSError("nothing can be closed")
 
-    def dies(state, step):
+    def dies(state, batch, step):
         raise ValueError("the first error")
 
     monkeypatch.setattr(checkpoint.Checkpoints, "close", fails)
-    monkeypatch.setattr(loop.MetricsWriter, "close", fails)
+    monkeypatch.setattr(metrics_log.MetricsWriter, "close", fails)
     with pytest.raises(ValueError, match=r"^the first error$"):
         _fit(tmp_path, advance=dies)
     assert caplog.text.count("Closing failed too: nothing can be closed") == 2
@@ -282,8 +290,83 @@ def test_tensorboard_has_what_the_metrics_have(tmp_path):
     assert [(step, row["train/loss"], pytest.approx(row["train/learning_rate"])) for step, row in found] == expected
 
 
+def _speeds(directory, read_s=0.0, step_s=0.0, **options):
+    """(slices per second, share of the time waiting for data) of rows of two steps, without the first."""
+
+    def read(step):
+        time.sleep(read_s)
+        return {"number": np.array([step, 0], np.float32)}
+
+    def advance(state, batch, step):
+        time.sleep(step_s)
+        return _advance(state, batch, step)
+
+    _fit(directory, read=read, advance=advance, **options)
+    return [(row["slices_per_second"], row["time_waiting_for_data"]) for row in _rows(directory) if "loss" in row][1:]
+
+
+def test_speed_and_the_time_waiting_for_data(tmp_path):
+    for speed, waiting in _speeds(tmp_path / "reading", read_s=0.2):
+        assert 5 < speed < 12  # two slices in 0.2 s and what the step takes beside
+        assert 0.5 < waiting <= 1
+    for speed, waiting in _speeds(tmp_path / "computing", step_s=0.2, read_s=0.05):
+        assert 5 < speed < 12
+        assert waiting < 0.2  # a batch is read while the step before is computed
+
+
+def test_the_time_of_validating_and_saving_is_not_that_of_a_step(tmp_path):
+    validate = {"validates_at": lambda done: True, "validate": lambda state, done: time.sleep(0.2)}
+    for speed, _ in _speeds(tmp_path, step_s=0.05, save_every_s=0.0, **validate):
+        assert speed > 10
+
+
+def test_the_next_batch_is_read_while_a_step_runs_and_none_beyond_the_last(tmp_path):
+    reading = {step: threading.Event() for step in range(10)}
+
+    def read(step):
+        reading[step].set()
+        return {"number": np.array([step, 0], np.float32)}
+
+    def advance(state, batch, step):
+        assert step == 9 or reading[step + 1].wait(60)  # only another thread can end this
+        return _advance(state, batch, step)
+
+    assert float(_fit(tmp_path, advance=advance, read=read)["total"]) == sum(range(10))
+
+
+def test_an_error_of_reading_is_raised_at_its_step(tmp_path):
+    def read(step):
+        if step == 5:
+            raise OSError("slice lost")
+        return {"number": np.array([step, 0], np.float32)}
+
+    with pytest.raises(OSError, match="slice lost"):
+        _fit(tmp_path, read=read, log_every=1)
+    assert _rows(tmp_path)[-1]["step"] == 5
+
+
+def test_a_profile_of_some_steps(tmp_path):
+    _fit(tmp_path, profile=(3, 4))
+    (trace,) = tmp_path.glob("profile/plugins/profile/*/*.trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert [event["args"]["step_num"] for event in events if event.get("name") == "step"] == ["3", "4"]
+
+
+@pytest.mark.parametrize(("steps", "num_steps"), [((3, 11), 10), ((1, 2), 1)])
+def test_a_profile_beyond_the_last_step(steps, num_steps, tmp_path):
+    with pytest.raises(ValueError, match=rf"--profile_steps={steps[0]}:{steps[1]}: .* has {num_steps} steps; choose"):
+        _fit(tmp_path, num_steps=num_steps, profile=steps)
+
+
+def test_steps_that_were_done_before_are_not_profiled(tmp_path, caplog):
+    _with_checkpoints(tmp_path, 3)
+    _fit(tmp_path, profile=(3, 5))
+    assert "Steps 3:5 are not profiled: the training is resumed at step 4" in caplog.text
+    assert not (tmp_path / "profile").exists()
+
+
 def test_validation_rows(tmp_path):
-    _fit(tmp_path, after=lambda state, done: {"dice": 0.5} if done == 10 else None)
+    _fit(tmp_path, validates_at=lambda done: done == 10, validate=lambda state, done: {"dice": 0.5})
     assert _rows(tmp_path)[-1] == {"step": 10, "phase": "val", "epoch": 2.5, "dice": 0.5}
 
 

@@ -90,19 +90,21 @@ def test_the_teacher_sees_the_slice_as_it_was_moved_and_in_its_own_light():
     assert ((seen["image"] > 0.5) != (seen["lesion"] > 0)).mean() < 0.1
 
 
-def test_two_devices_equal_one():
+@pytest.mark.parametrize("strategy", [parallel.Pmap, parallel.Jit])
+def test_two_devices_equal_one(strategy):
+    strategy = strategy()
     key = jax.random.key(0)
     _, step, one = _make(gamma=0.3)
-    _, mapped, initial = _make(axis_name=parallel.AXIS, gamma=0.3)
-    run, two = parallel.map_step(mapped), parallel.replicate(initial)
+    _, mapped, initial = _make(axis_name=strategy.axis_name, gamma=0.3)
+    run, two = strategy.map_step(mapped, key), strategy.place(initial)
     for seed in range(3):
         # Each device has slices of both kinds, the second one fewer valid ones.
         data = _batch(seed)
         data["valid"] = np.array([1, 1, 1, 0], np.float32)
         one, expected = jax.jit(step)(one, data, key)
-        two, found = run(two, parallel.shard(data), key)
+        two, found = run(two, strategy.place_batch(data))
         np.testing.assert_allclose(found["loss"], expected["loss"], rtol=2e-4)
-    flat = zip(jax.tree.leaves(parallel.unreplicate(two)), jax.tree.leaves(one), strict=True)
+    flat = zip(jax.tree.leaves(strategy.fetch(two)), jax.tree.leaves(one), strict=True)
     for found, expected in flat:
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)
 

@@ -46,27 +46,41 @@ def _check_equal(found, expected):
             np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5 * largest, err_msg=name)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
-def test_devices_of_one_process(devices, one_device, tmp_path):
-    toy_run.end(toy_run.start(tmp_path, devices=devices, padding=True))
+@pytest.mark.parametrize(("devices", "way"), [(2, "pmap"), (8, "pmap"), (2, "jit"), (8, "fsdp")])
+def test_devices_of_one_process(devices, way, one_device, tmp_path):
+    toy_run.end(toy_run.start(tmp_path, *toy_run.WAYS[way], devices=devices, padding=True))
     _check_equal(toy_run.results(tmp_path), one_device)
 
 
-def test_two_processes_one_of_which_is_told_to_stop(one_device, tmp_path):
+def test_one_way_and_number_of_devices_goes_on_with_the_checkpoints_of_another(one_device, tmp_path):
+    turns = [("fsdp", 2, "pretrain single:8"), ("pmap", 1, "train single:5"), ("jit", 2, "pretrain multi:13")]
+    for way, devices, at in turns:
+        process = toy_run.start(tmp_path, *toy_run.WAYS[way], devices=devices, padding=True, signal_at=f"{at}:SIGTERM")
+        toy_run.end(process, loop.INTERRUPTED)
+        title, step = at.split(":")
+        assert checkpoint.latest_step(tmp_path / title.replace(" ", "_") / "checkpoints") == int(step) + 1
+    toy_run.end(toy_run.start(tmp_path, *toy_run.WAYS["fsdp"], devices=8, padding=True))
+    _check_equal(toy_run.results(tmp_path), one_device)
+
+
+@pytest.mark.parametrize("way", ["pmap", "fsdp"])
+def test_two_processes_one_of_which_is_told_to_stop(way, one_device, tmp_path):
     """SIGTERM to the second one; both stop at the same step, and go on from there when they are started again."""
-    for process in _start_two(tmp_path, padding=True, signal_at="pretrain multi:12:SIGTERM", signal_to=1):
+    flags = toy_run.WAYS[way]
+    for process in _start_two(tmp_path, *flags, padding=True, signal_at="pretrain multi:12:SIGTERM", signal_to=1):
         output = toy_run.end(process, loop.INTERRUPTED)
         if process.args[-1] == "--process_id=0":
             assert "a signal to another process at step 20; state saved" in output
     assert checkpoint.latest_step(tmp_path / "pretrain_multi" / "checkpoints") == 20
-    for process in _start_two(tmp_path, padding=True):
+    for process in _start_two(tmp_path, *flags, padding=True):
         toy_run.end(process)
     _check_equal(toy_run.results(tmp_path), one_device)
 
 
-def test_processes_that_disagree_do_what_the_first_says(tmp_path):
+@pytest.mark.parametrize("way", ["pmap", "fsdp"])
+def test_processes_that_disagree_do_what_the_first_says(way, tmp_path):
     """The second one finds every validation better, saves at other times, stops early, sees no checkpoints, ..."""
-    flags = []
+    flags = [*toy_run.WAYS[way]]
     for which in ("single", "multi"):
         patience = f"--config.{which}.train.patience_epochs=3"
         flags += [f"--config.{which}.train.keep=best", f"--config.{which}.pretrain.keep=best", patience]

@@ -1,5 +1,6 @@
 """A training that was killed or stopped gives what it would have given: bit for bit, in all four stages."""
 
+import functools
 import json
 import signal
 
@@ -11,30 +12,44 @@ from tests.training import toy_run
 
 # 21 updates; the pretraining's phases end after 6 and 12, and lookahead moves its slow weights at every 5th.
 KILLED = ("pretrain single:7", "pretrain single:14", "train single:4", "pretrain multi:5", "train multi:11")
+DEVICES = {"pmap": 1, "fsdp": 2}
+TIMES = ("slices_per_second", "time_waiting_for_data")
 STOPPED = ("pretrain single:5", "train single:9", "pretrain multi:11", "train multi:4")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("undisturbed")
-    toy_run.end(toy_run.start(workdir))
-    return workdir
+    """A function (strategy) -> the run folder of an undisturbed training by it."""
+
+    @functools.cache
+    def run(way):
+        workdir = tmp_path_factory.mktemp("undisturbed")
+        toy_run.end(toy_run.start(workdir, *toy_run.WAYS[way], devices=DEVICES[way]))
+        return workdir
+
+    return run
 
 
 def _rows(workdir, stage):
-    return [json.loads(line) for line in (workdir / stage / "metrics.jsonl").read_text().splitlines()]
+    """Rows of metrics, without the times."""
+    rows = [json.loads(line) for line in (workdir / stage / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
-@pytest.mark.parametrize(("at", "how"), [(KILLED, "SIGKILL"), (STOPPED, "SIGTERM")])
-def test_resumed_equals_undisturbed(at, how, undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    ("at", "how", "way"), [(KILLED, "SIGKILL", "pmap"), (STOPPED, "SIGTERM", "pmap"), (KILLED[1::2], "SIGKILL", "fsdp")]
+)
+def test_resumed_equals_undisturbed(at, how, way, undisturbed, tmp_path):
+    start = functools.partial(toy_run.start, tmp_path, *toy_run.WAYS[way], devices=DEVICES[way])
+    undisturbed = undisturbed(way)
     code = -signal.SIGKILL if how == "SIGKILL" else loop.INTERRUPTED
     for place in at:
-        toy_run.end(toy_run.start(tmp_path, signal_at=f"{place}:{how}"), code)
+        toy_run.end(start(signal_at=f"{place}:{how}"), code)
         title, step = place.split(":")
         saved = checkpoint.latest_step(tmp_path / title.replace(" ", "_") / "checkpoints")
         # The write that was under way when the process was killed is lost, a stopped one has saved its last step.
         assert 0 < saved <= int(step) if how == "SIGKILL" else saved == int(step) + 1
-    toy_run.end(toy_run.start(tmp_path))
+    toy_run.end(start())
     found, expected = toy_run.results(tmp_path), toy_run.results(undisturbed)
     assert found.keys() == expected.keys()
     for name in expected:

@@ -6,7 +6,7 @@ import pytest
 import scipy.ndimage
 
 from configs import losses
-from ssinfnet_jax.networks import parallel, prediction
+from ssinfnet_jax.networks import prediction
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import augment, optim, segment_step, state
 from tests.training import toy
@@ -47,19 +47,19 @@ def _make(which, table, axis_name=None, augmentation=None, **options):
 
 
 @pytest.mark.parametrize("which", ["single", "multi"])
-def test_two_devices_equal_one(which):
+def test_two_devices_equal_one(which, strategy):
     key = jax.random.key(0)
     step, one = _make(which, SGD)
-    mapped, initial = _make(which, SGD, parallel.AXIS)
-    run, two = parallel.map_step(mapped), parallel.replicate(initial)
+    mapped, initial = _make(which, SGD, strategy.axis_name)
+    run, two = strategy.map_step(mapped, key), strategy.place(initial)
     for seed in range(3):
         data = toy.batch(seed=seed)
         data["valid"] = np.array([1, 1, 1, 0], np.float32)  # unequal numbers of valid slices on the two devices
         one, expected = jax.jit(step)(one, data, key)
-        two, found = run(two, parallel.shard(data), key)
+        two, found = run(two, strategy.place_batch(data))
         for name in expected:
             np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, err_msg=name)
-    flat = zip(jax.tree.leaves(parallel.unreplicate(two)), jax.tree.leaves(one), strict=True)
+    flat = zip(jax.tree.leaves(strategy.fetch(two)), jax.tree.leaves(one), strict=True)
     for found, expected in flat:
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)
 

@@ -5,6 +5,7 @@ What a test wants to happen is in the environment: TOY_PADDING marks slices of e
 TOY_DISAGREES the process of that number judges everything otherwise than the others.
 """
 
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -21,6 +22,13 @@ from tests.training import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAGES = ("pretrain_single", "train_single", "crossfit_single", "predict_priors", "pretrain_multi", "train_multi")
+
+# Flags by strategy; with "fsdp" every array that can be split is.
+WAYS = {
+    "pmap": (),
+    "jit": ("--config.parallel=jit",),
+    "fsdp": ("--config.parallel=jit", "--config.fsdp_min_size=2"),
+}
 
 
 def start(workdir, *flags, within=(), **options) -> subprocess.Popen:
@@ -109,9 +117,10 @@ def _disagree():
     def offer_better(self, value, step, variables):
         offer(self, value + next(offers), step, variables)
 
-    def fit_otherwise(states, advance, *, save_every_s, is_enough=lambda step: False, **kwargs):
-        save_every_s = 1e9 if save_every_s == 0 else 0.0
-        return fit(states, advance, save_every_s=save_every_s, is_enough=lambda step: not is_enough(step), **kwargs)
+    def fit_otherwise(initial, training, options):
+        save_every_s = 1e9 if options.save_every_s == 0 else 0.0
+        training = dataclasses.replace(training, is_enough=lambda done: not training.is_enough(done))
+        return fit(initial, training, dataclasses.replace(options, save_every_s=save_every_s))
 
     checkpoint.Best.offer, loop.fit = offer_better, fit_otherwise
     checkpoint.latest_step = lambda directory: 0
@@ -139,14 +148,14 @@ def _main():
             padding = (batch["position"] % 5 < 1) | (batch["position"] == 6)
             return {**batch, "valid": np.where((index % 2 == 1) & padding, 0, batch["valid"]).astype(np.float32)}
 
-    def fit_with_signal(states, advance, *, title, **kwargs):
-        def advance_with_signal(states, step):
-            at = f"{title}:{step}:"
+    def fit_with_signal(initial, training, options):
+        def advance_with_signal(states, batch, step):
+            at = f"{training.title}:{step}:"
             if os.environ["TOY_SIGNAL"].startswith(at) and jax.process_index() == int(os.environ["TOY_PROCESS"]):
                 os.kill(os.getpid(), signal.Signals[os.environ["TOY_SIGNAL"].removeprefix(at)])
-            return advance(states, step)
+            return training.advance(states, batch, step)
 
-        return fit(states, advance_with_signal, title=title, **kwargs)
+        return fit(initial, dataclasses.replace(training, advance=advance_with_signal), options)
 
     loop.fit = fit_with_signal
     if os.environ["TOY_DISAGREES"] and f"--process_id={os.environ['TOY_DISAGREES']}" in sys.argv:
