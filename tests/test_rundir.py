@@ -55,6 +55,16 @@ def test_another_config_is_refused_with_the_differences(tmp_path):
         rundir.open_run(tmp_path, {**CONFIG, "train": {"epochs": 3, "scale": (0.8, 1.0)}})
 
 
+@pytest.mark.parametrize("key", rundir.EXECUTION)
+def test_how_a_run_is_computed_may_change(key, tmp_path):
+    """The folder of a run from before the key was there is opened, too."""
+    rundir.open_run(tmp_path, CONFIG).stage("prepare")
+    for config in ({**CONFIG, key: 1}, {**CONFIG, key: 2}, CONFIG):
+        rundir.open_run(tmp_path, config)
+        assert json.loads((tmp_path / "config.json").read_text()).get(key) == config.get(key)
+        rundir.join_run(tmp_path, config)
+
+
 def test_a_stage_that_is_needed_first(tmp_path):
     run = rundir.open_run(tmp_path, CONFIG)
     with pytest.raises(FileNotFoundError, match=r"Stage 'prepare' has not finished in .*--stages=prepare"):

@@ -4,7 +4,7 @@ import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
-from launch import flags
+from launch import flags, profile_flag
 from tests import programs
 
 ONE = {"data": {"datasets": [("covid_semiseg", "default")]}}
@@ -84,6 +84,23 @@ def test_a_mistake_in_the_flags_is_one_line(error, said, monkeypatch):
     monkeypatch.setattr(flags.flags, "FLAGS", parse)
     with pytest.raises(SystemExit, match=said):
         flags._parse(["program"])
+
+
+def test_steps_to_profile():
+    absl_flags.FLAGS.mark_as_parsed()
+    assert profile_flag.steps() is None
+    for given, steps in (("10:20", (10, 20)), ("7:7", (7, 7))):
+        with flagsaver.as_parsed(profile_steps=given):
+            assert profile_flag.steps() == steps
+
+
+@pytest.mark.parametrize("given", ["", "10", "20:10", "0:5", "-1:5", "1:2:3", "a:b", "1.5:2", "1:", ":", "1:²", " 1:2"])
+def test_steps_that_cannot_be_profiled(given):
+    parsed = ["program", "--config=configs/ct_phantom.py:tiny", "--workdir=x", f"--profile_steps={given}"]
+    with pytest.raises(
+        SystemExit, match=r"^Error: flag --profile_steps=.*: give the first and the last step, .* 10:20"
+    ):
+        flags._parse(parsed)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,12 @@ FULL = {
 }  # fmt: skip
 
 
+def test_a_profile_where_no_stage_trains(ran, tmp_path):
+    with pytest.raises(ValueError, match="--profile_steps: none of prepare, evaluate trains a network; leave it out"):
+        stages.run(FULL, rundir.open_run(tmp_path, FULL), ["evaluate", "prepare"], profile=(1, 2))
+    assert not ran
+
+
 @pytest.mark.parametrize(
     ("changes", "names", "skipped"),
     [

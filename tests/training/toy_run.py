@@ -3,6 +3,8 @@
 What a test wants to happen is in the environment: TOY_PADDING marks slices of every other batch as padding, TOY_SIGNAL
 ("train single:7:SIGKILL") sends this process a signal before a step, TOY_PROCESS names the process that gets it. With
 TOY_DISAGREES the process of that number judges everything otherwise than the others.
+
+A step that moves anything between host and devices without being told to is an error here.
 """
 
 import dataclasses
@@ -153,7 +155,8 @@ def _main():
             at = f"{training.title}:{step}:"
             if os.environ["TOY_SIGNAL"].startswith(at) and jax.process_index() == int(os.environ["TOY_PROCESS"]):
                 os.kill(os.getpid(), signal.Signals[os.environ["TOY_SIGNAL"].removeprefix(at)])
-            return training.advance(states, batch, step)
+            with jax.transfer_guard("disallow"):
+                return training.advance(states, batch, step)
 
         return fit(initial, dataclasses.replace(training, advance=advance_with_signal), options)
 
