@@ -39,3 +39,14 @@ def test_a_fifth_is_held_out_and_pretraining_does_not_see_it(dataset):
     table = prepare.assign_splits(dataset.slices, {"seed": 0, "num_folds": 5, "test_fold": 0}, 0.1)
     assert table["split"].value_counts().to_dict() == {"unlabeled": 1600, "train": 40, "test": 10}
     assert (table.loc[table["split"] == "test", "pretrain"] == "").all()
+
+
+def test_slices_are_in_the_radiologists_view(dataset):
+    """The spine, which holds most of the brightest pixels, is below the middle, and so it would not be on its side."""
+    below = {"labeled": [], "unlabeled": []}
+    for index in [*np.flatnonzero(dataset.slices["part"] == "labeled"), *range(50, 1650, 16)]:
+        image = dataset.records[int(index)]["image"]
+        bright = np.argwhere(image >= np.percentile(image, 97)).mean(axis=0) / image.shape
+        below[dataset.slices["part"][index]].append((bright[0] > 0.5, abs(bright[1] - 0.5) < 0.2))
+    assert np.mean(below["labeled"], axis=0).min() >= 0.9
+    assert np.mean(below["unlabeled"], axis=0).min() >= 0.95

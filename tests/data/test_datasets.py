@@ -215,13 +215,13 @@ def test_failing_midway_leaves_nothing_and_stale_folders_are_removed(tmp_path):
         prepare("covid_semiseg", tmp_path, source)
     folder = tmp_path / "prepared/covid_semiseg/default"
     assert [path.name for path in folder.iterdir()] == [".lock"]
-    with pytest.raises(FileNotFoundError, match=r"is not prepared \(.*1\.0\.0 is missing\); prepare it first"):
+    with pytest.raises(FileNotFoundError, match=r"is not prepared \(.*1\.1\.0 is missing\); prepare it first"):
         datasets.load("covid_semiseg", "default", prepared_dir=tmp_path / "prepared")
 
-    (folder / "incomplete.ABC123_1.0.0").mkdir()  # as a killed process leaves it
+    (folder / "incomplete.ABC123_1.1.0").mkdir()  # as a killed process leaves it
     last.write_bytes(whole)
     assert len(prepare("covid_semiseg", tmp_path, source).records) == 6
-    assert sorted(path.name for path in folder.iterdir()) == [".lock", "1.0.0"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "1.1.0"]
 
 
 def test_unknown_names_list_the_choices(tmp_path):
@@ -282,7 +282,7 @@ def test_covid_semiseg_joins_labels_and_reads_patients_from_names(prepared):
     slices = prepared["covid_semiseg"].slices
     assert slices["slice_id"].tolist()[:2] == ["labeled_2", "labeled_10"]
     assert slices.groupby("part")["slice_id"].count().to_dict() == {"labeled": 2, "test": 1, "unlabeled": 3}
-    np.testing.assert_array_equal(prepared["covid_semiseg"].records[0]["classes"], classes())
+    np.testing.assert_array_equal(prepared["covid_semiseg"].records[0]["classes"], classes().T)
     unlabeled = slices[slices["part"] == "unlabeled"]
     assert unlabeled["patient_id"].tolist() == ["coronacases_001"] * 2 + ["radiopaedia_covid-19-pneumonia-10"]
 
@@ -308,7 +308,7 @@ def test_covid_semiseg_reports_rules_and_disagreement(tmp_path):
     save(source / "TrainingSet/LungInfection-Train/Doctor-label/GT/2.png", lesion)
     dataset = prepare("covid_semiseg", tmp_path, source)
     assert dataset.records[0]["lesion"].sum() == (classes() > 0).sum() + 5
-    notes = json.loads((tmp_path / "prepared/covid_semiseg/default/1.0.0/notes.json").read_text())
+    notes = json.loads((tmp_path / "prepared/covid_semiseg/default/1.1.0/notes.json").read_text())
     assert notes["labels disagree"] == {"2.png: lesion and classes > 0 differ in 5 pixels": 1}
     assert notes["class label rule"] == {"classes 0/1/2": 3}
     assert "Doctor-label/Edge: computed from labels or predicted when needed" in notes["not used"]
@@ -356,7 +356,7 @@ def test_covid_semiseg_refuses(tmp_path, spoil, message):
     spoil(source)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         prepare("covid_semiseg", tmp_path, source)
-    assert not (tmp_path / "prepared/covid_semiseg/default/1.0.0").exists()
+    assert not (tmp_path / "prepared/covid_semiseg/default/1.1.0").exists()
 
 
 def test_medseg_patients_labels_and_orientation(tmp_path):

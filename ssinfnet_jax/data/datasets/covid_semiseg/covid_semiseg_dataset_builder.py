@@ -50,7 +50,7 @@ _MAX_GREY_DIFFERENCE = 8.0
 class Builder(slice_builder.SliceBuilder):
     """Public COVID-SemiSeg layout; any subset of its folders."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: turned into the radiologist's view
     VIEW = "lungs"
     PUBLISHED = tuple(
         {"method": method, "class": name, "metric": "dice", "mean": mean, "n": _PUBLISHED_SLICES[name],
@@ -153,7 +153,7 @@ class Builder(slice_builder.SliceBuilder):
                         f"{label_file.name}: lesion and classes > 0 differ in {different} pixels",
                     )
             arrays |= {"image": image, "lesion": lesion}
-        return arrays
+        return {name: upright(array) for name, array in arrays.items()}
 
 
 def patient_of(stem: str) -> str:
@@ -186,7 +186,16 @@ def _list_images(folder: Path, role: str) -> dict[str, Path]:
 
 
 def _read_image(file: Path) -> Mapping[str, np.ndarray]:
-    return {"image": ct.read_image(file)}
+    return {"image": upright(ct.read_image(file), spine_left="coronacases" in file.stem)}
+
+
+def upright(array: np.ndarray, *, spine_left: bool = False) -> np.ndarray:
+    """A slice of the public files in the radiologist's view: row 0 anterior, column 0 the patient's right.
+
+    The files hold slices on their side: the patient's right on top, and the spine on the right; of coronacases.org the
+    spine on the left. Liver, heart and descending aorta show that no slice is mirrored.
+    """
+    return np.ascontiguousarray(array.T[::-1] if spine_left else array.T)
 
 
 def _check_same_slice(image: np.ndarray, other: np.ndarray, file: Path, other_file: Path) -> None:
