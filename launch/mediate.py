@@ -102,8 +102,7 @@ def analyse_table() -> None:
         mediators=chosen["mediators"],
         missing_codes=_MISSING_CODES.value,
     )
-    threshold = chosen.pop("max_correlation")
-    found = mediation.analyse(table, outcome=_OUTCOME.value, threshold=threshold, **chosen)
+    found = mediation.analyse(table, mediation.Options(**chosen, outcome=_OUTCOME.value))
     found.write(out)
     cohort_table.write_doubts(table, out / "doubtful_words.csv")
     draw(found, table, out / "figures", _INTERVAL.value)

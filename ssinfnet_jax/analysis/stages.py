@@ -130,27 +130,10 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     folder = run_dir.require("phenotypes", "patients.csv")
     if run_dir.was_skipped("phenotypes"):
         return "there are no phenotypes of a cohort with a clinical table"
-    options = config["mediation"]
     _, slices = prepare.load(config, run_dir)
     patients = pd.read_csv(folder / "patients.csv", dtype={"patient_id": str})
     table = patients.merge(clinical_table(slices), on="patient_id", validate="one_to_one")
-    analysis = mediation.analyse(
-        table,
-        exposures=options["exposures"],
-        mediators=options["mediators"],
-        threshold=options["max_correlation"],
-        prefer=options["prefer"],
-        alpha=options["alpha"],
-        adjust=options["adjust"],
-        family=options["family"],
-        rule=options["rule"],
-        covariates=options["covariates"],
-        paths=options["paths"],
-        residual_covariances=options["residual_covariances"],
-        link=options["link"],
-        bootstrap_draws=options["bootstrap_draws"],
-        seed=options["seed"],
-    )
+    analysis = mediation.analyse(table, mediation.Options(**config["mediation"]))
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)
     analysis.write(directory)

@@ -5,12 +5,14 @@ With bootstrap intervals, natural effects on a binary outcome, and sensitivity t
 
 from ssinfnet_jax.analysis.mediation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
-from ssinfnet_jax.analysis.mediation.correlation_filter import PREFER, Filtered, correlation_filter
-from ssinfnet_jax.analysis.mediation.model_fit import CUTOFFS
-from ssinfnet_jax.analysis.mediation.multiple import Multiple, multiple
 from ssinfnet_jax.analysis.mediation.natural import natural_effects
-from ssinfnet_jax.analysis.mediation.procedure import CAVEAT, Analysis, analyse
+from ssinfnet_jax.analysis.mediation.procedure import analyse
+from ssinfnet_jax.analysis.mediation.procedure_options import Options
+from ssinfnet_jax.analysis.mediation.result import CAVEAT, Analysis
 from ssinfnet_jax.analysis.mediation.sensitivity import e_value, sensitivity
+from ssinfnet_jax.analysis.mediation.several.correlation_filter import PREFER, Filtered, correlation_filter
+from ssinfnet_jax.analysis.mediation.several.model_fit import CUTOFFS
+from ssinfnet_jax.analysis.mediation.several.multiple import Multiple, multiple
 from ssinfnet_jax.analysis.mediation.univariate import univariate
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Analysis",
     "Filtered",
     "Multiple",
+    "Options",
     "adjust",
     "analyse",
     "bootstrap",

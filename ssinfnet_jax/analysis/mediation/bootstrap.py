@@ -11,10 +11,10 @@ import pandas as pd
 
 from ssinfnet_jax.analysis.mediation import columns, intervals
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation.multiple import Multiple
-from ssinfnet_jax.analysis.mediation.path_model import coefficients
 from ssinfnet_jax.analysis.mediation.resample import Resamples, cross_products, identity, products, resample
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.several.multiple import Multiple
+from ssinfnet_jax.analysis.mediation.several.path_model import coefficients
 
 
 def bootstrap(

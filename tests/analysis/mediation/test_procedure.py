@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
+from ssinfnet_jax.analysis.mediation import Options
 
 
 def test_whole_procedure(cohort, tmp_path):
-    found = mediation.analyse(cohort, exposures=["age", "diseases"], mediators="^ggo_", prefer=("A",))
+    found = mediation.analyse(cohort, Options(exposures=["age", "diseases"], mediators="^ggo_", prefer=("A",)))
     assert found.selected == {"age": ["ggo_A"], "diseases": ["ggo_C"]}
     assert found.filter_log["removed"].tolist() == ["ggo_B"]
     assert found.reason == ""
@@ -44,9 +45,11 @@ def test_whole_procedure(cohort, tmp_path):
 def test_the_papers_model_of_the_reference_cohort(golden):
     found = mediation.analyse(
         golden("cohort.csv"),
-        exposures=["age", "gender", "underlying"],
-        mediators="^(ggo|cons)_",
-        prefer=("Entropy",),
+        Options(
+            exposures=["age", "gender", "underlying"],
+            mediators="^(ggo|cons)_",
+            prefer=("Entropy",),
+        ),
     )
     assert found.selected == {
         "age": ["ggo_Area", "ggo_Entropy", "ggo_Kurtosis", "ggo_Mean", "ggo_Imc1"],
@@ -57,12 +60,12 @@ def test_the_papers_model_of_the_reference_cohort(golden):
 
 
 def test_saturated_model_has_no_p_value_in_json(cohort, tmp_path):
-    mediation.analyse(cohort, exposures=["age"], mediators=["ggo_A"]).write(tmp_path)
+    mediation.analyse(cohort, Options(exposures=["age"], mediators=["ggo_A"])).write(tmp_path)
     assert json.loads((tmp_path / "multiple_fit.json").read_text())["pvalue"] is None
 
 
 def test_no_mediator_is_a_result(cohort, tmp_path):
-    found = mediation.analyse(cohort, exposures=["age"], mediators=["ggo_Noise"])
+    found = mediation.analyse(cohort, Options(exposures=["age"], mediators=["ggo_Noise"]))
     assert found.multiple is None
     assert found.reason == "no significant mediator of any exposure"
     assert found.selected == {"age": []}
@@ -75,7 +78,7 @@ def test_an_impossible_path_model_has_a_reason(cohort):
     """Each mediator is known of one half of the patients: no complete rows."""
     half = cohort.index < 100
     table = cohort.assign(ggo_A=cohort["ggo_A"].where(half), ggo_B=cohort["ggo_B"].where(~half))
-    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_A", "ggo_B"], alpha=0.2)
+    found = mediation.analyse(table, Options(exposures=["age"], mediators=["ggo_A", "ggo_B"], alpha=0.2))
     assert found.multiple is None
     assert found.reason.startswith("0 complete rows for 4 variables")
     assert len(found.univariate) == 2
@@ -83,7 +86,7 @@ def test_an_impossible_path_model_has_a_reason(cohort):
 
 def test_what_stands_beside_the_linear_models(cohort):
     options = {"exposures": ["age"], "mediators": "^ggo_", "covariates": ["diseases"], "bootstrap_draws": 50}
-    found = mediation.analyse(cohort, **options, link="probit", residual_covariances=True)
+    found = mediation.analyse(cohort, Options(**options, link="probit", residual_covariances=True))
     names = ["ggo_A", "ggo_B", "ggo_C", "ggo_Noise"]
     given = {"covariates": ["diseases"]}
     pairs = mediation.univariate(cohort, ["age"], names, **given)
@@ -99,7 +102,7 @@ def test_what_stands_beside_the_linear_models(cohort):
 
 def test_other_outcomes_have_no_natural_effects_and_no_draws_no_intervals(cohort, tmp_path):
     table = cohort.assign(severity=cohort["severity"] + 0.1 * cohort["ggo_A"])
-    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_A"], bootstrap_draws=0)
+    found = mediation.analyse(table, Options(exposures=["age"], mediators=["ggo_A"], bootstrap_draws=0))
     assert found.natural is None
     assert found.intervals is None
     assert found.multiple_intervals is None
@@ -111,7 +114,7 @@ def test_other_outcomes_have_no_natural_effects_and_no_draws_no_intervals(cohort
 
 def test_the_reason_against_natural_effects_is_told(cohort, tmp_path):
     table = cohort.assign(severity=cohort["severity"] + 1)
-    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_A"], bootstrap_draws=0)
+    found = mediation.analyse(table, Options(exposures=["age"], mediators=["ggo_A"], bootstrap_draws=0))
     reason = (
         "There are no natural effects and no E-values: they need an outcome of 0 and 1, both present, and 'severity' "
         "has 1, 2."
@@ -125,9 +128,9 @@ def test_the_reason_against_natural_effects_is_told(cohort, tmp_path):
 
 def test_where_nothing_can_be_fitted_the_flags_are_the_reason(cohort):
     table = cohort.assign(ggo_A=1.0, ggo_B=cohort["age"])
-    found = mediation.analyse(table, exposures=["age", "diseases"], mediators=["ggo_A"], bootstrap_draws=0)
+    found = mediation.analyse(table, Options(exposures=["age", "diseases"], mediators=["ggo_A"], bootstrap_draws=0))
     assert found.reason == "no pair could be fitted: constant mediator (2x)"
-    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_A", "ggo_B"], bootstrap_draws=0)
+    found = mediation.analyse(table, Options(exposures=["age"], mediators=["ggo_A", "ggo_B"], bootstrap_draws=0))
     assert found.reason.startswith("no pair could be fitted: ")
     assert {"constant mediator (1x)", "exposure and mediator are collinear (1x)"} <= set(
         found.reason.removeprefix("no pair could be fitted: ").split(", ")
@@ -135,10 +138,10 @@ def test_where_nothing_can_be_fitted_the_flags_are_the_reason(cohort):
 
 
 def test_tables_of_an_earlier_analysis_do_not_stay(cohort, tmp_path):
-    mediation.analyse(cohort, exposures=["age"], mediators=["ggo_A"], bootstrap_draws=20).write(tmp_path)
+    mediation.analyse(cohort, Options(exposures=["age"], mediators=["ggo_A"], bootstrap_draws=20)).write(tmp_path)
     (tmp_path / "notes.csv").write_text("mine")
     table = cohort.assign(severity=cohort["severity"] + 1)
-    found = mediation.analyse(table, exposures=["age"], mediators=["ggo_Noise"], bootstrap_draws=0)
+    found = mediation.analyse(table, Options(exposures=["age"], mediators=["ggo_Noise"], bootstrap_draws=0))
     written = found.write(tmp_path)
     always = ("univariate", "sensitivity", "filter_log")
     assert {path.name for path in written} == {f"{n}.{e}" for n in always for e in ("csv", "tex")} | {"summary.json"}
@@ -150,7 +153,7 @@ def test_counts_and_text_are_no_mediators(cohort):
     others = {"ggo_num_slices": 3, "ggo_num_bins": 20, "ggo_wavelet-HL_num_bins": 9, "num_slices": 4, "num_failed": 0}
     table = cohort.assign(**others, ggo_reason=np.where(cohort.index < 3, "empty", None), ggo_ids=cohort["patient_id"])
     for expression in ("^ggo_", "^(ggo|num)_"):
-        found = mediation.analyse(table, exposures=["age"], mediators=expression, bootstrap_draws=0)
+        found = mediation.analyse(table, Options(exposures=["age"], mediators=expression, bootstrap_draws=0))
         assert found.options["mediators"] == ["ggo_A", "ggo_B", "ggo_C", "ggo_Noise"]
 
 
@@ -160,39 +163,39 @@ def test_a_cell_that_is_no_number_is_found(cohort):
     with pytest.raises(
         ValueError, match=r"not numbers: \['ggo_B', 'ggo_C'\]; the first one is '1,5' in 'ggo_B', row 5 \(the header"
     ):
-        mediation.analyse(table, exposures=["age"], mediators="^ggo_")
+        mediation.analyse(table, Options(exposures=["age"], mediators="^ggo_"))
 
 
 def test_rule_of_the_paper(cohort):
-    by_paper = mediation.analyse(cohort, exposures=["age"], mediators="^ggo_", rule="paper", prefer=("A",))
+    by_paper = mediation.analyse(cohort, Options(exposures=["age"], mediators="^ggo_", rule="paper", prefer=("A",)))
     assert by_paper.selected == {"age": ["ggo_A"]}
 
 
 def test_errors(cohort):
     with pytest.raises(ValueError, match="Unknown rule 'three'; choose one of indirect, paper"):
-        mediation.analyse(cohort, exposures=["age"], mediators="^ggo_", rule="three")
+        mediation.analyse(cohort, Options(exposures=["age"], mediators="^ggo_", rule="three"))
     with pytest.raises(ValueError, match=r"The mediators are not a regular expression: '\*ggo' \(nothing to repeat"):
-        mediation.analyse(cohort, exposures=["age"], mediators="*ggo")
+        mediation.analyse(cohort, Options(exposures=["age"], mediators="*ggo"))
     with pytest.raises(ValueError, match=r"several columns of the same name: \['ggo_A'\]"):
-        mediation.analyse(pd.concat([cohort, cohort[["ggo_A"]]], axis=1), exposures=["age"], mediators="^ggo_")
+        mediation.analyse(pd.concat([cohort, cohort[["ggo_A"]]], axis=1), Options(exposures=["age"], mediators="^ggo_"))
     with pytest.raises(ValueError, match=r"No numeric column matches the mediators '\^lesion_'; the first columns are"):
-        mediation.analyse(cohort, exposures=["age"], mediators="^lesion_")
+        mediation.analyse(cohort, Options(exposures=["age"], mediators="^lesion_"))
 
 
 @pytest.mark.parametrize("cells", ["1,5", "3 HU", ".5 %", "<0.5", "\N{MINUS SIGN}1.5"])
 def test_a_mediator_of_decimal_commas_or_units_is_not_left_out(cohort, cells):
     table = cohort.assign(ggo_B=cells, ggo_reader="Dr. A")
     with pytest.raises(ValueError, match=rf"not numbers: \['ggo_B'\]; the first one is '{cells}' in 'ggo_B', row 2"):
-        mediation.analyse(table, exposures=["age"], mediators="^ggo_")
+        mediation.analyse(table, Options(exposures=["age"], mediators="^ggo_"))
 
 
 def test_columns_of_words_are_left_out_by_name(cohort, caplog):
     table = cohort.assign(ggo_reader="Dr. A")
     with caplog.at_level("INFO", logger="absl"):
-        mediation.analyse(table, exposures=["age"], mediators="^ggo_", bootstrap_draws=0)
+        mediation.analyse(table, Options(exposures=["age"], mediators="^ggo_", bootstrap_draws=0))
     assert "mediators '^ggo_', but hold words, are left out: ['ggo_reader'], as 'Dr. A'." in caplog.text
     with pytest.raises(ValueError, match=r"but hold words: \['ggo_reader'\], as 'Dr\. A'\. Choose an expression"):
-        mediation.analyse(table, exposures=["age"], mediators="_reader$")
+        mediation.analyse(table, Options(exposures=["age"], mediators="_reader$"))
 
 
 def test_columns_that_number_patients_are_no_mediators(cohort, caplog):
@@ -203,29 +206,29 @@ def test_columns_that_number_patients_are_no_mediators(cohort, caplog):
     phenotype = {"ggo_firstorder_Energy": rng.choice(10**7, 200, replace=False), "noise": rng.normal(size=200)}
     table = cohort.assign(**ids, **rows, **phenotype)
     with caplog.at_level("INFO", logger="absl"):
-        found = mediation.analyse(table, exposures=["age", "diseases"], mediators=".*", bootstrap_draws=0)
+        found = mediation.analyse(table, Options(exposures=["age", "diseases"], mediators=".*", bootstrap_draws=0))
     assert found.options["mediators"] == ["ggo_A", "ggo_B", "ggo_C", "ggo_Noise", *phenotype]
     assert f"but number patients or rows, are left out: {[*ids, *rows]}. Rename one" in caplog.text
     with pytest.raises(ValueError, match=r"these match, but number patients or rows: \['mrn'\]\. Choose"):
-        mediation.analyse(table, exposures=["age"], mediators="^mrn$")
+        mediation.analyse(table, Options(exposures=["age"], mediators="^mrn$"))
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_constant_infinite_and_empty_exposures_are_flagged_without_a_warning(cohort):
     table = cohort.assign(ward=1.0, weight=np.nan, dose=cohort["age"].where(cohort.index > 2, np.inf))
     options = {"mediators": ["ggo_A"], "bootstrap_draws": 20}
-    found = mediation.analyse(table, exposures=["age", "ward", "weight", "dose"], **options)
+    found = mediation.analyse(table, Options(exposures=["age", "ward", "weight", "dose"], **options))
     flags = ["", "constant exposure", "too few complete rows (0 < 10)", "infinite exposure"]
     assert found.univariate["flag"].tolist() == found.natural["flag"].tolist() == flags
     assert found.intervals["flag"].tolist() == flags
-    alone = mediation.analyse(table, exposures=["ward"], **options)
+    alone = mediation.analyse(table, Options(exposures=["ward"], **options))
     assert alone.reason == "no pair could be fitted: constant exposure (1x)"
 
 
 def test_an_outcome_or_covariate_without_a_value_is_named(cohort):
     table = cohort.assign(severity=np.nan)
     with pytest.raises(ValueError, match=r"The outcome 'severity' has no value in any of the 200 rows; fill the"):
-        mediation.analyse(table, exposures=["age"], mediators="^ggo_")
+        mediation.analyse(table, Options(exposures=["age"], mediators="^ggo_"))
     with pytest.raises(ValueError, match="The outcome 'severity' has no value in any of the 200 rows"):
         mediation.bootstrap(table, ["age"], ["ggo_A"])
     with pytest.raises(ValueError, match="The covariate 'ward' has no value in any of the 200 rows"):
@@ -238,7 +241,7 @@ def test_latex_tables_compile_with_caption_and_notes(cohort, tmp_path, pdflatex)
     renamed = {"ggo_A": "ggo_体积_50%", "diseases": "Größe & Ödem", "severity": "β [x] ~^\\ {y}"}
     table = cohort.assign(**others).rename(columns=renamed)
     options = {"outcome": renamed["severity"], "mediators": "^ggo_", "bootstrap_draws": 20}
-    found = mediation.analyse(table, exposures=["age", renamed["diseases"]], **options)
+    found = mediation.analyse(table, Options(exposures=["age", renamed["diseases"]], **options))
     written = [path for path in found.write(tmp_path) if path.suffix == ".tex"]
     assert len(written) == 8
     texts = {path.stem: " ".join(path.read_text().split()) for path in written}
@@ -253,3 +256,65 @@ def test_latex_tables_compile_with_caption_and_notes(cohort, tmp_path, pdflatex)
     assert "longtable" in texts["univariate"]
     assert "ggo\\_$<$U+4F53$>$$<$U+79EF$>$\\_50\\%" in texts["multiple_estimates"]
     pdflatex([path.read_text() for path in written])
+
+
+def assert_equal(found, expected):
+    """Two analyses, value by value."""
+    assert (found.selected, found.reason, found.options, found.no_natural) == (
+        (expected.selected, expected.reason, expected.options, expected.no_natural)
+    )
+    assert found.tables().keys() == expected.tables().keys()
+    for name, table in expected.tables().items():
+        pd.testing.assert_frame_equal(found.tables()[name], table, check_exact=True, check_dtype=False)
+        assert found.tables()[name].attrs.get("family") == table.attrs.get("family")
+    assert (found.multiple is None) == (expected.multiple is None)
+    if expected.multiple:
+        assert found.multiple.description() == expected.multiple.description()
+        assert found.multiple.num_dropped == expected.multiple.num_dropped
+        assert found.multiple.verdict == expected.multiple.verdict
+        np.testing.assert_equal(found.multiple.fit, expected.multiple.fit)
+        pd.testing.assert_frame_equal(found.multiple.removed, expected.multiple.removed, check_dtype=False)
+    assert found.summary() == expected.summary()
+    assert found.significant.equals(expected.significant)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rule": "paper", "paths": "all", "residual_covariances": False, "prefer": ["A"]},
+        {"bootstrap_draws": 0, "alpha": 1e-9},  # nothing significant: no path model, an empty log
+        {"covariates": ["sex", "same"], "max_correlation": 1.0, "family": "exposure"},
+        {"outcome": "days"},  # no natural effects
+    ],
+)
+def test_what_is_written_is_read_again(cohort, tmp_path, options):
+    """Also names that look like numbers or missing values, flags, notes, and a model without some variables."""
+    table = cohort.rename(columns={"ggo_A": "NA", "ggo_C": "007"}).assign(constant=1.0, sex=cohort.index % 2)
+    table = table.assign(same=1 - table["sex"], double=table["NA"] + table["ggo_B"], days=table["severity"] * 3 + 1.5)
+    table["skewed"] = np.exp(2 * table["NA"])
+    mediators = ["NA", "ggo_B", "007", "ggo_Noise", "constant", "double", "skewed"]
+    given = {"exposures": ["age", "diseases"], "mediators": mediators, "bootstrap_draws": 20} | options
+    found = mediation.analyse(table, Options(**given))
+    assert (found.multiple is None) == ("alpha" in options)
+    found.write(tmp_path)
+    assert_equal(mediation.Analysis.read(tmp_path), found)
+
+
+def test_what_cannot_be_read_is_named(cohort, tmp_path):
+    found = mediation.analyse(cohort, Options(exposures=["age"], mediators=["ggo_A"], bootstrap_draws=0))
+    found.write(tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    del summary["path_model"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    earlier = mediation.Analysis.read(tmp_path)
+    assert earlier.multiple is None
+    assert earlier.reason == (
+        f"{tmp_path / 'summary.json'} comes from an earlier version, which did not describe the model"
+    )
+    (tmp_path / "univariate.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"univariate\.csv is missing; run the analysis again\."):
+        mediation.Analysis.read(tmp_path)
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(ValueError, match=r"summary\.json is not JSON .*; delete it and run the analysis again\."):
+        mediation.Analysis.read(tmp_path)

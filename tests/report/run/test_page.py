@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
+from ssinfnet_jax.analysis.mediation import Options
 from ssinfnet_jax.report.kit import tables
 from ssinfnet_jax.report.run import page, run_files
 
@@ -174,7 +175,7 @@ def fill(workdir, image, truth):
     table["ggo_firstorder_Energy"] = 1.0  # cannot be fitted: flagged
     table.to_csv(workdir / "mediate/table.csv", index=False)
     chosen = [*features, "ggo_firstorder_Energy"]
-    analysis = mediation.analyse(table, exposures=["age", "underlying"], mediators=chosen)
+    analysis = mediation.analyse(table, Options(exposures=["age", "underlying"], mediators=chosen))
     analysis.write(workdir / "mediate")
     (workdir / "mediate/multiple_fit.json").write_text(json.dumps(analysis.multiple.fit))
     known = [("age", features[0], "mediator", True), ("age", features[3], "null", True)]
@@ -284,7 +285,7 @@ def test_correlations_say_how_many_patients_they_are_of(tmp_path):
     table.loc[:9, "a"] = table.loc[10:14, "b"] = np.nan
     (tmp_path / "mediate").mkdir()
     table.to_csv(tmp_path / "mediate/table.csv", index=False)
-    analysis = mediation.analyse(table, exposures=["age"], mediators=["a", "b", "c"], bootstrap_draws=0)
+    analysis = mediation.analyse(table, Options(exposures=["age"], mediators=["a", "b", "c"], bootstrap_draws=0))
     analysis.write(tmp_path / "mediate")
     assert "over the patients that have both values, n = 165 to 175, ordered" in visible(page.write(tmp_path))
 
@@ -338,8 +339,8 @@ def test_the_fit_of_the_path_model_is_said_in_words(tmp_path, free):
     table["a"] += table["age"]
     table["b"] += table["age"] + 2 * table["a"]
     table["severity"] = (table["a"] + table["b"] + random.standard_normal(200) > 0).astype(int)
-    options = {"bootstrap_draws": 0, "threshold": 1.0, "residual_covariances": free}
-    analysis = mediation.analyse(table, exposures=["age"], mediators=["a", "b"], **options)
+    options = {"bootstrap_draws": 0, "max_correlation": 1.0, "residual_covariances": free}
+    analysis = mediation.analyse(table, Options(exposures=["age"], mediators=["a", "b"], **options))
     analysis.write(tmp_path / "mediate")
     text = visible(page.write(tmp_path)).split('id="mediation"')[1]
     assert analysis.multiple.verdict.word == ("saturated" if free else "poor")
@@ -357,7 +358,7 @@ def test_covariates_are_not_drawn_as_exposures(tmp_path):
     table["m"] += table["age"] + table["gender"]
     table["severity"] = (table["m"] + random.standard_normal(200) > 0).astype(int)
     options = {"bootstrap_draws": 0, "covariates": ["gender"]}
-    mediation.analyse(table, exposures=["age"], mediators=["m"], **options).write(tmp_path / "mediate")
+    mediation.analyse(table, Options(exposures=["age"], mediators=["m"], **options)).write(tmp_path / "mediate")
     assert "Path model of 1 exposure and 1 mediator" in visible(page.write(tmp_path))
 
 
@@ -373,7 +374,7 @@ def test_mediation_without_path_model_says_why(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     random = np.random.default_rng(1)
     table = pd.DataFrame(random.standard_normal((60, 3)), columns=["age", "ggo_glcm_Imc1", "severity"])
-    mediation.analyse(table, exposures=["age"], mediators=["ggo_glcm_Imc1"]).write(tmp_path / "mediate")
+    mediation.analyse(table, Options(exposures=["age"], mediators=["ggo_glcm_Imc1"])).write(tmp_path / "mediate")
     text = visible(page.write(tmp_path))
     assert "There is no such model in this run: no significant mediator of any exposure." in text
     assert "<b>0</b><small>0 pairs of 1 tested</small>" in text

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import columns, dependence
+from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation.several import dependence
 
 PREFER = ("PixelSurface", "Entropy", "Imc1")
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import dependence
+from ssinfnet_jax.analysis.mediation import Options
+from ssinfnet_jax.analysis.mediation.several import dependence
 
 # Built into the phenotypes: name -> what it is made of.
 BUILT_IN = {
@@ -96,9 +97,9 @@ def test_the_filter_keeps_the_preferred_ones(cohort):
 def test_the_whole_procedure_goes_on(cohort, residual_covariances, caplog):
     """The path model is that of the phenotypes that are independent."""
     features = [name.rpartition("_")[2] for name in PARTS]
-    options = {"threshold": 1.0, "prefer": features, "bootstrap_draws": 20}
+    options = {"max_correlation": 1.0, "prefer": features, "bootstrap_draws": 20}
     options["residual_covariances"] = residual_covariances
-    found = mediation.analyse(cohort, exposures=["age"], mediators="^ggo_", **options)
+    found = mediation.analyse(cohort, Options(exposures=["age"], mediators="^ggo_", **options))
     assert found.reason == ""
     assert set(found.selected["age"]) == set(PARTS)
     assert set(found.filter_log["removed"]) == set(BUILT_IN)
@@ -144,8 +145,8 @@ def test_a_constant_covariate_is_left_out(cohort):
     found = mediation.multiple(table, {"age": [PARTS[0]]}, covariates=["scanner"])
     assert (found.covariates, found.removed["removed"].tolist()) == ([], ["scanner"])
     options = {"exposures": ["age"], "mediators": PARTS[:2], "bootstrap_draws": 0}
-    analysed = mediation.analyse(table, **options, covariates=["scanner"])
-    pd.testing.assert_frame_equal(analysed.univariate, mediation.analyse(table, **options).univariate)
+    analysed = mediation.analyse(table, Options(**options, covariates=["scanner"]))
+    pd.testing.assert_frame_equal(analysed.univariate, mediation.analyse(table, Options(**options)).univariate)
     assert analysed.filter_log.loc[0, "removed"] == "scanner"
 
 
@@ -163,7 +164,8 @@ def test_the_age_in_months_is_the_age(cohort):
     assert found.removed["why"].tolist() == ["exact linear combination, months = 12 age"]
     given = mediation.multiple(table, {"age": [PARTS[0]]}, covariates=["gender"])
     analysed = mediation.analyse(
-        table, exposures=["age", "months"], mediators=[PARTS[0]], covariates=["gender"], bootstrap_draws=0
+        table,
+        Options(exposures=["age", "months"], mediators=[PARTS[0]], covariates=["gender"], bootstrap_draws=0),
     )
     assert analysed.reason == ""
     np.testing.assert_allclose(
@@ -178,7 +180,8 @@ def test_covariates_that_determine_the_exposure_are_named(cohort):
     ):
         mediation.multiple(table, {"age": [PARTS[0]]}, covariates=["months"])
     found = mediation.analyse(
-        table, exposures=["age", "gender"], mediators=[PARTS[0]], covariates=["months"], bootstrap_draws=0
+        table,
+        Options(exposures=["age", "gender"], mediators=[PARTS[0]], covariates=["months"], bootstrap_draws=0),
     )
     assert found.filter_log[["removed", "kept_instead"]].to_numpy().tolist() == [["age", "months"]]
     assert (found.univariate["flag"] == "exposure is a combination of the covariates").tolist() == [True, False]
@@ -190,8 +193,8 @@ def test_one_of_a_full_set_of_indicators_is_left_out(cohort):
     table = cohort.assign(**{f"hospital_{name}": (hospital == i).astype(float) for i, name in enumerate("ABC")})
     full, two = ([f"hospital_{name}" for name in names] for names in ("ABC", "AB"))
     options = {"exposures": ["age"], "mediators": PARTS, "bootstrap_draws": 20}
-    found = mediation.analyse(table, **options, covariates=full)
-    expected = mediation.analyse(table, **options, covariates=two)
+    found = mediation.analyse(table, Options(**options, covariates=full))
+    expected = mediation.analyse(table, Options(**options, covariates=two))
     pd.testing.assert_frame_equal(found.univariate, expected.univariate)
     pd.testing.assert_frame_equal(found.natural, expected.natural)
     pd.testing.assert_frame_equal(found.multiple.estimates, expected.multiple.estimates)

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import joint, sampling
+from ssinfnet_jax.analysis.mediation import sampling
+from ssinfnet_jax.analysis.mediation.several import joint
 
 
 def effects(table, sets, **options):

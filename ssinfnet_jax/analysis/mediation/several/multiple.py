@@ -3,14 +3,16 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, dependence, model_fit
-from ssinfnet_jax.analysis.mediation.path_model import PathModel, fit_measures
+from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation.several import dependence, model_fit
+from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, fit_measures
 
 _ESTIMATES = ["lhs", "op", "rhs", "label", "est", "se", "z", "p", "std"]
 
@@ -50,6 +52,16 @@ class Multiple:
         """mediator -> its exposures, in order of first mention."""
         every = dict.fromkeys(itertools.chain.from_iterable(self.exposures.values()))
         return {m: [exposure for exposure, its in self.exposures.items() if m in its] for m in every}
+
+    def description(self) -> dict[str, Any]:
+        """What stands in no table, as plain values."""
+        return {
+            "exposures": self.exposures,
+            "outcome": self.outcome,
+            "covariates": list(self.covariates),
+            "residual_covariances": self.residual_covariances,
+            "num_removed": len(self.removed),
+        }
 
     @property
     def verdict(self) -> model_fit.Verdict:

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import model_fit
+from ssinfnet_jax.analysis.mediation import Options
+from ssinfnet_jax.analysis.mediation.several import model_fit
 
 GOOD = {"df": 3, "cfi": 0.95, "rmsea": 0.06, "srmr": 0.08}
 NAMES = [f"m{k}" for k in range(1, 7)]
@@ -71,12 +72,12 @@ def test_each_remedy_of_a_poor_fit_leads_on(exposures, tmp_path):
         assert "in multiple() every mediator under every exposure" in free.verdict.text
         free = mediation.multiple(table, dict.fromkeys(exposures, NAMES), residual_covariances=True)
     assert free.verdict.word == "saturated"
-    options = {"exposures": list(exposures), "mediators": NAMES, "threshold": 1.0, "bootstrap_draws": 0}
-    found = mediation.analyse(table, **options, paths="all")
+    options = {"exposures": list(exposures), "mediators": NAMES, "max_correlation": 1.0, "bootstrap_draws": 0}
+    found = mediation.analyse(table, Options(**options, paths="all"))
     assert found.multiple.residual_covariances  # unless told otherwise
     assert found.multiple.verdict.word == "saturated"
     assert found.summary()["fit_verdict"] == found.multiple.verdict.text
-    poor = mediation.analyse(table, **options, paths="all", residual_covariances=False)
+    poor = mediation.analyse(table, Options(**options, paths="all", residual_covariances=False))
     assert poor.multiple.verdict.word == "poor"
     poor.write(tmp_path)
     text = " ".join((tmp_path / "multiple_estimates.tex").read_text().split())

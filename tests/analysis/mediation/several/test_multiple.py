@@ -5,7 +5,7 @@ import statsmodels.api as sm
 from scipy import optimize, stats
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import path_model
+from ssinfnet_jax.analysis.mediation.several import path_model
 
 MODEL = {
     "age": ["ggo_Entropy", "ggo_Kurtosis", "ggo_Mean", "ggo_Area", "ggo_Imc1"],

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, dependence, intervals
+from ssinfnet_jax.analysis.mediation import columns, intervals
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
 from ssinfnet_jax.analysis.mediation.resample import Resamples, cross_products, products, resample
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.several import dependence
 
 _CLASSES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm", "shape2D", "shape")
 _EFFECTS = ("indirect", "direct", "total")

@@ -8,9 +8,10 @@ import pandas as pd
 from scipy import stats
 from sklearn import linear_model
 
-from ssinfnet_jax.analysis.mediation import columns, dependence
+from ssinfnet_jax.analysis.mediation import columns
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.several import dependence
 
 MAX_MISSING = 0.2  # share of the patients
 _TAIL = 0.5  # p values above it come from null effects

@@ -1,0 +1,81 @@
+"""Options of the analysis: those of a config, and what only a caller can say."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from ssinfnet_jax.analysis.mediation.several.correlation_filter import PREFER
+from ssinfnet_jax.config import Mediation, choices
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Mediation):
+    """How analyse() works: the options of a config, with defaults, and three more.
+
+    Attributes:
+      exposures: columns; those without a selected mediator are not in the path model.
+      mediators: columns, or a regular expression that is searched in the names of numeric columns, such as
+        "^ggo_(firstorder|glcm)_"; columns of text, and the counts of by_patient() and table() (num_slices,
+        num_failed, num_bins), are passed over.
+      rule: a mediator is significant by its indirect effect ("indirect") or by the paper's three regressions
+        ("paper").
+      alpha, adjust, family, covariates, min_n: see univariate().
+      max_correlation, prefer: see correlation_filter().
+      paths: in the path model an exposure acts on the mediators "selected" for it, as in the paper, or on "all" that
+        were selected for any exposure of the model.
+      residual_covariances: whether the residuals of mediators may correlate in the path model, see multiple(); the
+        paper's may not.
+      link: see natural_effects().
+      bootstrap_draws, seed: see bootstrap(); 0 draws make no intervals.
+      outcome: column, 0 or 1.
+    Raises: ValueError for an unknown rule or unknown paths.
+    """
+
+    mediators: str | Sequence[str]
+    rule: str = "indirect"
+    alpha: float = 0.05
+    max_correlation: float = 0.8
+    prefer: Sequence[str] = PREFER
+    adjust: str = "fdr_bh"
+    family: str = "all"
+    covariates: Sequence[str] = ()
+    paths: str = "selected"
+    residual_covariances: bool = True
+    link: str = "logit"
+    bootstrap_draws: int = 1000
+    seed: int = 0
+    outcome: str = "severity"
+    min_n: int = 10
+
+    def __post_init__(self):
+        for key in ("rule", "paths"):
+            value, known = getattr(self, key), choices(Mediation, key)
+            if value not in known:
+                raise ValueError(f"Unknown {key} {value!r}; choose one of {', '.join(known)}.")
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """What all models of a pair share."""
+        return {"covariates": list(self.covariates), "min_n": self.min_n}
+
+    @property
+    def tests(self) -> dict[str, Any]:
+        """How p values of pairs are adjusted."""
+        return {"adjust": self.adjust, "family": self.family}
+
+    @property
+    def draws(self) -> dict[str, Any]:
+        """Of the resamples."""
+        return {"draws": self.bootstrap_draws, "seed": self.seed}
+
+    def record(self, names: Sequence[str], num_patients: int) -> dict[str, Any]:
+        """Plain values for summary.json, with the mediators by name.
+
+        Args:
+          names: of the mediators.
+          num_patients: rows of the table.
+        """
+        values = dataclasses.asdict(self)
+        values["threshold"] = values.pop("max_correlation")
+        values |= {"mediators": names, "num_mediators": len(names), "num_patients": num_patients}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
