@@ -18,11 +18,15 @@ _LARGE_SE = 100.0
 
 
 class Binomial(NamedTuple):
-    """coefficients float64[K, P]; covariance float64[K, P, P]; flag object[K], "" or why there is no fit."""
+    """coefficients float64[K, P]; covariance float64[K, P, P]; flag object[K], "" or why there is no fit.
+
+    influence: float64[N, K, P], how much each row moves the coefficients; its products are the sandwich.
+    """
 
     coefficients: np.ndarray
     covariance: np.ndarray
     flag: np.ndarray
+    influence: np.ndarray
 
 
 def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) -> Binomial:
@@ -35,7 +39,7 @@ def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) 
 
     Args:
       design: float[N, K, P], with the intercept, columns of order 1.
-      positive: bool[N, K], y = 1.  valid: bool[N, K], rows that count.
+      positive: bool[N, K], y = 1.  valid: bool or float[N, K] >= 0, how often a row counts.
       link: "logit" or "probit".
     Returns: Binomial, NaN where there is a flag.
     Raises: ValueError for an unknown link.
@@ -47,24 +51,24 @@ def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) 
     with double_precision():
         by_pair = (jnp.asarray(np.moveaxis(array, 0, 1), jnp.float64) for array in (design, positive, valid))
         found = [np.array(array) for array in _newton(*by_pair, link)]
-    coefficients, covariance, step = found
+    coefficients, covariance, step, influence = found
     flag = np.full(len(step), "", dtype=object)
     with np.errstate(invalid="ignore"):
         se = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).max(1)
     failed = ~(step < 1e3 * _TOLERANCE) | ~np.isfinite(se)
     for pair in np.flatnonzero(failed | (se > _LARGE_SE)):
-        rows = valid[:, pair]
+        rows = valid[:, pair] > 0
         if _is_separated(design[rows, pair], positive[rows, pair]):
             flag[pair] = "the outcome is separated (predicted without error)"
         elif failed[pair]:
             flag[pair] = "no convergence"
-    coefficients[flag != ""], covariance[flag != ""] = np.nan, np.nan
-    return Binomial(coefficients, covariance, flag)
+    coefficients[flag != ""], covariance[flag != ""], influence[flag != ""] = np.nan, np.nan, np.nan
+    return Binomial(coefficients, covariance, flag, np.moveaxis(influence, 1, 0))
 
 
 @jax.jit(static_argnums=3)
 def _newton(design: jax.Array, positive: jax.Array, valid: jax.Array, link: str):
-    """[K, N, P], [K, N], [K, N] -> coefficients [K, P], covariance [K, P, P], size of the last step [K]."""
+    """[K, N, P], [K, N], [K, N] -> coefficients [K, P], covariance [K, P, P], last step [K], influence [K, N, P]."""
     log_cdf = LOG_CDF[link]
     slope = jnp.vectorize(jax.grad(log_cdf))
     curvature = jnp.vectorize(jax.grad(jax.grad(log_cdf)))
@@ -87,7 +91,8 @@ def _newton(design: jax.Array, positive: jax.Array, valid: jax.Array, link: str)
 
         start = (jnp.zeros(x.shape[1]), jnp.asarray(jnp.inf), 0)
         b, step, _ = jax.lax.while_loop(lambda s: (s[1] > _TOLERANCE) & (s[2] < _MAX_STEPS), advance, start)
-        return b, jnp.linalg.inv(information(x, sign, valid, b)), step
+        covariance = jnp.linalg.inv(information(x, sign, valid, b))
+        return b, covariance, step, (valid * sign * slope(sign * (x @ b)))[:, None] * (x @ covariance)
 
     return jax.vmap(one)(design, positive, valid)
 

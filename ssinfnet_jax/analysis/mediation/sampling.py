@@ -90,6 +90,17 @@ def variance(influence: np.ndarray, sampling: Sampling, complete: np.ndarray | N
         return np.where(count > 1, (by_cluster(influence, sampling.clusters) ** 2).sum(0) * count / (count - 1), np.nan)
 
 
+def covariance(influence: np.ndarray, sampling: Sampling, complete: np.ndarray) -> np.ndarray:
+    """The sandwich of T estimates of each of K models, as variance(): float[N, K, T] -> float[K, T, T]."""
+    factor = np.ones(influence.shape[1])
+    if sampling.clusters is not None:
+        influence, count = by_cluster(influence, sampling.clusters), num_clusters(sampling, complete)
+        with np.errstate(all="ignore"):
+            factor = np.where(count > 1, count / (count - 1), np.nan)
+    by_model = np.moveaxis(influence, 1, 0)
+    return by_model.swapaxes(1, 2) @ by_model * factor[:, None, None]
+
+
 def num_clusters(sampling: Sampling, complete: np.ndarray) -> np.ndarray:
     """Clusters that have a complete row: bool[N, K] -> int[K]."""
     return (by_cluster(complete.astype(float), sampling.clusters) > 0).sum(0)

@@ -54,9 +54,9 @@ def test_a_huge_standard_error_is_examined_though_the_steps_have_ended(data, mon
     real = binomial._newton
 
     def stopped(*arguments):
-        coefficients, covariance, step = (np.array(array) for array in real(*arguments))
+        coefficients, covariance, step, influence = (np.array(array) for array in real(*arguments))
         covariance[1], covariance[2] = variance * np.eye(3), 150.0**2 * np.eye(3)
-        return coefficients, covariance, np.full_like(step, 1e-12)
+        return coefficients, covariance, np.full_like(step, 1e-12), influence
 
     monkeypatch.setattr(binomial, "_newton", stopped)
     found = binomial.fit(design, positive, valid, "logit")
@@ -68,9 +68,9 @@ def test_without_a_covariance_there_is_no_fit(data, monkeypatch):
     real = binomial._newton
 
     def singular(*arguments):
-        coefficients, covariance, step = (np.array(array) for array in real(*arguments))
+        coefficients, covariance, step, influence = (np.array(array) for array in real(*arguments))
         covariance[0] = np.inf
-        return coefficients, covariance, step
+        return coefficients, covariance, step, influence
 
     monkeypatch.setattr(binomial, "_newton", singular)
     assert binomial.fit(*data, "logit").flag.tolist() == ["no convergence", "", ""]
