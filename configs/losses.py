@@ -1,6 +1,10 @@
 """Loss variants: one line each. A config takes any number of them; their values are added."""
 
-LOSSES = {  # name: {"fn": "module:function", hyper-parameters, "weight": 1.0}
+import copy
+
+# name: {"fn": "module:function" of ssinfnet_jax.losses or of any package, hyper-parameters, "weight": 1.0,
+#        "maps": {map of InfNet: weight}}
+LOSSES = {
     "bce": {"fn": "segmentation:bce"},
     # alpha: a weight per class, not Lin et al.'s of positive against negative pixels.
     "focal": {"fn": "segmentation:focal", "gamma": 2.0, "alpha": 1.0},
@@ -11,14 +15,23 @@ LOSSES = {  # name: {"fn": "module:function", hyper-parameters, "weight": 1.0}
     "weighted_iou_bce": {"fn": "segmentation:weighted_iou_bce"},
     "weighted_iou_bce_published": {"fn": "segmentation:weighted_iou_bce", "unweighted_bce": True},
 }
+# Of the single network alone: InfNet's contours.
+EDGES = {"edge": {"fn": "segmentation:contour_bce", "maps": {"edge": 1.0}}}
+# Of the pretraining: what the inpainter minimises, and what the coach does.
+INPAINTER = {
+    "reconstruction_loss": {"fn": "inpainting:reconstruction", "weight": 0.99},
+    "context_loss": {"fn": "inpainting:context", "weight": 0.01},
+}
+COACH = {"coach_loss": {"fn": "inpainting:coach", "kl_weight": 1e-6}}
 
 
 def losses(*names: str) -> dict[str, dict]:
-    """The lines of the table with these names.
+    """The lines of the tables with these names.
 
     Raises: ValueError for an unknown name, with the choices.
     """
-    unknown = sorted(set(names) - set(LOSSES))
+    table = {**LOSSES, **EDGES, **INPAINTER, **COACH}
+    unknown = sorted(set(names) - set(table))
     if unknown:
-        raise ValueError(f"Unknown loss {', '.join(unknown)}; choose from {', '.join(LOSSES)}.")
-    return {name: dict(LOSSES[name]) for name in names}
+        raise ValueError(f"Unknown loss {', '.join(unknown)}; choose from {', '.join(table)}.")
+    return {name: copy.deepcopy(table[name]) for name in names}

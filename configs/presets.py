@@ -42,7 +42,7 @@ def published_code(config: ml_collections.ConfigDict) -> None:
     """What the authors' code does, quirks included, for comparing with their checkpoints."""
     paper(config)
     # The cross-entropy is averaged before it is weighted, so that the weight cancels.
-    config.single.train.losses = losses("weighted_iou_bce_published")
+    config.single.train.losses = losses("weighted_iou_bce_published", "edge")
     # Segmentation and inpainting have an expanding path each, so that pretraining leaves the former as it was drawn.
     config.multi.model.options.shared_up = False
     config.multi.train.optimizer.lookahead.sync_first = True

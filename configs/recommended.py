@@ -26,10 +26,9 @@ def get_config() -> ml_collections.ConfigDict:
         "coach": {"width": 1.0},
         # Differs from the paper: the coach sees its binary mask and learns by the soft one's gradient, as what makes a
         # soft mask harder need not make the binary one so (docs/results.md).
-        "options": {
-            "keep_ratio": 0.75, "reconstruction_weight": 0.99, "context_weight": 0.01, "kl_weight": 1e-6,
-            "straight_through": True,
-        },
+        "options": {"keep_ratio": 0.75, "straight_through": True},
+        "inpainter_losses": losses("reconstruction_loss", "context_loss"),
+        "coach_losses": losses("coach_loss"),
         "inpainter_optimizer": {
             # Differs from the paper: clipped, because a rate of 0.1 from fresh weights can diverge.
             "name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "clip_value": 0.5,
@@ -94,7 +93,7 @@ def get_config() -> ml_collections.ConfigDict:
                 "pretrain": pretrain(),
                 "train": {
                     **train(),
-                    "losses": losses("weighted_iou_bce"),
+                    "losses": losses("weighted_iou_bce", "edge"),
                     # Log-odds of a pixel being lesion, and contour: about 1 in 8, and 1 in 20.
                     "head_biases": {"decoder/head/conv/bias": -2.0, "edge_head/bn/norm/bias": -3.0},
                     # Differs from the paper: the rate falls to 0 along a cosine, where the paper keeps it constant.

@@ -6,10 +6,11 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "ssinfnet_jax"
-BASE = {"config", "rundir", "dask_tasks", "latex", "pretrained"}
+BASE = {"config", "rundir", "plug_in", "dask_tasks", "latex", "pretrained"}
 ALLOWED = {  # folder: what it may import of the package, beside itself and the base
     "config": set(),
     "rundir": set(),
+    "plug_in": set(),
     "dask_tasks": set(),
     "latex": set(),
     "pretrained": set(),

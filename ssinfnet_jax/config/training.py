@@ -18,6 +18,22 @@ Rate = Annotated[float, Range("(0, inf)", 0.001)]
 WarmupSteps = Annotated[int, Range("[0, inf)", 0)]
 StepEpochs = tuple[Annotated[float, Range("[0, inf)", 40)], ...]
 Factor = Annotated[float, Range("(0, inf)", 0.1)]
+# Name -> {"fn": "module:function", "weight", "maps": {map: weight}, hyper-parameters}; values are added
+# (`losses.compose`).
+Losses = Mapping[
+    str,
+    Annotated[
+        Mapping[str, Any],
+        Open(
+            {
+                "fn": Annotated[str, Text("segmentation:bce")],
+                "weight": NotNegative,
+                "maps": Mapping[str, NotNegative],
+            },
+            ("fn",),
+        ),
+    ],
+]
 # What optax's functions take; of any other option only the numbers must be finite.
 OPTIMIZER_OPTIONS = {
     "momentum": Decay | None,
@@ -170,8 +186,6 @@ class GameOptions:
 
     Attributes:
       keep_ratio: fraction of the regions that is kept.
-      reconstruction_weight, context_weight: of the errors on erased and on kept pixels.
-      kl_weight: of the coach's divergence.
       soft_alpha: steepness of the coach's mask while it learns.
       straight_through: the coach sees what its binary mask does, and learns by the gradient of the soft one.
       cut_input_gradient: the coach learns from where the error is counted alone, and not through what the inpainter
@@ -179,9 +193,6 @@ class GameOptions:
     """
 
     keep_ratio: Annotated[float, Range("(0, 1)", 0.75)] = 0.75
-    reconstruction_weight: NotNegative = 0.99
-    context_weight: NotNegative = 0.01
-    kl_weight: NotNegative = 1e-6
     soft_alpha: Positive = 1.0
     straight_through: bool = False
     cut_input_gradient: bool = False
@@ -197,6 +208,7 @@ class Pretrain:
       phases: see `Phase`.
       coach: options of the coach's network.
       options: see `GameOptions`.
+      inpainter_losses, coach_losses: see `Losses`.
       inpainter_optimizer, coach_optimizer: see `Optimizer`.
       augmentation: see `Augmentation`.
       num_examples: held-out slices whose inpainting is kept as pictures.
@@ -213,6 +225,8 @@ class Pretrain:
         Open({"width": Annotated[float, Range("(0, 16]", 1.0)], "latent": Annotated[int, Range("[1, inf)", 100)]}),
     ]
     options: GameOptions
+    inpainter_losses: Losses
+    coach_losses: Losses
     inpainter_optimizer: Optimizer
     coach_optimizer: Optimizer
     augmentation: Augmentation
@@ -267,7 +281,7 @@ class Train:
       patience_epochs: stops at the first validation after so long without a better one; None: never.
       keep: the last weights, or the best on the validation split.
       log_every: updates from one row of metrics to the next.
-      losses: name -> {"fn": "module:function", "weight", hyper-parameters}; values are added (`losses.compose`).
+      losses: see `Losses`.
       head_biases: path of a bias -> its start, one number or one per channel: log-odds.
       optimizer: see `Optimizer`.
     """
@@ -287,12 +301,7 @@ class Train:
     patience_epochs: Annotated[float, Range("(0, inf)", 50)] | None
     keep: Literal["last", "best"]
     log_every: Annotated[int, Range("[1, inf)", 20)]
-    losses: Mapping[
-        str,
-        Annotated[
-            Mapping[str, Any], Open({"fn": Annotated[str, Text("segmentation:bce")], "weight": NotNegative}, ("fn",))
-        ],
-    ]
+    losses: Losses
     head_biases: Mapping[str, _Bias | tuple[_Bias, ...]]
     optimizer: Optimizer
 

@@ -3,7 +3,6 @@
 The weights are fresh: speed does not depend on them.
 """
 
-import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,15 +11,23 @@ import jax
 import numpy as np
 
 from ssinfnet_jax import models
-from ssinfnet_jax.networks import folded
+from ssinfnet_jax.networks import folded, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import adversarial_step, augment, optim, segment_step, state
 
 STEPS = ("segment", "inpaint", "coach")
 AUGMENTATION = {"flip_left_right": True, "quarter_turns": True, "scale": (0.8, 1.0), "gamma": 0.3, "contrast": 0.2}
-LOSSES = {  # of the recommended config: of a network that finds the lesion, and of one that divides it
-    "lesion": {"weighted_iou_bce": {"fn": "segmentation:weighted_iou_bce"}},
+LOSSES = {  # of the recommended config
+    "lesion": {
+        "weighted_iou_bce": {"fn": "segmentation:weighted_iou_bce"},
+        "edge": {"fn": "segmentation:contour_bce", "maps": {"edge": 1.0}},
+    },
     "classes": {"focal": {"fn": "segmentation:focal", "gamma": 2.0, "alpha": 1.0}},
+    "inpainter": {
+        "reconstruction_loss": {"fn": "inpainting:reconstruction", "weight": 0.99},
+        "context_loss": {"fn": "inpainting:context", "weight": 0.01},
+    },
+    "coach": {"coach_loss": {"fn": "inpainting:coach", "kl_weight": 1e-6}},
 }
 
 
@@ -42,7 +49,7 @@ def inference(name: str, options: Mapping[str, Any], *, image_size: int, batch_s
     """Probabilities of a batch of slices, by the form of the network that `inference.segmenter` applies."""
     model, num_inputs = models.create(name, **options), models.num_inputs(name)
     network, variables = folded.fold(model, models.init(model, 0, num_inputs), num_inputs=num_inputs)
-    predict = segment_step.make_predict(
+    predict = prediction.make_predict(
         network, num_inputs=num_inputs, output=models.output(name, **options), normalisation=Normalisation()
     )
     inputs = {key: value for key, value in _batch(image_size, batch_size).items() if key in ("image", "prior")}
@@ -61,14 +68,18 @@ def training(kind: str, name: str, options: Mapping[str, Any], *, image_size: in
     learner, batch = _state(model, optimizer, num_inputs), _batch(image_size, batch_size)
     key, frozen = jax.random.key(0), ()
     if kind == "segment":
-        if output == "classes":
-            make = functools.partial(segment_step.make_multi_step, num_inputs=num_inputs, losses=LOSSES["classes"])
-        else:
-            make = functools.partial(segment_step.make_single_step, output=output, losses=LOSSES["lesion"])
-        step = make(model, optimizer, options=segment_step.Options(augmentation, normalisation))
+        seen = segment_step.Options(augmentation, normalisation)
+        step = segment_step.make_step(
+            model,
+            optimizer,
+            num_inputs=num_inputs,
+            output=output,
+            options=seen,
+            losses=LOSSES["classes" if output == "classes" else "lesion"],
+        )
     else:
         coach = models.create("coach", **coach_options(options))
-        game = adversarial_step.Game(model, coach, num_inputs, normalisation)
+        game = adversarial_step.Game(model, coach, num_inputs, normalisation, LOSSES["inpainter"], LOSSES["coach"])
         other = _state(coach, optimizer, 3)
         make = {"inpaint": adversarial_step.make_inpaint_step, "coach": adversarial_step.make_coach_step}[kind]
         step = make(game, optimizer, augmentation=augmentation)

@@ -1,80 +1,152 @@
-"""Composes a training loss from a table of terms, which is how a config or a fork names its losses."""
+"""Composes a training loss from a table of terms, which is how a config or a fork names its losses.
 
-import functools
-import importlib
-import importlib.util
+A line is {"fn": "module:function", "weight": 1.0, "maps": {map: weight}, hyper-parameters}. The function is called with
+what its step computed, such as logits and target; other parameters are hyper-parameters of the line, or fields of the
+batch with the same name.
+"""
+
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+from absl import logging
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
+from ssinfnet_jax import plug_in
+from ssinfnet_jax.losses import inpainting, segmentation
+
+LOSSES: dict[str, Callable[..., jax.Array]] = {
+    f"{module.__name__.rpartition('.')[2]}:{name}": function
+    for module in (segmentation, inpainting)
+    for name, function in vars(module).items()
+    if getattr(function, "__module__", None) == module.__name__ and not name.startswith("_")
+}
+# What steps and the loop log beside the terms.
+METRICS = (
+    "loss", "grad_norm", "train_dice", "reconstruction", "context", "kl", "erased_fraction", "learning_rate", "step",
+    "phase",
+)  # fmt: skip
+_LINE = ("fn", "weight", "maps")  # keys of a line that are no hyper-parameters
+
+Terms = Mapping[str, Mapping[str, Any]]
 
 
-def resolve(term: Mapping[str, Any]) -> Loss:
-    """The loss function of one line of a loss table.
+def resolve(line: Mapping[str, Any], num_args: int = 2) -> Callable[..., jax.Array]:
+    """The loss function of one line, without weights.
 
     Args:
-      term: {"fn": "module:function", "weight": w, **hyper-parameters}; the module is one of `ssinfnet_jax.losses`, or
-        any other that can be imported, which is how a fork adds its own.
-    Returns: function (logits, target) -> float[B], hyper-parameters bound, weight not applied.
-    Raises: ValueError if the module or the function is not there, or does not take a hyper-parameter.
+      line: of a loss table; "fn" is a key of `LOSSES`, or "module:function" of any package.
+      num_args: number of arguments that the step gives by position.
+    Returns: function (*args, **fields) -> float[B] that passes on the fields which the loss asks for.
+    Raises: ValueError if there is no such function, or it does not take a hyper-parameter; when called, if it needs
+      what is neither in the line nor a field.
     """
-    module_name, _, function_name = str(term.get("fn", "")).partition(":")
-    if not module_name or not function_name:
-        raise ValueError(f"A loss is named 'module:function', found {term.get('fn')!r}.")
-    ours = f"ssinfnet_jax.losses.{module_name}"
-    full_name = ours if "." not in module_name and importlib.util.find_spec(ours) else module_name
-    try:
-        module = importlib.import_module(full_name)
-    except ModuleNotFoundError as error:
-        if not f"{full_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and what it imports is not
-        raise ValueError(f"Unknown loss {term['fn']!r}: no module {full_name!r} can be imported.") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == full_name]
-        public = ", ".join(sorted(name for name in own if not name.startswith("_")))
-        raise ValueError(f"Unknown loss {term['fn']!r}; {full_name} has {public}.")
-    options = {name: value for name, value in term.items() if name not in ("fn", "weight")}
-    known = [name for name in inspect.signature(function).parameters][2:]
-    if not set(options) <= set(known):
-        unknown = ", ".join(sorted(set(options) - set(known)))
-        raise ValueError(f"Unknown hyper-parameter {unknown} of loss {term['fn']!r}; it has {', '.join(known)}.")
-    return functools.partial(function, **options)
+    function = plug_in.resolve("loss", line.get("fn"), LOSSES)
+    options = {name: value for name, value in line.items() if name not in _LINE}
+    parameters = [*inspect.signature(function).parameters.values()][num_args:]
+    parameters = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    if unknown := sorted(set(options) - set(parameters)):
+        raise ValueError(
+            f"Unknown hyper-parameter {', '.join(unknown)} of loss {line['fn']!r}; it has {', '.join(parameters)}."
+        )
+    needed = [name for name, one in parameters.items() if one.default is one.empty and name not in options]
 
-
-def check(terms: Mapping[str, Mapping[str, Any]], num_classes: int, name: str) -> None:
-    """Raises ValueError, calling it `name`, for a table that cannot be computed of maps of `num_classes` classes."""
-    maps = jax.ShapeDtypeStruct((2, 32, 32, num_classes), jnp.float32)
-    loss = make_loss(terms)
-    try:
-        values = jax.eval_shape(loss, maps, maps)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be computed of {num_classes} classes: {error}") from error
-    for term, value in values.items():
-        if value.shape != (2,):
+    def loss(*args, **fields):
+        if missing := [name for name in needed if name not in fields]:
             raise ValueError(
-                f"{name}.{term} must give one value per slice, [B]; it gives shape {value.shape} of B = 2."
+                f"loss {line['fn']!r} needs {', '.join(missing)}: give a value in its line, or ask for a field of the "
+                f"batch, which has {', '.join(sorted(fields)) or 'none'}"
             )
+        asked = {name: value for name, value in fields.items() if name in parameters and name not in options}
+        return function(*args, **asked, **options)
+
+    return loss
 
 
 def make_loss(
-    terms: Mapping[str, Mapping[str, Any]],
-) -> Callable[[jax.Array, jax.Array], dict[str, jax.Array]]:
-    """A function (logits, target) -> {name: weighted float[B]} over all terms of a loss table.
+    terms: Terms, *, maps: Sequence[str] = (), num_args: int = 2
+) -> Callable[..., dict[str, dict[str, jax.Array]]]:
+    """A function (output, *args, **fields) -> {term: {map: weighted float[B]}} over all terms of a loss table.
+
+    The output of a network is several maps by name, or one array, called "" here. A term counts on the maps that its
+    line weighs by "maps"; where the output is one array, such a term does not count.
 
     Args:
-      terms: name -> line as for `resolve`; "weight" defaults to 1.
-    Raises: ValueError for an empty table or a term that cannot be resolved.
+      terms: name -> line.
+      maps: those that a line without "maps" counts on, each with weight 1; all if empty.
+      num_args: as for `resolve`.
+    Raises: ValueError for a table without terms, or a term that cannot be resolved; when called, for a map that the
+      network does not have.
     """
     if not terms:
         raise ValueError("A loss needs at least one term, found none.")
-    functions = {name: (resolve(term), float(term.get("weight", 1.0))) for name, term in terms.items()}
+    functions = {name: resolve(line, num_args) for name, line in terms.items()}
 
-    def loss(logits, target):
-        return {name: weight * function(logits, target) for name, (function, weight) in functions.items()}
+    def loss(output, /, *args, **fields):
+        outputs = output if isinstance(output, Mapping) else {"": output}
+        found = {}
+        for name, line in terms.items():
+            weights = line.get("maps") or dict.fromkeys(outputs if "" in outputs else maps or outputs, 1.0)
+            if "" in outputs and "" not in weights:
+                continue
+            if unknown := sorted(set(weights) - set(outputs)):
+                raise ValueError(f"{name}: the network has no map {', '.join(unknown)}; it has {', '.join(outputs)}")
+            found[name] = {
+                key: float(line.get("weight", 1.0)) * weight * functions[name](outputs[key], *args, **fields)
+                for key, weight in weights.items()
+            }
+        return found
 
     return loss
+
+
+def by_term(values: Mapping[str, Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
+    """{term: float[B]}, summed over maps, of what `make_loss` computes."""
+    return {term: sum(of_maps.values()) for term, of_maps in values.items()}
+
+
+def by_map(values: Mapping[str, Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
+    """{"map_term": float[B]} of what `make_loss` computes; a term of its map's name, or of no map, is called "term"."""
+    return {
+        term if name in ("", term) else f"{name}_{term}": value
+        for term, of_maps in values.items()
+        for name, value in of_maps.items()
+    }
+
+
+def check(
+    terms: Terms, name: str, *args: Any, fields: Mapping[str, Any], maps: Sequence[str] = (), of: str = ""
+) -> None:
+    """Raises ValueError if a loss cannot be computed of arguments and fields of these shapes.
+
+    What does not count, and what is not trained, is logged as a warning.
+
+    Args:
+      terms, maps: as for `make_loss`.
+      name: of the table, for the error.
+      *args, fields: `jax.ShapeDtypeStruct` of B = 2 slices; of a network of several maps, a dict of them.
+      of: what the arguments are, for the error: " of 3 classes".
+    """
+    if taken := sorted(set(terms) & set(METRICS)):
+        raise ValueError(f"{name}.{taken[0]} has the name of a metric; call the term otherwise.")
+    loss = make_loss(terms, maps=maps, num_args=len(args))
+    try:
+        values = jax.eval_shape(loss, *args, **fields)
+    except Exception as error:  # whatever a fork's function raises
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        said = " ".join(str(error).split()).removesuffix(".")
+        raise ValueError(f"{name} cannot be computed{of}: {kind}{said}.") from error
+    for term, of_maps in values.items():
+        for value in of_maps.values():
+            if value.shape != (2,):
+                raise ValueError(
+                    f"{name}.{term} must give one value per slice, [B]; it gives shape {value.shape} of B = 2."
+                )
+    left_out = [f"{name}.{term}" for term in terms if term not in values]
+    unused = sorted(set(args[0]) - set().union(*values.values())) if isinstance(args[0], Mapping) else []
+    if len(left_out) == len(terms):
+        raise ValueError(f'All terms of {name} count on "maps", and the network has one output; add one without.')
+    if left_out:
+        logging.warning("The network has no maps, so %s does not count.", ", ".join(left_out))
+    if unused:
+        logging.warning("No term of %s counts on %s, which will not be trained.", name, ", ".join(unused))

@@ -21,6 +21,19 @@ def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
     return pixel_mean(_bce_map(logits, target))
 
 
+def contour_bce(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Binary cross-entropy against the contour of the target: for a map of edges.
+
+    Args:
+      logits: float[B, H, W, C], before any sigmoid.
+      target: float[B, H, W, C] in [0, 1]; above 1/2 is inside.
+    Returns: float[B], nats per pixel and class.
+    Raises: ValueError for unequal shapes.
+    Source: Fan et al. 2020, eq. 1.
+    """
+    return bce(logits, _contour(target > 0.5).astype(logits.dtype))
+
+
 def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0) -> jax.Array:
     """Mean over pixels and classes of -alpha_t (1 - p_t)^gamma log p_t, each class against the rest.
 
@@ -138,6 +151,13 @@ def _check_shapes(logits: jax.Array, target: jax.Array) -> None:
 
 def _bce_map(logits: jax.Array, target: jax.Array) -> jax.Array:
     return jax.nn.softplus(logits) - logits * target
+
+
+def _contour(inside: jax.Array) -> jax.Array:
+    """Pixels with a 4-neighbour on the other side of the border: bool[B,H,W,C] -> the same."""
+    padded = jnp.pad(inside, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = (padded[:, :-2, 1:-1] != inside) | (padded[:, 2:, 1:-1] != inside)
+    return rows | (padded[:, 1:-1, :-2] != inside) | (padded[:, 1:-1, 2:] != inside)
 
 
 def _box_mean(x: jax.Array, window: int) -> jax.Array:

@@ -51,6 +51,12 @@ class Coach(nn.Module):
         return batch, height // STRIDE, width // STRIDE, self.latent
 
 
+def divergence(scores: Scores) -> jax.Array:
+    """KL(N(mu, exp logvar) || N(0, 1)): mu and logvar averaged over space, the divergence summed over L: float[B]."""
+    mu, logvar = scores.mu.mean(axis=(1, 2)), scores.logvar.mean(axis=(1, 2))
+    return 0.5 * (jnp.exp(logvar) + jnp.square(mu) - 1 - logvar).sum(axis=-1)
+
+
 def keep_mask(score: jax.Array, *, alpha: float, keep_ratio: float = 0.75) -> jax.Array:
     """keep = sigmoid(alpha (score - t)), t the k-th largest score of that image, enlarged to pixels.
 

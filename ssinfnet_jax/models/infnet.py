@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from ssinfnet_jax.models import blocks, ops
 from ssinfnet_jax.models.backbones import BACKBONES
 
-MAPS = ("global_map", "map_4", "map_3", "map_2", "edge")
+LESION_MAPS = ("global_map", "map_4", "map_3", "map_2")
+MAPS = (*LESION_MAPS, "edge")
 
 
 class ReceptiveFieldBlock(nn.Module):

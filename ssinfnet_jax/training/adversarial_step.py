@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssinfnet_jax.losses import inpainting
+from ssinfnet_jax.losses import compose, inpainting
 from ssinfnet_jax.models import coach as coaching
+from ssinfnet_jax.models import infnet
 from ssinfnet_jax.networks import inputs
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
 from ssinfnet_jax.training import augment, state, update
@@ -25,8 +26,6 @@ class Options(NamedTuple):
 
     Attributes:
       keep_ratio: fraction of the regions that is kept.
-      reconstruction_weight, context_weight: of the errors on erased and on kept pixels.
-      kl_weight: of the coach's divergence.
       soft_alpha: steepness of the coach's mask while it learns.
       straight_through: the coach sees what its binary mask does, and learns by the gradient of the soft one.
       cut_input_gradient: the coach learns from where the error is counted alone, and not through what the inpainter
@@ -34,22 +33,27 @@ class Options(NamedTuple):
     """
 
     keep_ratio: float = 0.75
-    reconstruction_weight: float = 0.99
-    context_weight: float = 0.01
-    kl_weight: float = 1e-6
     soft_alpha: float = 1.0
     straight_through: bool = False
     cut_input_gradient: bool = False
 
 
 class Game(NamedTuple):
-    """The two networks and what they are fed.
+    """The two networks, what they are fed, and what they minimise.
+
+    The losses are tables as for `compose.make_loss`. The inpainter's functions are given restored slices and target,
+    float[B,H,W,C] in [-1, 1], and are summed over the inpainter's maps; the coach's are given the inpainter's
+    `inpainting.reconstruction`, float[B]. Both may ask for fields: `image` and, of a multi network, `prior`
+    float[B,H,W] in [0, 1]; `valid` float[B]; `position` int[B]; `keep` float[B,H,W,1], 1 = kept. The coach's may also
+    ask for `score`, `mu`, `logvar` (`coach.Scores`), `kl` float[B], and `restored` and `target` as above, `restored`
+    being a dict if the inpainter has several maps.
 
     Attributes:
       inpainter: InfNet or a multi network, with a method `inpaint`.
       coach: the coach.
       num_inputs: channels of the inpainter's input, 3 or 6; the coach sees the slice's three.
       normalisation: of the input.
+      inpainter_losses, coach_losses: what each of them minimises.
       options: see `Options`.
     """
 
@@ -57,6 +61,8 @@ class Game(NamedTuple):
     coach: coaching.Coach
     num_inputs: int
     normalisation: Normalisation
+    inpainter_losses: compose.Terms
+    coach_losses: compose.Terms
     options: Options = Options()
 
 
@@ -72,12 +78,10 @@ def make_inpaint_step(
     `batch["erased_by_coach"]`, float[B], says whether the coach chooses the regions (1) or chance does (0); it must be
     the same for the whole batch. Masks are binary.
     """
+    loss = compose.make_loss(game.inpainter_losses)
 
     def step(current: TrainState, coach_state: TrainState, batch: Batch, key: jax.Array):
-        keys = update.slice_keys(key, current.step, batch["position"])
-        augment_keys, mask_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        batch = augment.augment(augment_keys, inputs.to_unit(batch), augmentation)
-        data = inputs.INPUTS[game.num_inputs](batch, game.normalisation)
+        batch, data, mask_keys = _prepare(game, current, batch, key, augmentation)
         keep = binary_keep(game, state.variables(coach_state), data, batch["erased_by_coach"][0] > 0, mask_keys)
 
         def objective(params):
@@ -88,17 +92,13 @@ def make_inpaint_step(
                 mutable=["batch_stats"],
                 method="inpaint",
             )
-            reconstruction, context = _errors(restored, data, keep)
-            terms = {
-                "reconstruction_loss": game.options.reconstruction_weight * reconstruction,
-                "context_loss": game.options.context_weight * context,
-            }
+            terms = loss(restored, inputs.inpainting_target(data), keep=keep, **batch)
             extra = {
-                "reconstruction": reconstruction,
-                "context": context,
+                "reconstruction": _error(inpainting.reconstruction, restored, data, keep),
+                "context": _error(inpainting.context, restored, data, keep),
                 "erased_fraction": 1 - keep.mean(axis=(1, 2, 3)),
             }
-            return terms, extra, changed["batch_stats"]
+            return compose.by_term(terms), extra, changed["batch_stats"]
 
         return update.update(current, objective, optimizer, batch["valid"], axis_name=axis_name)
 
@@ -113,12 +113,10 @@ def make_coach_step(
     axis_name: str | None = None,
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """`coach_step(coach, inpainter, batch, key) -> (coach, metrics)`; the mask is soft, so that a gradient passes."""
+    loss = compose.make_loss(game.coach_losses, num_args=1)
 
     def step(current: TrainState, inpainter_state: TrainState, batch: Batch, key: jax.Array):
-        keys = update.slice_keys(key, current.step, batch["position"])
-        augment_keys, eps_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        batch = augment.augment(augment_keys, inputs.to_unit(batch), augmentation)
-        data = inputs.INPUTS[game.num_inputs](batch, game.normalisation)
+        batch, data, eps_keys = _prepare(game, current, batch, key, augmentation)
         eps = _eps(game, data, eps_keys)
 
         def objective(params):
@@ -137,18 +135,42 @@ def make_coach_step(
             restored = game.inpainter.apply(
                 state.variables(inpainter_state), data * seen, train=False, method="inpaint"
             )
-            reconstruction, _ = _errors(restored, data, keep)
-            loss, kl = inpainting.coach(reconstruction, scores.mu, scores.logvar, kl_weight=game.options.kl_weight)
+            reconstruction = _error(inpainting.reconstruction, restored, data, keep)
+            kl, target = coaching.divergence(scores), inputs.inpainting_target(data)
+            terms = loss(
+                reconstruction, **batch, **scores._asdict(), kl=kl, keep=keep, restored=restored, target=target
+            )
             extra = {
                 "reconstruction": reconstruction,
                 "kl": kl,
                 "erased_fraction": 1 - keep.mean(axis=(1, 2, 3)),
             }
-            return {"coach_loss": loss}, extra, changed["batch_stats"]
+            return compose.by_term(terms), extra, changed["batch_stats"]
 
         return update.update(current, objective, optimizer, batch["valid"], axis_name=axis_name)
 
     return step
+
+
+def check_losses(inpainter: compose.Terms, coach: compose.Terms, name: str, num_inputs: int, output: str) -> None:
+    """Raises ValueError for tables of losses that cannot be computed of what the steps have (see `Game`).
+
+    Args:
+      inpainter, coach: the tables, called `name` + "inpainter_losses" and `name` + "coach_losses".
+      num_inputs, output: of the inpainter, as `models.num_inputs` and `models.output` say.
+    """
+
+    def array(*shape):
+        return jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+
+    target = array(32, 32, num_inputs)
+    restored = dict.fromkeys(infnet.MAPS, target) if output == "maps" else target
+    fields = {"image": array(32, 32), "valid": array(), "position": array(), "keep": array(32, 32, 1)}
+    fields |= {"prior": array(32, 32)} if num_inputs == 6 else {}
+    compose.check(inpainter, f"{name}.inpainter_losses", restored, target, fields=fields)
+    latent = {key: array(2, 2, 4) for key in ("mu", "logvar")}
+    fields |= {**latent, "score": array(2, 2, 1), "kl": array(), "restored": restored, "target": target}
+    compose.check(coach, f"{name}.coach_losses", array(), fields=fields)
 
 
 def make_inpaint_eval(game: Game) -> Callable[[Any, Any, Batch, jax.Array], dict[str, jax.Array]]:
@@ -169,7 +191,7 @@ def make_inpaint_eval(game: Game) -> Callable[[Any, Any, Batch, jax.Array], dict
         keep = jnp.concatenate(masks)
         twice = jnp.concatenate([data, data])
         restored = game.inpainter.apply(inpainter_variables, twice * keep, train=False, method="inpaint")
-        reconstruction, _ = _errors(restored, twice, keep)
+        reconstruction = _error(inpainting.reconstruction, restored, twice, keep)
         picture = restored["map_2"] if isinstance(restored, dict) else restored
         pictures = inputs.restored_image(picture, game.normalisation)
         out = {"image": batch["image"]}
@@ -199,15 +221,22 @@ def binary_keep(game: Game, coach_variables, data: jax.Array, by_coach: jax.Arra
     return (keep > 0.5).astype(data.dtype)
 
 
+def _prepare(game: Game, learner: TrainState, batch: Batch, key: jax.Array, augmentation: augment.Options):
+    """(augmented batch, the inpainter's input, a key per slice for what else is drawn)."""
+    keys = update.slice_keys(key, learner.step, batch["position"])
+    augment_keys, other_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    batch = augment.augment(augment_keys, inputs.to_unit(batch), augmentation)
+    return batch, inputs.INPUTS[game.num_inputs](batch, game.normalisation), other_keys
+
+
 def _eps(game: Game, data: jax.Array, keys: jax.Array) -> jax.Array:
     """The coach's standard normal noise for each slice, float[B,H/16,W/16,latent]."""
     shape = game.coach.eps_shape(data.shape)[1:]
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
-def _errors(restored, data: jax.Array, keep: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Reconstruction and context error, float[B] each, summed over the inpainter's outputs."""
+def _error(measure: Callable[..., jax.Array], restored, data: jax.Array, keep: jax.Array) -> jax.Array:
+    """Reconstruction or context error, float[B], summed over the inpainter's outputs."""
     target = inputs.inpainting_target(data)
     outputs = restored.values() if isinstance(restored, dict) else [restored]
-    pairs = [inpainting.reconstruction_and_context(output, target, keep) for output in outputs]
-    return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
+    return sum(measure(output, target, keep=keep) for output in outputs)

@@ -118,17 +118,6 @@ def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Options) -
     return batch
 
 
-def edge(lesion: jax.Array) -> jax.Array:
-    """The lesion's contour: its pixels with a 4-neighbour outside, and those neighbours. [B,H,W] {0,1} -> the same."""
-    padded = jnp.pad(lesion, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = (padded[:, :-2, 1:-1], padded[:, 2:, 1:-1])
-    neighbours = (*rows, padded[:, 1:-1, :-2], padded[:, 1:-1, 2:])
-    changes = jnp.zeros_like(lesion, bool)
-    for neighbour in neighbours:
-        changes |= neighbour != lesion
-    return changes.astype(lesion.dtype)
-
-
 def _augment_one(maps: dict[str, jax.Array], drawn: dict[str, jax.Array], options: Options) -> dict[str, jax.Array]:
     height, width = maps["image"].shape
     rows, columns, swap = _coordinates(drawn, height, width, options)

@@ -7,10 +7,9 @@ from absl import logging
 
 from ssinfnet_jax import models
 from ssinfnet_jax.data import prepare
-from ssinfnet_jax.losses import compose
 from ssinfnet_jax.networks import card, decision, parallel
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, augment, mean_teacher, optim, phases, start_weights
+from ssinfnet_jax.training import adversarial_step, augment, mean_teacher, optim, phases, segment_step, start_weights
 from ssinfnet_jax.training import state as states
 
 # The keys of the sections, all of which must be there; a fork that adds one adds it here.
@@ -19,8 +18,9 @@ KEYS = {
     "single": ("model", "pretrain", "train"),
     "multi": ("model", "prior_source", "prior_folds", "pretrain", "train", "decision"),
     "pretrain": (
-        "initial", "batch_size", "phases", "coach", "options", "inpainter_optimizer", "coach_optimizer", "augmentation",
-        "num_examples", "validate_every_epochs", "keep", "log_every",
+        "initial", "batch_size", "phases", "coach", "options", "inpainter_losses", "coach_losses",
+        "inpainter_optimizer", "coach_optimizer", "augmentation", "num_examples", "validate_every_epochs", "keep",
+        "log_every",
     ),
     "train": (
         "initial", "transfer", "epochs", "batch_size", "augmentation", "scales", "scale_order", "label_smoothing",
@@ -31,7 +31,6 @@ KEYS = {
 PRIOR_SOURCES = ("predicted", "cross_fitted", "ground_truth")
 KEEP = ("last", "best")
 SCALE_ORDERS = ("random", "in_turn")
-NUM_CLASSES = {"single": 1, "multi": 3}  # maps of a network's output
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -64,8 +63,9 @@ def check(config: Mapping[str, Any]) -> None:
         if which == "multi":
             decision.Decision.of(section["decision"], "config.multi.decision")
         if section["pretrain"]:
-            _check_pretraining(which, name, section["pretrain"])
-        _check_training(which, section["train"], prepare.has_validation(config["data"]["splits"]))
+            _check_pretraining(which, name, models.output(name, **options), section["pretrain"])
+        has_validation = prepare.has_validation(config["data"]["splits"])
+        _check_training(which, models.output(name, **options), section["train"], has_validation)
         # Traces the network, which takes a second.
         size = config["data"]["image_size"]
         shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=size)
@@ -79,7 +79,7 @@ def check(config: Mapping[str, Any]) -> None:
         start_weights.check(config, which, shapes)
 
 
-def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
+def _check_pretraining(which: str, name: str, output: str, table: Mapping[str, Any]) -> None:
     _check_keys(f"config.{which}.pretrain", table, "pretrain")
     if not models.inpaints(name):
         able = ", ".join(name for name in models.MODELS if models.inpaints(name))
@@ -89,6 +89,9 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
         )
     models.create("coach", **table["coach"])
     _check_fields(f"config.{which}.pretrain.options", table["options"], adversarial_step.Options)
+    adversarial_step.check_losses(
+        table["inpainter_losses"], table["coach_losses"], f"config.{which}.pretrain", models.num_inputs(name), output
+    )
     augment.make_options(table["augmentation"])
     _check_choice(f"config.{which}.pretrain.keep", table["keep"], KEEP)
     parallel.local_batch_size(table["batch_size"], f"config.{which}.pretrain.batch_size")
@@ -103,7 +106,7 @@ def _check_pretraining(which: str, name: str, table: Mapping[str, Any]) -> None:
             _check_optimizer(changed, decayed)
 
 
-def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) -> None:
+def _check_training(which: str, output: str, table: Mapping[str, Any], has_validation: bool) -> None:
     _check_keys(f"config.{which}.train", table, "train")
     for key, asked in (("keep", table["keep"] == "best"), ("patience_epochs", table["patience_epochs"])):
         if asked and not has_validation:
@@ -111,7 +114,7 @@ def _check_training(which: str, table: Mapping[str, Any], has_validation: bool) 
                 f"config.{which}.train.{key} is {table[key]!r}, which needs a validation split, and config.data.splits "
                 "has none: give it a val_fold, or a fraction val; or keep the last weights of all epochs."
             )
-    compose.check(table["losses"], NUM_CLASSES[which], f"config.{which}.train.losses")
+    segment_step.check_losses(table["losses"], f"config.{which}.train.losses", output, teacher=bool(table["teacher"]))
     augment.make_options(table["augmentation"])
     parallel.local_batch_size(table["batch_size"], f"config.{which}.train.batch_size")
     _check_optimizer(table["optimizer"])

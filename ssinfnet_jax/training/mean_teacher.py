@@ -66,6 +66,6 @@ def merge(labeled: Batch, unlabeled: Batch, logits: jax.Array, sharpness: float,
     lesion = jax.nn.sigmoid(sharpness * jax.lax.stop_gradient(logits))[..., 0]
     return {
         "image": jnp.concatenate([labeled["image"], unlabeled["image"]]),
-        "lesion": jnp.concatenate([labeled["lesion"].astype(jnp.float32), lesion]),
+        "lesion": jnp.concatenate([labeled["lesion"], lesion]),
         "valid": jnp.concatenate([labeled["valid"], weight * unlabeled["valid"]]),
     }

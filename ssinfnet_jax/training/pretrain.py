@@ -97,8 +97,15 @@ def _slices(setup: network_setup.Setup) -> tuple[np.ndarray, np.ndarray, str]:
 def _make_game(setup: network_setup.Setup) -> adversarial_step.Game:
     section = setup.section["pretrain"]
     coach = models.create("coach", **section["coach"], axis_name=setup.strategy.axis_name)
-    options = adversarial_step.Options(**section["options"])
-    return adversarial_step.Game(setup.model, coach, setup.num_inputs, setup.normalisation, options)
+    return adversarial_step.Game(
+        setup.model,
+        coach,
+        setup.num_inputs,
+        setup.normalisation,
+        section["inpainter_losses"],
+        section["coach_losses"],
+        adversarial_step.Options(**section["options"]),
+    )
 
 
 def _reader(batches: pipeline.TrainBatches, schedule: Sequence[phases.Phase]) -> Callable[[int], pipeline.Batch]:

@@ -1,15 +1,15 @@
 """Training steps of the two segmentation networks."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from ssinfnet_jax.losses import compose, segmentation
-from ssinfnet_jax.models import ops
+from ssinfnet_jax.losses import compose
+from ssinfnet_jax.models import infnet, ops
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
 from ssinfnet_jax.training import augment, mean_teacher, state, update
@@ -40,24 +40,33 @@ class Options(NamedTuple):
     steps_per_epoch: float = 1.0
 
 
-def make_single_step(
+def make_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     *,
+    num_inputs: int,
     output: str,
-    losses: Mapping[str, Mapping[str, Any]],
+    losses: compose.Terms,
     options: Options,
     axis_name: str | None = None,
 ) -> Step:
-    """A step of a single network, which finds the lesion.
+    """A step of a network that finds the lesion (output "maps" or "lesion"), or divides it (output "classes").
 
-    With output "maps" (InfNet) every loss term is taken on the global map and maps 4, 3, 2, and cross-entropy on the
-    edge map; with "lesion" (U-Net) every loss term on the logits. A batch that has "unlabeled" slices as well, a
-    batch of `image`, `position` and `valid`, is completed by the averaged weights (`mean_teacher`).
+    Every loss term compares logits with the lesion, or with one-hot classes; of InfNet on each of the maps that the
+    term's line names, the four of the lesion by default. A loss may ask for fields of the batch (`check_losses`). A
+    batch that has "unlabeled" slices as well, a batch of `image`, `position` and `valid`, is completed by the averaged
+    weights (`mean_teacher`).
 
-    Source: the paper, eq. 5.
+    Args:
+      model, optimizer: to be trained.
+      num_inputs: channels of the network's input: slice alone, or slice and prior.
+      output: what the network gives, as `models.output` says.
+      losses: a table as for `compose.make_loss`.
+      options: see `Options`.
+      axis_name: of the mapped axis, or None on one device.
+    Source: the paper, eqs. 5-7.
     """
-    loss = compose.make_loss(losses)
+    loss = compose.make_loss(losses, maps=infnet.LESION_MAPS)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
         unlabeled = batch.get("unlabeled")
@@ -66,67 +75,46 @@ def make_single_step(
         )
         if unlabeled is not None:
             batch = _labeled_by_teacher(current, model, batch, unlabeled, key, output, options)
-        lesion = batch["lesion"].astype(jnp.float32)[..., None]
-        image = inputs.image_input(batch, options.normalisation)
-
-        def objective(params):
-            out, changed = model.apply(
-                state.train_variables(current, params), image, train=True, mutable=["batch_stats"]
-            )
-            if output == "maps":
-                contour = augment.edge(batch["lesion"] > 0.5).astype(jnp.float32)[..., None]
-                terms = {"edge": segmentation.bce(out["edge"], contour)}
-                for name in ("global_map", "map_4", "map_3", "map_2"):
-                    for term, value in loss(out[name], _smooth(lesion, options)).items():
-                        terms[f"{name}_{term}"] = value
-            else:
-                terms = loss(out, _smooth(lesion, options))
-            pred = prediction.lesion_logits(out, output) > 0
-            return terms, {"train_dice": _dice(pred, lesion > 0.5)}, changed["batch_stats"]
-
-        return update.update(
-            current, objective, optimizer, batch["valid"], axis_name=axis_name, averaging=options.averaging
-        )
-
-    return step
-
-
-def make_multi_step(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    *,
-    num_inputs: int,
-    losses: Mapping[str, Mapping[str, Any]],
-    options: Options,
-    axis_name: str | None = None,
-) -> Step:
-    """A step of the multi network: every loss term on the logits against one-hot classes (the paper, eqs. 6-7).
-
-    With 6 inputs it sees slice and prior, with 3 (U-Net) the slice alone.
-    """
-    loss = compose.make_loss(losses)
-
-    def step(current: TrainState, batch: Batch, key: jax.Array):
-        batch = _prepare(batch, key, current.step, options)
-        target = inputs.one_hot(batch["classes"])
+        target = inputs.one_hot(batch["classes"]) if output == "classes" else batch["lesion"][..., None]
         data = inputs.INPUTS[num_inputs](batch, options.normalisation)
 
         def objective(params):
-            logits, changed = model.apply(
+            out, changed = model.apply(
                 state.train_variables(current, params), data, train=True, mutable=["batch_stats"]
             )
-            pred = jax.nn.one_hot(logits.argmax(axis=-1), 3, dtype=bool)
-            return (
-                loss(logits, _smooth(target, options)),
-                {"train_dice": _dice(pred, target > 0)},
-                changed["batch_stats"],
-            )
+            terms = compose.by_map(loss(out, _smooth(target, options), **batch))
+            if output == "classes":
+                pred = jax.nn.one_hot(out.argmax(axis=-1), 3, dtype=bool)
+            else:
+                pred = prediction.lesion_logits(out, output) > 0
+            return terms, {"train_dice": _dice(pred, target > 0.5)}, changed["batch_stats"]
 
         return update.update(
             current, objective, optimizer, batch["valid"], axis_name=axis_name, averaging=options.averaging
         )
 
     return step
+
+
+def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool, size: int = 32) -> None:
+    """Raises ValueError, calling the table `name`, for losses that cannot be computed of what a step has.
+
+    A loss may ask for fields of the augmented batch: `image` and, of a multi network, `prior` float32[B,H,W] in [0, 1];
+    `lesion` float32[B,H,W] {0, 1} or `classes` int32[B,H,W] {0 background, 1 GGO, 2 consolidation}; `valid` float32[B];
+    `position` int32[B]. A batch with slices labeled by the teacher has `image`, `lesion` and `valid` alone.
+    """
+    names = {"image": (size, size), "valid": (), "lesion": (size, size), "position": ()}
+    if output == "classes":
+        names = {**names, "prior": (size, size), "classes": (size, size)}
+        del names["lesion"]
+    if teacher:
+        del names["position"]
+    kinds = {"classes": jnp.int32, "position": jnp.int32}
+    fields = {key: jax.ShapeDtypeStruct((2, *shape), kinds.get(key, jnp.float32)) for key, shape in names.items()}
+    target = jax.ShapeDtypeStruct((2, size, size, 3 if output == "classes" else 1), jnp.float32)
+    logits = dict.fromkeys(infnet.MAPS, target) if output == "maps" else target
+    of = f" of {target.shape[-1]} classes"
+    compose.check(terms, name, logits, target, fields=fields, maps=infnet.LESION_MAPS, of=of)
 
 
 def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, output: str, options: Options) -> Batch:
@@ -145,6 +133,8 @@ def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) ->
     """The augmented batch at the step's scale."""
     keys = update.slice_keys(key, step, batch["position"])
     batch = augment.augment(keys, inputs.to_unit(batch), options.augmentation)
+    kinds = {"lesion": jnp.float32, "classes": jnp.int32}
+    batch |= {name: batch[name].astype(kind) for name, kind in kinds.items() if name in batch}
     size = max(round(batch["image"].shape[1] * options.scale / 32), 1) * 32
     if options.scale != 1.0:
         batch = {name: _resize(name, value, size) if value.ndim == 3 else value for name, value in batch.items()}

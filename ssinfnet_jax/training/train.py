@@ -179,10 +179,6 @@ def _make_advance(
 ) -> Callable:
     """`loop.Training.advance`: a step at its scale, one of the config's."""
     section = setup.section["train"]
-    if setup.which == "single":
-        make = functools.partial(segment_step.make_single_step, output=setup.output)
-    else:
-        make = functools.partial(segment_step.make_multi_step, num_inputs=setup.num_inputs)
     options = segment_step.Options(
         augment.make_options(section["augmentation"]),
         setup.normalisation,
@@ -192,7 +188,10 @@ def _make_advance(
         steps_per_epoch=steps_per_epoch,
     )
     axis_name, key = setup.strategy.axis_name, jax.random.key(setup.seed + 2)
-    make = functools.partial(make, setup.model, optimizer, losses=section["losses"], axis_name=axis_name)
+    make = functools.partial(
+        segment_step.make_step, setup.model, optimizer, num_inputs=setup.num_inputs, output=setup.output,
+        losses=section["losses"], axis_name=axis_name,
+    )  # fmt: skip
     steps = {
         scale: setup.strategy.map_step(make(options=options._replace(scale=scale)), key) for scale in section["scales"]
     }

@@ -110,7 +110,7 @@ def _kind(value):
 
 
 # Of what is plugged in, the losses' own functions say what their hyper-parameters may be (tests/losses).
-PLUGGED_IN = re.compile(r"losses\.\w+\.(?!fn|weight)|model\.options\.backbone")
+PLUGGED_IN = re.compile(r"losses\.\w+\.(?!fn|weight|maps)|model\.options\.backbone")
 LEAVES = {path: _kind(value) for path, value in _leaves(BASE) if not PLUGGED_IN.search(path)}
 WRONG = {
     "number": [-1e9, True, "1", math.nan, math.inf, -math.inf, np.float32("nan"), {}, [[1]], ["1"]],
@@ -185,7 +185,8 @@ def _tables(tree, path=""):
         ("single.pretrain.phases.0", ["inpaint_random"], "a list [kind, epochs] or [kind, epochs, changes], found"),
         ("single.pretrain.phases.0.2.epochs", 1, "at least 0, found 1; give a list of numbers, such as [40]"),
         ("single.pretrain.phases", [["coach", 1]], "must have one in which the inpainter learns, found [['coach', 1"),
-        ("multi.pretrain.options.kl_weight", -1e-9, "at least 0, found -1e-09"),
+        ("multi.pretrain.options.soft_alpha", -1e-9, "positive, found -1e-09"),
+        ("single.train.losses.edge.maps.edge", -1.0, "at least 0, found -1.0"),
         ("mediation.bootstrap_draws", 100.0, "at least 0, found 100.0; give a whole number, such as 1000."),
         ("mediation.max_correlation", 0, "in (0, 1], found 0"),
         ("single.train.optimizer.mine", math.nan, "finite, found nan"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import covid_semiseg, ct_phantom, medseg_ictcf, recommended
+from configs import covid_semiseg, ct_phantom, medseg_ictcf, presets, recommended
 from launch import stages
 
 FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
@@ -28,6 +28,21 @@ def test_the_schedule_of_the_paper_has_2000_epochs():
     assert [tuple(phase) for phase in phases[:4]] == [
         ("inpaint_random", 200), ("coach", 200), ("inpaint_coach", 100), ("coach", 100)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_the_numbers_of_the_paper_s_losses(preset):
+    config = recommended.get_config()
+    presets.PRESETS[preset](config)
+    for section in (config.single, config.multi):
+        game = section.pretrain
+        weights = {name: line["weight"] for name, line in game.inpainter_losses.items()}
+        assert weights == {"reconstruction_loss": 0.99, "context_loss": 0.01}
+        assert game.coach_losses.to_dict() == {"coach_loss": {"fn": "inpainting:coach", "kl_weight": 1e-6}}
+    (name,) = set(config.single.train.losses) - {"edge"}
+    assert name == ("weighted_iou_bce_published" if preset == "published_code" else "weighted_iou_bce")
+    assert config.single.train.losses.edge.maps.to_dict() == {"edge": 1.0}
+    assert set(config.multi.train.losses) == {"focal"}
 
 
 def test_the_two_networks_share_no_table():

@@ -52,27 +52,31 @@ def _segment(which, section, normalisation):
     name, options = section["model"]["name"], section["model"]["options"]
     model, num_inputs, train = models.create(name, **options), models.num_inputs(name), section["train"]
     optimizer = _optimizer(train["optimizer"])
-    if which == "single":
-        make = functools.partial(segment_step.make_single_step, output=models.output(name, **options))
-    else:
-        make = functools.partial(segment_step.make_multi_step, num_inputs=num_inputs)
     sees = segment_step.Options(
         augment.make_options(train["augmentation"]),
         normalisation,
         scale=max(train["scales"]),
         label_smoothing=train["label_smoothing"],
     )
-    step = make(model, optimizer, losses=train["losses"], options=sees)
+    output = models.output(name, **options)
+    step = segment_step.make_step(
+        model, optimizer, num_inputs=num_inputs, output=output, losses=train["losses"], options=sees
+    )
     _walk(step, _state(model, optimizer, train["optimizer"], num_inputs), _batch())
 
 
 @functools.cache
-def _pretrain(model, coach, options, normalisation):
+def _pretrain(model, coach, losses, options, normalisation):
     model, normalisation = json.loads(model), Normalisation(**json.loads(normalisation))
     num_inputs = models.num_inputs(model["name"])
     inpainter, coach = models.create(model["name"], **model["options"]), models.create("coach", **json.loads(coach))
     game = adversarial_step.Game(
-        inpainter, coach, num_inputs, normalisation, adversarial_step.Options(**json.loads(options))
+        inpainter,
+        coach,
+        num_inputs,
+        normalisation,
+        *json.loads(losses),
+        adversarial_step.Options(**json.loads(options)),
     )
     table = {"name": "adam", "learning_rate": 0.1}
     optimizer, augmentation = _optimizer(table), augment.make_options({})
@@ -94,7 +98,8 @@ def test_steps_of_every_variant_have_shapes(name, variant):
         _segment(which, text({"model": section["model"], "train": train}), normalisation)
         if section["pretrain"]:
             coach, options = (text(section["pretrain"][key]) for key in ("coach", "options"))
-            _pretrain(text(section["model"]), coach, options, normalisation)
+            losses = text([section["pretrain"][f"{who}_losses"] for who in ("inpainter", "coach")])
+            _pretrain(text(section["model"]), coach, losses, options, normalisation)
             augment.make_options(section["pretrain"]["augmentation"])
             phases.schedule(section["pretrain"]["phases"], 10)
             for who in ("inpainter", "coach"):

@@ -72,6 +72,8 @@ def test_losses_are_those_of_the_recommended_config():
     config = recommended.get_config()
     for name, which in (("lesion", "single"), ("classes", "multi")):
         assert workload.LOSSES[name] == config[which].train.losses.to_dict()
+        for who in ("inpainter", "coach"):
+            assert workload.LOSSES[who] == config[which].pretrain[f"{who}_losses"].to_dict()
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ import pytest
 import scipy.ndimage
 import scipy.special
 
-from configs.losses import LOSSES
+from configs.losses import EDGES, LOSSES
 from ssinfnet_jax.losses import compose, segmentation
+
+TABLE = {**LOSSES, **EDGES}
 
 
 def _random(shape=(3, 40, 36, 1), seed=0):
@@ -79,6 +81,22 @@ def test_every_class_has_one_weight():
         segmentation.focal(*_random(), alpha=(1.0, 4.0))
 
 
+def test_the_contour_of_a_rectangle():
+    """By the gradient at logits of 0, which is (1/2 - contour) / pixels."""
+    target = np.zeros((1, 8, 8, 1), np.float32)
+    target[0, 2:6, 2:6] = 0.9  # a smoothed label is inside, too
+    logits = jnp.zeros(target.shape)
+    gradient = jax.grad(lambda x: segmentation.contour_bce(x, target).sum())(logits)
+    contour = np.asarray(0.5 - 64 * gradient)[0, ..., 0]
+    assert contour[3, 3] == 0
+    assert contour[2, 2] == 1  # the lesion's own border
+    assert contour[1, 3] == 1  # and the pixel beside it
+    assert contour[0, 0] == 0
+    assert contour.sum() == 12 + 16
+    values = np.where(contour, np.log1p(np.exp(-2.0)), np.log1p(np.exp(2.0)))
+    np.testing.assert_allclose(segmentation.contour_bce(logits + 2, target), [values.mean()], rtol=1e-6)
+
+
 def test_tversky_by_hand():
     logits, target = _random((2, 8, 8, 3))
     probs = scipy.special.expit(logits.astype(np.float64))
@@ -97,9 +115,9 @@ def test_dice_of_an_absent_class_costs_nothing():
     assert segmentation.dice(nothing, np.zeros_like(nothing)) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", TABLE)
 def test_gradient_is_finite_at_saturation(name):
-    loss = compose.resolve(LOSSES[name])
+    loss = compose.resolve(TABLE[name])
     logits = jnp.array([-1e4, -100.0, 0.0, 100.0, 1e4], jnp.float32).reshape(1, 5, 1, 1).repeat(3, axis=-1)
     for value in (0.0, 1.0):
         gradient = jax.grad(lambda x, v=value: loss(x, jnp.full_like(x, v)).sum())(logits)
@@ -114,26 +132,26 @@ def test_focal_gradient_is_finite_for_every_gamma(gamma):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", TABLE)
 def test_padding_a_batch_changes_no_other_slice(name):
-    loss = compose.resolve(LOSSES[name])
+    loss = compose.resolve(TABLE[name])
     logits, target = _random((3, 40, 36, 3))
     padded = loss(np.concatenate([logits, 9 * logits[:1]]), np.concatenate([target, target[:1]]))
     np.testing.assert_allclose(padded[:3], loss(logits, target), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", TABLE)
 def test_every_class_is_trained(name):
     logits, target = _random((2, 40, 36, 3))
-    gradient = jax.grad(lambda x: compose.resolve(LOSSES[name])(x, target).sum())(logits)
+    gradient = jax.grad(lambda x: compose.resolve(TABLE[name])(x, target).sum())(logits)
     assert (np.abs(gradient).sum(axis=(1, 2)) > 0).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", TABLE)
 def test_unequal_shapes_are_an_error(name):
     logits, target = _random((3, 40, 36, 3))
     with pytest.raises((TypeError, ValueError)):
-        compose.resolve(LOSSES[name])(logits, target[:, :, :-1])
+        compose.resolve(TABLE[name])(logits, target[:, :, :-1])
 
 
 def test_the_error_of_unequal_shapes_names_them():

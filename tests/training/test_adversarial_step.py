@@ -4,9 +4,11 @@ import numpy as np
 import optax
 import pytest
 
-from ssinfnet_jax.networks import parallel
+from configs import losses
+from ssinfnet_jax.models import coach as coaching
+from ssinfnet_jax.networks import inputs, parallel
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, augment, state
+from ssinfnet_jax.training import adversarial_step, augment, state, update
 from tests.training import toy
 
 FLIP = augment.make_options({"flip_left_right": True})
@@ -16,7 +18,7 @@ def _game(which="single", axis_name=None):
     single = which == "single"
     model = toy.Toy(1 if single else 3, 3 if single else 6, as_maps=single, axis_name=axis_name)
     coach = toy.ToyCoach(axis_name=axis_name)
-    game = adversarial_step.Game(model, coach, 3 if single else 6, Normalisation())
+    game = adversarial_step.Game(model, coach, 3 if single else 6, Normalisation(), losses.INPAINTER, losses.COACH)
     optimizer = optax.adam(0.01)
     inpainter = state.create(model, optimizer, seed=0, num_channels=game.num_inputs)
     return game, optimizer, inpainter, state.create(coach, optimizer, seed=0, num_channels=3)
@@ -31,13 +33,13 @@ def _batch(by_coach, **options):
 def test_inpainting_gets_better_and_a_quarter_is_erased(which):
     game, optimizer, inpainter, coach = _game(which)
     step = jax.jit(adversarial_step.make_inpaint_step(game, optimizer, augmentation=FLIP))
-    losses = []
+    values = []
     for number in range(40):
         inpainter, metrics = step(inpainter, coach, _batch(number % 2), jax.random.key(0))
-        losses.append(float(metrics["loss"]))
+        values.append(float(metrics["loss"]))
         # 16 regions, of which the 12th largest score and all below it are erased: 5 of 16.
         assert float(metrics["erased_fraction"]) == pytest.approx(5 / 16)
-    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert np.mean(values[-5:]) < np.mean(values[:5])
 
 
 def test_the_coach_makes_it_harder_for_a_frozen_inpainter():
@@ -78,6 +80,52 @@ def test_the_gradient_reaches_the_coach_through_the_inpainters_input():
     norms = [float(step(coach, who, _batch(1), jax.random.key(0))[1]["grad_norm"]) for who in (inpainter, deaf)]
     assert norms[0] > 0
     assert norms[0] != pytest.approx(norms[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("who", ["inpainter", "coach"])
+def test_values_and_gradients_of_the_tables_are_those_of_the_paper(who):
+    """The inpainter: 0.99 reconstruction + 0.01 context over its maps; the coach: 1 - reconstruction + 1e-6 KL."""
+    game, _, inpainter, coach = _game()
+    batch, key, rate = _batch(1, count=2), jax.random.key(3), 1.0
+    make = adversarial_step.make_inpaint_step if who == "inpainter" else adversarial_step.make_coach_step
+    current, other = (inpainter, coach) if who == "inpainter" else (coach, inpainter)
+    current = current.replace(opt_state=optax.sgd(rate).init(current.params))
+    step = make(game, optax.sgd(rate), augmentation=augment.make_options({}))
+    new, metrics = jax.jit(step)(current, other, batch, key)
+
+    keys = jax.vmap(jax.random.split, out_axes=1)(update.slice_keys(key, 0, batch["position"]))[1]
+    data = inputs.image_input(inputs.to_unit(batch), game.normalisation)
+    target = jnp.clip(data / 3, -1, 1)
+
+    def errors(restored, keep):
+        error = sum(jnp.minimum(jnp.square(one - target), 2).mean(-1) for one in restored.values())
+        keep = keep[..., 0]
+        return [(error * weight).sum((1, 2)) / weight.sum((1, 2)) for weight in (1 - keep, keep)]
+
+    def value(params):
+        variables = {"params": params, "batch_stats": current.batch_stats}
+        if who == "inpainter":
+            keep = adversarial_step.binary_keep(game, state.variables(coach), data, jnp.asarray(True), keys)
+            restored, _ = game.inpainter.apply(
+                variables, data * keep, train=True, method="inpaint", mutable=["batch_stats"]
+            )
+            reconstruction, context = errors(restored, keep)
+            return (0.99 * reconstruction + 0.01 * context).mean()
+        eps = adversarial_step._eps(game, data, keys)
+        scores, _ = game.coach.apply(variables, data, eps, train=True, mutable=["batch_stats"])
+        keep = coaching.keep_mask(scores.score, alpha=1.0, keep_ratio=0.75)
+        restored = game.inpainter.apply(state.variables(inpainter), data * keep, train=False, method="inpaint")
+        mu, logvar = scores.mu.mean((1, 2)), scores.logvar.mean((1, 2))
+        kl = 0.5 * (jnp.exp(logvar) + mu**2 - 1 - logvar).sum(-1)
+        return (1 - errors(restored, keep)[0] + 1e-6 * kl).mean()
+
+    expected, gradient = jax.jit(jax.value_and_grad(value))(current.params)
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+    moved = jax.tree.map(jnp.subtract, current.params, new.params)
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest), moved, gradient)
+    names = {"inpainter": {"reconstruction_loss", "context_loss", "context"}, "coach": {"coach_loss", "kl"}}[who]
+    assert set(metrics) == names | {"loss", "grad_norm", "reconstruction", "erased_fraction"}
 
 
 @pytest.mark.parametrize("who", ["inpainter", "coach"])

@@ -103,17 +103,6 @@ def test_a_slice_changes_the_same_in_any_batch():
         np.testing.assert_allclose(part[name], whole[name][4:], atol=1e-6)
 
 
-def test_edge_of_a_rectangle():
-    lesion = np.zeros((1, 8, 8), np.uint8)
-    lesion[0, 2:6, 2:6] = 1
-    edge = np.asarray(augment.edge(lesion))[0]
-    assert edge[3, 3] == 0
-    assert edge[2, 2] == 1  # the lesion's own border
-    assert edge[1, 3] == 1  # and the pixel beside it
-    assert edge[0, 0] == 0
-    assert edge.sum() == 12 + 16
-
-
 def test_errors():
     with pytest.raises(ValueError, match="Unknown augmentation flop; choose from flip_left_right, flip_up_down"):
         augment.make_options({"flop": True})

@@ -122,7 +122,7 @@ def test_every_key_is_named_before_the_first_stage(value):
         ("single.train.scales", (1.0, 0.0)), ("single.pretrain.phases.0.1", 0), ("multi.prior_folds", 1),
         ("single.pretrain.phases.0.2.learning_rate", 0.0), ("single.pretrain.phases.0.2.epochs", 1),
         ("multi.train.losses.focal_balanced.alpha", (1.0, -1.0, 4.0)), ("multi.train.losses.bce.weight", -1.0),
-        ("multi.train.losses.dice.smooth", 0.0), ("multi.pretrain.options.kl_weight", -1e-9),
+        ("multi.train.losses.dice.smooth", 0.0), ("multi.pretrain.coach_losses.coach_loss.kl_weight", -1e-9),
         ("multi.pretrain.options.keep_ratio", 1.0), ("data.splits.fractions", 1), ("single.train.batch_size", 0),
         ("mediation.bootstrap_draws", 0.5), ("mediation.max_correlation", 0), ("single.pretrain.num_examples", 0),
     ],

@@ -20,9 +20,10 @@ def _make(teacher=TEACHER, axis_name=None, **augmentation):
     options = segment_step.Options(
         augment.make_options(augmentation), inputs.Normalisation(), averaging=0.9, teacher=teacher, steps_per_epoch=5.0
     )
-    step = segment_step.make_single_step(
-        model, optimizer, output="lesion", losses=losses.losses("bce"), options=options, axis_name=axis_name
-    )
+    step = segment_step.make_step(
+        model, optimizer, num_inputs=3, output="lesion", losses=losses.losses("bce"), options=options,
+        axis_name=axis_name,
+    )  # fmt: skip
     return model, step, state.create(model, optimizer, seed=0, num_channels=3, averaging=True)
 
 

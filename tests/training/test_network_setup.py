@@ -34,11 +34,8 @@ def test_a_step_and_a_prediction_of_every_network(which, name, own):
     table = {"name": "adam", "learning_rate": 1e-3}
     optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
     common = dict(options=segment_step.Options(augment.make_options({}), Normalisation()))
-    if which == "single":
-        make = segment_step.make_single_step
-        step = make(model, optimizer, output=output, losses=losses("weighted_iou_bce"), **common)
-    else:
-        step = segment_step.make_multi_step(model, optimizer, num_inputs=num_inputs, losses=losses("focal"), **common)
+    terms = losses(*{"maps": ("bce", "edge"), "lesion": ("bce",), "classes": ("focal",)}[output])
+    step = segment_step.make_step(model, optimizer, num_inputs=num_inputs, output=output, losses=terms, **common)
     start = state.create(model, optimizer, seed=0, num_channels=num_inputs)
     after, metrics = jax.eval_shape(step, start, toy.batch(), jax.random.key(0))
     assert jax.tree.map(np.shape, after) == jax.tree.map(np.shape, start)
@@ -126,7 +123,7 @@ def test_my_fork_adds_a_loss_by_a_function_and_a_line(monkeypatch, tmp_path):
     config = ct_phantom.get_config("tiny")
     config.single.pretrain = None
     config.single.train.losses = {
-        **losses("weighted_iou_bce"),
+        **losses("weighted_iou_bce", "edge"),
         "outside": {"fn": "my_fork.losses:outside", "weight": 0.5},
     }
     config.single.train.batch_size, config.single.train.epochs, config.single.train.log_every = 4, 4, 1

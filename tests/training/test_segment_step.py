@@ -1,12 +1,12 @@
-import functools
-
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
 
 from configs import losses
-from ssinfnet_jax.networks import prediction
+from ssinfnet_jax.losses import segmentation
+from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import augment, optim, segment_step, state
 from tests.training import toy
@@ -26,16 +26,15 @@ def _model(which, axis_name=None):
 
 def _make(which, table, axis_name=None, augmentation=None, **options):
     num_inputs, _, _, output = NETWORKS[which]
-    model, single = _model(which, axis_name), which != "multi"
+    model = _model(which, axis_name)
     optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
-    if single:
-        make = functools.partial(segment_step.make_single_step, output=output)
-    else:
-        make = functools.partial(segment_step.make_multi_step, num_inputs=num_inputs)
-    step = make(
+    terms = {"maps": ("weighted_iou_bce", "edge"), "lesion": ("weighted_iou_bce",), "classes": ("focal",)}
+    step = segment_step.make_step(
         model,
         optimizer,
-        losses=losses.losses("weighted_iou_bce" if single else "focal"),
+        num_inputs=num_inputs,
+        output=output,
+        losses=losses.losses(*terms[output]),
         options=segment_step.Options(augment.make_options(augmentation or {}), Normalisation(), **options),
         axis_name=axis_name,
     )
@@ -95,6 +94,31 @@ def test_terms_are_logged_and_add_up():
     step, start = _make("unet", SGD)
     _, metrics = jax.jit(step)(start, toy.batch(), jax.random.key(0))
     assert set(metrics) == {"loss", "weighted_iou_bce", "train_dice", "grad_norm"}
+
+
+def test_value_and_gradient_of_the_table_are_those_of_the_paper():
+    """Eq. 5: the loss on four maps and the cross-entropy of the contour; here all maps are one."""
+    step, start = _make("single", {"name": "sgd", "learning_rate": 1.0}, label_smoothing=0.1)
+    data = toy.batch(count=2)
+    after, metrics = jax.jit(step)(start, data, jax.random.key(0))
+    lesion = np.asarray(data["lesion"], np.float32)[..., None]
+    cross = scipy.ndimage.generate_binary_structure(2, 1)[None, :, :, None]
+    contour = scipy.ndimage.maximum_filter(lesion, footprint=cross) - scipy.ndimage.minimum_filter(
+        lesion, footprint=cross
+    )
+
+    def value(params):
+        variables = {"params": params, "batch_stats": start.batch_stats}
+        image = inputs.image_input(inputs.to_unit(data), Normalisation())
+        out, _ = _model("single").apply(variables, image, train=True, mutable=["batch_stats"])
+        logits = out["map_2"]
+        edge = (jnp.logaddexp(0, logits) - logits * contour).mean()
+        return 4 * segmentation.weighted_iou_bce(logits, 0.9 * lesion + 0.05).mean() + edge
+
+    expected, gradient = jax.jit(jax.value_and_grad(value))(start.params)
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+    moved = jax.tree.map(jnp.subtract, start.params, after.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), moved, gradient)
 
 
 def test_lookahead_moves_slow_weights_every_fifth_step():

@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
             "lookahead": {"k": 5, "alpha": 0.5},
         }  # fmt: skip
         # Adam would make unit steps of what rounding leaves of a gradient that is nearly zero.
-        section.pretrain.options.kl_weight = 0.1
+        section.pretrain.coach_losses.coach_loss.kl_weight = 0.1
         section.pretrain.coach_optimizer = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
         section.train.epochs, section.train.validate_every_epochs = 7, 2
         section.train.head_biases = {"head/conv/bias": -1.0}

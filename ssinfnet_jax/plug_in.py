@@ -1,0 +1,50 @@
+"""What a config names: one of the package's own, or "module:name" of any package that can be imported."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class PlugInError(ValueError):
+    """What a config names does not exist, cannot be imported, or is of another kind."""
+
+
+def resolve(
+    kind: str,
+    name: Any,
+    known: Mapping[str, Any],
+    *,
+    fits: Callable[[Any], bool] = callable,
+    needed: str = "a function",
+) -> Any:
+    """The object that a config names.
+
+    Args:
+      kind: what it is to be, for errors: "loss", "optimizer", "backbone", "model", "dataset".
+      name: a key of `known`, or "module:name" of a module that can be imported.
+      known: the package's own objects by name.
+      fits: whether an imported object is of this kind.
+      needed: what `fits` asks for, in words.
+    Raises: PlugInError that names what was asked for, why it cannot be had, and the choices.
+    """
+    if isinstance(name, str) and name in known:
+        return known[name]
+
+    def error(reason: str) -> PlugInError:
+        choices = f'choose one of {", ".join(known)}, or give "module:name" of any package that can be imported'
+        return PlugInError(f"Unknown {kind} {name!r}{reason}; {choices}.")
+
+    module_name, _, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not module_name or not attribute:
+        raise error("")
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as reason:  # whatever a module does while it is loaded
+        said = " ".join(str(reason).split())
+        raise error(f": importing {module_name} fails with {type(reason).__name__}: {said}") from reason
+    if not hasattr(module, attribute):
+        raise error(f": {module_name} has no {attribute!r}")
+    found = getattr(module, attribute)
+    if not fits(found):
+        raise error(f": it must be {needed}, found {found!r}")
+    return found
