@@ -102,9 +102,9 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
             cost.run(run.config, path)
             return
         shared = _shared()
-        stages.check(run.config, STAGES)
+        config = stages.check(run.config, STAGES)
         run_dir = common.open_run(path, run.config)
-        stages.run(run.config, run_dir, STAGES, (folder, *shared), profile_flag.steps())
+        stages.run(config, run_dir, STAGES, (folder, *shared), profile_flag.steps())
         if parallel.is_main():
             rundir.write_text(path / "machine.json", json.dumps(timing.machine(), indent=2) + "\n")
         missing = run_state.missing_results(path, experiment)

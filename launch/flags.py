@@ -16,6 +16,7 @@ from ml_collections import config_flags
 
 from launch import paths, processes, program
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import Config
 from ssinfnet_jax.networks import parallel
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and variant, e.g. configs/ct_phantom.py:demo.")
@@ -27,12 +28,12 @@ _DATA_DIR = flags.DEFINE_multi_string(
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def source_dirs(config: dict[str, Any]) -> dict[str, str]:
+def source_dirs(config: Config) -> dict[str, str]:
     """Source folder by dataset, from --data_dir.
 
     Raises: ValueError if the config has several datasets and a folder is given without the name of one.
     """
-    names = [name for name, _ in config["data"]["datasets"]]
+    names = [name for name, _ in config.data.datasets]
     folders = {}
     for value in _DATA_DIR.value:
         name, equals, folder = value.partition("=")
@@ -46,17 +47,17 @@ def source_dirs(config: dict[str, Any]) -> dict[str, str]:
 
 
 def run(
-    main: Callable[[dict[str, Any], rundir.RunDir], None],
-    check: Callable[[dict[str, Any]], None],
+    main: Callable[[Config, rundir.RunDir], None],
+    check: Callable[[dict[str, Any]], Config],
     instead: tuple[str, Callable[[], None]] | None = None,
 ) -> None:
-    """Parses the flags and calls `check(config)`, then `main(config, run folder)`.
+    """Parses the flags and calls `main(check(tree of the config), run folder)`.
 
     A user's mistake ends with one clear line.
 
     Args:
       main: what to do in a run folder.
-      check: raises for what is wrong in a config.
+      check: gives the config; raises for what is wrong in it.
       instead: a flag that takes the place of --config and --workdir where it is given, and what to do then.
     """
 
@@ -65,10 +66,10 @@ def run(
             instead[1]()
             return
         paths.check_given(_WORKDIR, _DATA_DIR)
-        config = _CONFIG.value.to_dict()
+        tree = _CONFIG.value.to_dict()
         processes.join()
-        check(config)
-        main(config, open_run(_WORKDIR.value, config))
+        config = check(tree)
+        main(config, open_run(_WORKDIR.value, tree))
 
     if instead:
         flags.register_multi_flags_validator(
@@ -108,11 +109,11 @@ def run_experiment(main: Callable[[dict[str, Any], pathlib.Path], None]) -> None
     _run(work)
 
 
-def open_run(folder: str | pathlib.Path, config: dict[str, Any]) -> rundir.RunDir:
-    """A run folder: opened and locked by process 0, then joined by the others."""
-    opened = rundir.open_run(folder, config) if parallel.is_main() else None
+def open_run(folder: str | pathlib.Path, tree: dict[str, Any]) -> rundir.RunDir:
+    """The run folder of a config's tree: opened and locked by process 0, then joined by the others."""
+    opened = rundir.open_run(folder, tree) if parallel.is_main() else None
     parallel.wait("run folder opened")
-    return opened or rundir.join_run(folder, config)
+    return opened or rundir.join_run(folder, tree)
 
 
 def _run(work: Callable[[], None]) -> None:

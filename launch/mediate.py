@@ -17,8 +17,8 @@ from absl import flags
 from launch import stages
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
-from ssinfnet_jax.analysis.mediation import options
 from ssinfnet_jax.analysis.mediation.intervals import METHODS
+from ssinfnet_jax.config import Mediation, choices, read
 from ssinfnet_jax.report.kit import figure_style
 from ssinfnet_jax.report.run import mediation_figures
 
@@ -42,15 +42,15 @@ _OPTIONS = {
     "mediators": flags.DEFINE_string("mediators", None, "Regular expression of column names; with --cohort."),
     "covariates": flags.DEFINE_list("covariates", [], "Columns held fixed in every model; with --cohort."),
     "rule": flags.DEFINE_enum(
-        "rule", "indirect", options.CHOICES["rule"],
+        "rule", "indirect", choices(Mediation, "rule"),
         "What makes a pair significant: its indirect effect, or the paper's three regressions; with --cohort.",
     ),
     "alpha": flags.DEFINE_float("alpha", 0.05, "Level of the tests of pairs; with --cohort."),
     "adjust": flags.DEFINE_enum(
-        "adjust", "fdr_bh", options.CHOICES["adjust"], "How p values of pairs are adjusted; with --cohort."
+        "adjust", "fdr_bh", choices(Mediation, "adjust"), "How p values of pairs are adjusted; with --cohort."
     ),
     "family": flags.DEFINE_enum(
-        "family", "all", options.CHOICES["family"],
+        "family", "all", choices(Mediation, "family"),
         "p values are adjusted over all pairs, or over those of each exposure; with --cohort.",
     ),
     "max_correlation": flags.DEFINE_float(
@@ -60,7 +60,7 @@ _OPTIONS = {
         "prefer", list(mediation.PREFER), "Features or columns that stay where two correlate; with --cohort."
     ),
     "paths": flags.DEFINE_enum(
-        "paths", "selected", options.CHOICES["paths"],
+        "paths", "selected", choices(Mediation, "paths"),
         "Path model: an exposure acts on the mediators selected for it, or on all that were selected; with --cohort.",
     ),
     "residual_covariances": flags.DEFINE_bool(
@@ -68,7 +68,7 @@ _OPTIONS = {
         "Residuals of mediators may correlate in the path model; the paper's may not; with --cohort.",
     ),
     "link": flags.DEFINE_enum(
-        "link", "logit", options.CHOICES["link"], "Of the regression behind the natural effects; with --cohort."
+        "link", "logit", choices(Mediation, "link"), "Of the regression behind the natural effects; with --cohort."
     ),
     "bootstrap_draws": flags.DEFINE_integer(
         "bootstrap_draws", 5000, "Resamples for the intervals; 0: none; with --cohort."
@@ -87,7 +87,7 @@ def analyse_table() -> None:
     chosen = {name: flag.value for name, flag in _OPTIONS.items()}
     if not chosen["mediators"] or not _OUT.value:
         raise ValueError("With --cohort, give --mediators (a regular expression of column names) and --out (a folder).")
-    options.check(chosen, prefix="--")
+    read(Mediation, chosen, "--")
     if _INTERVAL.value != "delta" and not chosen["bootstrap_draws"]:
         raise ValueError(
             f"--forest_interval={_INTERVAL.value} needs resamples; set --bootstrap_draws above 0, as to 5000."

@@ -13,11 +13,12 @@ from absl import logging
 
 from launch import dask_flags, flags, profile_flag
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import Config, part, read_config
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import predict_priors, segment_cohort
 from ssinfnet_jax.networks import parallel
-from ssinfnet_jax.training import config_check, config_ranges, crossfit, pretrain, train
+from ssinfnet_jax.training import config_check, crossfit, pretrain, train
 
 
 class Stage(NamedTuple):
@@ -33,11 +34,11 @@ class Stage(NamedTuple):
         finished wherever another one needs it.
     """
 
-    run: Callable[[dict[str, Any], rundir.RunDir], str | None]
+    run: Callable[[Config, rundir.RunDir], str | None]
     reads: tuple[str, ...]
     needs: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    left_out: Callable[[Mapping[str, Any]], str | None] = lambda config: None
+    left_out: Callable[[Config], str | None] = lambda config: None
 
 
 def _analysis():
@@ -112,29 +113,18 @@ TOGETHER = ("pretrain_single", "train_single", "crossfit_single", "pretrain_mult
 REPORT = "report"  # not in the table: it is written anew each time
 
 
-def check(config: dict[str, Any], names: Sequence[str] = (*STAGES,)) -> None:
-    """Raises ValueError for what is wrong in a config for the stages `names`, before any has begun."""
-    config_ranges.check(config)
+def check(tree: Mapping[str, Any], names: Sequence[str] = (*STAGES,)) -> Config:
+    """The config of a tree of plain data; ValueError for what is wrong in it for the stages `names`."""
+    config = read_config(tree)
     prepare.check(config)
     config_check.check(config)
     if not {"phenotypes", "mediate"}.isdisjoint(names):
         _analysis().check(config)
-
-
-def part(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The parts of a config with these names, "data" or "single.model", as a config."""
-    found: dict[str, Any] = {}
-    for name in names:
-        section, _, key = name.partition(".")
-        if not key or config[section] is None:
-            found[section] = config[section]
-        else:
-            found.setdefault(section, {})[key] = config[section][key]
-    return found
+    return config
 
 
 def run(
-    config: dict[str, Any],
+    config: Config,
     run_dir: rundir.RunDir,
     names: Sequence[str] | None = None,
     experiments: Sequence[pathlib.Path] = (),
@@ -143,8 +133,8 @@ def run(
     """Runs stages of a run in the order of the pipeline; finished ones are not repeated.
 
     Args:
-      config: of the run.
-      run_dir: the run folder.
+      config: of the run, as `check` gives it.
+      run_dir: the run folder, opened with the tree of the same config.
       names: stages to run; all and the report if None.
       experiments: folders of grids, the run's own first; what comes out the same is made once for all their runs.
       profile: first and last step to profile of every training, counted from 1.
@@ -159,8 +149,8 @@ def run(
         raise ValueError(f"--profile_steps: none of {', '.join(wanted)} trains a network; leave it out.")
     for name in wanted:
         stage = STAGES[name]
-        own = {**part(config, stage.reads), **{key: config[key] for key in rundir.EXECUTION}}
-        once = _made_once(run_dir, name, config, experiments) if parallel.is_main() else contextlib.nullcontext()
+        own = part(config, (*stage.reads, *rundir.EXECUTION))
+        once = _made_once(run_dir, name, experiments) if parallel.is_main() else contextlib.nullcontext()
         with once:
             reason = stage.left_out(config)
             options = {"profile": profile} if profile and name in TOGETHER else {}
@@ -180,7 +170,7 @@ def run(
         print(f"Report: {page.write(run_dir.path)}")
 
 
-def _with_left_out(config: Mapping[str, Any], run_dir: rundir.RunDir, names: Sequence[str] | None) -> list[str]:
+def _with_left_out(config: Config, run_dir: rundir.RunDir, names: Sequence[str] | None) -> list[str]:
     """The stages to run, in order: `names`, and what they need that the config leaves out and nobody has noted yet."""
     wanted = {*STAGES} if names is None else {*names}
     for name in reversed(STAGES):
@@ -192,7 +182,7 @@ def _with_left_out(config: Mapping[str, Any], run_dir: rundir.RunDir, names: Seq
     return [name for name, is_chosen in zip(STAGES, chosen, strict=True) if is_chosen]
 
 
-def _unfinished(config: Mapping[str, Any], run_dir: rundir.RunDir, name: str) -> list[str]:
+def _unfinished(config: Config, run_dir: rundir.RunDir, name: str) -> list[str]:
     """What must be run before a stage, in order."""
     found = {name}
     for later in reversed(STAGES):
@@ -206,20 +196,27 @@ def _skip(reason: str, _run_dir: rundir.RunDir) -> str:
 
 
 @contextlib.contextmanager
-def _made_once(
-    run_dir: rundir.RunDir, name: str, config: Mapping[str, Any], experiments: Sequence[pathlib.Path]
-) -> Iterator[None]:
+def _made_once(run_dir: rundir.RunDir, name: str, experiments: Sequence[pathlib.Path]) -> Iterator[None]:
     """Within it no other run of the grid makes the same stage; what another has finished or begun is taken over."""
     if not experiments or run_dir.is_done(name):
         yield
         return
     stage = STAGES[name]
-    wanted = json.loads(json.dumps(part(config, stage.reads)))
+    wanted = _read_by(stage, run_dir.path)
     key = hashlib.sha256(json.dumps([name, wanted, run_dir.ids(stage.needs)], sort_keys=True).encode()).hexdigest()
     lock = experiments[0] / ".locks" / f"{name}-{key[:16]}"
     with rundir.in_turn(lock, f"{name}: waiting for another run, which makes the same."):
         _take_over(run_dir, name, wanted, experiments)
         yield
+
+
+def _read_by(stage: Stage, run: pathlib.Path) -> dict[str, Any]:
+    """What a stage reads of the config that a run folder holds; None for what is below a section left out."""
+    tree = json.loads((run / "config.json").read_text())
+    return {
+        name: functools.reduce(lambda section, key: None if section is None else section[key], name.split("."), tree)
+        for name in stage.reads
+    }
 
 
 def _take_over(
@@ -233,7 +230,7 @@ def _take_over(
         for run in sorted((experiment / "runs").glob("*"))
         if run.resolve() != run_dir.path.resolve()
         and (run / "config.json").is_file()
-        and part(json.loads((run / "config.json").read_text()), stage.reads) == wanted
+        and _read_by(stage, run) == wanted
     ]
     for run in runs:
         if run_dir.take_over(name, rundir.RunDir(run), stage.writes):

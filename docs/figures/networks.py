@@ -14,10 +14,10 @@ from matplotlib import colors
 from PIL import Image
 
 from docs.figures.sheet import FILL, GREY, Sheet
+from ssinfnet_jax.config import LEARNER
 from ssinfnet_jax.data import labels
 from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 from ssinfnet_jax.report.kit import figure_style
-from ssinfnet_jax.training import phases
 
 SIZE = (148, 139)  # tenths of an inch
 
@@ -231,7 +231,7 @@ def _phases(sheet: Sheet, left: float, y: float) -> None:
     """The schedule as a strip."""
     x = left
     for name, width in (("inpaint_random", 14.5), ("coach", 8), ("inpaint_coach", 13.5), ("coach", 8), ("…", 4)):
-        learner = phases.LEARNER.get(name)
+        learner = LEARNER.get(name)
         kind = {"inpainter": "decoder", "coach": "coach", None: "data"}[learner]
         sheet.box((x + width / 2, y), (width - 0.6, 2.8), kind, label=name)
         x += width

@@ -15,35 +15,33 @@ from PIL import Image
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import mediation, severity
 from ssinfnet_jax.analysis import phenotypes as radiomics
-from ssinfnet_jax.analysis.mediation import options as mediation_options
+from ssinfnet_jax.config import Config, Mediation, plain
 from ssinfnet_jax.data import datasets, prepare
 
 CLINICAL = ("age", "gender", "underlying")  # columns of the clinical table beside the outcome
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Config) -> None:
     """Raises ValueError for what is wrong in the analysis' sections of a config, before anything is computed."""
-    how = config["phenotypes"]["by_patient"]
-    if how not in radiomics.HOW:
-        raise ValueError(f"Unknown config.phenotypes.by_patient {how!r}; choose one of {', '.join(radiomics.HOW)}.")
     try:
-        settings = radiomics.make("eight_bit", config["phenotypes"]["settings"])
+        settings = _settings(config)
     except ValueError as error:
         raise ValueError(f"config.phenotypes.settings: {error}") from error
-    _check_mediation(config["mediation"], radiomics.names(settings=settings))
+    _check_mediation(config.mediation, radiomics.names(settings=settings))
 
 
-def _check_mediation(options: Mapping[str, Any], phenotype_names: Sequence[str]) -> None:
-    mediation_options.check(options, prefix="config.mediation.")
-    taken = _check_roles({key: options[key] for key in ("exposures", "covariates")}, phenotype_names)
-    _check_mediators(options["mediators"], [name for name in (*phenotype_names, *CLINICAL) if name not in taken])
+def _settings(config: Config) -> radiomics.Settings:
+    return radiomics.make("eight_bit", plain(config.phenotypes.settings))
 
 
-def _check_roles(roles: Mapping[str, Any], phenotype_names: Sequence[str]) -> list[str]:
+def _check_mediation(options: Mediation, phenotype_names: Sequence[str]) -> None:
+    taken = _check_roles({"exposures": options.exposures, "covariates": options.covariates}, phenotype_names)
+    _check_mediators(options.mediators, [name for name in (*phenotype_names, *CLINICAL) if name not in taken])
+
+
+def _check_roles(roles: Mapping[str, Sequence[str]], phenotype_names: Sequence[str]) -> list[str]:
     """Returns the columns of both roles; raises ValueError for unknown ones and those that are named twice."""
     for key, names in roles.items():
-        if not isinstance(names, list | tuple):
-            raise ValueError(f"config.mediation.{key} must be a list of columns, such as ['age']; found {names!r}.")
         unknown = [name for name in names if name not in CLINICAL and name not in phenotype_names]
         if unknown:
             raise ValueError(
@@ -63,10 +61,10 @@ def _check_roles(roles: Mapping[str, Any], phenotype_names: Sequence[str]) -> li
     return named
 
 
-def _check_mediators(expression: Any, names: Sequence[str]) -> None:
+def _check_mediators(expression: str, names: Sequence[str]) -> None:
     try:
         wanted = re.compile(expression)
-    except (re.error, TypeError) as error:
+    except re.error as error:
         raise ValueError(
             f"config.mediation.mediators is not a regular expression: {expression!r} ({error}); '^ggo_', for one, "
             "matches all columns that begin with ggo_."
@@ -80,7 +78,7 @@ def _check_mediators(expression: Any, names: Sequence[str]) -> None:
 
 
 def phenotypes(
-    config: Mapping[str, Any],
+    config: Config,
     run_dir: rundir.RunDir,
     *,
     scheduler: str | None = None,
@@ -95,7 +93,7 @@ def phenotypes(
     segmented = run_dir.require("segment_cohort", "summary.csv", "masks")
     if run_dir.was_skipped("segment_cohort"):
         return "no cohort was segmented"
-    records, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config.data, run_dir)
     summary = pd.read_csv(segmented / "summary.csv", dtype={"slice_id": str, "patient_id": str})
     position_of = dict(zip(table["slice_id"], range(len(table)), strict=True))
     items = [
@@ -114,15 +112,13 @@ def phenotypes(
         # Other masks have other pixel counts: their phenotypes are not to be mixed with these.
         provenance={"masks_sha256": hashlib.sha256((segmented / "summary.csv").read_bytes()).hexdigest()},
     )
-    options = config["phenotypes"]
-    settings = radiomics.make("eight_bit", options["settings"])
-    tables = radiomics.measure(items, settings=settings, how=options["by_patient"], work=work)
+    tables = radiomics.measure(items, settings=_settings(config), how=config.phenotypes.by_patient, work=work)
     tables.write(directory)
     logging.info("Phenotypes:\n%s", tables.summary().to_string(index=False))
     return None
 
 
-def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+def mediate(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Writes the mediation analysis of the cohort: `table.csv` that it started from, its tables, and `truth.csv`.
 
     Returns: None, or the reason why there is nothing to analyse.
@@ -130,14 +126,14 @@ def mediate(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     folder = run_dir.require("phenotypes", "patients.csv")
     if run_dir.was_skipped("phenotypes"):
         return "there are no phenotypes of a cohort with a clinical table"
-    _, slices = prepare.load(config, run_dir)
+    _, slices = prepare.load(config.data, run_dir)
     patients = pd.read_csv(folder / "patients.csv", dtype={"patient_id": str})
     table = patients.merge(clinical_table(slices), on="patient_id", validate="one_to_one")
-    analysis = mediation.analyse(table, mediation.Options(**config["mediation"]))
+    analysis = mediation.analyse(table, mediation.Options(**vars(config.mediation)))
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)
     analysis.write(directory)
-    truth = [pair for name, _ in config["data"]["datasets"] for pair in datasets.truth(name)]
+    truth = [pair for name, _ in config.data.datasets for pair in datasets.truth(name)]
     if truth:
         found = compare_with_truth(analysis.univariate, truth)
         found.to_csv(directory / "truth.csv", index=False)

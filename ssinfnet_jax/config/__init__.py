@@ -1,11 +1,15 @@
 """The config of a run, as typed sections that cannot be changed."""
 
-from ssinfnet_jax.config.fields import Range, choices, plain, read
+from ssinfnet_jax.config.fields import Range, check_options, choices, plain, read
 from ssinfnet_jax.config.training import (
+    LEARNER,
     Augmentation,
     GameOptions,
+    Lookahead,
+    NotNegative,
     Optimizer,
     Phase,
+    Positive,
     Pretrain,
     Teacher,
     Train,
@@ -26,7 +30,32 @@ from ssinfnet_jax.config.tree import (
 )
 
 __all__ = [
-    "Augmentation", "Config", "Data", "Decision", "GameOptions", "Mediation", "Model", "Multi", "Normalisation",
-    "Optimizer", "Phase", "Phenotypes", "Pretrain", "Range", "Single", "Splits", "Teacher", "Train", "choices", "part",
-    "plain", "read", "read_config",
+    "LEARNER",
+    "Augmentation",
+    "Config",
+    "Data",
+    "Decision",
+    "GameOptions",
+    "Lookahead",
+    "Mediation",
+    "Model",
+    "Multi",
+    "Normalisation",
+    "NotNegative",
+    "Optimizer",
+    "Phase",
+    "Phenotypes",
+    "Positive",
+    "Pretrain",
+    "Range",
+    "Single",
+    "Splits",
+    "Teacher",
+    "Train",
+    "check_options",
+    "choices",
+    "part",
+    "plain",
+    "read",
+    "read_config",
 ]  # fmt: skip

@@ -7,11 +7,12 @@ these `| None`. Lists become tuples, and tables that stay tables cannot be chang
 
 import dataclasses
 import functools
+import inspect
 import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 
@@ -94,6 +95,16 @@ def read(kind: Any, value: Any, name: str) -> Any:
         return _convert(kind, value)
     except _MisfitError:
         raise ValueError(_misfit(kind, value, name)) from None
+
+
+def check_options(function: Callable, options: Mapping[str, Any], name: str) -> None:
+    """Raises ValueError for options that are not in the ranges which the function's parameters are annotated with."""
+    parameters = inspect.signature(function).parameters
+    for key in options.keys() & parameters.keys():
+        kind = parameters[key].annotation
+        kinds = [kind, *typing.get_args(kind)] if _is_union(kind) else [kind]
+        if any(typing.get_origin(one) is Annotated for one in kinds):
+            read(kind, options[key], _below(name, key))
 
 
 @functools.cache
@@ -185,7 +196,7 @@ def _convert(kind: Any, value: Any) -> Any:
     """A number, text, choice or list of them as its type; raises _MisfitError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     base, allowed = (arguments[0], kind.__metadata__[0]) if origin is Annotated else (kind, None)
-    if origin in (typing.Union, types.UnionType):
+    if _is_union(kind):
         for one in arguments:
             try:
                 return _convert(one, value)
@@ -216,7 +227,7 @@ def _misfit(kind: Any, value: Any, name: str) -> str:
 def _wanted(kind: Any) -> tuple[str, str]:
     """What a value must be, and what to give instead."""
     arguments = typing.get_args(kind)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+    if _is_union(kind):
         rule, remedy = _wanted(arguments[0])
         return rule, f"{remedy}, or a list of them"
     if typing.get_origin(kind) is tuple:
@@ -235,11 +246,15 @@ def _wanted(kind: Any) -> tuple[str, str]:
 def _without_none(kind: Any) -> tuple[Any, bool]:
     """A type without None, and whether it had it."""
     arguments = typing.get_args(kind)
-    if typing.get_origin(kind) not in (typing.Union, types.UnionType) or types.NoneType not in arguments:
+    if not _is_union(kind) or types.NoneType not in arguments:
         return kind, False
     return functools.reduce(
         lambda one, other: one | other, [one for one in arguments if one is not types.NoneType]
     ), True
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
 def _is_row(kind: Any) -> bool:

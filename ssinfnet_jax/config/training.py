@@ -110,22 +110,21 @@ class RateChanges:
     epochs: StepEpochs | None = None
     factor: Factor | None = None
 
-    def of(self, optimizer: Optimizer) -> Optimizer:
-        """The optimizer with these changes."""
-        changes = {name: value for name, value in vars(self).items() if value is not None}
-        return dataclasses.replace(optimizer, **changes)
+
+# kind of phase: who learns. The inpainter's masks are by chance or by the coach.
+LEARNER = {"inpaint_random": "inpainter", "inpaint_coach": "inpainter", "coach": "coach"}
 
 
 class Phase(NamedTuple):
     """A stretch of pretraining in which one of the two players learns; a list [kind, epochs] in a config.
 
     Attributes:
-      kind: who learns, and the inpainter by whose masks: by chance, or by the coach.
+      kind: a key of `LEARNER`.
       epochs: how long.
       changes: see `RateChanges`.
     """
 
-    kind: Literal["inpaint_random", "inpaint_coach", "coach"]
+    kind: Literal[*LEARNER]
     epochs: Annotated[float, Range("(0, inf)", 100)]
     changes: RateChanges = RateChanges()
 
@@ -236,9 +235,20 @@ class Pretrain:
     log_every: Annotated[int, Range("[1, inf)", 20)]
 
     def __post_init__(self):
-        if all(phase.kind == "coach" for phase in self.phases):
+        if "inpainter" not in {LEARNER[phase.kind] for phase in self.phases}:
             found = [[phase.kind, phase.epochs] for phase in self.phases]
             raise ValueError(f"phases must have one in which the inpainter learns, found {found}; add inpaint_random.")
+        for index, phase in enumerate(self.phases):
+            try:
+                self.learner_in(phase)
+            except ValueError as error:
+                raise ValueError(f"phases.{index}.2.{error}") from error
+
+    def learner_in(self, phase: Phase) -> Optimizer:
+        """The optimizer of the network that learns in a phase, with the phase's changes."""
+        own = {"inpainter": self.inpainter_optimizer, "coach": self.coach_optimizer}[LEARNER[phase.kind]]
+        changes = {name: value for name, value in vars(phase.changes).items() if value is not None}
+        return dataclasses.replace(own, **changes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,72 +9,68 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import Config, Data, Splits, plain
 from ssinfnet_jax.data import datasets, splits
 from ssinfnet_jax.data.datasets import registry
 
-# What splits the labeled slices: its options, the first of which is the sign.
-_SPLITS = (("fractions",), ("num_folds", "test_fold", "val_fold"), ("test_datasets",))
+_WAYS = ("fractions", "num_folds", "test_datasets")  # of splitting the labeled slices
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir, source_dirs: Mapping[str, str]) -> None:
+def run(config: Config, run_dir: rundir.RunDir, source_dirs: Mapping[str, str]) -> None:
     """Prepares the datasets of a config below the run folder and writes `prepare/slices.csv`.
 
     Args:
-      config: `data` is read: {"datasets": [(name, config), ...], "splits": see `assign_splits`, "pretrain_holdout":
-        fraction}. With several datasets the paper's design is one of labels (medseg) and one of patients (ictcf).
+      config: `data` is read. With several datasets the paper's design is one of labels (medseg) and one of patients
+        (ictcf).
       run_dir: the run folder.
       source_dirs: folder of the source files by dataset, for datasets that need one.
     """
-    data = config["data"]
-    for name, variant in data["datasets"]:
+    data = config.data
+    for name, variant in data.datasets:
         datasets.prepare(name, variant, source_dir=source_dirs.get(name), prepared_dir=run_dir.path / "data")
-    _, slices = _load(config, run_dir)
-    table = assign_splits(slices, data["splits"], data["pretrain_holdout"])
+    _, slices = _load(data, run_dir)
+    table = assign_splits(slices, data.splits, data.pretrain_holdout)
     counts = table.groupby("split", sort=False).agg(slices=("slice_id", "size"), patients=("patient_id", "nunique"))
     logging.info("Slices and patients per split:\n%s", counts.to_string())
     with rundir.writing(run_dir.stage("prepare") / "slices.csv") as path:
         table.to_csv(path, index=False)
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Raises ValueError for unknown datasets or variants, and for splits or image options that cannot be."""
-    data = config["data"]
-    if not data["datasets"]:
+def check(config: Config) -> None:
+    """Raises ValueError for unknown datasets or variants, and for splits that cannot be."""
+    if not config.data.datasets:
         raise ValueError("config.data.datasets is empty; give (name, config) of each dataset.")
-    for name, variant in data["datasets"]:
+    for name, variant in config.data.datasets:
         registry.check_config(name, variant)
-    options = data["splits"]
-    kinds = [keys for keys in _SPLITS if keys[0] in options]
-    allowed = {"seed", "official_test", *(key for keys in kinds for key in keys)}
-    fractions = options.get("fractions", {})
-    if len(kinds) != 1 or set(options) - allowed or "seed" not in options or set(fractions) - {"train", "val", "test"}:
+    options = config.data.splits
+    ways = [way for way in _WAYS if getattr(options, way) is not None]
+    if len(ways) != 1 or ((options.test_fold or options.val_fold) and ways != ["num_folds"]):
+        found = {key: value for key, value in vars(options).items() if value not in (None, ())}
         raise ValueError(
             f"config.data.splits has either fractions of train, val and test, or num_folds, test_fold and val_fold, or "
-            f"test_datasets, with a seed (and official_test); found {dict(options)}."
+            f"test_datasets, with a seed (and official_test); found {plain(found)}."
         )
-    if "fractions" in options:
-        splits.check_fractions(fractions)
-    if "num_folds" in options:
+    if options.fractions is not None:
+        splits.check_fractions(options.fractions, "config.data.splits.fractions")
+    if options.num_folds:
         _roles(options)
-    names = ["/".join(pair) for pair in data["datasets"]]
-    tested = set(options.get("test_datasets", ()))
-    if tested - set(names) or tested == set(names) or ("test_datasets" in options and not tested):
+    names = ["/".join(pair) for pair in config.data.datasets]
+    tested = set(options.test_datasets or ())
+    if tested - set(names) or tested == set(names) or (options.test_datasets is not None and not tested):
         raise ValueError(
             f"config.data.splits.test_datasets must be some, not all, of the datasets {', '.join(names)}; found "
             f"{', '.join(sorted(tested))}."
         )
-    if not 0 <= data["pretrain_holdout"] < 1:
-        raise ValueError(f"config.data.pretrain_holdout must be in [0, 1), found {data['pretrain_holdout']}.")
 
 
-def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
+def load(data: Data, run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
     """All records, and their table with the columns `split` and `pretrain`, in the same order.
 
     Raises: FileNotFoundError if the stage has not finished, or what it prepared is gone.
     """
     folder: pathlib.Path = run_dir.require("prepare", "slices.csv")
     try:
-        records, _ = _load(config, run_dir)
+        records, _ = _load(data, run_dir)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"What stage 'prepare' wrote below {run_dir.path / 'data'} is gone; {run_dir.remedy('prepare')}"
@@ -85,20 +81,21 @@ def load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple["Records", 
     return records, table
 
 
-def left_out(config: Mapping[str, Any], which: str, stage: str = "train") -> str | None:
+def left_out(config: Config, which: str, stage: str = "train") -> str | None:
     """Why a config leaves out a network ("single" | "multi"), or its `stage` "pretrain"; None if it does not."""
-    if config[which] is None:
+    network = getattr(config, which)
+    if network is None:
         return "the config has no such network"
-    if stage == "pretrain" and not config[which]["pretrain"]:
+    if stage == "pretrain" and not network.pretrain:
         return "the config trains this network without pretraining"
     return None
 
 
-def reason_to_skip(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str = "train") -> str | None:
+def reason_to_skip(config: Config, run_dir: rundir.RunDir, which: str, stage: str = "train") -> str | None:
     """Why config or data leave out a stage of a network: the multi network needs slices that tell the classes."""
     if reason := left_out(config, which, stage):
         return reason
-    _, table = load(config, run_dir)
+    _, table = load(config.data, run_dir)
     train = table["split"] == "train"
     if which == "multi" and not (train & table["has_classes"].astype(bool)).any():
         return "no training slice has labels of GGO and consolidation"
@@ -120,10 +117,8 @@ class Records:
         return self._parts[part][index - (int(self._ends[part - 1]) if part else 0)]
 
 
-def _load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[Records, pd.DataFrame]:
-    found = [
-        datasets.load(name, variant, prepared_dir=run_dir.path / "data") for name, variant in config["data"]["datasets"]
-    ]
+def _load(data: Data, run_dir: rundir.RunDir) -> tuple[Records, pd.DataFrame]:
+    found = [datasets.load(name, variant, prepared_dir=run_dir.path / "data") for name, variant in data.datasets]
     slices = pd.concat(
         [dataset.slices.assign(dataset=f"{dataset.name}/{dataset.config}") for dataset in found], ignore_index=True
     )
@@ -136,7 +131,7 @@ def _load(config: Mapping[str, Any], run_dir: rundir.RunDir) -> tuple[Records, p
     return Records([dataset.records for dataset in found]), slices
 
 
-def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_holdout: float) -> pd.DataFrame:
+def assign_splits(slices: pd.DataFrame, options: Splits, pretrain_holdout: float) -> pd.DataFrame:
     """Gives every slice its `split` and its role in `pretrain`ing; all slices of a patient get the same.
 
     `split`: labeled slices become train, val or test; an official test part is test, and labeled slices that would be
@@ -146,37 +141,34 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
 
     Args:
       slices: one row per slice with `patient_id`, `part` and `dataset`.
-      options: {"seed", "fractions": {"train", "val", "test"}} for a split by hash, stable under adding patients, or
-        {"seed", "num_folds", "test_fold", "val_fold"} for folds of equal size; either fold may be a number, several, or
-        left out; or {"test_datasets"}: all labeled slices of these datasets are test, those of the others train.
-        "official_test": False deals an official test part like the labeled slices.
+      options: by `fractions`, a split by hash, stable under adding patients; by `num_folds`, folds of equal size; by
+        `test_datasets`: all labeled slices of these datasets are test, those of the others train.
       pretrain_holdout: fraction of the patients without labels on which the pretraining is watched.
     Raises: ValueError if nothing is labeled, a fold does not exist, or a patient is in two splits.
     """
     table = slices.copy()
-    if not options.get("official_test", True):
+    if not options.official_test:
         table["part"] = table["part"].replace("test", "labeled")
     table["split"] = table["part"]
     labeled = table["part"] == "labeled"
-    official = "test_datasets" not in options and bool((table["part"] == "test").any())
-    tested = (
-        table["dataset"].isin(options["test_datasets"]) if "test_datasets" in options else pd.Series(False, table.index)
-    )
+    by_dataset = options.test_datasets is not None
+    official = not by_dataset and bool((table["part"] == "test").any())
+    tested = table["dataset"].isin(options.test_datasets) if by_dataset else pd.Series(False, table.index)
     if not labeled.any():
         raise ValueError("No labeled slices: there is nothing to train the segmentation on; check the dataset's parts.")
     patients = table.loc[labeled, "patient_id"]
-    if "test_datasets" in options:
+    if by_dataset:
         labeled |= table["part"] == "test"
         sides = table.loc[labeled, "patient_id"].groupby(np.where(tested[labeled], "test", "train"))
         splits.check_disjoint({name: group for name, group in sides})
         assignment = {patient: name for name, group in sides for patient in group}
         patients = table.loc[labeled, "patient_id"]
-    elif "num_folds" in options:
+    elif options.num_folds:
         roles = _roles(options)
-        folds = splits.folds(patients, int(options["num_folds"]), int(options["seed"]))
+        folds = splits.folds(patients, options.num_folds, options.seed)
         assignment = {patient: roles.get(fold, "train") for patient, fold in folds.items()}
     else:
-        assignment = splits.by_patient(patients, options["fractions"], int(options["seed"]), allow_empty=official)
+        assignment = splits.by_patient(patients, options.fractions, options.seed, allow_empty=official)
     if official:
         assignment = {patient: "train" if split == "test" else split for patient, split in assignment.items()}
     table.loc[labeled, "split"] = patients.map(assignment)
@@ -189,32 +181,29 @@ def assign_splits(slices: pd.DataFrame, options: Mapping[str, Any], pretrain_hol
         roles = splits.by_patient(
             table.loc[free, "patient_id"],
             {"val": pretrain_holdout, "train": 1 - pretrain_holdout},
-            int(options["seed"]),
+            options.seed,
             allow_empty=True,
         )
         table.loc[free, "pretrain"] = table.loc[free, "patient_id"].map(roles)
     return table
 
 
-def has_validation(options: Mapping[str, Any]) -> bool:
+def has_validation(options: Splits) -> bool:
     """Whether splits by these options hold labeled slices back for validation."""
-    fractions = options.get("fractions", {})
-    return "val" in _roles(options).values() if "num_folds" in options else bool(fractions.get("val"))
+    return bool(options.val_fold) if options.num_folds else bool((options.fractions or {}).get("val"))
 
 
-def _roles(options: Mapping[str, Any]) -> dict[int, str]:
+def _roles(options: Splits) -> dict[int, str]:
     """What a fold is held out for, "val" or "test"; raises ValueError for one that does not exist, or is for both."""
-    num_folds = int(options["num_folds"])
-    val, test = (_folds(options, name, num_folds) for name in ("val_fold", "test_fold"))
-    if set(val) & set(test):
-        raise ValueError(f"val_fold {options['val_fold']} and test_fold {options['test_fold']} share a fold.")
-    return {**dict.fromkeys(val, "val"), **dict.fromkeys(test, "test")}
-
-
-def _folds(options: Mapping[str, Any], name: str, num_folds: int) -> list[int]:
-    """The fold numbers given as `name`; raises ValueError for one that does not exist."""
-    value = options.get(name, ())
-    chosen = [int(value)] if np.ndim(value) == 0 else [int(fold) for fold in value]
-    if any(not 0 <= fold < num_folds for fold in chosen):
-        raise ValueError(f"{name} must be in 0..{num_folds - 1}, found {value}.")
-    return chosen
+    for name, folds in (("test_fold", options.test_fold), ("val_fold", options.val_fold)):
+        if any(fold >= options.num_folds for fold in folds):
+            raise ValueError(
+                f"config.data.splits.{name} must be in 0..{options.num_folds - 1}, found {', '.join(map(str, folds))}: "
+                f"there are num_folds={options.num_folds}."
+            )
+    if set(options.val_fold) & set(options.test_fold):
+        raise ValueError(
+            f"config.data.splits.val_fold {options.val_fold} and test_fold {options.test_fold} share a fold; give each "
+            "fold one role."
+        )
+    return {**dict.fromkeys(options.val_fold, "val"), **dict.fromkeys(options.test_fold, "test")}

@@ -87,16 +87,16 @@ def _unique(patient_ids: Iterable[str], *, allow_none: bool = False) -> list[str
     return patients
 
 
-def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Raises ValueError for no fractions, negative ones, or such as do not sum to 1."""
+def check_fractions(fractions: Mapping[str, float], name: str = "fractions") -> None:
+    """Raises ValueError, calling them `name`, for no fractions, negative ones, or such as do not sum to 1."""
     if not fractions:
-        raise ValueError("fractions is empty; give one per split, such as {'train': 0.8, 'test': 0.2}.")
+        raise ValueError(f"{name} is empty; give one per split, such as {{'train': 0.8, 'test': 0.2}}.")
     negative = {name: value for name, value in fractions.items() if not value >= 0}
     if negative:
-        raise ValueError(f"Fractions must be >= 0; got {negative}.")
+        raise ValueError(f"{name} must be >= 0; got {negative}.")
     total = math.fsum(fractions.values())
     if abs(total - 1) > 1e-6:
-        raise ValueError(f"Fractions must sum to 1; {dict(fractions)} sum to {total:g}.")
+        raise ValueError(f"{name} must sum to 1; {dict(fractions)} sum to {total:g}.")
 
 
 def _hash(seed: int, patient: str) -> int:

@@ -1,6 +1,6 @@
 """Stage `evaluate`: per-slice measures of both networks on the test split, their summaries, ROC curves, examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import tqdm
 from absl import logging
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import labels, prepare
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.metrics import overlap, roc
@@ -17,7 +18,7 @@ CLASSES = ("background", "ggo", "consolidation")
 _ROC_PIXELS = 400_000  # about as many pixels are pooled into a ROC curve, an even sample of all
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Evaluates both networks, chained, in the geometry of the labels, and writes tables and examples.
 
     Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`; of
@@ -25,7 +26,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
 
     Returns: None, or the reason why there is nothing to evaluate.
     """
-    records, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config.data, run_dir)
     test = np.flatnonzero(((table["split"] == "test") & table["has_lesion"].astype(bool)).to_numpy())
     if not len(test):
         return "the test split has no labeled slices"
@@ -34,7 +35,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         run_dir.require("train_single", "model/model.json") / "model",
         None if run_dir.was_skipped("train_multi") else multi / "model",
     )
-    generator = np.random.default_rng(int(config["seed"]))
+    generator = np.random.default_rng(config.seed)
     rows = {"single": [], "multi": []}
     pools = {"single": [], "multi": []}
     examples = []
@@ -62,7 +63,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         if not rows[which]:
             continue
         slices = pd.DataFrame(rows[which])
-        summary = summarize(slices, overall=which == "multi", seed=int(config["seed"]))
+        summary = summarize(slices, overall=which == "multi", seed=config.seed)
         curves = _pooled_roc(pools[which], classes)
         for name, part in (("slices", slices), ("summary", summary), ("roc", curves)):
             rundir.write_text(directory / f"{which}_{name}.csv", part.to_csv(index=False))

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import optimize
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import read_config
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import segmenter
@@ -60,7 +61,7 @@ def read(folders: Sequence[pathlib.Path], flips: str = "none") -> list[Slice]:
         single, multi = (
             run_dir.require(f"train_{which}", "model/model.json") / "model" for which in ("single", "multi")
         )
-        records, table = prepare.load(rundir.read_json(folder / "config.json"), run_dir)
+        records, table = prepare.load(read_config(rundir.read_json(folder / "config.json")).data, run_dir)
         wanted = np.flatnonzero(((table["split"] == "test") & table["has_classes"].astype(bool)).to_numpy())
         for result in segmenter.Segmenter(single, multi, flips=flips).segment(records, wanted):
             record = result.record

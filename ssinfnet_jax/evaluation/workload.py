@@ -11,9 +11,10 @@ import jax
 import numpy as np
 
 from ssinfnet_jax import models
+from ssinfnet_jax.config import Augmentation, Optimizer
 from ssinfnet_jax.networks import folded, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, augment, optim, segment_step, state
+from ssinfnet_jax.training import adversarial_step, optim, segment_step, state
 
 STEPS = ("segment", "inpaint", "coach")
 AUGMENTATION = {"flip_left_right": True, "quarter_turns": True, "scale": (0.8, 1.0), "gamma": 0.3, "contrast": 0.2}
@@ -50,7 +51,7 @@ def inference(name: str, options: Mapping[str, Any], *, image_size: int, batch_s
     model, num_inputs = models.create(name, **options), models.num_inputs(name)
     network, variables = folded.fold(model, models.init(model, 0, num_inputs), num_inputs=num_inputs)
     predict = prediction.make_predict(
-        network, num_inputs=num_inputs, output=models.output(name, **options), normalisation=Normalisation()
+        network, num_inputs=num_inputs, output=models.output(name, **options), normalisation=Normalisation(0.5, 0.25)
     )
     inputs = {key: value for key, value in _batch(image_size, batch_size).items() if key in ("image", "prior")}
     arguments = jax.device_put((variables, inputs))
@@ -61,10 +62,9 @@ def inference(name: str, options: Mapping[str, Any], *, image_size: int, batch_s
 def training(kind: str, name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> Workload:
     """A training step of a kind of `STEPS`: augmentation, forward, losses, gradients, update; its state is donated."""
     num_inputs, output = models.num_inputs(name), models.output(name, **options)
-    model, normalisation = models.create(name, **options), Normalisation()
-    augmentation = augment.make_options(AUGMENTATION)
-    table = {"name": "sgd", "learning_rate": 1e-4, "momentum": 0.9}
-    optimizer = optim.make_optimizer(table, lambda step: 1e-4)
+    model, normalisation = models.create(name, **options), Normalisation(0.5, 0.25)
+    augmentation = Augmentation(**AUGMENTATION)
+    optimizer = optim.make_optimizer(Optimizer("sgd", 1e-4, options={"momentum": 0.9}), lambda step: 1e-4)
     learner, batch = _state(model, optimizer, num_inputs), _batch(image_size, batch_size)
     key, frozen = jax.random.key(0), ()
     if kind == "segment":

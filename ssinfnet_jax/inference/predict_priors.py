@@ -1,24 +1,24 @@
 """Stage `predict_priors`: the multi network's second input, from networks that find the lesion."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import tqdm
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import labels, prepare, priors
 from ssinfnet_jax.inference import segmenter
 
 CROSSFIT = "crossfit_single"
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Writes the priors of all labeled slices (`data.priors`).
 
-    `config["multi"]["prior_source"]` says where those of training slices come from: "predicted", from the single
+    `config.multi.prior_source` says where those of training slices come from: "predicted", from the single
     network, as in the paper, which has seen their labels and is better on them than it will be on new slices;
     "cross_fitted", from the networks of stage `crossfit_single`, which have not seen them; "ground_truth", their
     labels, as in the published code. All others are the single network's predictions.
@@ -27,8 +27,8 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
     """
     if skipped := prepare.reason_to_skip(config, run_dir, "multi"):
         return skipped
-    source = config["multi"]["prior_source"]
-    records, table = prepare.load(config, run_dir)
+    source = config.multi.prior_source
+    records, table = prepare.load(config.data, run_dir)
     train = ((table["split"] == "train") & table["has_lesion"].astype(bool)).to_numpy()
     others = np.flatnonzero(
         table["split"].isin(["train", "val", "test"]).to_numpy() & ~(train & (source != "predicted"))
@@ -42,7 +42,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         for slice_id, (lesion,) in tqdm.tqdm(probabilities, total=len(positions), desc="predict priors", unit="slice"):
             found[slice_id] = np.round(lesion * 255).astype(np.uint8)
     if source == "ground_truth":
-        size = (config["data"]["image_size"],) * 2
+        size = (config.data.image_size,) * 2
         for position in np.flatnonzero(train):
             record = records[int(position)]
             found[record["slice_id"]] = 255 * labels.resize_label(record["lesion"], size)

@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,20 @@ import tqdm
 from PIL import Image
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import labels, prepare
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.inference.writers import pictures
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
+def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Segments every slice of the cohort: label maps as PNG (0 background, 1 GGO, 2 consolidation), `summary.csv`.
 
     Slices whose label map is there already are not segmented again.
 
     Returns: None, or the reason why there is nothing to segment.
     """
-    records, table = prepare.load(config, run_dir)
+    records, table = prepare.load(config.data, run_dir)
     cohort = np.flatnonzero((table["split"] == "cohort").to_numpy())
     if not len(cohort):
         return "the data have no cohort: no patients with a clinical table"
@@ -54,7 +54,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir) -> str | None:
         rows.append({**row, "mask": name, "ggo_px": int((pred == 1).sum()), "consolidation_px": int((pred == 2).sum()),
                      "lesion_fraction": float((pred > 0).mean())})  # fmt: skip
     summary = pd.DataFrame(rows)
-    _keep_examples(directory, records, cohort, summary, config["data"]["image_size"])
+    _keep_examples(directory, records, cohort, summary, config.data.image_size)
     rundir.write_text(directory / "summary.csv", summary.to_csv(index=False))
     return None
 

@@ -118,7 +118,7 @@ def _input(image_size: int | None, normalisation: Normalisation | None) -> dict[
         )
     if image_size < 32 or image_size % 32:
         raise ValueError(f"The image size must be a multiple of 32, found {image_size}.")
-    if not (np.isfinite(normalisation).all() and normalisation.std > 0):
+    if not (np.isfinite([normalisation.mean, normalisation.std]).all() and normalisation.std > 0):
         raise ValueError(
             f"The normalisation needs a finite mean and a standard deviation above 0, found {normalisation}."
         )

@@ -13,6 +13,7 @@ import jax
 from absl import logging
 
 from ssinfnet_jax import plug_in
+from ssinfnet_jax.config import check_options
 from ssinfnet_jax.losses import inpainting, segmentation
 
 LOSSES: dict[str, Callable[..., jax.Array]] = {
@@ -130,6 +131,8 @@ def check(
     if taken := sorted(set(terms) & set(METRICS)):
         raise ValueError(f"{name}.{taken[0]} has the name of a metric; call the term otherwise.")
     loss = make_loss(terms, maps=maps, num_args=len(args))
+    for term, line in terms.items():
+        check_options(plug_in.resolve("loss", line["fn"], LOSSES), line, f"{name}.{term}")
     try:
         values = jax.eval_shape(loss, *args, **fields)
     except Exception as error:  # whatever a fork's function raises

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from ssinfnet_jax.config import NotNegative, Positive
 from ssinfnet_jax.losses.reduction import pixel_sum
 
 
-def reconstruction(restored: jax.Array, target: jax.Array, *, keep: jax.Array, clip: float = 2.0) -> jax.Array:
+def reconstruction(restored: jax.Array, target: jax.Array, *, keep: jax.Array, clip: Positive = 2.0) -> jax.Array:
     """Mean of min((restored - target)^2, clip) over the erased pixels.
 
     Args:
@@ -21,12 +22,12 @@ def reconstruction(restored: jax.Array, target: jax.Array, *, keep: jax.Array, c
     return _error(restored, target, 1 - keep, clip)
 
 
-def context(restored: jax.Array, target: jax.Array, *, keep: jax.Array, clip: float = 2.0) -> jax.Array:
+def context(restored: jax.Array, target: jax.Array, *, keep: jax.Array, clip: Positive = 2.0) -> jax.Array:
     """The same mean as `reconstruction` over the kept pixels."""
     return _error(restored, target, keep, clip)
 
 
-def coach(reconstruction: jax.Array, *, kl: jax.Array, kl_weight: float = 1e-6) -> jax.Array:
+def coach(reconstruction: jax.Array, *, kl: jax.Array, kl_weight: NotNegative = 1e-6) -> jax.Array:
     """1 - reconstruction + kl_weight * kl.
 
     Args:

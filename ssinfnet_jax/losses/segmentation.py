@@ -1,9 +1,12 @@
 """Segmentation losses. Each takes logits and targets and gives one value per slice."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssinfnet_jax.config import NotNegative, Positive, Range
 from ssinfnet_jax.losses.reduction import pixel_mean, pixel_sum
 
 
@@ -34,7 +37,13 @@ def contour_bce(logits: jax.Array, target: jax.Array) -> jax.Array:
     return bce(logits, _contour(target > 0.5).astype(logits.dtype))
 
 
-def focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha=1.0) -> jax.Array:
+def focal(
+    logits: jax.Array,
+    target: jax.Array,
+    *,
+    gamma: NotNegative = 2.0,
+    alpha: NotNegative | tuple[NotNegative, ...] = 1.0,
+) -> jax.Array:
     """Mean over pixels and classes of -alpha_t (1 - p_t)^gamma log p_t, each class against the rest.
 
     With smoothed targets too the modulator falls to 0 for a sure and right pixel, so smoothing hardly holds it back.
@@ -69,8 +78,8 @@ def weighted_iou_bce(
     logits: jax.Array,
     target: jax.Array,
     *,
-    bce_weight: float = 1.0,
-    window: int = 31,
+    bce_weight: NotNegative = 1.0,
+    window: Annotated[int, Range("[1, inf)", 31)] = 31,
     unweighted_bce: bool = False,
 ) -> jax.Array:
     """Weighted intersection over union plus weighted cross-entropy, mean over classes: borders count up to six times.
@@ -104,7 +113,7 @@ def weighted_iou_bce(
     return iou + bce_weight * cross_entropy
 
 
-def dice(logits: jax.Array, target: jax.Array, *, smooth: float = 1.0) -> jax.Array:
+def dice(logits: jax.Array, target: jax.Array, *, smooth: Positive = 1.0) -> jax.Array:
     """1 - (2 sum p t + smooth) / (sum p + sum t + smooth), mean over classes.
 
     Args:
@@ -122,7 +131,7 @@ def dice(logits: jax.Array, target: jax.Array, *, smooth: float = 1.0) -> jax.Ar
 
 
 def tversky(
-    logits: jax.Array, target: jax.Array, *, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0
+    logits: jax.Array, target: jax.Array, *, alpha: NotNegative = 0.3, beta: NotNegative = 0.7, smooth: Positive = 1.0
 ) -> jax.Array:
     """1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth), mean over classes; alpha = beta = 1/2 is Dice.
 

@@ -78,7 +78,7 @@ class NetworkCard:
     def to_json(self) -> dict[str, Any]:
         """Plain data; what is not known is left out."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["normalisation"] = self.normalisation and self.normalisation._asdict()
+        values["normalisation"] = self.normalisation and dataclasses.asdict(self.normalisation)
         values["decision"] = self.decision and dataclasses.asdict(self.decision)
         values |= {name: list(values[name]) for name in ("datasets", "fresh")}
         values["window_hu"] = self.window_hu and list(self.window_hu)
@@ -200,7 +200,7 @@ def _size(value: Any) -> int:
 def _normalisation(value: Any) -> Normalisation:
     if not (
         isinstance(value, Mapping)
-        and set(value) == set(Normalisation._fields)
+        and set(value) == {"mean", "std"}
         and all(_is_number(number) for number in value.values())
         and value["std"] > 0
     ):

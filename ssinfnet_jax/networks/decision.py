@@ -7,52 +7,25 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-RULES = ("likeliest", "joint")
+from ssinfnet_jax import config
 
 
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """What a pixel is called.
+class Decision(config.Decision):
+    """What a pixel is called; the attributes are the config's.
 
     "likeliest": the likeliest of background, GGO and consolidation by the multi network alone, as in the paper.
     "joint": the single network finds the lesion, the multi network divides it. A pixel is lesion where
     (1 - multi_weight) lesion + multi_weight (ggo + consolidation) > lesion_threshold, and consolidation where moreover
     consolidation > consolidation_share (ggo + consolidation).
-
-    Attributes:
-      rule: one of RULES.
-      lesion_threshold, consolidation_share: in (0, 1).
-      multi_weight: in [0, 1], how far the multi network has a say in what is lesion.
     """
-
-    rule: str = "likeliest"
-    lesion_threshold: float = 0.5
-    consolidation_share: float = 0.5
-    multi_weight: float = 0.0
-
-    def __post_init__(self):
-        if self.rule not in RULES:
-            raise ValueError(f"Unknown rule {self.rule!r} of a decision; choose one of {', '.join(RULES)}.")
-        for name, low, high in (("lesion_threshold", 0, 1), ("consolidation_share", 0, 1)):
-            if not low < getattr(self, name) < high:
-                raise ValueError(f"A decision's {name} must be in (0, 1), found {getattr(self, name)}.")
-        if not 0 <= self.multi_weight <= 1:
-            raise ValueError(f"A decision's multi_weight must be in [0, 1], found {self.multi_weight}.")
 
     @classmethod
     def of(cls, table: Mapping[str, Any] | None, name: str) -> "Decision":
-        """The decision of a config or a model's description, called `name`; the paper's where there is none.
+        """The decision of a model's description, called `name`; the paper's where there is none.
 
         Raises: ValueError for an unknown key, or a value out of range.
         """
-        table = dict(table or {})
-        known = [field.name for field in dataclasses.fields(cls)]
-        if unknown := sorted(set(table) - set(known)):
-            raise ValueError(f"Unknown {name}.{', '.join(unknown)}; choose from {', '.join(known)}.")
-        try:
-            return cls(**table)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: {error}") from error
+        return config.read(cls, table or {}, name)
 
     def with_threshold(self, threshold: float) -> "Decision":
         """The same with another threshold of the lesion; where the multi network alone decides, on its two classes."""

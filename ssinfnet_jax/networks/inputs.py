@@ -1,21 +1,13 @@
 """From a batch of slices to what the networks see: normalisation, channels, targets."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ssinfnet_jax.config import Normalisation
+
 Batch = dict[str, Any]
-
-
-class Normalisation(NamedTuple):
-    """Input = (image - mean) / std, the same in pretraining, training and inference.
-
-    Attributes: mean, std of the image in [0, 1].
-    """
-
-    mean: float = 0.5
-    std: float = 0.25
 
 
 def to_unit(batch: Batch) -> Batch:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ssinfnet_jax.config import Augmentation, GameOptions
 from ssinfnet_jax.losses import compose, inpainting
 from ssinfnet_jax.models import coach as coaching
 from ssinfnet_jax.models import infnet
@@ -19,23 +20,6 @@ from ssinfnet_jax.networks import inputs
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
 from ssinfnet_jax.training import augment, state, update
 from ssinfnet_jax.training.state import TrainState
-
-
-class Options(NamedTuple):
-    """Numbers of the game.
-
-    Attributes:
-      keep_ratio: fraction of the regions that is kept.
-      soft_alpha: steepness of the coach's mask while it learns.
-      straight_through: the coach sees what its binary mask does, and learns by the gradient of the soft one.
-      cut_input_gradient: the coach learns from where the error is counted alone, and not through what the inpainter
-        sees, as in the published code of the multi network.
-    """
-
-    keep_ratio: float = 0.75
-    soft_alpha: float = 1.0
-    straight_through: bool = False
-    cut_input_gradient: bool = False
 
 
 class Game(NamedTuple):
@@ -54,7 +38,7 @@ class Game(NamedTuple):
       num_inputs: channels of the inpainter's input, 3 or 6; the coach sees the slice's three.
       normalisation: of the input.
       inpainter_losses, coach_losses: what each of them minimises.
-      options: see `Options`.
+      options: see `GameOptions`.
     """
 
     inpainter: nn.Module
@@ -63,14 +47,14 @@ class Game(NamedTuple):
     normalisation: Normalisation
     inpainter_losses: compose.Terms
     coach_losses: compose.Terms
-    options: Options = Options()
+    options: GameOptions = GameOptions()
 
 
 def make_inpaint_step(
     game: Game,
     optimizer: optax.GradientTransformation,
     *,
-    augmentation: augment.Options,
+    augmentation: Augmentation,
     axis_name: str | None = None,
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """`inpaint_step(inpainter, coach, batch, key) -> (inpainter, metrics)`.
@@ -109,7 +93,7 @@ def make_coach_step(
     game: Game,
     optimizer: optax.GradientTransformation,
     *,
-    augmentation: augment.Options,
+    augmentation: Augmentation,
     axis_name: str | None = None,
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """`coach_step(coach, inpainter, batch, key) -> (coach, metrics)`; the mask is soft, so that a gradient passes."""
@@ -221,7 +205,7 @@ def binary_keep(game: Game, coach_variables, data: jax.Array, by_coach: jax.Arra
     return (keep > 0.5).astype(data.dtype)
 
 
-def _prepare(game: Game, learner: TrainState, batch: Batch, key: jax.Array, augmentation: augment.Options):
+def _prepare(game: Game, learner: TrainState, batch: Batch, key: jax.Array, augmentation: Augmentation):
     """(augmented batch, the inpainter's input, a key per slice for what else is drawn)."""
     keys = update.slice_keys(key, learner.step, batch["position"])
     augment_keys, other_keys = jax.vmap(jax.random.split, out_axes=1)(keys)

@@ -5,77 +5,22 @@ coordinates per row and per column: images are interpolated by two products with
 the nearest pixel. Rotation and elastic deformation need a source coordinate per pixel, and a gather.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy import ndimage
+
+from ssinfnet_jax.config import Augmentation
 
 INTERPOLATED = ("image", "prior")  # bilinear; everything else that is [H,W] is a label: nearest neighbour
 
 
-class Options(NamedTuple):
-    """What may happen to a slice; the defaults change nothing.
-
-    Attributes:
-      flip_left_right, flip_up_down: each with probability 1/2.
-      quarter_turns: rotation by a random multiple of 90 degrees.
-      scale: (low, high), side of the region that is cut out and enlarged, as a fraction of the slice, drawn per axis
-        with at most 10 % between the axes; above 1 the slice shrinks and is padded with its border.
-      rotation: largest angle of a rotation about the centre, in degrees; what comes from outside repeats the border.
-      elastic: largest standard deviation of a smooth random displacement, as a fraction of the slice: normal at
-        8 x 8 points, bilinear between them.
-      crop: side of the window that is kept of the slice, as a fraction, rounded to a multiple of 32 pixels.
-      crop_focus: how often the window is centred, as far as it goes, on a random labeled pixel: of a random class that
-        the slice has.
-      prior_dropout: how often the prior says nothing, 1/2 everywhere.
-      cutout_probability: how often a rectangle is blackened (and its labels emptied).
-      cutout_size: its largest side, as a fraction of the slice.
-      brightness, contrast: largest shift, and largest relative change around the slice's mean.
-      gamma: largest |log| of the exponent.
-      noise: largest standard deviation of added normal noise.
-      blur: largest standard deviation of a Gaussian blur, in pixels.
-    """
-
-    flip_left_right: bool = False
-    flip_up_down: bool = False
-    quarter_turns: bool = False
-    scale: tuple[float, float] = (1.0, 1.0)
-    rotation: float = 0.0
-    elastic: float = 0.0
-    crop: float = 1.0
-    crop_focus: float = 0.0
-    prior_dropout: float = 0.0
-    cutout_probability: float = 0.0
-    cutout_size: float = 0.5
-    brightness: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    noise: float = 0.0
-    blur: float = 0.0
-
-
-def make_options(table: Mapping[str, Any]) -> Options:
-    """Options from a config table.
-
-    Raises: ValueError for an unknown name or a scale that is not 0 < low <= high.
-    """
-    unknown = sorted(set(table) - set(Options._fields))
-    if unknown:
-        raise ValueError(f"Unknown augmentation {', '.join(unknown)}; choose from {', '.join(Options._fields)}.")
-    scale = table.get("scale", (1.0, 1.0))
-    options = Options(**{**table, "scale": (scale, scale) if np.ndim(scale) == 0 else tuple(scale)})
-    if not 0 < options.scale[0] <= options.scale[1]:
-        raise ValueError(f"Augmentation 'scale' must be 0 < low <= high, found {options.scale}.")
-    return options
-
-
-def geometry_only(options: Options) -> Options:
+def geometry_only(options: Augmentation) -> Augmentation:
     """The options without what changes the grey values; the same draws move a slice the same way."""
-    return options._replace(
-        prior_dropout=0.0, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0, blur=0.0, cutout_probability=0.0
+    return dataclasses.replace(
+        options, prior_dropout=0.0, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0, blur=0.0, cutout_probability=0.0
     )
 
 
@@ -87,14 +32,14 @@ _DRAWS = (
 )  # fmt: skip
 
 
-def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Options) -> dict[str, jax.Array]:
+def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Augmentation) -> dict[str, jax.Array]:
     """Draws one change per slice and applies it to all of its arrays.
 
     Args:
       keys: key[B], one per slice.
       batch: `image` and `prior` float32[B,H,W] in [0,1], `lesion`, `classes` int[B,H,W], all square; arrays of other
         rank pass unchanged.
-      options: see `Options`.
+      options: see `Augmentation`.
     Returns: the same keys, shapes (but for a crop) and dtypes.
     """
     batch = dict(batch)
@@ -118,7 +63,9 @@ def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Options) -
     return batch
 
 
-def _augment_one(maps: dict[str, jax.Array], drawn: dict[str, jax.Array], options: Options) -> dict[str, jax.Array]:
+def _augment_one(
+    maps: dict[str, jax.Array], drawn: dict[str, jax.Array], options: Augmentation
+) -> dict[str, jax.Array]:
     height, width = maps["image"].shape
     rows, columns, swap = _coordinates(drawn, height, width, options)
     maps = {name: jnp.where(swap, value.T, value) for name, value in maps.items()}
@@ -220,7 +167,7 @@ def _linear(coordinate: jax.Array, length: int) -> jax.Array:
     return jnp.maximum(1 - jnp.abs(coordinate[:, None] - jnp.arange(length)[None, :]), 0)
 
 
-def _crop(maps: dict[str, jax.Array], drawn, key: jax.Array, options: Options) -> dict[str, jax.Array]:
+def _crop(maps: dict[str, jax.Array], drawn, key: jax.Array, options: Augmentation) -> dict[str, jax.Array]:
     """A window of the maps, float or int[H,W] each."""
     height, width = maps["image"].shape
     size = [max(round(options.crop * length / 32), 1) * 32 for length in (height, width)]

@@ -1,11 +1,9 @@
 """Stage `crossfit_single`: networks that have not seen the label of the slices they are applied to."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import splits
 from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.training import network_setup, train
@@ -13,17 +11,17 @@ from ssinfnet_jax.training import network_setup, train
 STAGE, FOLDS = "crossfit_single", "folds.csv"
 
 
-def left_out(config: Mapping[str, Any]) -> str | None:
+def left_out(config: Config) -> str | None:
     """Why a config leaves this stage out, or None."""
-    if config["multi"] is None:
+    if config.multi is None:
         return "the config has no multi network"
-    if config["multi"]["prior_source"] != "cross_fitted":
+    if config.multi.prior_source != "cross_fitted":
         return "the multi network's priors are not cross-fitted"
     return None
 
 
-def run(config: Mapping[str, Any], run_dir: rundir.RunDir, *, profile: tuple[int, int] | None = None) -> str | None:
-    """Trains `config["multi"]["prior_folds"]` single networks, each without one fold of the training slices.
+def run(config: Config, run_dir: rundir.RunDir, *, profile: tuple[int, int] | None = None) -> str | None:
+    """Trains `config.multi.prior_folds` single networks, each without one fold of the training slices.
 
     Patients are dealt to the folds, so that no network has seen a patient that it is applied to. A training that was
     stopped is resumed; one that has finished is not repeated. Leaves `fold_N/model`, and `folds.csv`: the fold of every
@@ -36,7 +34,7 @@ def run(config: Mapping[str, Any], run_dir: rundir.RunDir, *, profile: tuple[int
     setup = network_setup.setup(config, run_dir, "single", label="lesion")
     rows = setup.table["has_lesion"].astype(bool) & (setup.table["split"] == "train")
     positions, patients = setup.positions(rows), setup.table.loc[rows, "patient_id"]
-    num_folds = int(config["multi"]["prior_folds"])
+    num_folds = config.multi.prior_folds
     fold_of = patients.map(splits.folds(patients, num_folds, setup.seed)).to_numpy()
     directory = run_dir.stage(STAGE)
     for fold in range(num_folds):

@@ -1,7 +1,6 @@
 """What the two training stages of a network share: its config section, its data, its model."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax import models, rundir
+from ssinfnet_jax.config import Config, Multi, Single, plain
 from ssinfnet_jax.data import ct, pipeline, prepare, priors
 from ssinfnet_jax.data.datasets import registry
 from ssinfnet_jax.networks import parallel
@@ -24,7 +24,7 @@ class Setup:
 
     Attributes:
       which: "single" | "multi".
-      section: config[which].
+      section: of the config.
       model: the module, batch norm synchronised over devices.
       num_inputs: channels of its input.
       output: what it gives, as `models.output` says.
@@ -36,7 +36,7 @@ class Setup:
     """
 
     which: str
-    section: Mapping[str, Any]
+    section: Single | Multi
     model: nn.Module
     num_inputs: int
     output: str
@@ -54,7 +54,7 @@ class Setup:
     def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
         """Endless training batches of this process, of the config's (global) batch size for "pretrain" or "train"."""
         name = f"config.{self.which}.{stage}.batch_size"
-        return self.batches(positions, self.section[stage]["batch_size"], name=name, seed=seed)
+        return self.batches(positions, getattr(self.section, stage).batch_size, name=name, seed=seed)
 
     def batches(
         self,
@@ -78,27 +78,27 @@ class Setup:
             first_position=first_position,
         )
 
-    def card(self, config: Mapping[str, Any], stage: str, weights: str) -> NetworkCard:
+    def card(self, config: Config, stage: str, weights: str) -> NetworkCard:
         """The card of the network that `stage` ("pretrain" | "train") trained, of its "last" or "best" weights."""
-        tested = config["data"]["splits"].get("test_datasets", ())
-        seen = [pair for pair in config["data"]["datasets"] if "/".join(pair) not in tested]
+        tested = config.data.splits.test_datasets or ()
+        seen = [pair for pair in config.data.datasets if "/".join(pair) not in tested]
         divides = self.which == "multi" and stage == "train"
         return NetworkCard(
-            self.section["model"]["name"],
-            dict(self.section["model"]["options"]),
-            image_size=config["data"]["image_size"],
+            self.section.model.name,
+            plain(self.section.model.options),
+            image_size=config.data.image_size,
             normalisation=self.normalisation,
             window_hu=(ct.LOW_HU, ct.HIGH_HU),
             view=registry.view([name for name, _ in seen]),
             task="inpainting" if stage == "pretrain" else "segmentation",
             datasets=["/".join(pair) for pair in seen],
-            initial=self.section[stage]["initial"],
+            initial=getattr(self.section, stage).initial,
             weights=weights,
-            decision=Decision.of(self.section["decision"], "config.multi.decision") if divides else None,
+            decision=Decision(**vars(self.section.decision)) if divides else None,
         )
 
 
-def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, label: str | None = None) -> Setup:
+def setup(config: Config, run_dir: rundir.RunDir, which: str, *, label: str | None = None) -> Setup:
     """The network `which` ("single" | "multi") of a run; the multi network's data come with priors.
 
     Args:
@@ -109,11 +109,11 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option, or if
       processes that train together see other slices.
     """
-    section, data = config[which], config["data"]
-    records, table = prepare.load(config, run_dir)
+    section, data = getattr(config, which), config.data
+    records, table = prepare.load(data, run_dir)
     parallel.check_same(table.to_csv(index=False), f"The slice table of {run_dir.path}")
-    name, options = section["model"]["name"], dict(section["model"]["options"])
-    strategy = parallel.strategy(config["parallel"], config["fsdp_min_size"])
+    name, options = section.model.name, section.model.options
+    strategy = parallel.strategy(config.parallel, config.fsdp_min_size)
     return Setup(
         which=which,
         section=section,
@@ -123,18 +123,18 @@ def setup(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, labe
         records=records,
         table=table,
         transform=pipeline.Resize(
-            data["image_size"],
+            data.image_size,
             label,
             priors.read(run_dir) if which == "multi" else None,
-            interpolate_labels=data["interpolate_labels"],
+            interpolate_labels=data.interpolate_labels,
         ),
-        normalisation=Normalisation(**data["normalisation"]),
-        seed=int(config["seed"]),
+        normalisation=data.normalisation,
+        seed=config.seed,
         strategy=strategy,
     )
 
 
-def skip_together(config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, stage: str) -> str | None:
+def skip_together(config: Config, run_dir: rundir.RunDir, which: str, stage: str) -> str | None:
     """`prepare.reason_to_skip` as process 0 finds it, for a stage that all processes run."""
     reason = prepare.reason_to_skip(config, run_dir, which, stage)
     return (reason or "process 0 leaves it out") if parallel.decide(reason is not None) else None

@@ -4,19 +4,18 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 from absl import logging
 
 from ssinfnet_jax import models, rundir
+from ssinfnet_jax.config import LEARNER, Config, plain
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.training import (
     adversarial_step,
-    augment,
     checkpoint,
     loop,
     network_setup,
@@ -28,9 +27,7 @@ from ssinfnet_jax.training import (
 from ssinfnet_jax.training import state as states
 
 
-def run(
-    config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None
-) -> str | None:
+def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None) -> str | None:
     """Pretrains the network `which` ("single" | "multi").
 
     Writes `model/` (the inpainter's variables), `coach/`, `examples.npz` (pictures at the end of each phase) and
@@ -43,12 +40,12 @@ def run(
     if skipped:
         return skipped
     setup = network_setup.setup(config, run_dir, which)
-    section, directory = setup.section["pretrain"], run_dir.stage(f"pretrain_{which}")
+    section, directory = setup.section.pretrain, run_dir.stage(f"pretrain_{which}")
     train, watched, watched_as = _slices(setup)
     batches = setup.train_batches(train, "pretrain", seed=setup.seed + 1)
-    schedule = phases.schedule(section["phases"], batches.steps_per_epoch)
+    schedule = phases.schedule(section, batches.steps_per_epoch)
     ends = list(itertools.accumulate(phase.steps for phase in schedule))
-    every = round((section["validate_every_epochs"] or 0) * batches.steps_per_epoch) or ends[-1]
+    every = round((section.validate_every_epochs or 0) * batches.steps_per_epoch) or ends[-1]
     game, key = _make_game(setup), jax.random.key(setup.seed)
     optimizers, rates = _make_optimizers(setup, schedule, batches.steps_per_epoch)
     watcher = _make_watch(setup, game, schedule, watched, directory)
@@ -66,7 +63,7 @@ def run(
         directory=directory,
         num_steps=ends[-1],
         steps_per_epoch=batches.steps_per_epoch,
-        slices_per_step=section["batch_size"],
+        slices_per_step=section.batch_size,
         read=_reader(batches, schedule),
         advance=_make_advance(setup, game, optimizers, schedule, key),
         learning_rate=learning_rate,
@@ -76,7 +73,7 @@ def run(
         validation_phase=watched_as,
         followers=(watcher.best,),
     )
-    options = loop.Options(setup.strategy, section["log_every"], config["save_every_s"], profile)
+    options = loop.Options(setup.strategy, section.log_every, config.save_every_s, profile)
     players = loop.fit(_start(config, setup, game, optimizers), training, options)
     watcher.combine()
     _save(config, setup, players, watcher.best, directory)
@@ -95,16 +92,16 @@ def _slices(setup: network_setup.Setup) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def _make_game(setup: network_setup.Setup) -> adversarial_step.Game:
-    section = setup.section["pretrain"]
-    coach = models.create("coach", **section["coach"], axis_name=setup.strategy.axis_name)
+    section = setup.section.pretrain
+    coach = models.create("coach", **section.coach, axis_name=setup.strategy.axis_name)
     return adversarial_step.Game(
         setup.model,
         coach,
         setup.num_inputs,
         setup.normalisation,
-        section["inpainter_losses"],
-        section["coach_losses"],
-        adversarial_step.Options(**section["options"]),
+        section.inpainter_losses,
+        section.coach_losses,
+        section.options,
     )
 
 
@@ -123,8 +120,7 @@ def _reader(batches: pipeline.TrainBatches, schedule: Sequence[phases.Phase]) ->
 
 def _make_advance(setup, game: adversarial_step.Game, optimizers, schedule: Sequence[phases.Phase], key: jax.Array):
     """`loop.Training.advance`: a step of whoever learns in its phase."""
-    augmentation = augment.make_options(setup.section["pretrain"]["augmentation"])
-    make = {"augmentation": augmentation, "axis_name": setup.strategy.axis_name}
+    make = {"augmentation": setup.section.pretrain.augmentation, "axis_name": setup.strategy.axis_name}
     map_step = functools.partial(setup.strategy.map_step, key=key)
     inpaint_step = map_step(adversarial_step.make_inpaint_step(game, optimizers["inpainter"], **make))
     coach_step = map_step(adversarial_step.make_coach_step(game, optimizers["coach"], **make))
@@ -141,39 +137,39 @@ def _make_advance(setup, game: adversarial_step.Game, optimizers, schedule: Sequ
 
 
 def _make_watch(setup, game, schedule, watched: np.ndarray, directory: pathlib.Path) -> watch.Watch:
-    section = setup.section["pretrain"]
-    last = max(index for index, phase in enumerate(schedule) if phases.LEARNER[phase.kind] == "inpainter")
-    keep_best_of = last if section["keep"] == "best" else None
-    return watch.Watch(setup, game, watched, section["num_examples"], directory, keep_best_of=keep_best_of)
+    section = setup.section.pretrain
+    last = max(index for index, phase in enumerate(schedule) if LEARNER[phase.kind] == "inpainter")
+    keep_best_of = last if section.keep == "best" else None
+    return watch.Watch(setup, game, watched, section.num_examples, directory, keep_best_of=keep_best_of)
 
 
 def _start(config, setup, game: adversarial_step.Game, optimizers) -> dict[str, states.TrainState]:
     """Both players at step 0."""
-    section = setup.section["pretrain"]
+    section = setup.section.pretrain
     fresh = models.init(setup.model, setup.seed, setup.num_inputs)
     return {
         "inpainter": states.create(
             setup.model, optimizers["inpainter"], seed=setup.seed, num_channels=setup.num_inputs,
-            lookahead=optim.uses_lookahead(section["inpainter_optimizer"]),
+            lookahead=section.inpainter_optimizer.lookahead is not None,
             initial=start_weights.load(config, setup.which, "pretrain", fresh),
         ),
         "coach": states.create(
             game.coach, optimizers["coach"], seed=setup.seed, num_channels=3,
-            lookahead=optim.uses_lookahead(section["coach_optimizer"]),
+            lookahead=section.coach_optimizer.lookahead is not None,
         ),
     }  # fmt: skip
 
 
 def _save(config, setup, players, best: checkpoint.Best, directory: pathlib.Path) -> None:
     """Writes both players' networks; of the inpainter the best weights if they are to be kept."""
-    section = setup.section["pretrain"]
+    section = setup.section.pretrain
     results = {who: setup.strategy.fetch(states.variables(player)) for who, player in players.items()}
-    kept = section["keep"] if best.step > 0 else "last"
+    kept = section.keep if best.step > 0 else "last"
     if kept == "best":
         results["inpainter"] = best.variables(results["inpainter"])
     card = setup.card(config, "pretrain", kept)
     storage.save(directory / "model", results["inpainter"], card)
-    coach_card = dataclasses.replace(card, model="coach", options=dict(section["coach"]), initial="", weights="last")
+    coach_card = dataclasses.replace(card, model="coach", options=plain(section.coach), initial="", weights="last")
     storage.save(directory / "coach", results["coach"], coach_card)
 
 
@@ -183,9 +179,9 @@ def _make_optimizers(setup: network_setup.Setup, schedule: list[phases.Phase], s
     # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.
     decayed = {"inpainter": states.touched(setup.model, setup.num_inputs, "inpaint"), "coach": None}
     for who, mask in decayed.items():
-        table = setup.section["pretrain"][f"{who}_optimizer"]
-        own = phases.of(schedule, who, table) or [(table, 1)]
-        optim.check_length(table, sum(steps for _, steps in own), f"config.{setup.which}.pretrain, {who},")
+        optimizer = getattr(setup.section.pretrain, f"{who}_optimizer")
+        own = phases.of(schedule, who) or [(optimizer, 1)]
+        optim.check_length(optimizer, sum(steps for _, steps in own), f"config.{setup.which}.pretrain, {who},")
         rates[who] = optim.restarting(own, steps_per_epoch=steps_per_epoch)
-        optimizers[who] = optim.make_optimizer(table, rates[who], decayed=mask)
+        optimizers[who] = optim.make_optimizer(optimizer, rates[who], decayed=mask)
     return optimizers, rates

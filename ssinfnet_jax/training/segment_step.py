@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ssinfnet_jax.config import Augmentation, Teacher
 from ssinfnet_jax.losses import compose
 from ssinfnet_jax.models import infnet, ops
 from ssinfnet_jax.networks import inputs, prediction
@@ -22,7 +23,7 @@ class Options(NamedTuple):
     """How a step sees its batch, and what it keeps.
 
     Attributes:
-      augmentation: see `augment.Options`.
+      augmentation: see `Augmentation`.
       normalisation: of the input.
       scale: side of the slices in this step, relative to the batch's and rounded to a multiple of 32 pixels.
       label_smoothing: s in [0, 1); targets t become t (1 - s) + s / 2.
@@ -31,12 +32,12 @@ class Options(NamedTuple):
       steps_per_epoch: of the labeled slices, for the teacher.
     """
 
-    augmentation: augment.Options
+    augmentation: Augmentation
     normalisation: Normalisation
     scale: float = 1.0
     label_smoothing: float = 0.0
     averaging: float = 0.0
-    teacher: mean_teacher.Options | None = None
+    teacher: Teacher | None = None
     steps_per_epoch: float = 1.0
 
 

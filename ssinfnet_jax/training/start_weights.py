@@ -1,17 +1,17 @@
 """Where a training starts if its config names a model folder: `single.train.initial`, `multi.pretrain.initial`, ..."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
 
 from ssinfnet_jax import models, pretrained
+from ssinfnet_jax.config import Config, plain
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.training import state as states
 
 
-def check(config: Mapping[str, Any], which: str, shapes: dict[str, Any]) -> None:
+def check(config: Config, which: str, shapes: dict[str, Any]) -> None:
     """Raises what `load` would raise for the network `which` of a config, and ValueError for two starts of a training.
 
     Args:
@@ -19,21 +19,22 @@ def check(config: Mapping[str, Any], which: str, shapes: dict[str, Any]) -> None
       which: "single" | "multi".
       shapes: of the network's variables.
     """
-    section = config[which]
-    if section["pretrain"] and section["train"]["initial"]:
+    section = getattr(config, which)
+    if section.pretrain and section.train.initial:
         raise ValueError(
             f"config.{which}.train.initial and config.{which}.pretrain both give the training its start: leave one "
             f"out, or give the folder to the pretraining as config.{which}.pretrain.initial."
         )
     for stage in ("pretrain", "train"):
-        if section[stage] and section[stage]["initial"]:
-            card = NetworkCard.read(pretrained.resolve(section[stage]["initial"], which))
+        own = getattr(section, stage)
+        if own and own.initial:
+            card = NetworkCard.read(pretrained.resolve(own.initial, which))
             stored = models.shapes(models.create(card.model, **card.options), models.num_inputs(card.model))
             _merge(config, which, stage, card, stored, shapes)
 
 
-def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any]) -> dict[str, Any]:
-    """The variables that a stage starts from: those of the folder `config[which][stage]["initial"]`, or fresh ones.
+def load(config: Config, which: str, stage: str, fresh: dict[str, Any]) -> dict[str, Any]:
+    """The variables that a stage starts from: those of the folder its section names as `initial`, or fresh ones.
 
     "pretrained" names the networks of the package.
 
@@ -48,7 +49,7 @@ def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any
     Raises: FileNotFoundError if the folder holds no network; ValueError if it is another network, or was trained on
       another normalisation of the input.
     """
-    directory = config[which][stage]["initial"]
+    directory = getattr(getattr(config, which), stage).initial
     if not directory:
         return fresh
     stored, card = storage.load(pretrained.resolve(directory, which))
@@ -61,11 +62,12 @@ def load(config: Mapping[str, Any], which: str, stage: str, fresh: dict[str, Any
 
 
 def _merge(config, which: str, stage: str, card: NetworkCard, stored: dict[str, Any], fresh: dict[str, Any]):
-    given = f"config.{which}.{stage}.initial={config[which][stage]['initial']}"
-    found, wanted = card.normalisation and card.normalisation._asdict(), config["data"]["normalisation"]
-    if found not in (None, wanted):
+    section = getattr(config, which)
+    given = f"config.{which}.{stage}.initial={getattr(section, stage).initial}"
+    if card.normalisation not in (None, config.data.normalisation):
         raise ValueError(
-            f"{given} was trained on the normalisation {found}; set config.data.normalisation to it, not {wanted}."
+            f"{given} was trained on the normalisation {vars(card.normalisation)}; set config.data.normalisation to "
+            f"it, not {vars(config.data.normalisation)}."
         )
     inpainter = card.task == "inpainting"
     try:
@@ -73,7 +75,7 @@ def _merge(config, which: str, stage: str, card: NetworkCard, stored: dict[str, 
             stored, fresh, lambda path: path[1] in card.fresh or (inpainter and states.is_head(path))
         )
     except ValueError as error:
-        model = config[which]["model"]
         raise ValueError(
-            f"{given} holds {card.model} {card.options}, this run trains {model['name']} {model['options']}. {error}"
+            f"{given} holds {card.model} {card.options}, this run trains {section.model.name} "
+            f"{plain(section.model.options)}. {error}"
         ) from error

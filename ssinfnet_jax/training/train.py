@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax
@@ -14,13 +14,12 @@ import optax
 from absl import logging
 
 from ssinfnet_jax import models, rundir
+from ssinfnet_jax.config import Config, Train
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.training import (
-    augment,
     checkpoint,
     loop,
-    mean_teacher,
     network_setup,
     optim,
     segment_step,
@@ -32,9 +31,7 @@ from ssinfnet_jax.training import state as states
 LABELS = {"single": "lesion", "multi": "classes"}
 
 
-def run(
-    config: Mapping[str, Any], run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None
-) -> str | None:
+def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None) -> str | None:
     """Trains the network `which` ("single" | "multi") and writes `model/` and metrics into the stage's folder.
 
     `profile`: first and last step to profile, counted from 1.
@@ -54,7 +51,7 @@ def run(
 
 
 def fit(
-    config: Mapping[str, Any],
+    config: Config,
     run_dir: rundir.RunDir,
     setup: network_setup.Setup,
     train: np.ndarray,
@@ -64,21 +61,21 @@ def fit(
     profile: tuple[int, int] | None,
 ) -> None:
     """Trains a network on the records at positions `train`, and writes `model/` and metrics into `directory`."""
-    which, section, table = setup.which, setup.section["train"], setup.section["train"]["optimizer"]
-    if section["oversample"]:
+    which, section = setup.which, setup.section.train
+    if section.oversample:
         train = _oversampled(setup, LABELS[which], train)
     batches = setup.train_batches(train, "train", seed=setup.seed + 2)
-    num_steps = max(1, round(section["epochs"] * batches.steps_per_epoch))
-    schedule = optim.make_schedule(table, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
-    optimizer = optim.make_optimizer(table, schedule)
-    optim.check_length(table, num_steps, f"config.{which}.train")
+    num_steps = max(1, round(section.epochs * batches.steps_per_epoch))
+    schedule = optim.make_schedule(section.optimizer, steps_per_epoch=batches.steps_per_epoch, num_steps=num_steps)
+    optimizer = optim.make_optimizer(section.optimizer, schedule)
+    optim.check_length(section.optimizer, num_steps, f"config.{which}.train")
     initial = states.create(
         setup.model,
         optimizer,
         seed=setup.seed,
         num_channels=setup.num_inputs,
-        lookahead=optim.uses_lookahead(table),
-        averaging=section["averaging"] > 0,
+        lookahead=section.optimizer.lookahead is not None,
+        averaging=section.averaging > 0,
         initial=_start(config, setup, run_dir),
     )
     validating = _make_validation(setup, directory, title)
@@ -87,7 +84,7 @@ def fit(
         directory=directory,
         num_steps=num_steps,
         steps_per_epoch=batches.steps_per_epoch,
-        slices_per_step=section["batch_size"] + (section["teacher"]["batch_size"] if section["teacher"] else 0),
+        slices_per_step=section.batch_size + (section.teacher.batch_size if section.teacher else 0),
         read=_reader(batches, _unlabeled_batches(setup, batches)),
         advance=_make_advance(setup, optimizer, num_steps, batches.steps_per_epoch),
         learning_rate=schedule,
@@ -96,10 +93,10 @@ def fit(
         followers=(validating.best,),
         **_validation_times(section, num_steps, batches.steps_per_epoch, validating.best),
     )
-    options = loop.Options(setup.strategy, section["log_every"], config["save_every_s"], profile)
+    options = loop.Options(setup.strategy, section.log_every, config.save_every_s, profile)
     state = loop.fit(initial, training, options)
     result = setup.strategy.fetch(states.variables(state))
-    kept = section["keep"] if validating.best.step > 0 else "last"
+    kept = section.keep if validating.best.step > 0 else "last"
     if kept == "best":
         result = validating.best.variables(result)
         logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
@@ -117,24 +114,24 @@ def _reader(batches: pipeline.TrainBatches, unlabeled: pipeline.TrainBatches | N
 
 
 def _make_validation(setup: network_setup.Setup, directory: pathlib.Path, title: str) -> validation.Validation:
-    section, label = setup.section["train"], LABELS[setup.which]
+    section, label = setup.section.train, LABELS[setup.which]
     val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
-    if not len(val) and (section["keep"] == "best" or section["patience_epochs"]):
+    if not len(val) and (section.keep == "best" or section.patience_epochs):
         logging.warning(
             "%s: no slice of the validation split has %s, so all epochs are trained and the last weights kept.",
             title,
             label,
         )
-    return validation.Validation(setup, label, val, directory, keep_best=section["keep"] == "best")
+    return validation.Validation(setup, label, val, directory, keep_best=section.keep == "best")
 
 
 def _validation_times(
-    section: Mapping[str, Any], num_steps: int, steps_per_epoch: int, best: checkpoint.Best
+    section: Train, num_steps: int, steps_per_epoch: int, best: checkpoint.Best
 ) -> dict[str, Callable[[int], bool]]:
     """When to validate, and when to stop early."""
-    every = section["validate_every_epochs"]
+    every = section.validate_every_epochs
     every = num_steps if every is None else max(1, round(every * steps_per_epoch))
-    patience = (section["patience_epochs"] or math.inf) * steps_per_epoch
+    patience = (section.patience_epochs or math.inf) * steps_per_epoch
     return {
         "validates_at": lambda done: done % every == 0 or done == num_steps,
         "is_enough": lambda done: best.step > 0 and done - best.step >= patience,
@@ -158,17 +155,17 @@ def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, see
 
 def _unlabeled_batches(setup: network_setup.Setup, labeled: pipeline.TrainBatches) -> pipeline.TrainBatches | None:
     """Batches of the slices that the teacher labels, or None; their positions follow those of the labeled ones."""
-    table = setup.section["train"]["teacher"]
-    if not table:
+    teacher = setup.section.train.teacher
+    if not teacher:
         return None
     rows = (setup.table["split"] != "train") & (setup.table["pretrain"] == "train")
     batches = setup.batches(
         setup.positions(rows),
-        table["batch_size"],
+        teacher.batch_size,
         name=f"config.{setup.which}.train.teacher.batch_size",
         seed=setup.seed + 3,
         transform=dataclasses.replace(setup.transform, label=None),
-        first_position=setup.section["train"]["batch_size"],
+        first_position=setup.section.train.batch_size,
     )
     logging.info("train_%s: the averaged weights label %d slices.", setup.which, int(rows.sum()))
     return batches
@@ -178,42 +175,42 @@ def _make_advance(
     setup: network_setup.Setup, optimizer: optax.GradientTransformation, num_steps: int, steps_per_epoch: float
 ) -> Callable:
     """`loop.Training.advance`: a step at its scale, one of the config's."""
-    section = setup.section["train"]
+    section = setup.section.train
     options = segment_step.Options(
-        augment.make_options(section["augmentation"]),
+        section.augmentation,
         setup.normalisation,
-        label_smoothing=section["label_smoothing"],
-        averaging=section["averaging"],
-        teacher=mean_teacher.Options(**section["teacher"]) if section["teacher"] else None,
+        label_smoothing=section.label_smoothing,
+        averaging=section.averaging,
+        teacher=section.teacher,
         steps_per_epoch=steps_per_epoch,
     )
     axis_name, key = setup.strategy.axis_name, jax.random.key(setup.seed + 2)
     make = functools.partial(
         segment_step.make_step, setup.model, optimizer, num_inputs=setup.num_inputs, output=setup.output,
-        losses=section["losses"], axis_name=axis_name,
+        losses=section.losses, axis_name=axis_name,
     )  # fmt: skip
     steps = {
-        scale: setup.strategy.map_step(make(options=options._replace(scale=scale)), key) for scale in section["scales"]
+        scale: setup.strategy.map_step(make(options=options._replace(scale=scale)), key) for scale in section.scales
     }
 
     def advance(state, batch, number):
-        scale = scale_of(number, num_steps, section["scales"], section["scale_order"], setup.seed)
+        scale = scale_of(number, num_steps, section.scales, section.scale_order, setup.seed)
         state, metrics = steps[scale](state, batch)
         return state, "train", metrics
 
     return advance
 
 
-def _start(config: Mapping[str, Any], setup: network_setup.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
+def _start(config: Config, setup: network_setup.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
     """Pretrained variables with fresh last layers; without pretraining those of a model folder, or fresh ones."""
     fresh = models.init(setup.model, setup.seed, setup.num_inputs)
-    fresh = states.with_biases(fresh, setup.section["train"]["head_biases"])
+    fresh = states.with_biases(fresh, setup.section.train.head_biases)
     stage = f"pretrain_{setup.which}"
     run_dir.require(stage, "model/model.json")
     if parallel.decide(run_dir.was_skipped(stage)):
         return start_weights.load(config, setup.which, "train", fresh)
     pretrained, _ = storage.load(run_dir.path / stage / "model")
-    wanted = setup.section["train"]["transfer"]
+    wanted = setup.section.train.transfer
     merged, layers = states.transfer(
         pretrained, fresh, lambda path: states.is_head(path) or (wanted is not None and path[1] not in wanted)
     )

@@ -31,7 +31,7 @@ class Validation:
         self._label, self._fetch, self._batches = label, setup.strategy.fetch, []
         if not len(positions):
             return
-        size = parallel.eval_batch_size(setup.section["train"]["batch_size"])
+        size = parallel.eval_batch_size(setup.section.train.batch_size)
         predict = prediction.make_predict(
             setup.model, num_inputs=setup.num_inputs, output=setup.output, normalisation=setup.normalisation
         )

@@ -54,7 +54,7 @@ class Watch:
     def __call__(
         self, players: Mapping[str, Any], kind: str, index: int, step: int, key: jax.Array, *, is_end: bool
     ) -> dict[str, float]:
-        """Looks at the players at a step of phase number `index`, of a kind of `phases.LEARNER`.
+        """Looks at the players at a step of phase number `index`, of a kind of `config.LEARNER`.
 
         Returns: errors under random and under the coach's masks, and their ratio, the coach's gain.
         """

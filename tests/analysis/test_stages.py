@@ -1,5 +1,6 @@
 """What is wrong in the analysis' sections of a config is found before anything is computed."""
 
+import dataclasses
 import pathlib
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from configs import covid_semiseg, ct_phantom
 from ssinfnet_jax.analysis import mediation, stages
+from ssinfnet_jax.config import read_config
 
 
 @pytest.fixture
@@ -17,22 +19,22 @@ def config():
 MISTAKES = [
     ("adjust", "fdr", "Unknown config.mediation.adjust 'fdr'; choose one of fdr_bh, fdr_by, holm, bonferroni, none"),
     ("link", "cloglog", "Unknown config.mediation.link 'cloglog'; choose one of logit, probit"),
-    ("alpha", 5, r"config.mediation.alpha must be a number in \(0, 1\), such as 0.05; found 5"),
-    ("alpha", "0.05", r"config.mediation.alpha must be a number in \(0, 1\), such as 0.05; found '0.05'"),
-    ("max_correlation", 80, r"config.mediation.max_correlation must be a number in \(0, 1\], such as 0.8; found 80"),
-    ("max_correlation", 0, r"config.mediation.max_correlation must be a number in \(0, 1\], such as 0.8; found 0"),
-    ("bootstrap_draws", -5, "config.mediation.bootstrap_draws must be a whole number >= 0; .*; found -5"),
-    ("bootstrap_draws", 0.5, "config.mediation.bootstrap_draws must be a whole number >= 0; .*; found 0.5"),
-    ("bootstrap_draws", 100.0, "config.mediation.bootstrap_draws must be a whole number >= 0; .*; found 100.0"),
+    ("alpha", 5, r"config.mediation.alpha must be in \(0, 1\), found 5; give a number, such as 0.05."),
+    ("alpha", "0.05", r"config.mediation.alpha must be in \(0, 1\), found '0.05'; give a number"),
+    ("max_correlation", 80, r"config.mediation.max_correlation must be in \(0, 1\], found 80; give a number"),
+    ("max_correlation", 0, r"config.mediation.max_correlation must be in \(0, 1\], found 0; give a number"),
+    ("bootstrap_draws", -5, "config.mediation.bootstrap_draws must be at least 0, found -5; give a whole number"),
+    ("bootstrap_draws", 0.5, "config.mediation.bootstrap_draws must be at least 0, found 0.5; give a whole number"),
+    ("bootstrap_draws", 100.0, "config.mediation.bootstrap_draws must be at least 0, found 100.0; give a whole number"),
     ("rule", "both", "Unknown config.mediation.rule 'both'; choose one of indirect, paper"),
     ("family", "pair", "Unknown config.mediation.family 'pair'; choose one of all, exposure"),
     ("paths", "none", "Unknown config.mediation.paths 'none'; choose one of selected, all"),
-    ("seed", -1, "config.mediation.seed must be a whole number >= 0; found -1"),
-    ("seed", True, "config.mediation.seed must be a whole number >= 0; found True"),
-    ("residual_covariances", "yes", "config.mediation.residual_covariances must be True or False; found 'yes'"),
-    ("prefer", "Entropy", "config.mediation.prefer must be a list of features or columns, .*; found 'Entropy'"),
+    ("seed", -1, r"config.mediation.seed must be in \[0, 2147483647\], found -1; give a whole number"),
+    ("seed", True, r"config.mediation.seed must be in \[0, 2147483647\], found True; give a whole number"),
+    ("residual_covariances", "yes", "config.mediation.residual_covariances must be True or False, found 'yes'"),
+    ("prefer", "Entropy", r"config.mediation.prefer must be a list, found 'Entropy'; give a list of texts, such as"),
     ("exposures", [], "config.mediation.exposures is empty; choose from age, gender, underlying"),
-    ("exposures", "age", r"config.mediation.exposures must be a list of columns, such as \['age'\]; found 'age'"),
+    ("exposures", "age", r"config.mediation.exposures must be a list, found 'age'; give a list of texts, such as"),
     (
         "exposures",
         ["age", "sex"],
@@ -53,7 +55,7 @@ MISTAKES = [
     ),
     ("mediators", "^age$", r"config.mediation.mediators '\^age\$' matches none of the"),
     ("mediators", "*ggo", r"config.mediation.mediators is not a regular expression: '\*ggo' \(nothing to repeat"),
-    ("mediators", ["ggo"], r"config.mediation.mediators is not a regular expression: \['ggo'\]"),
+    ("mediators", ["ggo"], r"config.mediation.mediators must be text, found \['ggo'\]; give a text, such as '\^ggo_'"),
 ]
 
 
@@ -61,17 +63,17 @@ MISTAKES = [
 def test_mistakes_of_the_mediation(config, key, value, message):
     config["mediation"][key] = value
     with pytest.raises(ValueError, match=message):
-        stages.check(config)
+        stages.check(read_config(config))
 
 
 def test_mediators_must_be_phenotypes_of_these_settings(config):
     config["mediation"]["mediators"] = "_glcm_"
-    stages.check(config)
+    stages.check(read_config(config))
     config["phenotypes"]["settings"] = {"classes": {"firstorder": ("Entropy",)}}
     with pytest.raises(
         ValueError, match=r"'_glcm_' matches none of the .* columns .*, such as ggo_shape2D_PixelSurface"
     ):
-        stages.check(config)
+        stages.check(read_config(config))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_mediators_must_be_phenotypes_of_these_settings(config):
 )
 def test_what_can_be_computed_passes(config, options):
     config["mediation"] |= options
-    stages.check(config)
+    stages.check(read_config(config))
 
 
 class ReachedError(Exception):
@@ -113,15 +115,16 @@ def test_every_option_of_the_config_reaches_the_analysis(config, tmp_path, monke
     monkeypatch.setattr(stages.mediation, "analyse", analyse)
     monkeypatch.setattr(stages.prepare, "load", lambda *_: (None, slices))
 
-    def called_with():
+    def called_with(config):
         with pytest.raises(ReachedError) as reached:
             stages.mediate(config, RunWithPhenotypes(tmp_path))
         return reached.value.args[0]
 
-    before = called_with()
-    config["mediation"] = {key: f"other {key}" for key in config["mediation"]} | {"rule": "paper", "paths": "all"}
-    after = called_with()
-    for key, value in config["mediation"].items():
+    typed = read_config(config)
+    other = {key: f"other {key}" for key in config["mediation"]} | {"rule": "paper", "paths": "all"}
+    changed = dataclasses.replace(typed, mediation=dataclasses.replace(typed.mediation, **other))
+    before, after = called_with(typed), called_with(changed)
+    for key, value in other.items():
         assert getattr(before, key) != getattr(after, key) == value
     assert set(vars(after)) - set(config["mediation"]) == {"outcome", "min_n"}
 

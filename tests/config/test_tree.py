@@ -228,12 +228,14 @@ def test_the_steps_of_a_rate_need_their_epochs():
 def test_a_phase_changes_the_rate_alone():
     phase = ["coach", 1, {"learning_rate": 0.5}]
     found = trees.config({"single.pretrain.phases.1": phase}).single.pretrain
-    changed = found.phases[1].changes.of(found.coach_optimizer)
+    changed = found.learner_in(found.phases[1])
     assert changed == dataclasses.replace(found.coach_optimizer, learning_rate=0.5)
     with pytest.raises(
         ValueError, match=r"^Unknown config\.single\.pretrain\.phases\.1\.2\.momentum; it has learning_rate"
     ):
         trees.config({"single.pretrain.phases.1": ["coach", 1, {"momentum": 0.5}]})
+    with pytest.raises(ValueError, match=r"^config\.single\.pretrain\.phases\.1\.2\.epochs must be given"):
+        trees.config({"single.pretrain.phases.1": ["coach", 1, {"schedule": "steps"}]})
 
 
 def test_what_is_left_out_by_an_empty_table_is_none():

@@ -9,8 +9,9 @@ import pytest
 
 from configs import covid_semiseg, ct_phantom, medseg_ictcf
 from ssinfnet_jax import models
+from ssinfnet_jax.config import Augmentation, GameOptions, Optimizer, read, read_config
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, augment, optim, phases, segment_step, state
+from ssinfnet_jax.training import adversarial_step, optim, phases, segment_step, state
 
 FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
 VARIANTS = [(name, variant) for name, module in FILES.items() for variant in module.VARIANTS]
@@ -29,7 +30,7 @@ def _batch(size=64):
 def _state(model, optimizer, table, num_channels):
     return jax.eval_shape(
         lambda: state.create(
-            model, optimizer, seed=0, num_channels=num_channels, lookahead=optim.uses_lookahead(table),
+            model, optimizer, seed=0, num_channels=num_channels, lookahead=table.lookahead is not None,
             initial=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), models.shapes(model, num_channels)),
         )
     )  # fmt: skip
@@ -51,9 +52,10 @@ def _segment(which, section, normalisation):
     section, normalisation = json.loads(section), Normalisation(**json.loads(normalisation))
     name, options = section["model"]["name"], section["model"]["options"]
     model, num_inputs, train = models.create(name, **options), models.num_inputs(name), section["train"]
-    optimizer = _optimizer(train["optimizer"])
+    own = read(Optimizer, train["optimizer"], "optimizer")
+    optimizer = _optimizer(own)
     sees = segment_step.Options(
-        augment.make_options(train["augmentation"]),
+        read(Augmentation, train["augmentation"], "augmentation"),
         normalisation,
         scale=max(train["scales"]),
         label_smoothing=train["label_smoothing"],
@@ -62,7 +64,7 @@ def _segment(which, section, normalisation):
     step = segment_step.make_step(
         model, optimizer, num_inputs=num_inputs, output=output, losses=train["losses"], options=sees
     )
-    _walk(step, _state(model, optimizer, train["optimizer"], num_inputs), _batch())
+    _walk(step, _state(model, optimizer, own, num_inputs), _batch())
 
 
 @functools.cache
@@ -76,10 +78,10 @@ def _pretrain(model, coach, losses, options, normalisation):
         num_inputs,
         normalisation,
         *json.loads(losses),
-        adversarial_step.Options(**json.loads(options)),
+        GameOptions(**json.loads(options)),
     )
-    table = {"name": "adam", "learning_rate": 0.1}
-    optimizer, augmentation = _optimizer(table), augment.make_options({})
+    table = Optimizer("adam", 0.1)
+    optimizer, augmentation = _optimizer(table), Augmentation()
     players = _state(inpainter, optimizer, table, num_inputs), _state(coach, optimizer, table, 3)
     _walk(adversarial_step.make_inpaint_step(game, optimizer, augmentation=augmentation), *players, _batch())
     _walk(adversarial_step.make_coach_step(game, optimizer, augmentation=augmentation), *players[::-1], _batch())
@@ -100,7 +102,7 @@ def test_steps_of_every_variant_have_shapes(name, variant):
             coach, options = (text(section["pretrain"][key]) for key in ("coach", "options"))
             losses = text([section["pretrain"][f"{who}_losses"] for who in ("inpainter", "coach")])
             _pretrain(text(section["model"]), coach, losses, options, normalisation)
-            augment.make_options(section["pretrain"]["augmentation"])
-            phases.schedule(section["pretrain"]["phases"], 10)
-            for who in ("inpainter", "coach"):
-                _optimizer(section["pretrain"][f"{who}_optimizer"])
+            pretrain = getattr(read_config(config), which).pretrain
+            assert len(phases.schedule(pretrain, 10)) == len(section["pretrain"]["phases"])
+            for optimizer in (pretrain.inpainter_optimizer, pretrain.coach_optimizer):
+                _optimizer(optimizer)

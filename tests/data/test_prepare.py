@@ -1,9 +1,13 @@
+import dataclasses
+
 import pandas as pd
 import pytest
 
+from ssinfnet_jax.config import Splits
 from ssinfnet_jax.data import prepare
+from tests import trees
 
-FRACTIONS = {"seed": 0, "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
+FRACTIONS = Splits(0, fractions={"train": 0.6, "val": 0.2, "test": 0.2})
 
 
 def _slices(**parts):
@@ -16,7 +20,7 @@ def _slices(**parts):
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("options", [FRACTIONS, {"seed": 0, "num_folds": 5, "test_fold": 0, "val_fold": 1}])
+@pytest.mark.parametrize("options", [FRACTIONS, Splits(seed=0, num_folds=5, test_fold=0, val_fold=1)])
 def test_no_patient_is_in_two_splits(options):
     table = prepare.assign_splits(_slices(labeled=40, unlabeled=20, cohort=10), options, 0.2)
     assert set(table["split"]) == {"train", "val", "test", "unlabeled", "cohort"}
@@ -38,7 +42,7 @@ def test_new_patients_move_nobody():
 
 
 def test_an_official_test_part_is_the_test_split():
-    for options in ({**FRACTIONS, "seed": 3}, {"seed": 0, "num_folds": 5, "test_fold": 0, "val_fold": 1}):
+    for options in (dataclasses.replace(FRACTIONS, seed=3), Splits(seed=0, num_folds=5, test_fold=0, val_fold=1)):
         table = prepare.assign_splits(_slices(labeled=10, test=5), options, 0.2)
         assert set(table.loc[table["part"] == "test", "split"]) == {"test"}
         alone = prepare.assign_splits(_slices(labeled=10), options, 0.2)["split"].replace("test", "train")
@@ -47,7 +51,7 @@ def test_an_official_test_part_is_the_test_split():
 
 
 def test_an_official_test_part_can_be_dealt_like_the_rest():
-    options = {"seed": 0, "num_folds": 3, "test_fold": 0, "official_test": False}
+    options = Splits(seed=0, num_folds=3, test_fold=0, official_test=False)
     table = prepare.assign_splits(_slices(labeled=10, test=5), options, 0.2)
     assert table.groupby("split")["patient_id"].nunique().to_dict() == {"test": 5, "train": 10}
     assert set(table.loc[table["split"] == "train", "patient_id"].str.split("_").str[0]) == {"labeled", "test"}
@@ -57,14 +61,14 @@ def test_a_data_set_to_be_tested_on_is_not_trained_on():
     here, there = _slices(labeled=6, unlabeled=4), _slices(labeled=5, test=2, unlabeled=3)
     there[["slice_id", "patient_id"]] += "_there"
     slices = pd.concat([here.assign(dataset="here/a"), there.assign(dataset="there/b")], ignore_index=True)
-    table = prepare.assign_splits(slices, {"seed": 0, "test_datasets": ("there/b",)}, 0.25)
+    table = prepare.assign_splits(slices, Splits(seed=0, test_datasets=("there/b",)), 0.25)
     assert set(table.loc[table["dataset"] == "there/b", "pretrain"]) == {""}
     assert table.groupby(["dataset", "split"])["patient_id"].nunique().to_dict() == {
         ("here/a", "train"): 6, ("here/a", "unlabeled"): 4, ("there/b", "test"): 7, ("there/b", "unlabeled"): 3,
     }  # fmt: skip
     slices["patient_id"] = slices["patient_id"].str.removesuffix("_there")
     with pytest.raises(ValueError, match="patients are in more than one split: labeled_0"):
-        prepare.assign_splits(slices, {"seed": 0, "test_datasets": ("there/b",)}, 0.25)
+        prepare.assign_splits(slices, Splits(seed=0, test_datasets=("there/b",)), 0.25)
 
 
 @pytest.mark.parametrize(
@@ -75,18 +79,17 @@ def test_a_data_set_to_be_tested_on_is_not_trained_on():
             "must be some, not all, of the datasets ct_phantom/tiny; found medseg",
         ),
         ({"seed": 0, "test_datasets": ("ct_phantom/tiny",)}, "must be some, not all, of the datasets ct_phantom/tiny"),
-        ({"test_datasets": (), "num_folds": 3}, "has either fractions of train, val and test, or num_folds"),
+        ({"seed": 0, "test_datasets": (), "num_folds": 3}, "has either fractions of train, val and test, or num_folds"),
         ({"seed": 0}, "has either fractions"),
     ],
 )
 def test_mistakes_in_the_splits_of_a_config(splits, message):
-    data = {"datasets": (("ct_phantom", "tiny"),), "splits": splits, "pretrain_holdout": 0.1}
     with pytest.raises(ValueError, match=message):
-        prepare.check({"data": data})
+        prepare.check(trees.config({"data.splits": splits}))
 
 
 def test_folds_are_equal_in_size():
-    table = prepare.assign_splits(_slices(labeled=50), {"seed": 0, "num_folds": 5, "test_fold": (0, 1)}, 0.2)
+    table = prepare.assign_splits(_slices(labeled=50), Splits(seed=0, num_folds=5, test_fold=(0, 1)), 0.2)
     assert table.groupby("split")["patient_id"].nunique().to_dict() == {"test": 20, "train": 30}
 
 
@@ -100,9 +103,9 @@ def test_errors():
     with pytest.raises(ValueError, match="No labeled slices"):
         prepare.assign_splits(_slices(cohort=5), FRACTIONS, 0.2)
     with pytest.raises(ValueError, match=r"test_fold must be in 0\.\.4, found 5"):
-        prepare.assign_splits(_slices(labeled=10), {"seed": 0, "num_folds": 5, "test_fold": 5}, 0.2)
-    with pytest.raises(ValueError, match=r"val_fold 1 and test_fold \(0, 1\) share a fold"):
-        prepare.assign_splits(_slices(labeled=10), {"seed": 0, "num_folds": 5, "test_fold": (0, 1), "val_fold": 1}, 0.2)
+        prepare.assign_splits(_slices(labeled=10), Splits(seed=0, num_folds=5, test_fold=5), 0.2)
+    with pytest.raises(ValueError, match=r"val_fold \(1,\) and test_fold \(0, 1\) share a fold"):
+        prepare.assign_splits(_slices(labeled=10), Splits(seed=0, num_folds=5, test_fold=(0, 1), val_fold=1), 0.2)
     twice = _slices(labeled=10, unlabeled=10)
     twice.loc[twice["patient_id"] == "unlabeled_3", "patient_id"] = "labeled_3"
     with pytest.raises(ValueError, match="1 patients are in more than one split: labeled_3"):

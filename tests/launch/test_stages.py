@@ -8,9 +8,8 @@ import pytest
 
 from launch import stages
 from ssinfnet_jax import rundir
-
-EXECUTION = {"save_every_s": 0.0, "parallel": "pmap", "fsdp_min_size": None}
-CONFIG = {**EXECUTION, "data": 1, "single": {"rate": 0.1}, "multi": {"rate": 0.1}}
+from ssinfnet_jax.config import read_config
+from tests import trees
 
 
 class Maker:
@@ -45,12 +44,12 @@ def makers():
 
 
 def _run(grid, name, changes):
-    config = {**CONFIG, **changes}
-    stages.run(config, rundir.open_run(grid / "runs" / name, config), tuple(stages.STAGES), (grid,))
+    tree = trees.tree(changes)
+    stages.run(read_config(tree), rundir.open_run(grid / "runs" / name, tree), tuple(stages.STAGES), (grid,))
 
 
 def test_runs_that_work_at_the_same_time_make_what_they_share_once(makers, tmp_path):
-    changes = {"a": {}, "b": {"multi": {"rate": 0.2}}, "c": {"single": {"rate": 0.2}}}
+    changes = {"a": {}, "b": {"multi.train.epochs": 9}, "c": {"single.train.epochs": 9}}
     with concurrent.futures.ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: _run(tmp_path, name, changes[name]), changes))
     assert [len(maker.calls) for maker in makers.values()] == [1, 2, 3]
@@ -67,7 +66,7 @@ def test_what_another_run_has_begun_is_gone_on_with(makers, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path, "a", {})
     makers["train_single"].fails = False
-    _run(tmp_path, "b", {"multi": {"rate": 0.2}})
+    _run(tmp_path, "b", {"multi.train.epochs": 9})
     assert (tmp_path / "runs" / "a" / "train_single" / "steps").read_text() == "a\nb\n"
     _run(tmp_path, "a", {})
     assert makers["train_single"].calls == ["a", "b"]
@@ -79,9 +78,8 @@ def test_what_a_run_of_another_grid_has_begun_is_its_own(makers, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path / "first", "a", {})
     makers["train_single"].fails = False
-    config = {**CONFIG}
-    run_dir = rundir.open_run(tmp_path / "second" / "runs" / "a", config)
-    stages.run(config, run_dir, tuple(stages.STAGES), (tmp_path / "second", tmp_path / "first"))
+    run_dir = rundir.open_run(tmp_path / "second" / "runs" / "a", trees.tree())
+    stages.run(trees.config(), run_dir, tuple(stages.STAGES), (tmp_path / "second", tmp_path / "first"))
     assert (run_dir.path / "prepare").is_symlink()
     assert (run_dir.path / "train_single" / "steps").read_text() == "a\n"
     assert not (run_dir.path / "train_single").is_symlink()
@@ -93,11 +91,16 @@ def test_a_stage_needs_what_stands_before_it():
         assert set(stage.needs) <= set(names[: names.index(name)])
 
 
-def test_a_stage_is_given_only_what_it_reads():
-    config = {"seed": 1, "data": {"x": 2}, "single": {"model": 3, "train": 4}, "multi": None}
-    assert stages.part(config, ("seed", "single.model", "multi.model")) == {
-        "seed": 1, "single": {"model": 3}, "multi": None,
-    }  # fmt: skip
+def test_a_stage_is_given_only_what_it_reads(monkeypatch, tmp_path):
+    given = []
+    stage = stages.Stage(lambda config, run_dir: given.append(config), reads=("seed", "single.model", "multi.model"))
+    monkeypatch.setattr(stages, "STAGES", {"prepare": stage})
+    tree = trees.tree({"multi": None})
+    stages.run(read_config(tree), rundir.open_run(tmp_path, tree), ["prepare"])
+    (config,) = given
+    assert vars(config).keys() == {"seed", "single", "multi", *rundir.EXECUTION}
+    assert vars(config.single).keys() == {"model"}
+    assert (config.seed, config.multi) == (0, None)
 
 
 # Does nothing but ask for what the stage needs, as the real one does.
@@ -119,16 +122,12 @@ def ran(monkeypatch):
     return names
 
 
-FULL = {
-    **EXECUTION, "seed": 0, "data": {}, "phenotypes": {}, "mediation": {},
-    "single": {"model": 1, "pretrain": None, "train": 1},
-    "multi": {"model": 1, "pretrain": None, "train": 1, "prior_source": 1, "prior_folds": 1, "decision": 1},
-}  # fmt: skip
+WITHOUT_PRETRAINING = {"single.pretrain": None, "multi.pretrain": None}
 
 
 def test_a_profile_where_no_stage_trains(ran, tmp_path):
     with pytest.raises(ValueError, match="--profile_steps: none of prepare, evaluate trains a network; leave it out"):
-        stages.run(FULL, rundir.open_run(tmp_path, FULL), ["evaluate", "prepare"], profile=(1, 2))
+        stages.run(trees.config(), rundir.open_run(tmp_path, trees.tree()), ["evaluate", "prepare"], profile=(1, 2))
     assert not ran
 
 
@@ -140,13 +139,13 @@ def test_a_profile_where_no_stage_trains(ran, tmp_path):
         ({"multi": None}, "prepare,train_single,evaluate", {"pretrain_single", "train_multi"}),
         ({"multi": None}, "prepare,train_single,segment_cohort", {"pretrain_single", "segment_cohort"}),
         ({"multi": None}, "prepare,mediate", {"mediate"}),
-        ({"single": {**FULL["single"], "pretrain": {"epochs": 1}}}, "prepare,pretrain_single,train_single", set()),
+        ({"single.pretrain": trees.tree()["single"]["pretrain"]}, "prepare,pretrain_single,train_single", set()),
     ],
 )
 def test_what_the_config_leaves_out_counts_as_finished(changes, names, skipped, ran, tmp_path):
-    config, names = {**FULL, **changes}, names.split(",")
-    run_dir = rundir.open_run(tmp_path, config)
-    stages.run(config, run_dir, names)
+    tree, names = trees.tree({**WITHOUT_PRETRAINING, **changes}), names.split(",")
+    run_dir = rundir.open_run(tmp_path, tree)
+    stages.run(read_config(tree), run_dir, names)
     assert ran == [name for name in names if name not in skipped]
     done = {name for name in stages.STAGES if run_dir.is_done(name)}
     assert {name for name in done if run_dir.was_skipped(name)} >= skipped
@@ -155,11 +154,11 @@ def test_what_the_config_leaves_out_counts_as_finished(changes, names, skipped, 
 
 def test_a_stage_that_the_config_has_is_asked_for_with_all_that_it_needs(ran, tmp_path):
     """Following the error to the letter gets on."""
-    run_dir = rundir.open_run(tmp_path, FULL)
-    stages.run(FULL, run_dir, ["prepare", "train_single"])
+    run_dir, config = rundir.open_run(tmp_path, trees.tree(WITHOUT_PRETRAINING)), trees.config(WITHOUT_PRETRAINING)
+    stages.run(config, run_dir, ["prepare", "train_single"])
     with pytest.raises(FileNotFoundError, match=r"Stage 'evaluate' needs .* not finished in .*: run launch") as raised:
-        stages.run(FULL, run_dir, ["evaluate"])
+        stages.run(config, run_dir, ["evaluate"])
     remedy = str(raised.value).rpartition("--stages=")[2].split(",")
     assert remedy == ["predict_priors", "train_multi", "evaluate"]
-    stages.run(FULL, run_dir, remedy)
+    stages.run(config, run_dir, remedy)
     assert ran == ["prepare", "train_single", *remedy]

@@ -53,12 +53,12 @@ def test_words():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"rule": "best"}, "config.x: Unknown rule 'best' of a decision; choose one of likeliest, joint"),
-        ({"threshold": 0.4}, "Unknown config.x.threshold; choose from rule, lesion_threshold"),
+        ({"rule": "best"}, "Unknown config.x.rule 'best'; choose one of likeliest, joint"),
+        ({"threshold": 0.4}, "Unknown config.x.threshold; it has rule, lesion_threshold"),
         ({"lesion_threshold": 1.0}, r"lesion_threshold must be in \(0, 1\), found 1\.0"),
         ({"consolidation_share": -0.1}, r"consolidation_share must be in \(0, 1\), found -0\.1"),
         ({"multi_weight": 1.5}, r"multi_weight must be in \[0, 1\], found 1\.5"),
-        ({"lesion_threshold": "high"}, "config.x: "),
+        ({"lesion_threshold": "high"}, r"config.x.lesion_threshold must be in \(0, 1\), found 'high'; give a number"),
     ],
 )
 def test_mistakes(table, message):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,20 +7,22 @@ import optax
 import pytest
 
 from configs import losses
+from ssinfnet_jax.config import Augmentation
 from ssinfnet_jax.models import coach as coaching
 from ssinfnet_jax.networks import inputs, parallel
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, augment, state, update
+from ssinfnet_jax.training import adversarial_step, state, update
 from tests.training import toy
 
-FLIP = augment.make_options({"flip_left_right": True})
+FLIP = Augmentation(flip_left_right=True)
 
 
 def _game(which="single", axis_name=None):
     single = which == "single"
     model = toy.Toy(1 if single else 3, 3 if single else 6, as_maps=single, axis_name=axis_name)
     coach = toy.ToyCoach(axis_name=axis_name)
-    game = adversarial_step.Game(model, coach, 3 if single else 6, Normalisation(), losses.INPAINTER, losses.COACH)
+    terms = losses.INPAINTER, losses.COACH
+    game = adversarial_step.Game(model, coach, 3 if single else 6, Normalisation(0.5, 0.25), *terms)
     optimizer = optax.adam(0.01)
     inpainter = state.create(model, optimizer, seed=0, num_channels=game.num_inputs)
     return game, optimizer, inpainter, state.create(coach, optimizer, seed=0, num_channels=3)
@@ -60,11 +64,8 @@ def test_straight_through_the_coach_sees_the_mask_that_the_inpainter_will_see():
     game, optimizer, inpainter, coach = _game()
     found = {}
     for name, straight in (("soft", False), ("straight", True)):
-        step = jax.jit(
-            adversarial_step.make_coach_step(
-                game._replace(options=game.options._replace(straight_through=straight)), optimizer, augmentation=FLIP
-            )
-        )
+        changed = game._replace(options=dataclasses.replace(game.options, straight_through=straight))
+        step = jax.jit(adversarial_step.make_coach_step(changed, optimizer, augmentation=FLIP))
         _, found[name] = step(coach, inpainter, _batch(1), jax.random.key(0))
     assert float(found["straight"]["erased_fraction"]) == pytest.approx(5 / 16)
     assert float(found["soft"]["erased_fraction"]) != pytest.approx(5 / 16, abs=1e-3)
@@ -90,7 +91,7 @@ def test_values_and_gradients_of_the_tables_are_those_of_the_paper(who):
     make = adversarial_step.make_inpaint_step if who == "inpainter" else adversarial_step.make_coach_step
     current, other = (inpainter, coach) if who == "inpainter" else (coach, inpainter)
     current = current.replace(opt_state=optax.sgd(rate).init(current.params))
-    step = make(game, optax.sgd(rate), augmentation=augment.make_options({}))
+    step = make(game, optax.sgd(rate), augmentation=Augmentation())
     new, metrics = jax.jit(step)(current, other, batch, key)
 
     keys = jax.vmap(jax.random.split, out_axes=1)(update.slice_keys(key, 0, batch["position"]))[1]

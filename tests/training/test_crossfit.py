@@ -6,6 +6,7 @@ import pandas as pd
 from ssinfnet_jax import rundir
 from ssinfnet_jax.inference import predict_priors
 from ssinfnet_jax.training import crossfit
+from tests import trees
 
 
 def test_no_network_has_seen_a_patient_that_it_is_applied_to(monkeypatch, tmp_path):
@@ -23,8 +24,8 @@ def test_no_network_has_seen_a_patient_that_it_is_applied_to(monkeypatch, tmp_pa
         (directory / "model" / "model.json").write_text("{}")
 
     monkeypatch.setattr(crossfit.train, "fit", fit)
-    config = {"name": "test", "multi": {"prior_folds": 4}}
-    run = rundir.open_run(tmp_path, config)
+    config = trees.config({"multi.prior_folds": 4})
+    run = rundir.open_run(tmp_path, {"name": "test"})
     rundir.run_stage(run, crossfit.STAGE, lambda run: crossfit.run(config, run))
     found = list(predict_priors._crossfitted(run, table))
     assert sorted(np.concatenate([positions for positions, _ in found])) == list(range(24))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,20 +7,25 @@ import optax
 import pytest
 
 from configs import losses
+from ssinfnet_jax.config import Augmentation, Optimizer, Teacher
 from ssinfnet_jax.losses import segmentation
 from ssinfnet_jax.networks import inputs, parallel
 from ssinfnet_jax.training import augment, mean_teacher, optim, segment_step, state
 from tests.training import toy
 
-TEACHER = mean_teacher.Options(batch_size=4, weight=0.5, ramp_epochs=2.0, sharpness=2.0)
-SGD = {"name": "sgd", "learning_rate": 0.1}
+TEACHER = Teacher(batch_size=4, weight=0.5, ramp_epochs=2.0, sharpness=2.0)
+SGD = Optimizer("sgd", 0.1)
 
 
 def _make(teacher=TEACHER, axis_name=None, **augmentation):
     model = toy.Toy(1, 3, as_maps=False, axis_name=axis_name)
     optimizer = optim.make_optimizer(SGD, optim.make_schedule(SGD, steps_per_epoch=1, num_steps=10))
     options = segment_step.Options(
-        augment.make_options(augmentation), inputs.Normalisation(), averaging=0.9, teacher=teacher, steps_per_epoch=5.0
+        Augmentation(**augmentation),
+        inputs.Normalisation(0.5, 0.25),
+        averaging=0.9,
+        teacher=teacher,
+        steps_per_epoch=5.0,
     )
     step = segment_step.make_step(
         model, optimizer, num_inputs=3, output="lesion", losses=losses.losses("bce"), options=options,
@@ -45,7 +52,7 @@ def test_the_loss_is_that_of_the_teachers_sharpened_probabilities():
     batch = _batch()
     _, metrics = jax.jit(step)(current, batch, jax.random.key(0))
 
-    normalisation = inputs.Normalisation()
+    normalisation = inputs.Normalisation(0.5, 0.25)
     images = {name: inputs.to_unit(part) for name, part in (("all", batch), ("other", batch["unlabeled"]))}
     teacher = model.apply(current.average, inputs.image_input(images["other"], normalisation), train=False)
     target = jnp.concatenate([batch["lesion"][..., None], jax.nn.sigmoid(2 * teacher)])
@@ -60,7 +67,7 @@ def test_the_loss_is_that_of_the_teachers_sharpened_probabilities():
 
 
 def test_at_the_start_unlabeled_slices_hardly_count():
-    _, step, current = _make(TEACHER._replace(ramp_epochs=1e6))
+    _, step, current = _make(dataclasses.replace(TEACHER, ramp_epochs=1e6))
     batch = _batch()
     ignored = {**batch, "unlabeled": {**batch["unlabeled"], "valid": jnp.zeros(4)}}
     first, second = (jax.jit(step)(current, one, jax.random.key(0))[0] for one in (ignored, batch))
@@ -79,9 +86,7 @@ def test_no_gradient_reaches_the_teacher():
 
 
 def test_the_teacher_sees_the_slice_as_it_was_moved_and_in_its_own_light():
-    options = augment.make_options(
-        {"flip_left_right": True, "rotation": 20.0, "scale": (0.7, 1.0), "gamma": 0.5, "noise": 0.1, "blur": 2.0}
-    )
+    options = Augmentation(flip_left_right=True, rotation=20.0, scale=(0.7, 1.0), gamma=0.5, noise=0.1, blur=2.0)
     keys = jax.random.split(jax.random.key(0), 4)
     lesion = np.asarray(toy.batch()["lesion"])
     batch = {"image": lesion.astype(np.float32), "lesion": lesion.astype(np.int32)}
@@ -108,18 +113,3 @@ def test_two_devices_equal_one(strategy):
     flat = zip(jax.tree.leaves(strategy.fetch(two)), jax.tree.leaves(one), strict=True)
     for found, expected in flat:
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ({"weight": 1.0}, "config.x has batch_size, weight, ramp_epochs, sharpness, batch_size at least; found"),
-        ({"batch_size": 4, "wait": 1}, "config.x has batch_size"),
-        ({"batch_size": 4, "weight": -1.0}, r"config.x.weight must be positive, found -1\.0"),
-        ({"batch_size": 4, "ramp_epochs": 0}, "config.x.ramp_epochs must be positive, found 0"),
-        ({"batch_size": 4, "sharpness": float("nan")}, "config.x.sharpness must be positive, found nan"),
-    ],
-)
-def test_mistakes(table, message):
-    with pytest.raises(ValueError, match=message):
-        mean_teacher.make_options(table, "config.x")

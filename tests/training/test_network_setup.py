@@ -3,24 +3,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs import ct_phantom, recommended
+from configs import ct_phantom
 from configs.losses import losses
 from ssinfnet_jax import models
+from ssinfnet_jax.config import Augmentation, Optimizer
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.models import infnet
 from ssinfnet_jax.networks import card, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import augment, config_check, optim, segment_step, state, train
+from ssinfnet_jax.training import config_check, optim, segment_step, state, train
+from tests import trees
 from tests.training import toy, toy_stages
 
 SINGLE = {"infnet": {"backbone": "vgg16"}, "unet": {}}
 MULTI = {"unet": {"num_classes": 3}, "multi_infnet": {}, "multi_ssinfnet": {}, "fcn8": {}}
 
 
-def _config(which, name, **options):
-    config = recommended.get_config().to_dict()
-    config[which]["model"] = {"name": name, "options": options}
-    return config
+def _check(which, name, options, **changes):
+    changes = {f"{which}.{key}": value for key, value in changes.items()}
+    config_check.check(trees.config({f"{which}.model": {"name": name, "options": options}, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -31,9 +32,9 @@ def test_a_step_and_a_prediction_of_every_network(which, name, own):
     options = {**own, "width": 0.0625}
     card.check_role(which, name, options)
     model, num_inputs, output = models.create(name, **options), models.num_inputs(name), models.output(name, **options)
-    table = {"name": "adam", "learning_rate": 1e-3}
+    table = Optimizer("adam", 1e-3)
     optimizer = optim.make_optimizer(table, optim.make_schedule(table, steps_per_epoch=1, num_steps=10))
-    common = dict(options=segment_step.Options(augment.make_options({}), Normalisation()))
+    common = dict(options=segment_step.Options(Augmentation(), Normalisation(0.5, 0.25)))
     terms = losses(*{"maps": ("bce", "edge"), "lesion": ("bce",), "classes": ("focal",)}[output])
     step = segment_step.make_step(model, optimizer, num_inputs=num_inputs, output=output, losses=terms, **common)
     start = state.create(model, optimizer, seed=0, num_channels=num_inputs)
@@ -42,7 +43,8 @@ def test_a_step_and_a_prediction_of_every_network(which, name, own):
     assert {"loss", "train_dice", "grad_norm"} < set(metrics)
     assert all(metric.shape == () for metric in metrics.values())
     assert ("edge" in metrics) == (output == "maps")
-    predict = prediction.make_predict(model, num_inputs=num_inputs, output=output, normalisation=Normalisation())
+    seen = dict(num_inputs=num_inputs, output=output, normalisation=Normalisation(0.5, 0.25))
+    predict = prediction.make_predict(model, **seen)
     probs = jax.eval_shape(predict, state.variables(start), toy.batch())
     assert probs.shape == ((4, 32, 32) if which == "single" else (4, 32, 32, 3))
 
@@ -51,15 +53,12 @@ def test_a_step_and_a_prediction_of_every_network(which, name, own):
     ("which", "name", "options"), [("single", "unet", {}), ("multi", "unet", {"num_classes": 3}), ("multi", "fcn8", {})]
 )
 def test_what_cannot_be_pretrained_is_refused_before_anything_runs(which, name, options):
-    config = _config(which, name, **options)
     message = (
         rf"'{name}' has no inpainting form to pretrain; set config\.{which}\.pretrain to None, or choose one of inf"
     )
     with pytest.raises(ValueError, match=message):
-        config_check.check(config)
-    config[which]["pretrain"] = None
-    config[which]["train"]["head_biases"] = {}
-    config_check.check(config)
+        _check(which, name, options)
+    _check(which, name, options, **{"pretrain": None, "train.head_biases": {}})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_network_in_the_wrong_place(which, name, options, found):
     with pytest.raises(
         ValueError, match=rf"The {which} network must give {needed}, but model '{name}' .* gives {found};"
     ):
-        config_check.check(_config(which, name, **options))
+        _check(which, name, options)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +90,12 @@ def test_a_network_in_the_wrong_place(which, name, options, found):
 def test_data_without_classes_leave_out_the_multi_network(classes, which, reason, monkeypatch):
     table = pd.DataFrame({"split": ["train", "test"], "has_classes": classes})
     monkeypatch.setattr(prepare, "load", lambda config, run_dir: (None, table))
-    assert prepare.reason_to_skip({"single": {}, "multi": {}}, None, which) == reason
-    assert prepare.reason_to_skip({"single": {}, "multi": None}, None, "multi") == "the config has no such network"
+    assert prepare.reason_to_skip(trees.config(), None, which) == reason
+    assert prepare.reason_to_skip(trees.config({"multi": None}), None, "multi") == "the config has no such network"
 
 
 def test_cross_fitting_from_a_trained_network_is_warned_of(caplog):
-    config = recommended.get_config().to_dict()
-    config["multi"]["prior_source"], config["single"]["train"]["initial"] = "cross_fitted", "elsewhere"
+    config = trees.config({"multi.prior_source": "cross_fitted", "single.train.initial": "elsewhere"})
     with pytest.raises(ValueError, match="both give the training its start"):
         config_check.check(config)
     assert "If the network in config.single.train.initial=elsewhere was trained on these slices" in caplog.text

@@ -1,10 +1,13 @@
+import dataclasses
+
 import numpy as np
 import optax
 import pytest
 
+from ssinfnet_jax.config import Lookahead, Optimizer
 from ssinfnet_jax.training import optim
 
-STEPS = {"learning_rate": 0.1, "schedule": "steps", "epochs": [40, 80, 90], "factor": 0.1}
+STEPS = Optimizer("sgd", 0.1, schedule="steps", epochs=(40, 80, 90), factor=0.1)
 
 
 def test_published_steps():
@@ -14,42 +17,40 @@ def test_published_steps():
 
 
 def test_rate_restarts_in_every_phase():
-    low = {"learning_rate": 1e-5}
+    low = Optimizer("sgd", 1e-5)
     schedule = optim.restarting([(STEPS, 200), (STEPS, 100), (low, 10)], steps_per_epoch=1)
     found = [float(schedule(step)) for step in (0, 50, 199, 200, 250, 299, 300, 309)]
     assert found == pytest.approx([0.1, 0.01, 0.0001, 0.1, 0.01, 0.0001, 1e-5, 1e-5])
 
 
 def test_cosine_with_warmup():
-    table = {"learning_rate": 1.0, "schedule": "cosine", "warmup_steps": 10}
-    schedule = optim.make_schedule(table, steps_per_epoch=1, num_steps=110)
+    cosine = Optimizer("sgd", 1.0, schedule="cosine", warmup_steps=10)
+    schedule = optim.make_schedule(cosine, steps_per_epoch=1, num_steps=110)
     assert [float(schedule(step)) for step in (0, 5, 10, 60, 110)] == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-6)
 
 
 def test_steps_keep_their_time_after_a_warmup_and_all_count():
-    table = {**STEPS, "epochs": [4, 8], "warmup_steps": 3}
-    schedule = optim.make_schedule(table, steps_per_epoch=1, num_steps=12)
+    warm = dataclasses.replace(STEPS, epochs=(4, 8), warmup_steps=3)
+    schedule = optim.make_schedule(warm, steps_per_epoch=1, num_steps=12)
     found = [float(schedule(step)) for step in (3, 4, 5, 8, 9)]
     assert found == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001])
-    schedule = optim.make_schedule({**STEPS, "epochs": [0.2, 0.4]}, steps_per_epoch=2, num_steps=4)
+    schedule = optim.make_schedule(dataclasses.replace(STEPS, epochs=(0.2, 0.4)), steps_per_epoch=2, num_steps=4)
     assert float(schedule(1)) == pytest.approx(0.001)
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="Unknown schedule 'linear'; choose one of constant, cosine, steps"):
-        optim.make_schedule({"learning_rate": 1, "schedule": "linear"}, steps_per_epoch=1, num_steps=1)
     with pytest.raises(ValueError, match="Unknown optimizer 'adma'; choose one of sgd, adam, adamw"):
-        optim.make_optimizer({"name": "adma"}, lambda step: 0.1)
+        optim.make_optimizer(Optimizer("adma", 0.1), lambda step: 0.1)
     with pytest.raises(ValueError, match="Unknown key momentum of optimizer 'adam'; it has name, learning_rate"):
-        optim.make_optimizer({"name": "adam", "momentum": 0.9}, lambda step: 0.1)
+        optim.make_optimizer(Optimizer("adam", 0.1, options={"momentum": 0.9}), lambda step: 0.1)
 
 
 def test_a_training_shorter_than_lookahead_would_return_its_initial_weights():
-    table = {"lookahead": {"k": 5, "alpha": 0.5}}
-    optim.check_length(table, 5, "config.multi.train")
-    optim.check_length({}, 1, "config.multi.train")
+    optim.check_length(Optimizer("sgd", 0.1), 1, "config.multi.train")
+    lookahead = Optimizer("sgd", 0.1, lookahead=Lookahead(5, 0.5))
+    optim.check_length(lookahead, 5, "config.multi.train")
     with pytest.raises(ValueError, match=r"config\.multi\.train has 4 updates, and lookahead moves its slow weights"):
-        optim.check_length(table, 4, "config.multi.train")
+        optim.check_length(lookahead, 4, "config.multi.train")
 
 
 # Those that the package names, and others of optax, added as a fork does: by one line. The update of weights of 1 by a
@@ -72,18 +73,17 @@ def added(monkeypatch):
         monkeypatch.setitem(optim.OPTIMIZERS, name, function)
 
 
-def _update_without_gradient(table, decayed=None):
+def _update_without_gradient(name, weight_decay=0.0, decayed=None):
     params = {"used": np.ones(2, np.float32), "unused": np.ones(2, np.float32)}
-    optimizer = optim.make_optimizer(table, lambda step: 0.1, decayed=decayed)
+    optimizer = optim.make_optimizer(Optimizer(name, 0.1, weight_decay=weight_decay), lambda step: 0.1, decayed=decayed)
     zero = {key: np.zeros(2, np.float32) for key in params}
     return optimizer.update(zero, optimizer.init(params), params)[0]
 
 
 @pytest.mark.parametrize("name", DECAYED)
 def test_weight_decay_is_what_the_config_says_and_leaves_alone_what_is_not_decayed(name, added):
-    for table in ({"name": name}, {"name": name, "weight_decay": 0.0}):
-        np.testing.assert_array_equal(_update_without_gradient(table)["used"], 0)
-    updates = _update_without_gradient({"name": name, "weight_decay": 0.1}, {"used": True, "unused": False})
+    np.testing.assert_array_equal(_update_without_gradient(name)["used"], 0)
+    updates = _update_without_gradient(name, 0.1, {"used": True, "unused": False})
     np.testing.assert_allclose(updates["used"], DECAYED[name], rtol=1e-3)
     np.testing.assert_array_equal(updates["unused"], 0)
 
@@ -94,15 +94,14 @@ def test_every_optimizer_is_tested_for_its_decay():
 
 def test_a_decay_that_takes_no_mask_is_refused_where_some_weights_must_not_shrink(monkeypatch):
     monkeypatch.setitem(optim.OPTIMIZERS, "novograd", optax.novograd)
-    table = {"name": "novograd", "weight_decay": 0.1}
     with pytest.raises(ValueError, match=r"'novograd' decays all weights \(.* set weight_decay to 0, or choose"):
-        _update_without_gradient(table, {"used": True, "unused": False})
-    np.testing.assert_allclose(_update_without_gradient(table)["used"], -0.01, rtol=1e-3)
-    updates = _update_without_gradient({**table, "weight_decay": 0}, {"used": True, "unused": False})
+        _update_without_gradient("novograd", 0.1, {"used": True, "unused": False})
+    np.testing.assert_allclose(_update_without_gradient("novograd", 0.1)["used"], -0.01, rtol=1e-3)
+    updates = _update_without_gradient("novograd", 0.0, {"used": True, "unused": False})
     np.testing.assert_array_equal(updates["used"], 0)
 
 
 def test_what_the_training_gives_is_no_key_of_the_table(added):
     for name, key in (("adamw", "mask"), ("lars", "weight_decay_mask"), ("adafactor", "weight_decay_rate")):
         with pytest.raises(ValueError, match=f"Unknown key {key} of optimizer '{name}'; it has name, learning_rate"):
-            optim.make_optimizer({"name": name, key: None}, lambda step: 0.1)
+            optim.make_optimizer(Optimizer(name, 0.1, options={key: None}), lambda step: 0.1)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,14 +7,15 @@ import pytest
 import scipy.ndimage
 
 from configs import losses
+from ssinfnet_jax.config import Augmentation, Lookahead, Optimizer
 from ssinfnet_jax.losses import segmentation
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import augment, optim, segment_step, state
+from ssinfnet_jax.training import optim, segment_step, state
 from tests.training import toy
 
-SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.7}
-LOOKAHEAD = {**SGD, "lookahead": {"k": 5, "alpha": 0.5}}
+SGD = Optimizer("sgd", 0.1, options={"momentum": 0.7})
+LOOKAHEAD = dataclasses.replace(SGD, lookahead=Lookahead(5, 0.5))
 
 
 # network: (channels of its input, of its output, of its inpainting, what it gives)
@@ -35,10 +38,10 @@ def _make(which, table, axis_name=None, augmentation=None, **options):
         num_inputs=num_inputs,
         output=output,
         losses=losses.losses(*terms[output]),
-        options=segment_step.Options(augment.make_options(augmentation or {}), Normalisation(), **options),
+        options=segment_step.Options(Augmentation(**(augmentation or {})), Normalisation(0.5, 0.25), **options),
         axis_name=axis_name,
     )
-    lookahead = optim.uses_lookahead(table)
+    lookahead = table.lookahead is not None
     averaging = "averaging" in options
     return step, state.create(
         model, optimizer, seed=0, num_channels=num_inputs, lookahead=lookahead, averaging=averaging
@@ -76,7 +79,7 @@ def test_a_padded_slice_has_no_gradient():
 
 @pytest.mark.parametrize("which", NETWORKS)
 def test_training_lowers_the_loss(which):
-    step, current = _make(which, {"name": "adam", "learning_rate": 0.02}, augmentation={"flip_left_right": True})
+    step, current = _make(which, Optimizer("adam", 0.02), augmentation={"flip_left_right": True})
     step, data = jax.jit(step), toy.batch()
     rows = []
     for _ in range(30):
@@ -109,7 +112,7 @@ def test_value_and_gradient_of_the_table_are_those_of_the_paper():
 
     def value(params):
         variables = {"params": params, "batch_stats": start.batch_stats}
-        image = inputs.image_input(inputs.to_unit(data), Normalisation())
+        image = inputs.image_input(inputs.to_unit(data), Normalisation(0.5, 0.25))
         out, _ = _model("single").apply(variables, image, train=True, mutable=["batch_stats"])
         logits = out["map_2"]
         edge = (jnp.logaddexp(0, logits) - logits * contour).mean()
@@ -146,7 +149,7 @@ def test_lookahead_moves_slow_weights_every_fifth_step():
 
 
 def test_predictions_are_probabilities():
-    normalisation = Normalisation()
+    normalisation = Normalisation(0.5, 0.25)
     for which, (num_inputs, _, _, output) in NETWORKS.items():
         single = which != "multi"
         variables = state.variables(_make(which, SGD)[1])
@@ -162,7 +165,7 @@ def test_predictions_are_probabilities():
 
 
 def test_published_lookahead_moves_at_updates_1_6_11():
-    step, current = _make("multi", {**SGD, "lookahead": {"k": 5, "alpha": 0.5, "sync_first": True}})
+    step, current = _make("multi", dataclasses.replace(SGD, lookahead=Lookahead(5, 0.5, sync_first=True)))
     step, data, moved = jax.jit(step), toy.batch(), []
     for done in range(1, 12):
         before = jax.tree.leaves(current.params.slow)
@@ -199,7 +202,7 @@ def test_labels_lie_on_their_slice_at_another_scale(size):
 def test_another_scale_sees_the_same_slices_in_another_size():
     data = toy.batch(size=64)
     for scale, size in ((0.5, 32), (1.5, 96), (0.1, 32)):
-        options = segment_step.Options(augment.make_options({}), Normalisation(), scale=scale)
+        options = segment_step.Options(Augmentation(), Normalisation(0.5, 0.25), scale=scale)
         resized = segment_step._prepare(data, jax.random.key(0), 0, options)
         assert resized["image"].shape == resized["lesion"].shape == resized["prior"].shape == (4, size, size)
         assert set(np.unique(resized["classes"])) <= {0, 2}

@@ -11,6 +11,7 @@ from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.training import config_check, start_weights
 from ssinfnet_jax.training import state as states
+from tests import trees
 from tests.training import toy_stages
 
 OPTIONS = {"width": 0.125}
@@ -34,11 +35,9 @@ def _store(folder, variables, **more):
 
 
 def _config(folder, name="multi_infnet", normalisation=NORMALISATION):
-    train = {"initial": str(folder)}
-    return {
-        "data": {"normalisation": normalisation},
-        "multi": {"model": {"name": name, "options": OPTIONS}, "pretrain": None, "train": train},
-    }
+    model = {"name": name, "options": OPTIONS}
+    changes = {"multi.model": model, "multi.pretrain": None, "multi.train.initial": str(folder)}
+    return trees.config({**changes, "data.normalisation": normalisation})
 
 
 def _taken(merged, stored, fresh):
@@ -105,10 +104,9 @@ def test_a_start_that_fits_passes_the_check(tmp_path, trained):
 
 
 def test_two_starts_of_one_training_are_refused():
-    config = ct_phantom.get_config("tiny")
-    config.single.train.initial = "somewhere"
+    config = trees.config({"single.train.initial": "somewhere"})
     with pytest.raises(ValueError, match=r"single.train.initial and .* as config.single.pretrain.initial"):
-        config_check.check(config.to_dict())
+        config_check.check(config)
 
 
 @pytest.mark.parametrize(("transfer", "taken"), [(None, True), (("body",), True), (("head",), False), ((), False)])

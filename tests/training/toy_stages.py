@@ -43,8 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, workdir, config, slices, split, names) 
             config[which].pretrain.coach = {}
     config.data.image_size = 32
     run_dir = rundir.open_run(workdir, config.to_dict())
-    stages.check(config.to_dict())
-    stages.run(config.to_dict(), run_dir, names)
+    stages.run(stages.check(config.to_dict()), run_dir, names)
     return run_dir
 
 
