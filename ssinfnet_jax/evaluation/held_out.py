@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from ssinfnet_jax import rundir
-from ssinfnet_jax.config import read_config
+from ssinfnet_jax import config, rundir
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import evaluate
 from ssinfnet_jax.inference import segmenter
@@ -61,7 +60,9 @@ def read(folders: Sequence[pathlib.Path], flips: str = "none") -> list[Slice]:
         single, multi = (
             run_dir.require(f"train_{which}", "model/model.json") / "model" for which in ("single", "multi")
         )
-        records, table = prepare.load(read_config(rundir.read_json(folder / "config.json")).data, run_dir)
+        path = folder / "config.json"
+        data = config.read(config.Data, rundir.read_json(path)["data"], f"{path}: data")
+        records, table = prepare.load(data, run_dir)
         wanted = np.flatnonzero(((table["split"] == "test") & table["has_classes"].astype(bool)).to_numpy())
         for result in segmenter.Segmenter(single, multi, flips=flips).segment(records, wanted):
             record = result.record

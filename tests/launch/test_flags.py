@@ -5,10 +5,10 @@ from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from launch import flags, profile_flag
-from tests import programs
+from tests import programs, trees
 
-ONE = {"data": {"datasets": [("covid_semiseg", "default")]}}
-TWO = {"data": {"datasets": [("medseg", "default"), ("ictcf", "default")]}}
+ONE = trees.config({"data.datasets": [("covid_semiseg", "default")]})
+TWO = trees.config({"data.datasets": [("medseg", "default"), ("ictcf", "default")]})
 
 
 @pytest.mark.parametrize(

@@ -179,15 +179,15 @@ def test_its_numbers_are_the_librarys(written, cohort):
         ),
         (
             ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--alpha=5"],
-            "Error: --alpha must be a number in (0, 1)",
+            "Error: --alpha must be in (0, 1), found 5.0; give a number, such as 0.05.",
         ),
         (
             ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--max_correlation=0"],
-            "--max_correlation must be a num",
+            "--max_correlation must be in (0, 1], found 0.0; give a num",
         ),
         (
             ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--seed=-1"],
-            "--seed must be a whole number >= 0; found",
+            "--seed must be in [0, 2147483647], found -1; give a whole number",
         ),
         (
             ["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--link=cloglog"],

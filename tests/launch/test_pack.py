@@ -8,6 +8,7 @@ import pytest
 
 from configs import ct_phantom
 from ssinfnet_jax import rundir
+from ssinfnet_jax.config import read_config
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import pack
 from ssinfnet_jax.inference import segmenter
@@ -29,7 +30,9 @@ def runs(tmp_path_factory):
                               "val_fold": ()}  # fmt: skip
         with_config = rundir.open_run(folder / name, config.to_dict())
         (folder / name / "data").mkdir(exist_ok=True)
-        rundir.run_stage(with_config, "prepare", lambda run, config=config: prepare.run(config.to_dict(), run, {}))
+        rundir.run_stage(
+            with_config, "prepare", lambda run, config=config: prepare.run(read_config(config.to_dict()), run, {})
+        )
         for which in ("single", "multi"):
             model = with_config.stage(f"train_{which}") / "model"
             model.symlink_to(networks / which)
