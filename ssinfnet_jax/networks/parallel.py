@@ -179,7 +179,8 @@ class Pmap(Strategy):
         return jax.device_put(split, sharding)
 
     def fetch(self, state):
-        return jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], state)
+        first = jax.device_get(jax.tree.map(lambda x: x.addressable_data(0), state))
+        return jax.tree.map(lambda x: x[0], first)
 
     def _compile(self, step, state):
         return jax.pmap(step, axis_name=AXIS, out_axes=(0, None), donate_argnums=0)
@@ -213,9 +214,12 @@ class Jit(Strategy):
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), _numeric(batch))
 
     def fetch(self, state):
-        # One after the other: the devices need not hold all of a state that is split.
-        whole = (x if x.is_fully_replicated else self._gather(x) for x in jax.tree.leaves(state))
-        return jax.tree.unflatten(jax.tree.structure(state), [np.asarray(x.addressable_data(0)) for x in whole])
+        def fetch_one(x):
+            # One after the other: the devices need not hold all of a state that is split.
+            whole = x if x.is_fully_replicated else self._gather(x)
+            return jax.device_get(whole.addressable_data(0))
+
+        return jax.tree.map(fetch_one, state)
 
     def _compile(self, step, state):
         shardings = (jax.tree.map(lambda x: x.sharding, state), self._replicated)

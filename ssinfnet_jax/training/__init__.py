@@ -1,1 +1,1 @@
-"""Training: states and steps are pure functions; `parallel` maps them over devices, `loop` drives them."""
+"""Training: states and steps are pure functions; `networks.parallel` runs them on the devices, `loop` drives them."""

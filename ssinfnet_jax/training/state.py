@@ -58,14 +58,14 @@ def create(
     params = jax.tree.map(jnp.asarray, variables["params"])
     if lookahead:
         params = optim.synced(params)
-    return TrainState(
+    fresh = TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=jax.tree.map(jnp.asarray, variables["batch_stats"]),
+        batch_stats=variables["batch_stats"],
         opt_state=jax.jit(optimizer.init)(params),  # one program; else one for every shape
-        # Copies, because a donated buffer must not be shared.
-        average=jax.tree.map(lambda x: jnp.array(x, copy=True), dict(variables)) if averaging else None,
+        average=dict(variables) if averaging else None,
     )
+    return jax.device_get(fresh)
 
 
 def variables(state: TrainState) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ssinfnet_jax.report.kit import curve_figures, figure_style
 _GREY = "#9CA3AF"
 _RATES = np.linspace(0, 1, 1001)  # false positive rates at which curves are averaged
 _COURSES = ("train_loss", "train_dice", "val_loss", "val_dice")
-_NO_TERMS = ("step", "epoch", "loss", "grad_norm", "learning_rate")
+_NO_TERMS = ("step", "epoch", "loss", "grad_norm", "learning_rate", "slices_per_second", "time_waiting_for_data")
 
 
 @matplotlib.rc_context(figure_style.STYLE)

@@ -106,6 +106,12 @@ def test_losses_of_different_terms_are_said_not_to_compare():
     assert figure.axes[0].get_title("left") == "Loss (of different terms: heights do not compare)"
 
 
+def test_the_speed_of_a_training_is_no_term_of_its_loss():
+    faster = course().assign(slices_per_second=9.0, time_waiting_for_data=0.1)
+    figure = grid_curves.learning_curves({"unet": [course()], "ours": [faster]}, METHODS)
+    assert figure.axes[0].get_title("left") == "Loss"
+
+
 def test_without_epochs_or_validation_steps_are_drawn():
     table = course().drop(columns=["epoch", "dice_ggo", "dice_consolidation", "train_dice"])
     figure = grid_curves.learning_curves({"ours": [table], "unet": []}, METHODS)

@@ -7,7 +7,7 @@ from ssinfnet_jax.report.kit import curve_figures
 
 def test_training_curves_separate_losses_scores_and_rate():
     train = pd.DataFrame({"step": range(50), "phase": "train", "loss": np.linspace(2, 1, 50), "map_2": 0.5})
-    train = train.assign(learning_rate=1e-4, grad_norm=300.0, seconds=0.2)
+    train = train.assign(learning_rate=1e-4, grad_norm=300.0, slices_per_second=9.0, time_waiting_for_data=0.1)
     val = pd.DataFrame({"step": [10, 20], "phase": "val", "val_dice": [0.3, 0.6], "val_loss": [1.5, 1.2]})
     loss, score, rate = curve_figures.training_curves(pd.concat([train, val], ignore_index=True)).axes
     assert [line.get_label() for line in loss.lines] == ["Loss", "Loss (val)", "Map 2"]
@@ -19,6 +19,7 @@ def test_training_curves_separate_losses_scores_and_rate():
 def test_pretraining_curves_do_not_join_a_phase_across_another():
     phases = ["coach"] * 3 + ["inpaint"] * 3 + ["coach"] * 3
     metrics = pd.DataFrame({"step": range(9), "phase": phases, "loss": np.arange(9.0), "own_number": 1.0})
+    metrics = metrics.assign(slices_per_second=9.0, time_waiting_for_data=0.1)
     first, second = curve_figures.pretraining_curves(metrics).axes
     assert [len(line.get_xdata()) for line in first.lines] == [3, 3, 3]
     assert (first.get_title("left"), second.get_title("left")) == ("Loss", "Own number")
