@@ -8,9 +8,13 @@ from absl import app, flags, logging
 
 from ssinfnet_jax import models
 
-_MODEL = flags.DEFINE_enum("model", None, list(models.MODELS), "The network.", required=True)
+_MODEL = flags.DEFINE_string(
+    "model", None, f"The network: {', '.join(models.MODELS)}, or module:name of one in any package.", required=True
+)
 _OPTIONS = {
-    "backbone": flags.DEFINE_string("backbone", None, "Backbone of infnet; the network's default if not given."),
+    "backbone": flags.DEFINE_string(
+        "backbone", None, "Backbone of infnet, or module:class of one; the default if not given."
+    ),
     "num_classes": flags.DEFINE_integer("num_classes", None, "Classes of unet: 1, the lesion, if not given, or 3."),
     "width": flags.DEFINE_float("width", None, "Factor on all channel counts; 1, the published network, if not given."),
     "dtype": flags.DEFINE_string("dtype", None, "Type of the arithmetic, e.g. bfloat16; float32 if not given."),

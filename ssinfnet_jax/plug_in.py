@@ -1,12 +1,23 @@
 """What a config names: one of the package's own, or "module:name" of any package that can be imported."""
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
 class PlugInError(ValueError):
-    """What a config names does not exist, cannot be imported, or is of another kind."""
+    """What a config names does not exist, cannot be imported, or is of another kind.
+
+    Attributes:
+      name: that was asked for.
+      reason: what is wrong, without the choices.
+    """
+
+    def __init__(self, kind: str, name: Any, known: Mapping[str, Any], reason: str = ""):
+        self.name, self.reason = name, f"Unknown {kind} {name!r}{reason}"
+        choices = f'choose one of {", ".join(known)}, or give "module:name" of any package that can be imported'
+        super().__init__(f"{self.reason}; {choices}.")
 
 
 def resolve(
@@ -29,14 +40,10 @@ def resolve(
     """
     if isinstance(name, str) and name in known:
         return known[name]
-
-    def error(reason: str) -> PlugInError:
-        choices = f'choose one of {", ".join(known)}, or give "module:name" of any package that can be imported'
-        return PlugInError(f"Unknown {kind} {name!r}{reason}; {choices}.")
-
+    error = functools.partial(PlugInError, kind, name, known)
     module_name, _, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not module_name or not attribute:
-        raise error("")
+        raise error()
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as reason:  # whatever a module does while it is loaded

@@ -1,6 +1,6 @@
 """The networks of the paper as Flax modules: functions of (variables, input), logits out, no loss inside."""
 
 from ssinfnet_jax.models.initialize import init, shapes
-from ssinfnet_jax.models.registry import MODELS, create, inpaints, num_inputs, output
+from ssinfnet_jax.models.registry import MODELS, Entry, check, create, inpaints, num_inputs, output
 
-__all__ = ["MODELS", "create", "init", "inpaints", "num_inputs", "output", "shapes"]
+__all__ = ["MODELS", "Entry", "check", "create", "init", "inpaints", "num_inputs", "output", "shapes"]

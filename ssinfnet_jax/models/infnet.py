@@ -11,8 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssinfnet_jax.models import blocks, ops
-from ssinfnet_jax.models.backbones import BACKBONES
+from ssinfnet_jax.models import backbones, blocks, ops
 
 LESION_MAPS = ("global_map", "map_4", "map_3", "map_2")
 MAPS = (*LESION_MAPS, "edge")
@@ -111,7 +110,7 @@ class InfNet(nn.Module):
     """InfNet for segmentation (`__call__`) and inpainting (`inpaint`).
 
     Attributes:
-      backbone: a name in `backbones.BACKBONES`.
+      backbone: as for `backbones.resolve`.
       width: factor on all channel counts; 1 is the published network.
       dtype: of the arithmetic; parameters and outputs stay float32.
       axis_name: the mapped axis over which batch norm is synchronised in training.
@@ -126,7 +125,7 @@ class InfNet(nn.Module):
 
     def setup(self):
         common = dict(dtype=self.dtype, axis_name=self.axis_name)
-        self.encoder = BACKBONES[self.backbone](width=self.width, remat=self.remat, **common)
+        self.encoder = backbones.resolve(self.backbone)(width=self.width, remat=self.remat, **common)
         # The decoder multiplies three levels, and its global map is a small difference of large terms: at a few percent
         # of the arithmetic it stays float32, which takes the error of a bfloat16 global map from 3.5 % to 0.6 %.
         exact = dict(dtype=jnp.promote_types(self.dtype, jnp.float32), axis_name=self.axis_name)
@@ -167,7 +166,9 @@ class InfNet(nn.Module):
         def run(module, *inputs):
             return blocks.rematerialise(module, self.remat)(*inputs, train=train)
 
-        x1, x2, x3, x4 = self.encoder(image.astype(self.dtype), train=train)
+        levels = self.encoder(image.astype(self.dtype), train=train)
+        backbones.check_levels(self.backbone, image, levels, self.encoder.stride)
+        x1, x2, x3, x4 = levels
         decoded = run(self.decoder, run(self.rfb4, x4), run(self.rfb3, x3), run(self.rfb2, x2))
         edge = run(self.edge_conv3, run(self.edge_conv2, run(self.edge_conv1, x1)))
         coarse = self.decoder.head(decoded)
@@ -179,12 +180,12 @@ class InfNet(nn.Module):
         else:
             maps["global_map"] = coarse
             maps["edge"] = self.edge_head(edge, train=train)
-        levels = (
+        refinements = (
             ("map_4", self.attention4, x4),
             ("map_3", self.attention3, x3),
             ("map_2", self.attention2, x2),
         )
-        for name, attention, features in levels:
+        for name, attention, features in refinements:
             coarse = ops.resize_bilinear(coarse, features.shape[1:3])
             refined = run(attention, features, coarse, edge)
             if inpaint:

@@ -67,24 +67,30 @@ def _shapes(model: nn.Module, num_channels: int, size: int, method: str, kwargs:
 def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
     """Variables {"params", "batch_stats"} of both forms of a network; float32 arrays on the host.
 
+    A leaf whose name has no line in `INITIALIZERS` is drawn by its module's own initialiser.
+
     Args:
       model: a module with a method `init_all`, as `models.create` gives.
       seed: of the draw.
       num_channels: of the input.
-    Raises: ValueError for a leaf whose name has no line in `INITIALIZERS`.
     """
     values = {}
     leaves = flax.traverse_util.flatten_dict(shapes(model, num_channels))
+    if any(path[-1] not in INITIALIZERS for path in leaves):
+        values = flax.traverse_util.flatten_dict(_drawn_by_flax(model, seed, num_channels))
     for path, leaf in leaves.items():
         # A convolution with a bias has no batch norm behind it, but for the U-Nets', whose norm takes out the scale.
         # Those of a backbone (VGG) are followed by ReLUs: small kernels would let the signal die in 13 layers.
         small = path[-1] == "kernel" and (*path[:-1], "bias") in leaves and "encoder" not in path
         name = "kernel with bias" if small else path[-1]
         if name not in INITIALIZERS:
-            raise ValueError(
-                f"No initialisation is known for {'/'.join(path)}; add a line {name!r} to "
-                "ssinfnet_jax.models.initialize.INITIALIZERS."
-            )
+            continue
         rng = np.random.default_rng([seed, zlib.crc32("/".join(path).encode())])
         values[path] = INITIALIZERS[name](rng, leaf.shape).astype(np.float32)
     return flax.traverse_util.unflatten_dict(values)
+
+
+def _drawn_by_flax(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
+    sample = jnp.zeros((1, _SIZE, _SIZE, num_channels))
+    drawn = jax.jit(lambda x: model.init(jax.random.key(seed), x, method="init_all"))(sample)
+    return jax.tree.map(np.asarray, drawn)

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssinfnet_jax import models, rundir
+from ssinfnet_jax import models, plug_in, rundir
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.networks.inputs import Normalisation
@@ -88,7 +88,8 @@ class NetworkCard:
     def read(cls, directory: pathlib.Path) -> "NetworkCard":
         """The card of a model folder.
 
-        Raises: FileNotFoundError if there is none, ValueError if it is damaged; both with the remedy.
+        Raises: FileNotFoundError if there is none, ValueError if it is damaged, or names a network or a backbone of a
+          package that cannot be imported; all with the remedy.
         """
         path = directory / FILE
         if not path.is_file() and (directory.parent / "done.json").is_file():
@@ -108,9 +109,18 @@ class NetworkCard:
         except ValueError as error:  # a text that is not UTF-8, too
             raise ValueError(f"{path} does not describe a network ({error}); {remedy(directory)}") from error
         try:
-            return cls.from_json(table)
+            card = cls.from_json(table)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} {error}; {remedy(directory)}") from error
+        try:
+            models.create(card.model, **card.options)
+        except (ValueError, TypeError) as error:  # of a damaged card, `storage.load` tells what is wrong
+            if isinstance(error, plug_in.PlugInError) and ":" in str(error.name):
+                raise ValueError(
+                    f"{path} names a network of another package. {error.reason}; install that package, or add its "
+                    "folder to PYTHONPATH."
+                ) from error
+        return card
 
     def write(self, directory: pathlib.Path) -> None:
         """Writes `model.json` into an existing folder."""

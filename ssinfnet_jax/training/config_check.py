@@ -34,7 +34,7 @@ def check(config: Config) -> None:
         has_validation = prepare.has_validation(config.data.splits)
         _check_training(which, models.output(name, **options), section.train, has_validation)
         # Traces the network, which takes a second.
-        shapes = models.shapes(models.create(name, **options), models.num_inputs(name), size=config.data.image_size)
+        shapes = models.check(name, options, config.data.image_size)
         with _named(f"config.{which}.train.head_biases"):
             states.with_biases(shapes, section.train.head_biases)
         unknown = sorted(set(section.train.transfer or ()) - set(shapes["params"]))
@@ -97,4 +97,4 @@ def _named(name: str) -> Iterator[None]:
 
 def _check_optimizer(options: Optimizer, name: str, decayed: dict[str, bool] | None = None) -> None:
     with _named(name):
-        optim.make_optimizer(options, optim.make_schedule(options, steps_per_epoch=1, num_steps=1), decayed=decayed)
+        optim.check(options, decayed)

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ssinfnet_jax import plug_in
 from ssinfnet_jax.config import Optimizer
 
 Schedule = Callable[[Any], Any]
 
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {  # one line adds an optimizer
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": optax.sgd,
     "adam": optax.adam,
     "adamw": optax.adamw,
@@ -61,14 +62,13 @@ def make_optimizer(options: Optimizer, schedule: Schedule, *, decayed: Any = Non
     AdamW, is always given the config's; for one that has none, the decay is added to the gradient.
 
     Args:
-      options: of the config; its name is a key of `OPTIMIZERS`.
+      options: of the config; its name is a key of `OPTIMIZERS`, or "module:function" of any package: "optax:lion".
       schedule: learning rate per update.
       decayed: tree of bool, which parameters the weight decay acts on; all if None.
-    Raises: ValueError for an unknown optimizer or option, or a decay that cannot be kept from what is not `decayed`.
+    Raises: ValueError for an unknown optimizer (PlugInError) or option, or a decay that cannot be kept from what is not
+      `decayed`.
     Source: Zhang et al. 2019, arXiv:1907.08610 (lookahead); the paper, "Experimental settings".
     """
-    if options.name not in OPTIMIZERS:
-        raise ValueError(f"Unknown optimizer {options.name!r}; choose one of {', '.join(OPTIMIZERS)}.")
     optimizer = _with_decay(options, schedule, decayed)
     if options.clip_value:
         optimizer = optax.chain(optax.clip(options.clip_value), optimizer)
@@ -85,7 +85,10 @@ def make_optimizer(options: Optimizer, schedule: Schedule, *, decayed: Any = Non
 def _with_decay(options: Optimizer, schedule: Schedule, decayed: Any) -> optax.GradientTransformation:
     """The bare optimizer with its weight decay; arguments as for `make_optimizer`."""
     name, decay, own = options.name, options.weight_decay, dict(options.options)
-    known = [*inspect.signature(OPTIMIZERS[name]).parameters][1:]
+    function = plug_in.resolve(
+        "optimizer", name, OPTIMIZERS, fits=_takes_rate, needed="a function whose first parameter is learning_rate"
+    )
+    known = [*inspect.signature(function).parameters][1:]
     own_decay, own_mask = (next((key for key in keys if key in known), None) for keys in (DECAY, DECAY_MASK))
     known = [key for key in known if key not in (own_decay, own_mask)]
     if not set(own) <= set(known):
@@ -93,7 +96,7 @@ def _with_decay(options: Optimizer, schedule: Schedule, decayed: Any) -> optax.G
         keys = [key for key in vars(options) if key != "options"]
         raise ValueError(f"Unknown key {unknown} of optimizer {name!r}; it has {', '.join((*keys, *known))}.")
     if not own_decay:
-        optimizer = OPTIMIZERS[name](schedule, **own)
+        optimizer = function(schedule, **own)
         return optax.chain(optax.add_decayed_weights(decay, decayed), optimizer) if decay else optimizer
     # Always passed: optax's defaults are not 0 for all of them.
     own[own_decay] = decay
@@ -104,7 +107,14 @@ def _with_decay(options: Optimizer, schedule: Schedule, decayed: Any) -> optax.G
             f"Optimizer {name!r} decays all weights (weight_decay {decay}), but what inpainting does not use must not "
             "shrink: set weight_decay to 0, or choose an optimizer that takes a mask, such as adamw."
         )
-    return OPTIMIZERS[name](schedule, **own)
+    return function(schedule, **own)
+
+
+def _takes_rate(function: Any) -> bool:
+    try:
+        return [*inspect.signature(function).parameters][:1] == ["learning_rate"]
+    except (TypeError, ValueError):  # not callable, or without a signature
+        return False
 
 
 def _synchronised_first(optimizer: optax.GradientTransformation, k: int) -> optax.GradientTransformation:
@@ -115,6 +125,29 @@ def _synchronised_first(optimizer: optax.GradientTransformation, k: int) -> opta
         return state._replace(steps_since_sync=jnp.full_like(state.steps_since_sync, k - 1))
 
     return optax.GradientTransformation(init, optimizer.update)
+
+
+def check(options: Optimizer, decayed: Any = None) -> None:
+    """Raises ValueError for options that `make_optimizer` refuses, or an optimizer that needs more than a gradient.
+
+    `decayed` says whether the weight decay acts on the parameters "used" and "unused".
+    """
+    optimizer = make_optimizer(options, make_schedule(options, steps_per_epoch=1, num_steps=1), decayed=decayed)
+    if options.name in OPTIMIZERS:
+        return
+
+    def update(params):
+        current = synced(params) if options.lookahead else params
+        return optimizer.update(params, optimizer.init(current), current)
+
+    try:
+        jax.eval_shape(update, dict.fromkeys(("used", "unused"), jnp.zeros((2, 2))))
+    except Exception as error:  # whatever a function of another package raises
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"Optimizer {options.name!r} cannot be updated with gradient and parameters ({type(error).__name__}: "
+            f"{said}); choose another one."
+        ) from error
 
 
 def check_length(options: Optimizer, num_steps: int, name: str) -> None:

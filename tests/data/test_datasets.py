@@ -522,12 +522,12 @@ def test_ictcf_refuses(tmp_path, spoil, message):
         prepare("ictcf", tmp_path, source)
 
 
-def test_a_dataset_of_a_fork_needs_one_class_and_one_line(tmp_path, monkeypatch):
+def test_a_dataset_of_a_fork_needs_one_class(tmp_path, monkeypatch):
     (tmp_path / "own_dataset_builder.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(datasets.BUILDERS, "own", "own_dataset_builder:Own")
-    datasets.prepare("own", "default", source_dir=None, prepared_dir=tmp_path / "prepared")
-    dataset = datasets.load("own", "default", prepared_dir=tmp_path / "prepared")
+    own = ("own_dataset_builder:Own", "default")
+    datasets.prepare(*own, source_dir=None, prepared_dir=tmp_path / "prepared")
+    dataset = datasets.load(*own, prepared_dir=tmp_path / "prepared")
     np.testing.assert_array_equal(dataset.records[1]["image"], np.full((3, 4), 1))
     np.testing.assert_array_equal(dataset.records[1]["lesion"], [[0, 0, 1, 1]] * 3)  # it gives the classes alone
 

@@ -1,25 +1,31 @@
 """The names of the datasets."""
 
-import importlib
 import inspect
 import pathlib
 from collections.abc import Sequence
 
-# One line adds a dataset: name -> "module:class" of a slice_builder.SliceBuilder, in any package.
+from ssinfnet_jax import plug_in
+
+# Name -> "module:class" of a slice_builder.SliceBuilder.
 BUILDERS: dict[str, str] = {
-    "ct_phantom": "ssinfnet_jax.data.datasets.ct_phantom.ct_phantom_dataset_builder:Builder",
     "covid_semiseg": "ssinfnet_jax.data.datasets.covid_semiseg.covid_semiseg_dataset_builder:Builder",
-    "medseg": "ssinfnet_jax.data.datasets.medseg.medseg_dataset_builder:Builder",
+    "ct_phantom": "ssinfnet_jax.data.datasets.ct_phantom.ct_phantom_dataset_builder:Builder",
     "ictcf": "ssinfnet_jax.data.datasets.ictcf.ictcf_dataset_builder:Builder",
+    "medseg": "ssinfnet_jax.data.datasets.medseg.medseg_dataset_builder:Builder",
 }
 
 
 def builder_class(name: str) -> type:
-    """The builder class of a dataset; raises ValueError that lists the choices for an unknown name."""
-    if name not in BUILDERS:
-        raise ValueError(f"Unknown dataset {name!r}; choose one of {', '.join(sorted(BUILDERS))}.")
-    module, _, cls = BUILDERS[name].partition(":")
-    return getattr(importlib.import_module(module), cls)
+    """The builder class of a dataset: a key of `BUILDERS`, or "module:class" of any package.
+
+    Raises: PlugInError if there is none.
+    """
+    from ssinfnet_jax.data.datasets.slice_builder import SliceBuilder  # here, because it loads TFDS
+
+    def fits(found):
+        return isinstance(found, type) and issubclass(found, SliceBuilder)
+
+    return plug_in.resolve("dataset", BUILDERS.get(name, name), BUILDERS, fits=fits, needed="a SliceBuilder")
 
 
 def config_names(name: str) -> list[str]:
