@@ -210,25 +210,32 @@ class Config:
       name: for people.
       seed: of everything random in the trainings.
       save_every_s: seconds from one checkpoint to the next.
-      parallel: how steps are divided among the devices (`networks.parallel`), which does not change what comes out.
-      fsdp_min_size: with "jit", arrays of a state with so many elements or more are split over the devices.
       data: see `Data`.
       single: see `Single`.
       multi: see `Multi`; None: the lesion alone.
       phenotypes: see `Phenotypes`.
       mediation: see `Mediation`.
+      parallel: how steps are divided among the devices (`networks.parallel`), which does not change what comes out.
+      fsdp_min_size: with "jit", arrays of a state with so many elements or more are split over the devices.
     """
 
     name: Annotated[str, Text("demo")]
     seed: Seed
     save_every_s: Annotated[float, Range("[0, inf)", 600.0)]
-    parallel: Literal["pmap", "jit"]
-    fsdp_min_size: Annotated[int, Range("[1, inf)", 65536)] | None
     data: Data
     single: Single
     multi: Multi | None
     phenotypes: Phenotypes
     mediation: Mediation
+    parallel: Literal["pmap", "jit"] = "pmap"
+    fsdp_min_size: Annotated[int, Range("[1, inf)", 65536)] | None = None
+
+    def __post_init__(self):
+        if self.parallel == "pmap" and self.fsdp_min_size is not None:
+            raise ValueError(
+                f"fsdp_min_size={self.fsdp_min_size} splits the state over the devices, which pmap cannot; set "
+                "config.parallel to 'jit', or config.fsdp_min_size to None."
+            )
 
 
 def read_config(tree: Mapping[str, Any]) -> Config:

@@ -234,21 +234,8 @@ class Jit(Strategy):
 
 
 def strategy(name: str, fsdp_min_size: int | None) -> Strategy:
-    """The strategy of a config's `parallel` ("pmap" | "jit") and `fsdp_min_size`.
-
-    Raises: ValueError for another name, or a size that the strategy has no use for.
-    """
-    if name not in STRATEGIES:
-        raise ValueError(f"config.parallel must be one of {', '.join(STRATEGIES)}, found {name!r}.")
-    if name == "pmap" and fsdp_min_size is not None:
-        raise ValueError(
-            f"config.fsdp_min_size={fsdp_min_size} splits the state over the devices, which pmap cannot; set "
-            "config.parallel to 'jit', or config.fsdp_min_size to None."
-        )
-    return Pmap() if name == "pmap" else Jit(fsdp_min_size)
-
-
-STRATEGIES = ("pmap", "jit")
+    """The strategy of a config's `parallel` ("pmap" | "jit") and `fsdp_min_size` (with "jit")."""
+    return Jit(fsdp_min_size) if name == "jit" else Pmap()
 
 
 def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]], Any]]:
@@ -258,7 +245,7 @@ def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]],
     """
     mesh = _local_mesh()
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
-    # Each device works on its slices alone; the same rounding as `jax.pmap`, which is this and an axis more.
+    # Each device works on its slices alone, as with `jax.pmap`, which is this and one axis more.
     mapped = jax.jit(jax.shard_map(predict, mesh=mesh, in_specs=(whole, split), out_specs=split, check_vma=False))
 
     def with_variables(variables):

@@ -15,7 +15,6 @@ from ssinfnet_jax.training import state as states
 
 def check(config: Config) -> None:
     """Raises ValueError for what is wrong in the sections `single` and `multi`."""
-    parallel.strategy(config.parallel, config.fsdp_min_size)
     if config.multi and config.multi.prior_source == "cross_fitted" and config.single.train.initial:
         logging.warning(
             "If the network in config.single.train.initial=%s was trained on these slices, cross-fitted priors know "

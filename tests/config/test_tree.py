@@ -159,6 +159,7 @@ def _tables(tree, path=""):
 @pytest.mark.parametrize(
     ("path", "value", "rule"),
     [
+        ("fsdp_min_size", 1000, "=1000 splits the state over the devices, which pmap cannot; set config.parallel to"),
         ("seed", 0.5, r"in [0, 2147483647], found 0.5; give a whole number, such as 0."),
         ("seed", 2**31, r"in [0, 2147483647], found 2147483648"),
         ("data.image_size", 352.5, "at least 16, found 352.5; give a whole number"),

@@ -90,10 +90,6 @@ def test_a_split_state_stays_split():
 def test_strategies_of_a_config():
     assert isinstance(parallel.strategy("pmap", None), parallel.Pmap)
     assert isinstance(parallel.strategy("jit", 1000), parallel.Jit)
-    with pytest.raises(ValueError, match=r"config\.parallel must be one of pmap, jit, found 'pjit'"):
-        parallel.strategy("pjit", None)
-    with pytest.raises(ValueError, match=r"config\.fsdp_min_size=1000 .* set config\.parallel to 'jit', or"):
-        parallel.strategy("pmap", 1000)
 
 
 def test_predictions_come_back_in_order_without_padding():

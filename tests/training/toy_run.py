@@ -59,7 +59,7 @@ def command(workdir, *flags, devices=1, signal_at="", signal_to=0, disagrees=Non
     return run, environment
 
 
-def end(process: subprocess.Popen, code: int = 0, timeout_s: float = 300) -> str:
+def end(process: subprocess.Popen, code: int = 0, timeout_s: float = 600) -> str:
     """Waits for a process; its output. Fails if it ends with another code."""
     try:
         output, _ = process.communicate(timeout=timeout_s)
