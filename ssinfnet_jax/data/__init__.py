@@ -1,1 +1,1 @@
-"""Reading of CT images and labels, patient-wise splits, prepared datasets, and the input pipeline."""
+"""Reads CT images and labels, splits them by patient, prepares datasets, and feeds batches."""

@@ -1,6 +1,6 @@
-"""Clinical tables: age, gender, number of underlying diseases and severity of patients, from CSV or XLSX.
+"""Clinical tables: each patient's age, gender, number of underlying diseases and severity, from CSV or XLSX.
 
-Everything that is wrong with a table is collected and raised at once, with the rows.
+All problems of a table are collected and raised in one error that lists the rows.
 """
 
 import math
@@ -25,8 +25,8 @@ SEVERITY_LEVELS = (
     "Critically ill",
 )
 
-# Our column -> names it may have in a table; case, accents, blanks, punctuation and what stands in brackets do not
-# matter, but a unit other than years does.
+# Our column -> the names it may have in a table. Case, accents, blanks, punctuation and text in brackets are ignored,
+# except for a unit other than years.
 COLUMN_NAMES = {
     "patient": (
         *("patient", "patient id", "patient no", "patient number", "patient code", "patient name", "id", "case id"),
@@ -98,7 +98,7 @@ COLUMN_NAMES = {
     ),
 }
 
-_CODED = ("gender", "sex", "geschlecht", "性别")  # whose names may say what codes mean
+_CODED = ("gender", "sex", "geschlecht", "性别")  # columns whose names may explain their codes
 MAX_AGE_YEARS = 120
 _GENDERS = {
     0: "female f woman girl w weiblich frau femme feminin feminine femmina donna femenino mujer hembra 女 女性 女士",
@@ -112,21 +112,21 @@ _DAYS = r"(?:d|days?|days?[ -]old|天|日|tage?|jours?|dias?|giorn[oi])"
 _PER_YEAR = {_YEARS: 1.0, _MONTHS: 12.0, _WEEKS: 365.25 / 7, _DAYS: 365.25}
 _MAX_LISTED = 10
 
-Problem = tuple[list[int], str]  # rows of the file, and what is wrong in them
+Problem = tuple[list[int], str]  # rows of the file, and what is wrong with them
 
 
 def read_clinical(path: str | os.PathLike) -> pd.DataFrame:
     """Reads a clinical table.
 
     Args:
-      path: .csv (UTF-8, comma) or .xlsx; columns as in COLUMN_NAMES, others are ignored.
+      path: .csv (UTF-8, comma) or .xlsx with the columns of COLUMN_NAMES; other columns are ignored.
 
-    Returns: indexed by patient (str, the number in the patient's name where there is one), with columns age
+    Returns: a table indexed by patient (str; the number in the patient's name if it has one), with columns age
       (float64 years), gender (float64, 0 female, 1 male), underlying (float64, count) and severity_level
-      (str); missing is NaN or "". `attrs["doubts"]` lists the doubtful words for diseases, see diseases.read_all().
+      (str); missing values are NaN or "". `attrs["doubts"]` lists doubtful disease texts, see diseases.read_all().
     Raises:
       FileNotFoundError: no such file.
-      ValueError: unreadable, a column is missing or there twice, a patient occurs twice, an age is
+      ValueError: the file is unreadable, a column is missing or duplicated, a patient occurs twice, an age is
         impossible, or a gender or level is unknown; lists the rows.
     """
     table = text_table.read(path, "Clinical table", lambda cells: {*map(kind_of, cells)} >= {*COLUMN_NAMES})
@@ -145,7 +145,7 @@ def read_clinical(path: str | os.PathLike) -> pd.DataFrame:
     if problems:
         lines = problem_lines(problems, lambda row: f" (patient {names[row]})" if names[row] else "")
         raise ValueError(
-            f"Clinical table {os.fspath(path)} has {num_problems(problems)} problems; correct them:\n  {lines}"
+            f"Clinical table {os.fspath(path)} has {num_problems(problems)} problems; fix them:\n  {lines}"
         )
     if table.empty:
         raise ValueError(f"Clinical table {os.fspath(path)} has no rows.")
@@ -161,11 +161,11 @@ def no_doubts() -> pd.DataFrame:
 
 
 def warn_of(doubts: pd.DataFrame, path: str | os.PathLike) -> None:
-    """Logs the doubtful words for diseases, each once, before anything is computed from them."""
+    """Logs each doubtful disease text once, before anything is computed from it."""
     if len(doubts):
         logging.warning(
-            "%s: %d texts of diseases are doubtful; check how they were counted, and write the number or names with "
-            "commas between them where it is wrong:\n%s",
+            "%s: %d disease texts are doubtful; check how they were counted. Where a count is wrong, write the number, "
+            "or the names separated by commas:\n%s",
             os.fspath(path),
             len(doubts),
             doubts.to_string(index=False),
@@ -179,11 +179,11 @@ def parse_column(
 
     Args:
       kind: key of COLUMN_NAMES.
-      texts: cells; the index is their row in the file.
-      header: the column's name in the file, which may say what codes mean: `Sex (1=male, 2=female)`.
-      trust_codes: whether 0 and 1 are a gender (female, male), on which tables disagree, and numbers of diseases may
-        be no whole ones.
-    Returns: values (missing is NaN or ""), what is wrong, and doubtful texts, see diseases.read_all().
+      texts: cells, indexed by their row in the file.
+      header: the column's name in the file, which may explain its codes: `Sex (1=male, 2=female)`.
+      trust_codes: whether to read 0 and 1 as female and male, on which tables disagree, and to accept fractional
+        numbers of diseases.
+    Returns: values (NaN or "" if missing), problems, and doubtful texts, see diseases.read_all().
     """
     if kind == "gender":
         return *_parse_genders(texts, header, trust_codes), no_doubts()
@@ -205,7 +205,7 @@ def _parse_each(texts: pd.Series, parse: Callable[[str], object]) -> tuple[pd.Se
 def _parse_diseases(texts: pd.Series, *, whole: bool) -> tuple[pd.Series, list[Problem], pd.DataFrame]:
     known = texts[~texts.map(diseases.is_unknown)]
     numbers = pd.to_numeric(known, errors="coerce")
-    if not whole and len(known) and numbers.notna().all():  # numbers that are not whole stay what they are
+    if not whole and len(known) and numbers.notna().all():  # fractional numbers stay as they are
         wrong = numbers[(numbers < 0) | (numbers > diseases.MAX_DISEASES)]
         why = f"is not a number of diseases from 0 to {diseases.MAX_DISEASES}"
         rows = wrong.groupby(known[wrong.index]).groups
@@ -234,18 +234,20 @@ def _parse_genders(texts: pd.Series, header: str, trust_codes: bool) -> tuple[pd
         return texts, [
             (
                 known.index.tolist(),
-                f"gender is unknown: it is coded as {counts}, and nothing says which is which; write female and male, "
-                f"or call the column 'gender (1=male, 2=female)' as your codes mean",
+                f"gender is unknown: it is coded as {counts}, and nothing explains the codes; write female and male, "
+                f"or explain your codes in the column's name, such as 'gender (1=male, 2=female)'",
             )
         ]
     keys = set(known.map(vocabulary.key))
     if {"h", "m"} <= keys and "f" not in keys:
-        return texts, [(known.index.tolist(), "gender has both 'h' and 'm', which may be hombre and mujer; write them")]
+        return texts, [
+            (known.index.tolist(), "gender has both 'h' and 'm', which may be hombre and mujer; write out the words")
+        ]
     return _parse_each(texts, parse_gender)
 
 
 def gender_codes(header: str) -> dict[float, str]:
-    """What a column's name says of its codes: `Sex (1=male, 2=female)`, `gender_0f_1m` -> {1.0: "male", ...}."""
+    """Reads gender codes from a column's name: `Sex (1=male, 2=female)`, `gender_0f_1m` -> {1.0: "male", ...}."""
     folded = vocabulary.fold(header)
     after = [(code, word) for word, code in re.findall(r"([^\W\d_]+)\s*[=:]\s*(\d)", folded) if word in _GENDER]
     before = re.findall(r"(?<!\d)(\d)\s*[=:-]?\s*([^\W\d_]+)", folded)
@@ -253,15 +255,15 @@ def gender_codes(header: str) -> dict[float, str]:
 
 
 def patient_key(name: str) -> str:
-    """The number in names such as `Patient 12`, `12`, `12.0`, `P-012`; any other name in lower case."""
+    """Returns the number in names such as `Patient 12`, `12`, `12.0`, `P-012`; any other name in lower case."""
     match = re.fullmatch(r"\s*(?:patient|pat|p)?[\s_.#-]*0*(\d+)(?:\.0)?\s*", name, flags=re.IGNORECASE)
     return match[1] if match else " ".join(name.lower().split())
 
 
 def parse_age(text: str) -> float:
-    """Years, of `63`, `63 years`, `45岁`, `45 y/o`, `4 months`, `2 y 3 mo`; NaN if missing.
+    """Returns years from texts such as `63`, `63 years`, `45岁`, `45 y/o`, `4 months`, `2 y 3 mo`; NaN if missing.
 
-    Raises: ValueError if not a number in [0, 120], with a unit or without.
+    Raises: ValueError unless the text is a number of years in [0, 120], with or without a unit.
     """
     plain = re.sub(
         r"^aged?:? ?|(?<=[a-z])[ -]?old$| of age$| alt$", "", " ".join(vocabulary.fold(text).split()).rstrip(".")
@@ -283,18 +285,18 @@ def parse_age(text: str) -> float:
 
 
 def parse_gender(text: str) -> float:
-    """0 female, 1 male, NaN if missing. Numbers are refused: tables disagree on what 0 and 1 mean."""
+    """Returns 0 for female, 1 for male, NaN if missing. Refuses numbers: tables disagree on what 0 and 1 mean."""
     if is_missing(text):
         return math.nan
     words = re.sub(r"\d|\s", " ", vocabulary.key(text)).strip()
     if words not in _GENDER:
         known = ", ".join(word for words in _GENDERS.values() for word in words.split()[:3])
-        raise ValueError(f"gender {text.strip()!r} is unknown; use one of {known}, or empty the cell")
+        raise ValueError(f"gender {text.strip()!r} is unknown; use one of {known}, or leave the cell empty")
     return float(_GENDER[words])
 
 
 def count_diseases(text: str) -> float:
-    """Number of different diseases in a free text, or the number itself; 0 for none, NaN if not known.
+    """Counts the distinct diseases in a free text, or returns the number it holds; 0 for none, NaN if unknown.
 
     Raises: ValueError, see diseases.read().
     """
@@ -302,7 +304,7 @@ def count_diseases(text: str) -> float:
 
 
 def parse_severity(text: str) -> str:
-    """One of SEVERITY_LEVELS, whatever the case, spaces and hyphens; "" if missing."""
+    """Returns one of SEVERITY_LEVELS, ignoring case, spaces and hyphens; "" if missing."""
     key = _letters(text)
     if is_missing(text):
         return ""
@@ -313,7 +315,7 @@ def parse_severity(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a cell is empty or says that its value is not known; "none" does, but for diseases."""
+    """Whether a cell is empty or says that its value is unknown; "none" counts as unknown (except for diseases)."""
     return vocabulary.is_unknown(text) or vocabulary.key(text) == "none"
 
 
@@ -322,15 +324,15 @@ def _letters(text: str) -> str:
 
 
 def kind_of(column: object) -> str | None:
-    """The key of COLUMN_NAMES that a table's column has a name of; None for other columns."""
+    """Returns the key of COLUMN_NAMES that lists this column's name; None for other columns."""
     return _KINDS.get(plain_name(str(column)))
 
 
 def find(name: str, header: Iterable[str]) -> list[str]:
-    """The columns that a name means: those of this name, whatever case, blanks and brackets, or else its synonyms.
+    """Finds the columns that a name refers to: those of this name, ignoring case, blanks and brackets, else synonyms.
 
-    More than one is for the caller to refuse. A name that is not in COLUMN_NAMES means the column that is spelled
-    like it, where there is one.
+    The caller must refuse more than one. A name outside COLUMN_NAMES refers to the column of exactly that spelling, if
+    there is one.
     """
     header = list(header)
     same = [column for column in header if plain_name(column) == plain_name(name)]
@@ -341,7 +343,7 @@ def find(name: str, header: Iterable[str]) -> list[str]:
 
 
 def plain_name(name: str) -> str:
-    """A column's name without case, accents, blanks, punctuation and brackets, unless a unit other than years."""
+    """Strips case, accents, blanks, punctuation and brackets from a column's name; keeps a unit other than years."""
     folded = vocabulary.fold(name)
     inside = re.sub(r"\W", "", " ".join(re.findall(r"\(.*?\)|\[.*?\]", folded)))
     bare = re.sub(r"[\W_]", "", re.sub(r"\(.*?\)|\[.*?\]", "", folded))
@@ -369,12 +371,12 @@ def _find_columns(table: pd.DataFrame, path: str | os.PathLike) -> dict[str, str
 
 
 def num_problems(problems: Sequence[Problem]) -> int:
-    """How many cells are wrong."""
+    """Counts the cells that are wrong."""
     return sum(max(1, len(rows)) for rows, _ in problems)
 
 
 def problem_lines(problems: Sequence[Problem], told: Callable[[int], str] = lambda row: "") -> str:
-    """A line for each different problem: in which rows, the first with what `told` says of it, and what is wrong."""
+    """Writes a line per problem: the rows, with `told(row)` after the first one, and what is wrong."""
     lines = []
     for rows, what in problems[:_MAX_LISTED]:
         more = f" and {len(rows) - 1} more rows" if len(rows) > 2 else f" and row {rows[1]}" if len(rows) == 2 else ""

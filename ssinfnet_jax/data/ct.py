@@ -1,7 +1,6 @@
 """CT images as the networks see them: 8-bit grey, lung window.
 
-Hounsfield units come from NIfTI (`nifti`) or DICOM (inference); PNG and JPG are windowed already by whoever
-exported them.
+NIfTI (`nifti`) and DICOM (inference) hold Hounsfield units; PNG and JPG were windowed when they were exported.
 """
 
 import os
@@ -9,18 +8,17 @@ import os
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-# Level -450, width 1400. Air, lung, ground glass, consolidation and soft tissue (<= 100 HU) are all
-# unclipped, so that the two lesion classes stay apart; only bone and contrast medium saturate. Of the
-# customary lung windows it is the one that puts lung (-860 HU) at 53 and soft tissue (45 HU) at 218 of 255,
-# within the quartiles measured on the 50 labeled slices of the public COVID-SemiSeg set (35-53 and 205-226),
-# which its images were exported with.
+# Level -450, width 1400. Air, lung, ground glass, consolidation and soft tissue (<= 100 HU) are not
+# clipped, so the two lesion classes stay distinct; only bone and contrast medium saturate. The public COVID-SemiSeg
+# images were exported with this window: among the customary lung windows, only this one maps lung (-860 HU) to 53 and
+# soft tissue (45 HU) to 218 of 255, within the quartiles measured on their 50 labeled slices (35-53 and 205-226).
 LOW_HU = -1150.0
 HIGH_HU = 250.0
 
-# A chest CT in HU has air, hence values at or below this; no export of grey levels does.
+# A chest CT in HU contains air, hence values at or below this; an export of grey levels does not.
 MOST_AIR_HU = -500.0
 
-# What phenotypes in HU take at least. Scanners measure no less than air (-1024); what lies below is padding.
+# The lowest value that phenotypes in HU accept. Scanners measure nothing below air (-1024); lower values are padding.
 LEAST_HU = -4096.0
 
 # Channels of a grey JPG stored as colour differ by rounding only; a drawing in colour differs by far more.
@@ -32,63 +30,65 @@ def window_hu(ct_hu: np.ndarray, low: float = LOW_HU, high: float = HIGH_HU) -> 
 
     Args:
       ct_hu: number[...], Hounsfield units.
-      low: shown as 0, HU.  high: shown as 255, HU.
+      low: HU that map to 0.  high: HU that map to 255.
 
-    Returns: uint8[...], shape of `ct_hu`.
-    Raises: ValueError for low >= high or values that are not finite.
+    Returns: uint8[...], of the shape of `ct_hu`.
+    Raises: ValueError if low >= high or a value is not finite.
     """
     if not low < high:
         raise ValueError(f"A window needs low < high; got low={low}, high={high} HU.")
     ct_hu = np.asarray(ct_hu, dtype=np.float32)
     if not np.isfinite(ct_hu).all():
-        raise ValueError("CT values must be finite; found NaN or infinity. Replace padding by air (-1000 HU) first.")
+        raise ValueError("CT values must be finite; found NaN or infinity. Replace padding with air (-1000 HU) first.")
     return np.clip(np.rint((ct_hu - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
 
 
 def open_image(path: str | os.PathLike) -> Image.Image:
-    """Opens and fully decodes an image file, so that a truncated one is found here.
+    """Opens and fully decodes an image file, so that a truncated file fails here.
 
     Returns: the decoded Pillow image, in the mode of the file.
     Raises:
       FileNotFoundError: no such file.
-      ValueError: not an image, truncated, several in one file, or of 16 bits per channel in colour or with alpha, of
-        which Pillow keeps the high ones; names the file and the remedy.
+      ValueError: the file is not an image, is truncated, holds several pictures, or has 16 bits per channel in colour
+        or with alpha, of which Pillow keeps only the high 8; names the file and the remedy.
     """
     try:
         image = Image.open(path)
-        stored = " ".join(str(tile.args) for tile in image.tile)  # such as RGB;16B; gone once it is loaded
+        stored = " ".join(str(tile.args) for tile in image.tile)  # such as RGB;16B; lost after load()
         num_frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1  # a photograph and its previews
         image.load()
     except FileNotFoundError:
         raise FileNotFoundError(f"Image file {os.fspath(path)} does not exist; check the dataset folder.") from None
     except UnidentifiedImageError:
         raise ValueError(
-            f"{os.fspath(path)} is not an image that can be read; expected PNG or JPG. Replace or remove it."
+            f"{os.fspath(path)} is not a readable image; expected PNG or JPG. Replace or remove it."
         ) from None
     except Image.DecompressionBombError as error:
-        raise ValueError(f"Image file {os.fspath(path)} is no slice ({error}); replace or remove it.") from error
+        raise ValueError(
+            f"Image file {os.fspath(path)} is too large for a slice ({error}); replace or remove it."
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"Image file {os.fspath(path)} is truncated or damaged ({error}); copy or download it again."
         ) from error
     if num_frames > 1:
-        raise ValueError(f"{os.fspath(path)} holds {num_frames} pictures; expected one. Save them as a file each.")
+        raise ValueError(f"{os.fspath(path)} holds {num_frames} pictures; expected one. Save each to its own file.")
     if ";16" in stored and not image.mode.startswith("I"):
         raise ValueError(
             f"{os.fspath(path)} has 16 bits per channel ({stored}), of which only the high 8 would be read: 4095 "
-            "becomes 15. Save its values as 8-bit PNG, windowed by ssinfnet_jax.data.ct.window_hu if they are HU."
+            "becomes 15. Save it as 8-bit PNG; window HU with ssinfnet_jax.data.ct.window_hu first."
         )
     return image
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads a windowed CT slice from PNG or JPG; grey, or grey stored as colour.
+    """Reads a windowed CT slice from PNG or JPG, grey or grey stored as colour.
 
     Returns: uint8[H, W]; row 0 is the first row of the file, nothing is rotated or mirrored.
     Raises:
       FileNotFoundError: no such file.
-      ValueError: not an image, truncated, not 8-bit, in real colour, or transparent where it is not black; names the
-        file.
+      ValueError: the file is not an image, truncated, not 8-bit, in real colour, or has transparent pixels that are not
+        black; names the file.
     """
     image = open_image(path)
     if image.mode in ("L", "LA", "P", "RGB", "RGBA") and image.has_transparency_data:
@@ -104,33 +104,33 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     spread = int((colour.max(axis=-1) - colour.min(axis=-1)).max())
     if spread > _GREY_TOLERANCE:
         raise ValueError(
-            f"{os.fspath(path)} is in colour: channels differ by up to {spread} grey levels, at most "
-            f"{_GREY_TOLERANCE} are taken as grey. Export the slice without overlays, or convert it to grey."
+            f"{os.fspath(path)} is in colour: channels differ by up to {spread} grey levels; at most "
+            f"{_GREY_TOLERANCE} count as grey. Export the slice without overlays, or convert it to grey."
         )
     return np.rint(colour.mean(axis=-1)).astype(np.uint8)
 
 
 def _check_opaque(image: Image.Image, path: str | os.PathLike) -> None:
-    """Raises ValueError where transparent pixels have a value: whether they show it is up to what lies behind."""
+    """Raises ValueError if transparent pixels are not black: how they look depends on the background."""
     channels = np.array(image.convert("RGBA"))
     hidden = int(((channels[..., 3] < 255) & channels[..., :3].any(axis=-1)).sum())
     if hidden:
         raise ValueError(
-            f"{os.fspath(path)} has {hidden} transparent pixels that are not black; flatten it onto the background "
-            "that it is meant for, and save it without alpha."
+            f"{os.fspath(path)} has {hidden} transparent pixels that are not black; flatten it onto its intended "
+            "background and save it without alpha."
         )
 
 
 def to_grey(volume: np.ndarray, source: str) -> tuple[np.ndarray, str]:
-    """Recognises the intensities of a chest CT volume by its range and maps them to windowed 8-bit grey.
+    """Maps a chest CT volume to windowed 8-bit grey, judging the kind of its values by their range.
 
-    A chest CT in HU holds air, hence values below -500; a windowed export holds 0..255, or 0..1.
+    A chest CT in HU contains air, hence values below -500; a windowed export spans 0..255 or 0..1.
 
     Args:
       volume: number[...], as read.
       source: file name for the error message.
 
-    Returns: (uint8[...], name of the rule).
+    Returns: (uint8[...], name of the rule that applied).
     Raises: ValueError for any other range; names the file, the range, the rules and the remedy.
     """
     low, high = float(volume.min()), float(volume.max())

@@ -1,10 +1,10 @@
-"""Names of diseases: ways to write one disease, codes, and what tells a name from other words."""
+"""Recognises disease names: spellings of common diseases, codes, and patterns that tell a name from other words."""
 
 import re
 
 from ssinfnet_jax.data import vocabulary
 
-# Ways to write one disease, as vocabulary.key gives them; only such that leave no doubt.
+# Unambiguous spellings of common diseases, in the form of vocabulary.key.
 _SYNONYMS = {
     "hypertension": """htn|hbp|high blood pressure|arterial hypertension|高血压|高血压病|hypertonie|
         arterielle hypertonie|hypertension arterielle|hta|ipertensione|ipertensione arteriosa|
@@ -59,7 +59,7 @@ _ONLY_CHINESE = re.compile(rf"(?:(?:{_CHINESE})[并兼]?)+")
 _ONLY_NAMES = re.compile(rf"(?:(?:{_LONGEST_FIRST}|{_BESIDE_A_NAME})(?: |$))+")
 _ICD = r"[a-z]\d\d(?:\.?\w{1,3})?"
 
-# What most names of diseases have in them; a name that has none of it is counted, and listed as doubtful.
+# Parts that most disease names contain; a name without any of them counts, but is listed as doubtful.
 _LIKE_A_DISEASE = re.compile(
     r"itis|osis|[ae]mi[ae]|path|oma\b|algia|plegi|rrh|ism\b|tens|tonie|diabet|asth?m|cancer|cancro|krebs|carcin|tum[o]u?r|"
     r"malign|neoplas|infar[ck]t|isch|isqu|strok|schlag|fail|insuffi|insufi|fibr|diseas|disorder|syndrom|defe[ck]t|"
@@ -76,31 +76,31 @@ _LIKE_A_DISEASE = re.compile(
 
 
 def is_known(text: str) -> bool:
-    """Whether a text, in folded letters, is one of the common names, such as `htn`, `diabetes mellitus`, `高血压`."""
+    """Whether a folded text is one of the common names, such as `htn`, `diabetes mellitus`, `高血压`."""
     return vocabulary.key(text) in _NAME
 
 
 def one_name(text: str) -> str:
-    """The same name for all ways to write a common disease; for others the text's words."""
+    """Returns one name for all spellings of a common disease; for others the text's words."""
     name = vocabulary.key(text)
     return _NAME.get(name, name)
 
 
 def known_in(words: str) -> list[str]:
-    """The common diseases that a text names, in its order."""
+    """Lists the common diseases that a text names, in order."""
     return [_NAME[name] for name in _COMMON.findall(words)]
 
 
 def only_names(words: str) -> bool:
-    """Whether a text is a row of common names, such as `hypertension diabetes mellitus asthma`."""
+    """Whether a text consists of common names, such as `hypertension diabetes mellitus asthma`."""
     return bool(_ONLY_NAMES.fullmatch(words) or _ONLY_CHINESE.fullmatch(words))
 
 
 def codes(words: str) -> list[str]:
-    """The ICD-10 codes of a text that has nothing else, such as `I10 E11.9`; otherwise none."""
+    """Lists the ICD-10 codes of a text that holds nothing else, such as `I10 E11.9`; else empty."""
     return words.split() if re.fullmatch(rf"{_ICD}(?: {_ICD})*", words) else []
 
 
 def looks_like_one(words: str) -> bool:
-    """Whether a text is, or has in it, what most names of diseases have."""
+    """Whether a text is a common name, or contains a part that most disease names contain."""
     return is_known(words) or bool(_LIKE_A_DISEASE.search(words))

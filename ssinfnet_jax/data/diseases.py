@@ -1,4 +1,4 @@
-"""Counts the diseases that a free text names: a number, none, not known, or refused because nobody can tell."""
+"""Counts the diseases that a free text names; refuses texts that cannot be counted."""
 
 import collections
 import dataclasses
@@ -11,11 +11,11 @@ import pandas as pd
 
 from ssinfnet_jax.data import disease_names, vocabulary
 
-MAX_DISEASES = 30  # a larger number is a code or a slip
+MAX_DISEASES = 30  # a larger number is a code or a typo
 
 
 _CJK = r"[\u3040-\u30ff\u3400-\u9fff]"
-_ABBREVIATIONS = (  # whose full stop ends no sentence
+_ABBREVIATIONS = (  # whose full stop does not end a sentence
     "st|art|arter|chr|chron|diab|mell|ca|dr|vs|approx|hx|hist|susp|dis|synd|insuff|pulm|card|kard|ggf|bzw|inc|incl|resp|"
     "hyp|cong|congen|obstr|rheum|prim|sec|sek|nr|gr|stad|std|lt|li|re|bds|ren|hep|med|path|ant|ipert|enf|mal"
 )
@@ -59,43 +59,43 @@ _SOME = re.compile(
     r"(?:multiple|several|many|various|some|few|a few|one|two|three|four|five|six|seven|eight|nine|ten|mehrere|"
     r"einige|viele|plusieurs|diverse|varie|varias|varios|多种|多个|数种|一|二|两|三|四|五)(?:种|个| )?(.*)"
 )
-_EXCUSE = re.compile(  # in words that look like no disease
+_EXCUSE = re.compile(  # in words that do not look like a disease
     r"unab|unavail|obtain|refus|declin|availab|data|info|record|await|waiting|pend|investigat|evaluat|check|recall|"
     r"remember|know|clarif|confirm|determin|disclos|answer|\b(?:say|tell|ask)|verweiger|angab|bekannt|connu|conoc|rifiut|"
     r"rechaz|attente|attesa|拒|缺|待|不|未|无|资料|记录|获取"
 )
 _SHORT = {"w/o": "without", "w/": " with ", "r/o": "rule out", "d/t": "due to", "and/or": "or"}
 _SIGN = re.compile(r"[(\[\s]*(?:-+|\++)[)\]\s]*")
-_REMEDY = "write their number alone, as 2, their names with commas between them, or none; or empty the cell"
+_REMEDY = "write a number such as 2, the names separated by commas, or none; or leave the cell empty"
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a text says: the number of diseases (NaN where not known), and "" or why a reader should look at it."""
+    """What a text says: the number of diseases (NaN if unknown), and why to check it ("" if there is no doubt)."""
 
     count: float
     doubt: str = ""
 
 
 def read(text: str) -> Reading:
-    """Counts the different diseases in a free text, or takes the number that it is.
+    """Counts the distinct diseases in a free text, or reads the number that it holds.
 
-    Separators: `, ; / | + &`, line breaks, bullets, numbers of a list (`1. ... 2. ...`), a full stop between words,
-    "and" (und, et, y, e, 和, 及, ...), the Chinese marks, a blank between Chinese words, several blanks. No separators:
-    a blank between other words, the dot of an abbreviation or a number, and all that stands in brackets.
+    Separators: `, ; / | + &`, line breaks, bullets, list numbers (`1. ... 2. ...`), a full stop between words,
+    "and" (und, et, y, e, 和, 及, ...), Chinese punctuation, a blank between Chinese words, several blanks. Not
+    separators: a blank between other words, the dot of an abbreviation or a number, and anything in brackets.
 
-    Returns: the number; 0 for words that deny (`none`, `no known comorbidities`, `无`) and for a dash; NaN for words
-      that say it is not known (`?`, `N.A.`, `refused`, `不详`) and for an empty text.
-    Raises: ValueError for numbers that are not whole or larger than MAX_DISEASES, for text that says there are
-      diseases but not how many ("yes", "several"), and for text that begins with a number or denies something in words
-      that are not understood, such as "2 diseases" or "no diabetes".
+    Returns: the number; 0 for denials (`none`, `no known comorbidities`, `无`) and for a dash; NaN for words
+      that say it is unknown (`?`, `N.A.`, `refused`, `不详`) and for an empty text.
+    Raises: ValueError for numbers that are fractional or larger than MAX_DISEASES, for text that says there are
+      diseases but not how many ("yes", "several"), and for text that begins with a number or contains a denial
+      that is not understood, such as "2 diseases" or "no diabetes".
     """
     folded = vocabulary.fold(_without_numbering(html.unescape(text))).strip()
     for short, words in _SHORT.items():
         folded = re.sub(rf"\b{short}(?![a-z])", words, folded)
     plain = " ".join(folded.split()).strip()
     if _SIGN.fullmatch(plain) and "-" in plain:
-        return Reading(0.0, "a dash is taken for none")
+        return Reading(0.0, "a dash counts as none")
     if is_unknown(plain):
         return Reading(math.nan)
     if re.fullmatch(r"\d+(\.0+)?\.?", plain):
@@ -108,17 +108,17 @@ def read(text: str) -> Reading:
 
 
 def is_unknown(text: str) -> bool:
-    """Whether a text is empty or says that the diseases are not known; dashes and plus signs do not."""
+    """Whether a text is empty or says that the diseases are unknown; dashes and plus signs do not say so."""
     return vocabulary.is_unknown(text) and not _SIGN.fullmatch(vocabulary.fold(text))
 
 
 def read_all(texts: Sequence[str]) -> tuple[list[float], pd.DataFrame, dict[str, str]]:
     """Reads a column of texts.
 
-    Where the texts are only yes, no and unknown, they are 1, 0 and NaN: whether there is any disease.
+    If all texts are yes, no or unknown, they count as 1, 0 and NaN: whether there is any disease.
 
-    Returns: the counts, NaN also for what is refused; the doubtful texts, each once, as columns text, count
-      (diseases), patients (how many have it), why; and the reason for each text that is refused.
+    Returns: the counts, NaN also for refused texts; the doubtful texts, each once, with columns text, count
+      (diseases), patients (how many have this text), why; and the reason for each refused text.
     """
     held = collections.Counter(texts)
     answers = {text: vocabulary.answer(text) for text in held if not is_unknown(text)}
@@ -148,21 +148,21 @@ def _read_each(texts: Iterable[str]) -> tuple[dict[str, Reading], dict[str, str]
 def _number(text: str, number: float) -> Reading:
     if number > MAX_DISEASES:
         raise ValueError(
-            f"diseases {text.strip()!r} cannot be counted: more than {MAX_DISEASES} is no number of diseases; empty "
-            "the cell if it means that the number is not known"
+            f"diseases {text.strip()!r} cannot be counted: a number of diseases is at most {MAX_DISEASES}; leave the "
+            "cell empty if the code means unknown"
         )
     return Reading(number)
 
 
 def _number_and_names(text: str, number: float, names: str) -> Reading:
-    """`2 (hypertension, diabetes)`; a number that does not agree with the names is refused."""
+    """Reads `2 (hypertension, diabetes)`; refuses a number that does not match the names."""
     if read(names).count != number:
         raise ValueError(f"diseases {text.strip()!r} cannot be counted: it does not name {number:g}; {_REMEDY}")
     return _number(text, number)
 
 
 def _pieces(folded: str) -> list[str]:
-    """What stands between separators, with blanks as they were; verdicts in brackets follow a colon."""
+    """Splits a text at separators, keeping its blanks; rewrites verdicts in brackets after a colon."""
     folded = re.sub(rf"({_BRACKETS})", _verdict, folded)
     folded = _without_brackets(_without_label(folded))
     kept: list[str] = []
@@ -183,7 +183,7 @@ def _stop(match: re.Match) -> str:
 
 
 def _split_blanks(piece: str) -> list[str]:
-    """Parts of a piece at blanks between Chinese words; those without a name stay with the word before them."""
+    """Splits a piece at blanks between Chinese words; a part without a name stays with the word before it."""
     parts: list[str] = []
     for part in (p for rough in _CJK_BLANK.split(piece) for p in _MIXED_BLANK.split(rough)):
         alone = re.fullmatch(r"[\di]+ ?型", parts[-1].strip()) if parts else None
@@ -215,7 +215,7 @@ def _without_label(text: str) -> str:
 
 
 def _without_numbering(text: str) -> str:
-    """`1. hypertension 2. diabetes`, `①...②...` -> separated by semicolons."""
+    """Replaces the list numbers of `1. hypertension 2. diabetes` or `①...②...` with semicolons."""
     marks = list(_NUMBERING.finditer(text))
     numbers = [int(m[1]) if m[1] else ord(m[2]) - 0x245F for m in marks]
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
@@ -225,7 +225,7 @@ def _without_numbering(text: str) -> str:
 
 def _count(text: str, pieces: list[str]) -> Reading:
     names: dict[str, None] = {}
-    said: dict[str, None] = {}  # of what stands beside names
+    said: dict[str, None] = {}  # statements besides names
     doubts: dict[str, None] = {}
     for piece in filter(None, pieces):
         piece, verdict = _answered(piece)
@@ -256,7 +256,7 @@ def _decide(text: str, names: dict[str, None], said: dict[str, None], doubts: di
             raise ValueError(f"diseases {text.strip()!r} cannot be counted; {_REMEDY}")
         if "unknown" in said:
             return Reading(math.nan, "says unknown and none" if len(said) > 1 else "")
-        return Reading(0.0, "denies the diseases that it names" if "denied by name" in said else "")
+        return Reading(0.0, "denies the diseases it names" if "denied by name" in said else "")
     if "unknown" in said:
         doubts["names diseases and says unknown: the named ones count"] = None
     if "none" in said:
@@ -267,7 +267,7 @@ def _decide(text: str, names: dict[str, None], said: dict[str, None], doubts: di
 
 
 def _answered(piece: str) -> tuple[str, bool | str | None]:
-    """`diabetes: no`, `HIV negative` -> the name, and True, False, "unknown" or None."""
+    """Splits `diabetes: no` or `HIV negative` into the name and True, False, "unknown" or None."""
     signs = {"+": True, "1": True, "-": False, "0": False}
     named = re.fullmatch(r"(.+?)\s*[:=]\s*(.+)", piece)
     match = named or re.fullmatch(r"(.*[^\W\d_]{2})\s+(\D\S*)", piece)
@@ -280,13 +280,11 @@ def _answered(piece: str) -> tuple[str, bool | str | None]:
 
 
 def _check_name(text: str, piece: str) -> None:
-    """Raises ValueError for a piece that names no disease."""
+    """Raises ValueError for a piece that does not name a disease."""
     words = " ".join(piece.split())
     some = _SOME.fullmatch(words)
     if (some and (not some[1].strip() or vocabulary.is_general(some[1]))) or vocabulary.answer(words):
-        raise ValueError(
-            f"diseases {text.strip()!r} cannot be counted ({words!r} says that there are some, not how many); {_REMEDY}"
-        )
+        raise ValueError(f"diseases {text.strip()!r} cannot be counted ({words!r} does not say how many); {_REMEDY}")
     letters = re.search(rf"[^\W\d_].*[^\W\d_]|{_CJK}", words) or disease_names.codes(words)
     unclear = _REFUSED.match(words) or (_EXCUSE.search(words) and not disease_names.looks_like_one(words))
     if unclear or _ELSEWHERE.fullmatch(words) or not letters or re.search(r"[()\[\]]", words):
@@ -294,7 +292,7 @@ def _check_name(text: str, piece: str) -> None:
 
 
 def _names(piece: str) -> tuple[list[str], str]:
-    """The diseases of one piece, by one name each, and "" or why a reader should look at it."""
+    """Lists the diseases of a piece, one name each, and why to check them ("" if there is no doubt)."""
     words = " ".join(piece.split())
     wide = [part.strip() for part in _WIDE_BLANK.split(piece)]
     if len(wide) > 1 and all(disease_names.looks_like_one(part) and not vocabulary.is_general(part) for part in wide):
@@ -310,7 +308,7 @@ def _names(piece: str) -> tuple[list[str], str]:
 
 
 def _doubt(words: str, *, several: bool) -> str:
-    """Why a reader should look at a piece that counts as one disease, or ""."""
+    """Says why to check a piece that counts as one disease, or ""."""
     if several or ("-" in words and _LOOSE.search(words)):
         return "may name several diseases: counted as one"
     if vocabulary.is_general(words):

@@ -1,4 +1,4 @@
-"""The files that a user points at: found in folders, and those that were not used, each with its reason."""
+"""Finds input files in folders, and records the files that were not used, each with a reason."""
 
 import csv
 import os
@@ -12,18 +12,18 @@ from ssinfnet_jax import rundir
 
 FILE = "unused_files.csv"
 COLUMNS = ("path", "files", "kind", "reason")
-# What tells folders that programs of ours have written: the results of launch.segment, and of launch.phenotypes.
+# Files that identify the results of launch.segment and launch.phenotypes.
 _RESULTS = (("config.json", "scans", "masks"), ("about.json", "slices.csv", "patients.csv"))
 _SHOWN = 6  # kinds in the log
 VOID = ("empty", "symbolic link to nothing")
 
 
 class Report:
-    """What a user should know of the input beside what is made of it.
+    """What to tell the user about the input.
 
     Attributes:
       used: number of files that are used.
-      notes: on these.
+      notes: notes on these files.
     """
 
     def __init__(self) -> None:
@@ -32,18 +32,18 @@ class Report:
         self._rows: dict[tuple[pathlib.Path, str, str], int] = {}  # path, kind, reason -> files
 
     def leave_out(self, path: pathlib.Path, kind: str, reason: str = "", *, files: int = 1) -> None:
-        """Counts a file, or a folder with so many `files`, that is not used.
+        """Records a file, or a folder with this many `files`, that is not used.
 
         Args:
-          path: of it; what is said twice counts once.
-          kind: few words, the same for all files of a kind.
-          reason: more, where there is more to say.
-          files: how many there are at `path`.
+          path: of the file or folder; repeated entries count once.
+          kind: a few words, the same for all files of a kind.
+          reason: details, if there are any.
+          files: number of files at `path`.
         """
         self._rows[path, kind, reason] = files
 
     def write(self, folder: pathlib.Path) -> None:
-        """Writes `FILE`, a row per file or folder that was not used, and logs how many were not, by kind."""
+        """Writes `FILE`, one row per unused file or folder, and logs their number by kind."""
         with rundir.writing(folder / FILE) as path, path.open("w", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(COLUMNS)
@@ -57,20 +57,20 @@ class Report:
             kinds = [f"{kind}: {counts[kind]}" for kind in ordered[:_SHOWN]]
             kinds += ["..."] if len(counts) > _SHOWN else []
             told = (counts.total(), self.used + counts.total(), "; ".join(kinds), folder / FILE)
-            logging.warning("%d of %d files of the input were not used (%s); the reasons are in %s.", *told)
+            logging.warning("%d of %d input files were not used (%s); see the reasons in %s.", *told)
 
 
 def folders(path: pathlib.Path, report: Report) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """Every folder from `path` down with its files, sorted; links to folders come last, and each folder once.
+    """Walks every folder from `path` down, once, and yields it with its sorted files; linked folders come last.
 
-    Files may be empty, or links to nothing: see `fault`. A folder that cannot be listed stands for itself. Hidden files
-    and folders, results of earlier calls, and what is neither file nor folder go to `report`.
+    Files may be empty or dangling links, see `fault`. A folder that cannot be listed is yielded as its own file. Hidden
+    files and folders, results of earlier calls, and entries that are neither file nor folder go to `report`.
     """
     waiting, seen = [path], set()
     while waiting:
         folder = waiting.pop(0)
         if folder.resolve() in seen:
-            report.leave_out(folder, "link to a folder that is read already", files=0)
+            report.leave_out(folder, "link to a folder that was already read", files=0)
             continue
         seen.add(folder.resolve())
         if any(all((folder / name).exists() for name in names) for names in _RESULTS):
@@ -95,7 +95,7 @@ def folders(path: pathlib.Path, report: Report) -> Iterator[tuple[pathlib.Path, 
 
 
 def exists(path: pathlib.Path, called: str) -> bool:
-    """Whether there is a file or folder; raises ValueError for a path, `called` so for the user, that cannot be one."""
+    """Whether a file or folder exists; raises ValueError, with the user's name `called`, for an impossible path."""
     try:
         return path.exists()
     except OSError as error:  # such as a name that is too long
@@ -103,12 +103,12 @@ def exists(path: pathlib.Path, called: str) -> bool:
 
 
 def readable(text: str) -> str:
-    """A text as UTF-8 can hold it: names of files need not be valid Unicode."""
+    """Makes a text valid UTF-8: file names need not be valid Unicode."""
     return os.fsencode(text).decode(errors="replace")
 
 
 def fault(path: pathlib.Path) -> str:
-    """Why a file holds nothing: "empty", "symbolic link to nothing", or "no permission"; "" if it can be read."""
+    """Says why a file cannot be read: "empty", "symbolic link to nothing" or "no permission"; "" if it can."""
     if not path.exists():
         return "symbolic link to nothing"
     if not os.access(path, os.R_OK):

@@ -1,6 +1,6 @@
-"""Label maps: recognised by the values they hold, never guessed, and resized by nearest neighbour only.
+"""Label maps: recognised by their values, never guessed, and resized only by nearest neighbour.
 
-Classes here and everywhere: 0 background, 1 ground-glass opacity (GGO), 2 consolidation. A lesion is any of 1
+Classes, here and everywhere: 0 background, 1 ground-glass opacity (GGO), 2 consolidation. The lesion is classes 1
 and 2.
 """
 
@@ -13,19 +13,19 @@ from PIL import Image
 
 from ssinfnet_jax.data import ct
 
-_ROUNDING = 1e-3  # of whole numbers that are stored with a slope
+_ROUNDING = 1e-3  # of whole numbers stored with a slope
 _SHOWN = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """How the values of a label file are read; a file matches if it holds no value outside `values`."""
+    """How to read the values of a label file; a file matches if it holds no value outside `values`."""
 
     name: str
     values: Mapping[int, int]  # value in the file -> our class
 
 
-# Tried in order; the first that matches names the rule that is reported. One line adds a convention.
+# Tried in order; the first match is used and reported. One line adds a convention.
 LESION_RULES = (
     Rule("binary 0/255", {0: 0, 255: 1}),
     Rule("binary 0/1", {0: 0, 1: 1}),
@@ -39,10 +39,10 @@ CLASS_RULES = (
 
 
 def recognise(values: np.ndarray, rules: tuple[Rule, ...], source: str) -> tuple[np.ndarray, str]:
-    """Translates a label map by the first rule that knows all of its values.
+    """Translates a label map by the first rule that covers all of its values.
 
     Args:
-      values: number[...], as stored; whole numbers to 1e-3, since a slope that scales them rounds.
+      values: number[...], as stored; whole numbers to within 1e-3, since scaling by a slope rounds.
       rules: LESION_RULES, CLASS_RULES, or some of them.
       source: file name for the error message.
 
@@ -62,7 +62,7 @@ def recognise(values: np.ndarray, rules: tuple[Rule, ...], source: str) -> tuple
     shown += ["..."] if len(found) > _SHOWN else []
     form = "whole numbers" if source.lower().endswith((".nii", ".nii.gz")) else "PNG"
     raise ValueError(
-        f"Label {source} holds the values {{{', '.join(shown)}}}, which no rule knows: "
+        f"Label {source} holds the values {{{', '.join(shown)}}}, which no rule covers: "
         + "; ".join(f"{rule.name} = {set(rule.values)}" for rule in rules)
         + f". Save labels as {form} without interpolation or JPEG compression, with one of these sets of values."
     )
@@ -78,12 +78,12 @@ def read_lesion(path: str | os.PathLike) -> tuple[np.ndarray, str]:
 
 
 def read_classes(path: str | os.PathLike, rules: tuple[Rule, ...] = CLASS_RULES) -> tuple[np.ndarray, str]:
-    """Reads a class map; of a palette PNG the indices are the classes, whatever its colours.
+    """Reads a class map; in a palette PNG the indices are the classes, whatever its colours.
 
     Args:
       path: of the file.
-      rules: conventions that it may have. Of a folder whose files may lack some classes allow one only: by file,
-        {0, 2, 3} and {0, 1, 2} would be of two conventions.
+      rules: conventions to try. If the files of a folder may lack some classes, pass only one: file by file,
+        {0, 2, 3} and {0, 1, 2} would match two conventions.
 
     Returns: (uint8[H, W] in {0 background, 1 GGO, 2 consolidation}, name of the rule).
     Raises: FileNotFoundError or ValueError, naming the file.
@@ -92,26 +92,26 @@ def read_classes(path: str | os.PathLike, rules: tuple[Rule, ...] = CLASS_RULES)
 
 
 def check_same_size(image: np.ndarray, label: np.ndarray, image_path, label_path) -> None:
-    """Raises ValueError if a label [H, W] is not of its image's size [H, W], naming both files."""
+    """Raises ValueError, naming both files, if a label [H, W] and its image [H, W] differ in size."""
     if image.shape != label.shape:
         raise ValueError(
             f"Label {label_path} is {label.shape[0]}x{label.shape[1]} but its image {image_path} is "
             f"{image.shape[0]}x{image.shape[1]} (rows x columns). A label must be drawn on the image itself; "
-            "export both at the same size."
+            "export both in the same size."
         )
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes a label map by nearest neighbour.
 
-    Interpolating class numbers would invent GGO (1) along every border of consolidation (2) with background
+    Interpolating class numbers would create GGO (1) along every border between consolidation (2) and background
     (0).
 
     Args:
       label: uint8[h, w].
       size: (H, W).
 
-    Returns: uint8[H, W] with no value that `label` does not hold.
+    Returns: uint8[H, W] with values of `label` only.
     Raises: ValueError for another rank or type.
     """
     return _resize(label, size, Image.Resampling.NEAREST)
@@ -143,7 +143,7 @@ def _read_values(path: str | os.PathLike) -> np.ndarray:
     image = ct.open_image(path)
     if image.mode == "1":
         image = image.convert("L")
-    if image.mode in ("L", "P"):  # of mode P the array holds the indices
+    if image.mode in ("L", "P"):  # in mode P the array holds the indices
         return np.array(image)
     if image.mode == "I;16":
         return np.array(image).astype(np.int32)

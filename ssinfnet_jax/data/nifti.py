@@ -1,4 +1,4 @@
-"""NIfTI volumes as stacks of axial slices in the radiologist's view, and where their voxels lie."""
+"""Reads NIfTI volumes as stacks of axial slices in the radiologist's view, and their geometry."""
 
 import dataclasses
 import itertools
@@ -10,9 +10,9 @@ import numpy as np
 
 from ssinfnet_jax.data import nifti_header
 
-# Of the smallest side of a voxel: headers store float32, so that copies differ by some 1e-6.
+# In units of the smallest side of a voxel. Headers store float32, so copies differ by about 1e-6.
 _SAME_PLACE = 1e-3
-# A qform is a quaternion in float32, whose rounding can move the far corner of a volume by some tenths of a voxel.
+# A qform is a float32 quaternion, whose rounding can move the far corner of a volume by some tenths of a voxel.
 _SAME_FORMS = 0.5
 _TO_MM = {"meter": 1000.0, "micron": 0.001}
 
@@ -22,12 +22,12 @@ class Geometry:
     """Where the voxels of a volume lie.
 
     Attributes:
-      shape: (slices, rows, columns) of the stack that `read` gives.
-      spacing_mm: distance of slices, of rows and of columns of that stack.
+      shape: (slices, rows, columns) of the stack that `read` returns.
+      spacing_mm: distance between slices, rows and columns of that stack.
       affine: float64[4,4], voxel (i, j, k) as stored -> mm, RAS+.
-      stored_shape: as stored, three numbers.
+      stored_shape: three numbers, as stored.
       axes: stored orientation, such as "LPS".
-      notes: what a user should know of the header.
+      notes: what the user should know about the header.
     """
 
     shape: tuple[int, int, int]
@@ -39,7 +39,7 @@ class Geometry:
 
     @property
     def view_affine(self) -> np.ndarray:
-        """float64[4,4], (column, row, slice) of the stack that `read` gives -> mm, RAS+."""
+        """float64[4,4], (column, row, slice) of the stack that `read` returns -> mm, RAS+."""
         to_lps = _to_lps(self.affine)
         return self.affine @ nib.orientations.inv_ornt_aff(to_lps, self.stored_shape)
 
@@ -48,17 +48,17 @@ def read(path: str | os.PathLike, *, like: str | os.PathLike | None = None) -> n
     """Reads a NIfTI volume as a stack of axial slices in the radiologist's view.
 
     The voxel axes are flipped and permuted (never resampled) to the closest anatomical axes, so the result
-    does not depend on how the file stores them: slice 0 is the lowest (inferior to superior), row 0 is
-    anterior, column 0 is the patient's right. A file without orientation (qform and sform codes both 0) is
-    taken by its header's default affine, as nibabel does. A 2-D file gives one slice.
+    does not depend on the storage order: slice 0 is the lowest (inferior to superior), row 0 is
+    anterior, column 0 is the patient's right. A file without orientation (qform and sform codes both 0) gets
+    its header's default affine, as in nibabel. A 2-D file is one slice.
 
     Args:
       path: of the file.
-      like: a volume whose header says how this one is turned, in place of its own.
+      like: a volume whose header gives the orientation in place of the file's own.
     Returns: float32[num_slices, H, W], with the file's scaling (slope, intercept) applied: HU for a CT.
     Raises:
       FileNotFoundError: no such file.
-      ValueError: not NIfTI, truncated, not 2-D or 3-D, or with an affine that does not place voxels in space; names
+      ValueError: the file is not NIfTI, truncated, not 2-D or 3-D, or its affine does not place voxels in space; names
         the file.
     """
     volume = _open(path)
@@ -72,15 +72,15 @@ def read(path: str | os.PathLike, *, like: str | os.PathLike | None = None) -> n
 
 
 def geometry(path: str | os.PathLike) -> Geometry:
-    """Where the voxels of a volume lie, by its header alone.
+    """Reads the geometry of a volume from its header alone.
 
-    Raises: as `read`, but for damage behind the header.
+    Raises: as `read`, except for damage after the header.
     """
     volume = _open(path)
     stored_shape = _shape_3d(volume, path)
     affine, notes = affine_mm(volume.header, path)
     sizes = nib.affines.voxel_sizes(affine)
-    place = [int(axis) for axis, _ in _to_lps(affine)]  # of the stored axes among left, posterior, superior
+    place = [int(axis) for axis, _ in _to_lps(affine)]  # index of each stored axis in left, posterior, superior
     columns, rows, slices = (place.index(axis) for axis in range(3))
     return Geometry(
         shape=(stored_shape[slices], stored_shape[rows], stored_shape[columns]),
@@ -93,51 +93,50 @@ def geometry(path: str | os.PathLike) -> Geometry:
 
 
 def affine_mm(header: nib.Nifti1Header, source: str | os.PathLike) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Where a header places voxels, and what to say of it: the one rule for all programs.
+    """Reads a header's affine and notes on it; all programs use this one rule.
 
-    The sform counts if its code is not 0, else the qform if its code is not 0, else pixdim. The size of a voxel is
-    that of this affine, whatever pixdim says beside it.
+    The sform is used if its code is not 0, else the qform if its code is not 0, else pixdim. The voxel size is
+    that of this affine, whatever pixdim says.
 
-    Returns: float64[4,4], voxel (i, j, k) as stored -> mm, RAS+; notes where the header contradicts itself, with both
-      values, or gives no orientation.
-    Raises: ValueError for an affine that does not place voxels in space, naming the file.
+    Returns: float64[4,4], voxel (i, j, k) as stored -> mm, RAS+; notes if the header contradicts itself (with both
+      values) or gives no orientation.
+    Raises: ValueError, naming the file, for an affine that does not place voxels in space.
     """
     try:
         factor = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
-    except KeyError:  # a number that stands for no unit
+    except KeyError:  # a code without a unit
         factor = 1.0
     form = "sform" if header["sform_code"] else "qform" if header["qform_code"] else "pixdim"
     affine = np.diag([factor, factor, factor, 1.0]) @ np.asarray(header.get_best_affine(), np.float64)
     check_affine(affine, source, form)
     notes = []
     if form == "pixdim":
-        notes.append("the file gives no orientation (sform and qform codes are 0): nibabel's default was taken")
+        notes.append("the file gives no orientation (sform and qform codes are 0): nibabel's default was used")
     sizes = nib.affines.voxel_sizes(affine)
     told = np.asarray(header.get_zooms()[:3], np.float64) * factor
     if not np.allclose(told, sizes[: len(told)], rtol=_SAME_PLACE, atol=0):
         notes.append(
-            f"the header gives two sizes of a voxel, {_by(sizes[: len(told)])} mm by its {form} and {_by(told)} mm by "
-            f"pixdim: the {form} was taken"
+            f"the header gives two voxel sizes, {_by(sizes[: len(told)])} mm in its {form} and {_by(told)} mm in "
+            f"pixdim: the {form} was used"
         )
     elif form == "sform" and header["qform_code"]:
         shape = [*header.get_data_shape()[:3], 1, 1][:3]
         distance = _distance_mm(affine, np.diag([factor, factor, factor, 1.0]) @ _qform(header), shape)
         if not distance <= _SAME_FORMS * sizes.min():
             notes.append(
-                f"the header places voxels twice, by its qform up to {distance:.3g} mm away from where its sform does: "
-                "the sform was taken"
+                f"the header's qform places voxels up to {distance:.3g} mm away from its sform: the sform was used"
             )
     return affine, tuple(notes)
 
 
 def check_affine(affine: np.ndarray, source: str | os.PathLike, form: str = "affine") -> None:
-    """Raises ValueError for an affine [4,4] that no scanner gives; `form` is what it is called for the user."""
+    """Raises ValueError for an affine [4,4] that no scanner produces; `form` is its name in the message."""
     sizes = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
-    # The angle between axes: below 30 degrees (volume under a half of the box) it is no scanner's geometry.
+    # Axes at an angle below 30 degrees (volume below half of the box) are not a scanner's geometry.
     if not (sizes > 1e-3).all() or sizes.max() > 1e3 or abs(np.linalg.det(affine[:3, :3])) < 0.5 * sizes.prod():
         raise ValueError(
-            f"{os.fspath(source)} has an affine that does not place voxels in space ({form}: {_rows(affine)}); write "
-            "the file again with the spacing and orientation of the scanner."
+            f"{os.fspath(source)} has an affine that does not place voxels in space ({form}: {_rows(affine)}); rewrite "
+            "the file with the spacing and orientation of the scanner."
         )
 
 
@@ -146,13 +145,13 @@ def check_same_grid(
 ) -> None:
     """Raises ValueError if a label does not lie on the voxels of its image.
 
-    Both may be stored along other axes: what counts is where voxels lie. They agree if no corner voxel of the volume
-    lies farther apart than 1e-3 of the smallest side of a voxel.
+    The two may be stored along different axes: only the positions of voxels count. They match if each corner voxel of
+    the volume has the same position in both, to within 1e-3 of the smallest side of a voxel.
 
     Args:
       image, label: files.
-      voxel_by_voxel: compares no affine but the stored shapes alone.
-      remedy: what a user can do to pair voxel by voxel; a sentence.
+      voxel_by_voxel: compares the stored shapes only, not the affines.
+      remedy: a sentence that tells the user how to pair voxel by voxel.
     Raises: ValueError that names both files and affines, and the distance; or as `geometry`.
     """
     if voxel_by_voxel:
@@ -173,7 +172,7 @@ def check_same_grid(
         )
     if not distance <= _SAME_PLACE * min(ours.spacing_mm):
         raise ValueError(
-            f"Label {label} does not lie on its image {image}: the same voxel is up to {distance:.3g} mm apart. "
+            f"Label {label} does not lie on its image {image}: corresponding voxels are up to {distance:.3g} mm apart. "
             f"Affine of the label: {_rows(theirs.affine)} ({theirs.axes}), of the image: {_rows(ours.affine)} "
             f"({ours.axes}). Draw or resample the label on the image's own grid."
             + (f" {remedy}" if same_stored else "")
@@ -181,7 +180,7 @@ def check_same_grid(
 
 
 def _qform(header: nib.Nifti1Header) -> np.ndarray:
-    """float64[4,4]; NaN where it is damaged."""
+    """Reads the qform, float64[4,4]; NaN if it is damaged."""
     try:
         return header.get_qform()
     except (ValueError, nib.spatialimages.HeaderDataError):
@@ -189,7 +188,7 @@ def _qform(header: nib.Nifti1Header) -> np.ndarray:
 
 
 def _distance_mm(one: np.ndarray, other: np.ndarray, shape) -> float:
-    """The largest distance between the places of the same corner voxel by two affines."""
+    """Returns the largest distance between two affines' positions of the same corner voxel."""
     corners = np.array([(*corner, 1) for corner in itertools.product(*((0, side - 1) for side in shape))], np.float64)
     return float(np.linalg.norm(corners @ (one - other).T[:, :3], axis=1).max())
 
@@ -229,6 +228,6 @@ def _shape_3d(volume, path: str | os.PathLike) -> tuple[int, int, int]:
         shape = (*shape, 1)
     if len(shape) != 3:
         raise ValueError(
-            f"{os.fspath(path)} has shape {shape}; expected one 3-D volume. Split series into single files."
+            f"{os.fspath(path)} has shape {shape}; expected one 3-D volume. Split a series into one file per volume."
         )
     return shape

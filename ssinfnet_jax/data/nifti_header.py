@@ -1,4 +1,4 @@
-"""The header of a NIfTI file as it is stored: nibabel takes some impossible values without a word."""
+"""Checks the stored header of a NIfTI file: nibabel silently accepts some impossible values."""
 
 import gzip
 import math
@@ -11,9 +11,9 @@ _LARGEST = nib.Nifti2Header.template_dtype.itemsize  # bytes
 
 
 def check_voxels(path: str | os.PathLike) -> None:
-    """Raises ValueError where the header of a file places its voxels in itself, or scales them by what is no number.
+    """Raises ValueError if the voxels would start inside the header, or if their scaling is not finite.
 
-    A `scl_slope` of 0 or NaN means that nothing is scaled. What is no NIfTI is left to who opens it.
+    A `scl_slope` of 0 or NaN means no scaling. Files that are not NIfTI pass; opening them fails later.
     """
     header = _stored(path)
     if header is None:
@@ -22,18 +22,18 @@ def check_voxels(path: str | os.PathLike) -> None:
     first = header.single_vox_offset
     if not (math.isfinite(offset) and offset >= first and offset == int(offset)):
         raise ValueError(
-            f"{os.fspath(path)} says that its voxels start at byte {offset:g} (vox_offset), but a header ends at byte "
-            f"{first}: bytes of the header would be read as voxels. Correct vox_offset, or write the file again."
+            f"{os.fspath(path)} says that its voxels start at byte {offset:g} (vox_offset), but its header ends at "
+            f"byte {first}: bytes of the header would be read as voxels. Correct vox_offset, or rewrite the file."
         )
     if math.isinf(slope) or (slope and not math.isnan(slope) and not math.isfinite(intercept)):
         raise ValueError(
             f"{os.fspath(path)} scales its voxels by scl_slope {slope:g} and scl_inter {intercept:g}; both must be "
-            "finite. Correct them, or write the file again."
+            "finite. Correct them, or rewrite the file."
         )
 
 
 def _stored(path: str | os.PathLike) -> nib.Nifti1Header | None:
-    """The header of a file, unchecked; None where there is none."""
+    """Reads the header of a file without checks; None if there is none."""
     opened = gzip.open if os.fspath(path).lower().endswith(".gz") else open
     try:
         with opened(path, "rb") as file:

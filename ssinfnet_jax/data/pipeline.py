@@ -1,4 +1,4 @@
-"""Grain pipeline: records of a dataset to batches of fixed shape, a function of (seed, step, process)."""
+"""Grain pipeline: turns records into batches of fixed shape, as a function of (seed, step, process)."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Resize:
-    """Brings a record to a fixed size: slice and prior bilinear, labels nearest.
+    """Resizes a record to a fixed size: slice and prior bilinearly, labels by nearest neighbour.
 
     Attributes:
       image_size: side of the square result in pixels.
-      label: "lesion", "classes", or None for what needs no label.
+      label: "lesion", "classes", or None if no label is needed.
       priors: lesion probability uint8[S,S] by slice_id (255 = 1), or None.
-      interpolate_labels: class numbers are interpolated as in the published code, for comparing with it: every border
-        of consolidation (2) with background (0) gets a rim of GGO (1).
+      interpolate_labels: whether to interpolate class numbers as the published code does, for comparison with it:
+        every border between consolidation (2) and background (0) then gets a rim of GGO (1).
     """
 
     image_size: int
@@ -42,16 +42,16 @@ class Resize:
 
 
 class TrainBatches:
-    """Shuffled, endless batches; batch `step` is always the same one for a seed and a process.
+    """Endless shuffled batches; for a given seed and process, batch `step` is always the same.
 
-    Batch `step` of all processes together is what a single process would see: `position` int32[B] says where in that
-    global batch a slice is. There is no padding (`valid` is 1 everywhere), which batch norm would learn from.
+    The batches `step` of all processes together are what a single process would see: `position` int32[B] is a slice's
+    index in that global batch. Nothing is padded (`valid` is 1 everywhere): padding would enter batch norm.
 
     Args:
       records: random access to records by position.
-      positions: which of them, e.g. those of the training split.
+      positions: records to use, e.g. those of the training split.
       transform: record -> arrays of fixed shape.
-      batch_size: of this process; the global one is `process_count` times it.
+      batch_size: of this process; the global batch size is `process_count` times as large.
       seed: of the order, which changes from epoch to epoch.
       first_position: `position` of the first slice.
       process_index, process_count: each process reads every `process_count`-th record of the common order.
@@ -85,13 +85,13 @@ class TrainBatches:
         return self._dataset[step]
 
     def starting_at(self, step: int, *, num_threads: int = 4) -> Iterator[Batch]:
-        """Batches from `step` on, read ahead by threads."""
+        """Iterates over batches from `step` on, which threads read ahead."""
         options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=8)
         return iter(self._dataset[step:].to_iter_dataset(options))
 
 
 class ReadAhead:
-    """Batches by step, read ahead by threads while the steps follow each other; a jump starts the reading anew."""
+    """Batches by step. Threads read ahead while steps are consecutive; a jump restarts the reading."""
 
     def __init__(self, batches: TrainBatches):
         self._batches, self._next, self._iterator = batches, None, None
@@ -104,7 +104,7 @@ class ReadAhead:
 
 
 def eval_batches(records, positions: Sequence[int], transform, *, batch_size: int) -> Iterator[Batch]:
-    """Batches in order, each record once; the last one is filled up with copies of its first, `valid` 0."""
+    """Yields batches in order, each record once; pads the last batch with copies of its first slice, `valid` 0."""
     for start in range(0, len(positions), batch_size):
         rows = [transform(records[int(position)]) for position in positions[start : start + batch_size]]
         missing = batch_size - len(rows)

@@ -1,4 +1,4 @@
-"""Stage `prepare`: the datasets are brought into records, and every slice is given its role."""
+"""Stage `prepare`: converts the datasets to records and assigns every slice to a split."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,16 @@ from ssinfnet_jax.config import Config, Data, Splits, plain
 from ssinfnet_jax.data import datasets, splits
 from ssinfnet_jax.data.datasets import registry
 
-_WAYS = ("fractions", "num_folds", "test_datasets")  # of splitting the labeled slices
+_WAYS = ("fractions", "num_folds", "test_datasets")  # to split the labeled slices
 
 
 def run(config: Config, run_dir: rundir.RunDir, source_dirs: Mapping[str, str]) -> None:
     """Prepares the datasets of a config below the run folder and writes `prepare/slices.csv`.
 
     Args:
-      config: `data` is read. With several datasets the paper's design is one of labels (medseg) and one of patients
-        (ictcf).
+      config: only `data` is used. The paper uses one dataset with labels (medseg) and one with patients (ictcf).
       run_dir: the run folder.
-      source_dirs: folder of the source files by dataset, for datasets that need one.
+      source_dirs: dataset -> folder of its source files, for datasets that need one.
     """
     data = config.data
     for name, variant in data.datasets:
@@ -37,9 +36,9 @@ def run(config: Config, run_dir: rundir.RunDir, source_dirs: Mapping[str, str]) 
 
 
 def check(config: Config) -> None:
-    """Raises ValueError for unknown datasets or variants, and for splits that cannot be."""
+    """Raises ValueError for unknown datasets or variants, and for invalid splits."""
     if not config.data.datasets:
-        raise ValueError("config.data.datasets is empty; give (name, config) of each dataset.")
+        raise ValueError("config.data.datasets is empty; list (name, config) of each dataset.")
     for name, variant in config.data.datasets:
         registry.check_config(name, variant)
     options = config.data.splits
@@ -47,8 +46,8 @@ def check(config: Config) -> None:
     if len(ways) != 1 or ((options.test_fold or options.val_fold) and ways != ["num_folds"]):
         found = {key: value for key, value in vars(options).items() if value not in (None, ())}
         raise ValueError(
-            f"config.data.splits has either fractions of train, val and test, or num_folds, test_fold and val_fold, or "
-            f"test_datasets, with a seed (and official_test); found {plain(found)}."
+            f"config.data.splits must have either fractions of train, val and test, or num_folds, test_fold and "
+            f"val_fold, or test_datasets, with a seed (and official_test); found {plain(found)}."
         )
     if options.fractions is not None:
         splits.check_fractions(options.fractions, "config.data.splits.fractions")
@@ -58,22 +57,22 @@ def check(config: Config) -> None:
     tested = set(options.test_datasets or ())
     if tested - set(names) or tested == set(names) or (options.test_datasets is not None and not tested):
         raise ValueError(
-            f"config.data.splits.test_datasets must be some, not all, of the datasets {', '.join(names)}; found "
+            f"config.data.splits.test_datasets must name some, but not all, of the datasets {', '.join(names)}; found "
             f"{', '.join(sorted(tested))}."
         )
 
 
 def load(data: Data, run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
-    """All records, and their table with the columns `split` and `pretrain`, in the same order.
+    """Loads all records and their table with the columns `split` and `pretrain`, in the same order.
 
-    Raises: FileNotFoundError if the stage has not finished, or what it prepared is gone.
+    Raises: FileNotFoundError if the stage has not finished or its output is gone.
     """
     folder: pathlib.Path = run_dir.require("prepare", "slices.csv")
     try:
         records, _ = _load(data, run_dir)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"What stage 'prepare' wrote below {run_dir.path / 'data'} is gone; {run_dir.remedy('prepare')}"
+            f"The output of stage 'prepare' in {run_dir.path / 'data'} is gone; {run_dir.remedy('prepare')}"
         ) from error
     table = pd.read_csv(
         folder / "slices.csv", dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""]
@@ -82,7 +81,7 @@ def load(data: Data, run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
 
 
 def left_out(config: Config, which: str, stage: str = "train") -> str | None:
-    """Why a config leaves out a network ("single" | "multi"), or its `stage` "pretrain"; None if it does not."""
+    """Says why a config skips a network ("single" | "multi"), or its `stage` "pretrain"; None if it does not."""
     network = getattr(config, which)
     if network is None:
         return "the config has no such network"
@@ -92,7 +91,7 @@ def left_out(config: Config, which: str, stage: str = "train") -> str | None:
 
 
 def reason_to_skip(config: Config, run_dir: rundir.RunDir, which: str, stage: str = "train") -> str | None:
-    """Why config or data leave out a stage of a network: the multi network needs slices that tell the classes."""
+    """Says why config or data skip a stage of a network: the multi network needs slices with class labels."""
     if reason := left_out(config, which, stage):
         return reason
     _, table = load(config.data, run_dir)
@@ -103,7 +102,7 @@ def reason_to_skip(config: Config, run_dir: rundir.RunDir, which: str, stage: st
 
 
 class Records:
-    """The records of several datasets, one after the other: `len(records)`, `records[i]`."""
+    """The concatenated records of several datasets: `len(records)`, `records[i]`."""
 
     def __init__(self, parts: Sequence[Any]):
         self._parts = parts
@@ -125,25 +124,25 @@ def _load(data: Data, run_dir: rundir.RunDir) -> tuple[Records, pd.DataFrame]:
     twice = slices.loc[slices["slice_id"].duplicated(), "slice_id"]
     if len(twice):
         raise ValueError(
-            f"{len(twice)} slice ids are in more than one dataset, the first: {twice.iloc[0]!r}; rename the files of "
+            f"{len(twice)} slice ids are in more than one dataset, such as {twice.iloc[0]!r}; rename the files of "
             "one of them, or train on one dataset."
         )
     return Records([dataset.records for dataset in found]), slices
 
 
 def assign_splits(slices: pd.DataFrame, options: Splits, pretrain_holdout: float) -> pd.DataFrame:
-    """Gives every slice its `split` and its role in `pretrain`ing; all slices of a patient get the same.
+    """Assigns every slice its `split` and its role in `pretrain`ing; all slices of a patient get the same.
 
-    `split`: labeled slices become train, val or test; an official test part is test, and labeled slices that would be
-    are train then; the other parts keep their names (unlabeled, cohort). `pretrain`: "train" or "val" for what the
-    single network's pretraining, which needs no labels, may use: all but val and test, and nothing of a dataset to be
-    tested on; "" for the rest.
+    `split`: labeled slices become train, val or test. If there is an official test part, it is test, and labeled slices
+    assigned to test become train. The other parts keep their names (unlabeled, cohort). `pretrain`: "train" or "val"
+    for slices that the single network's pretraining, which needs no labels, may use: all except val and test, and
+    except those of a test dataset; "" for the rest.
 
     Args:
       slices: one row per slice with `patient_id`, `part` and `dataset`.
-      options: by `fractions`, a split by hash, stable under adding patients; by `num_folds`, folds of equal size; by
-        `test_datasets`: all labeled slices of these datasets are test, those of the others train.
-      pretrain_holdout: fraction of the patients without labels on which the pretraining is watched.
+      options: `fractions` split by hash, stable under adding patients; `num_folds` makes folds of equal size; with
+        `test_datasets`, all labeled slices of these datasets are test, the others train.
+      pretrain_holdout: fraction of the patients without labels that is held out to validate the pretraining.
     Raises: ValueError if nothing is labeled, a fold does not exist, or a patient is in two splits.
     """
     table = slices.copy()
@@ -189,21 +188,21 @@ def assign_splits(slices: pd.DataFrame, options: Splits, pretrain_holdout: float
 
 
 def has_validation(options: Splits) -> bool:
-    """Whether splits by these options hold labeled slices back for validation."""
+    """Whether these options hold out labeled slices for validation."""
     return bool(options.val_fold) if options.num_folds else bool((options.fractions or {}).get("val"))
 
 
 def _roles(options: Splits) -> dict[int, str]:
-    """What a fold is held out for, "val" or "test"; raises ValueError for one that does not exist, or is for both."""
+    """Maps held-out folds to "val" or "test"; raises ValueError if a fold does not exist or is in both."""
     for name, folds in (("test_fold", options.test_fold), ("val_fold", options.val_fold)):
         if any(fold >= options.num_folds for fold in folds):
             raise ValueError(
-                f"config.data.splits.{name} must be in 0..{options.num_folds - 1}, found {', '.join(map(str, folds))}: "
-                f"there are num_folds={options.num_folds}."
+                f"config.data.splits.{name} must be in 0..{options.num_folds - 1}, since num_folds is "
+                f"{options.num_folds}; found {', '.join(map(str, folds))}."
             )
     if set(options.val_fold) & set(options.test_fold):
         raise ValueError(
-            f"config.data.splits.val_fold {options.val_fold} and test_fold {options.test_fold} share a fold; give each "
-            "fold one role."
+            f"config.data.splits.val_fold {options.val_fold} and test_fold {options.test_fold} share a fold; use each "
+            "fold for one of them."
         )
     return {**dict.fromkeys(options.val_fold, "val"), **dict.fromkeys(options.test_fold, "test")}

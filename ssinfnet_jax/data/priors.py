@@ -1,4 +1,4 @@
-"""The multi network's second input: the lesion probability of every labeled slice, made by stage `predict_priors`."""
+"""The multi network's second input: the lesion probability of every labeled slice, from stage `predict_priors`."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def write(run_dir: rundir.RunDir, priors: Mapping[str, np.ndarray], source: str)
 
 
 def read(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:
-    """What `write` wrote, by slice_id.
+    """Reads what `write` wrote, by slice_id.
 
     Raises: rundir.UnfinishedError if the stage has not finished; ValueError for a damaged file, with the remedy.
     """
@@ -30,6 +30,6 @@ def read(run_dir: rundir.RunDir) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as file:
             return dict(zip(file["slice_id"].tolist(), file["prior"], strict=True))
-    except Exception as error:  # of a damaged file, numpy and zipfile raise whatever they find
+    except Exception as error:  # numpy and zipfile raise many kinds of errors for a damaged file
         text = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read ({text}); {run_dir.remedy(STAGE)}") from error

@@ -1,4 +1,4 @@
-"""Patient-wise splits: all slices of a patient go to one side."""
+"""Patient-wise splits: all slices of a patient go to the same split."""
 
 import hashlib
 import math
@@ -10,18 +10,18 @@ def by_patient(
 ) -> dict[str, str]:
     """Assigns every patient to a split by the hash u(seed, patient) in [0, 1).
 
-    A patient's split depends on nothing but seed, patient and fractions: adding patients moves nobody. The
-    price is that the sizes follow the fractions only on average; for a few patients use `folds`, which deals
-    evenly.
+    A patient's split depends only on seed, patient and fractions, so adding patients moves no other patient. The
+    sizes match the fractions only on average; for few patients use `folds`, which are of
+    equal size.
 
     Args:
       patient_ids: one id per patient or per slice; repeats are merged.
       fractions: split name -> share of the patients; in [0, 1], sum 1.
-      seed: another seed gives another split.
-      allow_empty: whether a split may be left without patients.
+      seed: of the hash.
+      allow_empty: whether a split may have no patients.
 
     Returns: patient id -> split name, in the order of first appearance.
-    Raises: ValueError for no patients, fractions that are negative or do not sum to 1, or a split left empty.
+    Raises: ValueError if there are no patients, fractions are negative or do not sum to 1, or a split is empty.
     """
     patients = _unique(patient_ids)
     check_fractions(fractions)
@@ -38,17 +38,17 @@ def by_patient(
 
 
 def folds(patient_ids: Iterable[str], num_folds: int, seed: int) -> dict[str, int]:
-    """Deals patients to folds in the order of their hash, so that fold sizes differ by one at most.
+    """Deals patients to folds in the order of their hash, so that fold sizes differ by at most one.
 
-    Unlike `by_patient` the folds change when patients are added.
+    Unlike `by_patient`, folds change when patients are added.
 
     Args:
       patient_ids: one id per patient or per slice; repeats are merged.
       num_folds: in [2, number of patients].
-      seed: another seed deals differently.
+      seed: of the hash.
 
     Returns: patient id -> fold in [0, num_folds), in the order of first appearance.
-    Raises: ValueError for fewer than two folds or fewer patients than folds.
+    Raises: ValueError if there are fewer than two folds or fewer patients than folds.
     """
     patients = _unique(patient_ids)
     if not 2 <= num_folds <= len(patients):
@@ -62,7 +62,7 @@ def check_disjoint(splits: Mapping[str, Iterable[str]]) -> None:
     """Raises if a patient is in two splits, which would leak test patients into training.
 
     Args:
-      splits: split name -> patient ids; repeats within one split are fine.
+      splits: split name -> patient ids; repeats within a split are allowed.
 
     Raises: ValueError that names the patients and their splits.
     """
@@ -88,7 +88,7 @@ def _unique(patient_ids: Iterable[str], *, allow_none: bool = False) -> list[str
 
 
 def check_fractions(fractions: Mapping[str, float], name: str = "fractions") -> None:
-    """Raises ValueError, calling them `name`, for no fractions, negative ones, or such as do not sum to 1."""
+    """Raises ValueError, with the option's `name`, if fractions are missing, negative, or do not sum to 1."""
     if not fractions:
         raise ValueError(f"{name} is empty; give one per split, such as {{'train': 0.8, 'test': 0.2}}.")
     negative = {name: value for name, value in fractions.items() if not value >= 0}
@@ -100,7 +100,7 @@ def check_fractions(fractions: Mapping[str, float], name: str = "fractions") -> 
 
 
 def _hash(seed: int, patient: str) -> int:
-    """A 64-bit number that is the same on every machine and in every process (unlike Python's own hash)."""
+    """Hashes to 64 bits, the same on every machine and in every process (unlike Python's own hash)."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{patient}".encode()).digest()[:8], "big")
 
 

@@ -1,4 +1,4 @@
-"""Reads a user's table, CSV or XLSX, as text: nothing is guessed, and rows keep the numbers of a spreadsheet."""
+"""Reads a user's CSV or XLSX table as text: no types are guessed, and rows keep their spreadsheet numbers."""
 
 import csv
 import datetime
@@ -11,27 +11,27 @@ import openpyxl
 import pandas as pd
 from absl import logging
 
-Row = tuple[int, list[str]]  # its number in the file, and its cells
+Row = tuple[int, list[str]]  # number in the file, and cells
 
 _EXCEL = (".xlsx", ".xlsm")
-_MAX_ABOVE = 10  # rows among which the header is sought
-_SHOWN = 40  # letters of a title
+_MAX_ABOVE = 10  # rows to search for the header
+_SHOWN = 40  # characters of a title
 
 
 def read(
     path: str | os.PathLike, what: str, is_header: Callable[[Sequence[str]], bool] = lambda cells: True
 ) -> pd.DataFrame:
-    """All cells of a table as text without blanks at their ends; empty ones are "".
+    """Reads all cells of a table as stripped text; empty cells are "".
 
     Args:
-      path: CSV (UTF-8, comma) or XLSX, in which the first sheet with a header is taken.
-      what: what to call the file in errors, such as "The cohort table".
-      is_header: whether a row has the names that are needed. What stands above the first such row, such as a title, is
-        left out with a line in the log.
-    Returns: one column per name of the header; the index is the row's number in the file, where the first is 1. Empty
-      rows, and columns without name and cells, are left out.
-    Raises: FileNotFoundError; ValueError, naming the file, for one that cannot be read, another separator, a name that
-      occurs twice, rows with more cells than the header, a title above what is no header, formulas without values.
+      path: CSV (UTF-8, comma) or XLSX, of which the first sheet with a header is read.
+      what: the file's name in errors, such as "The cohort table".
+      is_header: whether a row has the required names. Rows above the first such row, such as a title, are
+        skipped with a line in the log.
+    Returns: one column per name in the header; the index is the row's number in the file, starting at 1. Empty
+      rows, and columns with neither name nor cells, are dropped.
+    Raises: FileNotFoundError; ValueError, naming the file, if it cannot be read, uses another separator, repeats a
+      name, has rows with more cells than the header, a title but no header, or formulas without saved values.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -47,14 +47,14 @@ def _csv_rows(path: pathlib.Path) -> list[Row]:
     with open(path, "rb") as file:
         start = file.read(4)
     if start in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise ValueError("it is a spreadsheet, whatever its name; save it as XLSX, with that ending")
+        raise ValueError("it is a spreadsheet despite its name; save it as XLSX, with that ending")
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = [(number, [cell.strip() for cell in cells]) for number, cells in enumerate(csv.reader(file), 1)]
     return [(number, cells) for number, cells in rows if any(cells)]
 
 
 def _excel_rows(path: pathlib.Path, is_header: Callable[[Sequence[str]], bool]) -> list[Row]:
-    """The rows of the first sheet that has a header, or of the first that has cells."""
+    """Reads the rows of the first sheet with a header, or else of the first sheet with cells."""
     values, formulas = (openpyxl.load_workbook(path, data_only=only) for only in (True, False))
     sheets = {sheet.title: _sheet_rows(sheet, formulas[sheet.title]) for sheet in values.worksheets}
     filled = {title: rows for title, rows in sheets.items() if rows}
@@ -63,7 +63,7 @@ def _excel_rows(path: pathlib.Path, is_header: Callable[[Sequence[str]], bool]) 
     fitting = [title for title, rows in filled.items() if _header_at(rows, is_header) is not None]
     title = (fitting or list(filled))[0]
     if len(filled) > 1:
-        logging.warning("%s has the sheets %s; %r is read.", path, list(filled), title)
+        logging.warning("%s has the sheets %s; reading %r.", path, list(filled), title)
     return filled[title]
 
 
@@ -111,7 +111,7 @@ def _table(path: pathlib.Path, rows: list[Row], is_header: Callable[[Sequence[st
         at = 0
     if at:
         above = ", ".join(f"row {number} ({_shown(cells)})" for number, cells in rows[:at])
-        logging.warning("%s: the header is row %d; what stands above is left out: %s.", path, rows[at][0], above)
+        logging.warning("%s: the header is row %d; skipping the rows above it: %s.", path, rows[at][0], above)
     header = rows[at][1]
     _check_names(header)
     body = rows[at + 1 :]
@@ -119,7 +119,7 @@ def _table(path: pathlib.Path, rows: list[Row], is_header: Callable[[Sequence[st
     if longer:
         raise ValueError(
             f"rows have more cells than the header: row {longer[0]} has {len(longer[1])}, the header {len(header)}; "
-            "delete commas at the ends of rows, name each column, or put text with commas in quotes"
+            "delete commas at the ends of rows, name every column, or put text with commas in quotes"
         )
     table = pd.DataFrame(
         [cells + [""] * (len(header) - len(cells)) for _, cells in body],
@@ -132,26 +132,26 @@ def _table(path: pathlib.Path, rows: list[Row], is_header: Callable[[Sequence[st
 
 
 def _check_separator(header: Sequence[str]) -> None:
-    """Raises ValueError for a first line that is separated by something else than commas."""
+    """Raises ValueError if the first line uses another separator than commas."""
     line = ",".join(header)
     if line.lower().startswith("sep="):
-        raise ValueError(f"its first line is {line!r}; delete that line, and separate the columns by commas")
+        raise ValueError(f"its first line is {line!r}; delete that line, and separate the columns with commas")
     for separator, called in ((";", "semicolons"), ("\t", "tabs")):
         if line.count(separator) > line.count(","):
             raise ValueError(
-                f"its columns are separated by {called}; export it with commas between the columns and points in the "
+                f"its columns are separated by {called}; export it with commas between columns and decimal points in "
                 "numbers (1.5, not 1,5)"
             )
 
 
 def _check_title(rows: Sequence[Row]) -> None:
-    """Raises ValueError for a first row of one cell above rows that have more."""
+    """Raises ValueError if the first row has one cell and a later row has more."""
     (number, first), *others = rows[:_MAX_ABOVE]
     wider = next((row for row in others if sum(map(bool, row[1])) > 1), None)
     if sum(map(bool, first)) == 1 and wider:
         raise ValueError(
-            f"row {number} ({_shown(first)}) looks like a title, and no row below it has the names that are needed; "
-            f"row {wider[0]} begins with {', '.join(map(repr, wider[1][:6]))}. Delete what stands above the "
+            f"row {number} ({_shown(first)}) looks like a title, and no row below it has the required names; "
+            f"row {wider[0]} begins with {', '.join(map(repr, wider[1][:6]))}. Delete the rows above the "
             "header, and name the columns"
         )
 
@@ -161,7 +161,7 @@ def _check_names(header: Sequence[str]) -> None:
     if twice:
         places = {name: [place + 1 for place, other in enumerate(header) if other == name] for name in twice}
         listed = ", ".join(f"{name!r} (columns {', '.join(map(str, at))})" for name, at in places.items())
-        raise ValueError(f"its header has names twice: {listed}; rename or delete one of each")
+        raise ValueError(f"its header repeats names: {listed}; rename or delete one of each")
 
 
 def _shown(cells: Sequence[str]) -> str:

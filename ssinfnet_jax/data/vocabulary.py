@@ -1,7 +1,7 @@
-"""Words that clinical tables have for "not known", "none", "yes" and "no", one line per language.
+"""Words for "unknown", "none", "yes" and "no" in clinical tables, one line per language.
 
-Words are compared by `key`: case, accents, width of characters, kind of dash, traditional or simplified Chinese
-characters, hyphens within words and punctuation do not matter, so that `N.A.`, `n/a` and `NA` are one word.
+Words are compared by `key`, which ignores case, accents, character width, kind of dash, traditional or simplified
+Chinese, hyphens within words and punctuation: `N.A.`, `n/a` and `NA` are one word.
 """
 
 import functools
@@ -64,7 +64,7 @@ NONE = {
     "es": "ningun[oa]?|nada|sin|niega|no tiene|no presenta|no refiere|negativ[oa]|san[oa]|ausentes?",
     "pt": "nenhum|nenhuma|nao|sem|nega|ausente",
 }
-# What may stand beside those words without changing them, and names no disease.
+# Words that may accompany those above without changing their meaning, and that name no disease.
 GENERAL = {
     "en": """
         the|patient|paziente|paciente|he|she|else|others|only|
@@ -105,7 +105,7 @@ YES = {
     "es": "positiv[oa]",
     "pt": "sim",
 }
-NO = {  # the answers, without what only denies diseases
+NO = {  # answers; without words that only deny diseases
     "en": "no|n|false|negative|neg|absent|none",
     "zh": "否|无|没有|不|不是|阴性",
     "ja": "なし|無し|いいえ",
@@ -121,7 +121,7 @@ _BESIDE_UNKNOWN = (
     "details?|dose|stage|grade|name|treatment|medication|onset|year"
 )
 
-_LONGEST_PHRASE = 80  # letters; a longer text is no such phrase
+_LONGEST_PHRASE = 80  # characters; longer texts do not match
 _UNSPACED = ("zh", "ja")  # languages without blanks between words
 _SIMPLIFIED = str.maketrans(
     "無詳記錄認礎絕沒資數據確報寫測補慢別歲個陰陽與併發現輕對較齡體顯關檢異變證症適願歷醫壓腦腎臟腫風療結節貧顫動損傷護術漿癇",
@@ -133,7 +133,7 @@ _SIGNS |= dict.fromkeys("√✓✔☑", " yes ") | dict.fromkeys("×✗✘☒", 
 
 
 def fold(text: str) -> str:
-    """Text in lower case, without accents, with narrow characters, one kind of dash and simplified Chinese."""
+    """Folds a text to lower case without accents, with narrow characters, one kind of dash and simplified Chinese."""
     for character, plain in _SIGNS.items():
         text = text.replace(character, plain)
     text = _DASHES.sub("-", unicodedata.normalize("NFKC", text).casefold())
@@ -142,7 +142,7 @@ def fold(text: str) -> str:
 
 
 def key(text: str) -> str:
-    """The words of a text: folded, without punctuation, one blank between them; single letters are joined.
+    """Returns the words of a text, folded, without punctuation, separated by one blank; joins single letters.
 
     `N.A.`, `n/a` -> `na`; `Co-morbidities:  NONE` -> `comorbidities none`.
     """
@@ -152,7 +152,7 @@ def key(text: str) -> str:
 
 
 def is_unknown(text: str) -> bool:
-    """Whether a text is empty, marks without a word (`?`, `/`, `.`, `--`), or says that the answer is not known."""
+    """Whether a text is empty, has only marks (`?`, `/`, `.`, `--`), or says that the answer is unknown."""
     return not key(text) or _says(text, "unknown")
 
 
@@ -162,12 +162,12 @@ def denies(text: str) -> bool:
 
 
 def is_general(text: str) -> bool:
-    """Whether a text has only words that name no disease, such as `chronic disease` and `病史`."""
+    """Whether all words of a text are general ones that name no disease, such as `chronic disease` and `病史`."""
     return bool(key(text)) and _says(text, "general")
 
 
 def answer(text: str) -> bool | None:
-    """True for yes, False for no, in any of the languages; None for anything else."""
+    """Returns True for yes, False for no, in any of the languages; None for anything else."""
     return True if _says(text, "yes") else False if _says(text, "no") else None
 
 
@@ -188,7 +188,7 @@ def _either(parts: Iterable[str]) -> str:
 
 @functools.cache
 def _patterns(what: str) -> tuple[re.Pattern, re.Pattern]:
-    """Of languages with blanks between words, and of those without."""
+    """Returns the patterns for languages with and without blanks between words."""
     return _pattern(what, unspaced=False), _pattern(what, unspaced=True)
 
 
@@ -200,7 +200,7 @@ def _pattern(what: str, *, unspaced: bool) -> re.Pattern:
     )
     if what in ("yes", "no"):
         return re.compile(words)
-    # Atomic groups: a row of words that stand beside can be read in one way only, so that no text takes long.
+    # Atomic groups: a run of accompanying words matches in one way only, so no text takes long.
     if unspaced:
         beside = "|".join(sorted(beside.split("|"), key=len, reverse=True))
         return re.compile(rf"(?>{beside})+" if what == "general" else rf"(?>{beside})*?(?:{words})(?>{beside})*")

@@ -1,1 +1,1 @@
-"""Evaluation of trained networks on slices that no training saw."""
+"""Evaluates trained networks on slices that they were not trained on."""

@@ -1,4 +1,4 @@
-"""What a grid of runs has given so far: one table of all slices, and which runs are missing or failed."""
+"""Collects the results of a grid of runs so far: one table of all slices, and the runs that are missing or failed."""
 
 import itertools
 import json
@@ -17,13 +17,13 @@ TABLES = ("slices", "summary", "comparison", "factors", "published")
 
 
 def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Path) -> pd.DataFrame:
-    """Writes `tables/` and `failures.csv` of what is there.
+    """Writes `tables/` and `failures.csv` from the runs that have finished.
 
     Args:
       experiment: the grid's config; "compare" holds the options of `comparison.compare`.
       grid: its runs.
       folder: of the experiment.
-    Returns: table of run, state ("done" | "failed" | "missing"), stage, reason.
+    Returns: table with columns run, state ("done" | "failed" | "missing"), stage, reason.
     """
     states = pd.DataFrame(
         [{"run": run.name, **run_state.of(folder / "runs" / run.name, experiment, run.config)} for run in grid]
@@ -51,17 +51,17 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
         if name in made and not made[name].empty:
             rundir.write_text(tables / f"{name}.csv", made[name].to_csv(index=False))
         else:
-            (tables / f"{name}.csv").unlink(missing_ok=True)  # of runs that are no more
+            (tables / f"{name}.csv").unlink(missing_ok=True)  # from runs that no longer exist
     return states
 
 
 def read_slices(folder: pathlib.Path, runs: Sequence[Run], networks: Sequence[str]) -> pd.DataFrame:
-    """The measures of every test slice of some runs: the long table of `comparison`, with the fold.
+    """Reads the metrics of every test slice of some runs: the long table of `comparison`, with the fold.
 
     Args:
       folder: of the experiment.
-      runs: finished ones.
-      networks: of "single", "multi", whose measures.
+      runs: finished runs.
+      networks: whose metrics to read, of "single" and "multi".
     """
     parts = []
     for run, network in itertools.product(runs, networks):
@@ -73,11 +73,11 @@ def read_slices(folder: pathlib.Path, runs: Sequence[Run], networks: Sequence[st
 
 
 def _published(folders: Sequence[pathlib.Path], classes: set[str]) -> pd.DataFrame:
-    """Published figures of the official test part, if that is what all these runs were tested on; else empty."""
+    """Returns published results on the official test part if all these runs were tested on it; else empty."""
     names = set()
     for folder in folders:
         path = folder / "prepare" / "slices.csv"
-        if not path.is_file():  # shared with a run that is no more
+        if not path.is_file():  # shared with a run that no longer exists
             return pd.DataFrame()
         table = pd.read_csv(path, usecols=["part", "split"])
         if not (table.loc[table["split"] == "test", "part"] == "test").all():

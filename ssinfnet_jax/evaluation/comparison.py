@@ -1,20 +1,21 @@
-"""Tables of several methods on the same slices: their means, and each one against a reference.
+"""Compares several methods on the same slices: their means, and each method against a reference.
 
-They are made from one long table, a row per network, slice and class: data, method, seed, slice_id, patient_id, class
-and the measures of `overlap.METRICS`, NaN where undefined. A *method* is what a grid compares (a network, a loss, a way
-of pretraining), a *seed* one training of it; with cross-validation the networks of all folds share a seed, and a slice
-is measured by one of them.
+The input is one long table with a row per network, slice and class: data, method, seed, slice_id, patient_id, class
+and the metrics of `overlap.METRICS`, NaN if undefined. A *method* is what a grid compares (a network, a loss, a kind
+of pretraining); a *seed* is one training of it. In a cross-validation the networks of all folds share a seed, and one
+of them measures each slice.
 
-Two questions, two tests. Networks that differ in nothing but the seed are different networks, and with enough slices a
+Two questions need two tests. Networks that differ only in the seed are different networks, and with enough slices a
 test over slices will rightly tell them apart. So
 
-- `p` (over patients) asks whether **these networks** differ on new patients like these. It says nothing of what the
-  method would give when trained again.
+- `p` (over patients) asks whether **these networks** differ on new patients like these. It says nothing about the
+  method when trained again.
 - `seed_p` (over seeds) asks whether **the method** differs by more than the noise of training, on these very slices.
-  It says nothing of other patients.
+  It says nothing about other patients.
 
-That a method is better on new patients needs both: p_adj < 0.05 and seed_p < 0.05. The interval resamples both.
-Neither knows that the networks of a cross-validation share training slices, which makes both somewhat too sure.
+To claim that a method is better on new patients, both are needed: p_adj < 0.05 and seed_p < 0.05. The interval
+resamples patients and seeds. Both tests ignore that the networks of a cross-validation share training slices, which
+makes them somewhat overconfident.
 """
 
 from collections.abc import Sequence
@@ -30,20 +31,20 @@ from ssinfnet_jax.evaluation import evaluate, long_table, resampling
 from ssinfnet_jax.metrics import overlap
 
 MIN_UNITS = 6  # with five pairs the smallest p of a signed-rank test is 0.0625
-_DECIMALS = 12  # differences that rounding alone makes are ties
+_DECIMALS = 12  # differences due to rounding are ties
 
 
 def summarize(slices: pd.DataFrame, *, seed: int = 0, num_draws: int = 2000) -> pd.DataFrame:
-    """Mean over slices and its error, 1.96 standard errors, per data, method, class and measure.
+    """Computes the mean over slices and 1.96 standard errors, per data, method, class and metric.
 
-    With several seeds a slice counts once, with the mean over the seeds that define its measure. The error is that of
-    `evaluate.summarize`: over slices as published, seeds and patients aside; `compare` heeds both.
+    With several seeds, a slice counts once, with the mean over the seeds for which its metric is defined. The error is
+    that of `evaluate.summarize`: over slices, as published, ignoring seeds and patients; `compare` accounts for both.
 
     Args:
       slices: the long table.
-      seed: of the resampling for the class "overall", of the multi network.
-      num_draws: its resamples.
-    Returns: table of data, method, class, metric, mean, error, n (slices), excluded, patients, seeds.
+      seed: of the resampling for the multi network's class "overall".
+      num_draws: number of its resamples.
+    Returns: table with columns data, method, class, metric, mean, error, n (slices), excluded, patients, seeds.
     Raises: ValueError for a table that lacks columns or measures a slice twice.
     """
     long_table.check(slices, overlap.METRICS)
@@ -74,35 +75,35 @@ def compare(
     num_draws: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Every other method against the reference on the same slices, per data, class and measure.
+    """Compares every other method with the reference on the same slices, per data, class and metric.
 
-    A slice is compared if every seed of both methods has measured it and defines the measure there; the others, of
-    those that either method has measured, are counted as excluded. "overall" is, per slice, the mean over those of
-    background, GGO and consolidation that all these networks define there, so that it is paired as well; hence it is
-    not quite the difference of the overall means of `summarize`.
+    A slice is compared if every seed of both methods has measured it and its metric is defined for all of them; all
+    other slices that either method has measured count as excluded. Per slice, "overall" is the mean over those of
+    background, GGO and consolidation that are defined for all these networks, so it is paired too; hence it
+    can differ slightly from the difference of the overall means of `summarize`.
 
     Args:
       slices: the long table.
-      reference: the method that the others are compared with.
-      metrics: of `overlap.METRICS`, those that are to be compared. p values are adjusted over them (Holm); with many
-        measures and few slices nothing can be significant, so name here what the comparison is about.
-      test: "wilcoxon", signed ranks of the patients' mean differences (zeros by Pratt), patients being what is
-        independent; or "mannwhitney", the published test, which takes the slices of both methods for independent
-        samples: it ignores pairs and patients.
+      reference: the method to compare the others with.
+      metrics: metrics to compare, of `overlap.METRICS`. p values are adjusted over them (Holm); with many
+        metrics and few slices nothing can be significant, so list only those that the comparison is about.
+      test: "wilcoxon", signed ranks of the patients' mean differences (Pratt's treatment of zeros), since patients are
+        the independent units; or "mannwhitney", the published test, which treats the slices of both methods as
+        independent samples and ignores pairs and patients.
       num_draws: resamples for the interval.
       seed: of the resampling.
-    Returns: table of
+    Returns: table with columns
       data, method, reference, class, metric;
-      n, patients: compared slices and their patients, or the finest unit that the data tell; excluded: slices;
+      n, patients: compared slices and their patients, or the finest unit that the data identify; excluded: slices;
       seeds, reference_seeds: trainings;
       difference: mean over slices of method - reference; low, high: 95 % interval, not adjusted
-        (`resampling.interval`, over patients and, where there are several, seeds);
-      effect: rank-biserial correlation in [-1, 1], of matched pairs for Wilcoxon, else of two samples;
-      p, p_adj: of the test, and adjusted by Holm over all methods x classes x measures of one data set;
-      seed_p, seed_p_adj: Welch's t test between the seeds' means over the compared slices, and the same adjustment;
-        NaN without two seeds of both;
+        (`resampling.interval`, over patients and, if there are several, seeds);
+      effect: rank-biserial correlation in [-1, 1], for matched pairs with Wilcoxon, else for two samples;
+      p, p_adj: of the test, and adjusted by Holm over all methods x classes x metrics of a dataset;
+      seed_p, seed_p_adj: Welch's t test between the seeds' means over the compared slices, and adjusted likewise;
+        NaN unless both methods have two seeds;
       note: why a number is NaN.
-    Raises: ValueError for an unknown method, test or measure, and for tables as in `summarize`.
+    Raises: ValueError for an unknown method, test or metric, and for tables as in `summarize`.
     Source: Pratt 1959, doi:10.1080/01621459.1959.10501526; Kerby 2014, doi:10.2466/11.IT.3.1 (effect).
     """
     long_table.check(slices, metrics)
@@ -120,7 +121,7 @@ def compare(
             for method, rows in part.groupby("method", sort=False)
         }
         if reference not in found:
-            logging.warning("Nothing is compared on %s: there is no result of %r, the reference.", data, reference)
+            logging.warning("No comparison on %s: the reference %r has no results.", data, reference)
             continue
         other = found.pop(reference)
         rows = []
@@ -138,7 +139,7 @@ def compare(
 
 
 class _Pair(NamedTuple):
-    """Values float64[seed, N] of both methods on N compared slices; kept bool[slice] says which; excluded counts."""
+    """Values float64[seed, N] of both methods on N compared slices; kept: bool[slice]; excluded: number of slices."""
 
     method: np.ndarray
     reference: np.ndarray
@@ -147,7 +148,7 @@ class _Pair(NamedTuple):
 
 
 def _groups(classes: pd.Index, *methods: long_table.Measured) -> dict[str, list[int]]:
-    """The classes that both methods have, each alone, and "overall" for those of the multi network together."""
+    """Groups classes that both methods have: each alone, and "overall" with those of the multi network."""
     shared = np.flatnonzero(np.all([method.rows.any(axis=1) for method in methods], axis=0))
     groups = {classes[index]: [index] for index in shared}
     multi = [index for index in shared if classes[index] in evaluate.CLASSES]
@@ -165,7 +166,7 @@ def _pair(own: long_table.Measured, other: long_table.Measured, metric: int, mem
 
 
 def _compare(pair: _Pair, patients: np.ndarray, test: str, num_draws: int, seed: int) -> dict[str, Any]:
-    """The numbers of one row of `compare`."""
+    """Computes the numbers of one row of `compare`."""
     names, units = np.unique(patients[pair.kept], return_inverse=True)
     num_slices, notes = len(units), []
     difference, low, high, effect, p = [np.nan] * 5
@@ -174,7 +175,7 @@ def _compare(pair: _Pair, patients: np.ndarray, test: str, num_draws: int, seed:
         effect, p = TESTS[test](pair, units)
     if len(names) < MIN_UNITS:
         p = np.nan
-        notes.append(f"{len(names)} patients are too few to test, {MIN_UNITS} are needed")
+        notes.append(f"{len(names)} patients are too few for a test; it needs {MIN_UNITS}")
     else:
         low, high = resampling.interval(pair.method, pair.reference, units, num_draws=num_draws, seed=seed)
     seed_p, note = _welch(pair.method, pair.reference)
@@ -208,19 +209,19 @@ TESTS = {"wilcoxon": _wilcoxon, "mannwhitney": _mann_whitney}
 
 
 def _welch(method: np.ndarray, reference: np.ndarray) -> tuple[float, list[str]]:
-    """p of the seeds' means, and why there is none."""
+    """Returns p of the seeds' means, or NaN and the reason."""
     if not method.size:
         return np.nan, []
     first, second = (values.mean(axis=1).round(_DECIMALS) for values in (method, reference))
     if min(len(first), len(second)) < 2:
         return np.nan, ["seed_p needs two seeds of both methods"]
     if np.ptp(first) == 0 and np.ptp(second) == 0:
-        return np.nan, ["all seeds of a method give the same: are they one network?"]
+        return np.nan, ["all seeds of a method have the same result: are they one network?"]
     return float(stats.ttest_ind(first, second, equal_var=False).pvalue), []
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p values adjusted by Holm over those that are not NaN."""
+    """Adjusts p values by Holm; NaN does not count."""
     adjusted, known = p.copy(), ~np.isnan(p)
     if known.any():
         adjusted[known] = multitest.multipletests(p[known], method="holm")[1]

@@ -1,7 +1,7 @@
-"""What a network costs on this device: time of inference and training, parameters, FLOPs, memory.
+"""Measures a network's cost on this device: time of inference and training, parameters, FLOPs, memory.
 
-One network per process, as the peak of its memory is that of the process. The chain of both networks is one program of
-the two (`inference.segmenter`), whose time per slice is the sum of theirs.
+Measure one network per process, since peak memory is that of the process. The chain of both networks is one program
+(`inference.segmenter`), whose time per slice is the sum of the two.
 """
 
 import contextlib
@@ -25,24 +25,24 @@ ENTRY = ("model", "options", "image_size", "batch_size", "seconds", "training")
 def measure(
     model: str, options: Mapping[str, Any], *, image_size: int, batch_size: int, seconds: float, training: bool = True
 ) -> dict[str, Any]:
-    """Costs of a network on the first device of this process.
+    """Measures the cost of a network on the first device of this process.
 
     Args:
       model, options: as for `models.create`; the network must segment.
       image_size: pixels per side, a multiple of 32.
       batch_size: slices per call.
-      seconds: for timing inference, and again for training, after compilation.
+      seconds: duration of the timing after compilation, for inference and again for training.
       training: whether to measure a training step too, which needs more time and memory.
-    Returns: as JSON: what was measured and on what machine, and
-      parameters_segmenting, parameters: those that a segmentation uses, and all, with the inpainting form's;
-      gflop_per_slice: of a forward as trained, multiply-add = 2 (`models.summary`);
-      inference_s_per_slice, training_s_per_slice: medians, of the form that inference applies, and of a step;
-      inference_compile_s, training_compile_s: tracing and compiling, with nothing from a cache;
-      inference_temp_mib, training_temp_mib: what the compiled program needs beside arguments and results;
-      inference_peak_gib, training_peak_gib: the most memory until then, of the device where it tells, else of the
-        process with all that Python has loaded. Compiling counts.
-      Those of training are None if it was not measured.
-    Raises: ValueError for an unknown model or option, one that does not segment, and sizes it cannot take.
+    Returns: the entry and the machine, as JSON, and
+      parameters_segmenting, parameters: those used for segmentation, and all, including the inpainting form's;
+      gflop_per_slice: of a forward pass as trained, multiply-add = 2 (`models.summary`);
+      inference_s_per_slice, training_s_per_slice: medians, of the network's inference form and of a step;
+      inference_compile_s, training_compile_s: tracing and compiling, without a cache;
+      inference_temp_mib, training_temp_mib: memory of the compiled program besides arguments and results;
+      inference_peak_gib, training_peak_gib: peak memory so far, including compilation: of the device if it reports it,
+        else of the process with everything that Python has loaded.
+      Values for training are None if it was not measured.
+    Raises: ValueError for an unknown model or option, a model that does not segment, and invalid sizes.
     """
     _check(model, options, image_size, batch_size, seconds)
     size = {"image_size": image_size, "batch_size": batch_size}
@@ -62,7 +62,7 @@ def measure(
 
 
 def run(entry: Mapping[str, Any], directory: pathlib.Path) -> None:
-    """Measures the network of one line of a grid and writes `cost.json`.
+    """Measures the network of one entry of a grid and writes `cost.json`.
 
     Args:
       entry: the arguments of `measure` by name.
@@ -70,22 +70,22 @@ def run(entry: Mapping[str, Any], directory: pathlib.Path) -> None:
     Raises: ValueError as `measure`, and for missing or unknown keys.
     """
     if set(entry) != set(ENTRY):
-        raise ValueError(f"A cost is measured of an entry with {', '.join(ENTRY)}; found {', '.join(sorted(entry))}.")
+        raise ValueError(f"A cost entry must have the keys {', '.join(ENTRY)}; found {', '.join(sorted(entry))}.")
     found = measure(**entry)
     directory.mkdir(parents=True, exist_ok=True)
     rundir.write_text(directory / FILE, json.dumps(found, indent=2) + "\n")
 
 
 def collect(folders: Mapping[str, pathlib.Path]) -> pd.DataFrame:
-    """What `run` wrote into several folders: a row per network in the order given, columns as `measure` names them.
+    """Reads what `run` wrote into several folders: a row per network, in the order given, columns as in `measure`.
 
-    Raises: FileNotFoundError, ValueError for a folder without a whole `cost.json`.
+    Raises: FileNotFoundError or ValueError for a folder whose `cost.json` is missing or damaged.
     """
     rows = []
     for name, folder in folders.items():
         path = folder / FILE
         if not path.is_file():
-            raise FileNotFoundError(f"There is no {path}: measure {name!r} first.")
+            raise FileNotFoundError(f"{path} does not exist; measure {name!r} first.")
         try:
             found = json.loads(path.read_text())
             options = ", ".join(f"{key}={value}" for key, value in found["options"].items())
@@ -97,10 +97,10 @@ def collect(folders: Mapping[str, pathlib.Path]) -> pd.DataFrame:
 
 @contextlib.contextmanager
 def _without_cache():
-    """Programs are compiled, also where an earlier process has kept them."""
+    """Compiles programs even if an earlier process has cached them."""
     enabled = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # JAX asks once per process whether there is one
+    compilation_cache.reset_cache()  # JAX checks once per process whether there is a cache
     try:
         yield
     finally:
@@ -120,7 +120,7 @@ def _timed(kind: str, work: workload.Workload, batch_size: int, seconds: float) 
 
 def _check(model: str, options: Mapping[str, Any], image_size: int, batch_size: int, seconds: float) -> None:
     if models.output(model, **options) == "scores":
-        raise ValueError(f"Model {model!r} segments nothing; its cost as a coach is part of benchmarks.training.")
+        raise ValueError(f"Model {model!r} does not segment; benchmarks.training measures the coach.")
     if image_size < 32 or image_size % 32:
         raise ValueError(f"image_size is {image_size}; it must be a multiple of 32.")
     if batch_size < 1:

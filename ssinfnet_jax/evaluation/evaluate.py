@@ -1,4 +1,4 @@
-"""Stage `evaluate`: per-slice measures of both networks on the test split, their summaries, ROC curves, examples."""
+"""Stage `evaluate`: per-slice metrics of both networks on the test split, summaries, ROC curves, examples."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.metrics import overlap, roc
 
 CLASSES = ("background", "ggo", "consolidation")
-_ROC_PIXELS = 400_000  # about as many pixels are pooled into a ROC curve, an even sample of all
+_ROC_PIXELS = 400_000  # approximate number of pixels, evenly sampled, that are pooled into a ROC curve
 
 
 def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Evaluates both networks, chained, in the geometry of the labels, and writes tables and examples.
 
-    Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`; of
-    the single network only, where there is no multi one.
+    Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`;
+    without a multi network, only the single network's.
 
     Returns: None, or the reason why there is nothing to evaluate.
     """
@@ -74,9 +74,9 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
 
 
 def even_sample(size: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
-    """About `wanted` of the positions 0..size-1 in order, all if they are no more: one by chance in each equal stretch.
+    """Samples about `wanted` of the positions 0..size-1, in order: a random one in each of equal stretches.
 
-    Every k-th would be pixels of the same few columns where k and the width have a factor in common.
+    Every k-th position would fall into the same few columns if k and the width shared a factor.
     """
     step = max(1, size // max(1, wanted))
     return np.arange(0, size - step + 1, step) + generator.integers(step, size=size // step)
@@ -85,19 +85,19 @@ def even_sample(size: int, wanted: int, generator: np.random.Generator) -> np.nd
 def summarize(
     slices: pd.DataFrame, *, overall: bool, seed: int, num_draws: int = 2000, metrics: Sequence[str] = overlap.METRICS
 ) -> pd.DataFrame:
-    """Mean over slices and its error, 1.96 standard errors, per class and measure.
+    """Computes the mean over slices and 1.96 standard errors, per class and metric.
 
-    A slice on which a measure is undefined (NaN) is excluded and counted. `overall` adds the class "overall": the mean
-    of the classes' means, whose error comes from resampling slices, all classes of a slice together. A class that no
-    slice has is left out of it; one that is there, but on which a measure is nowhere defined, makes it NaN.
+    Slices on which a metric is undefined (NaN) are excluded and counted. `overall` adds the class "overall": the mean
+    of the classes' means, whose error comes from resampling slices with all their classes. A class that no
+    slice has is left out of it; a class that is present but has no defined value of a metric makes it NaN.
 
     Args:
-      slices: rows of slice_id, class and the measures of `overlap.METRICS`.
+      slices: rows of slice_id, class and the metrics of `overlap.METRICS`.
       overall: whether to add the overall rows.
       seed: of the resampling.
-      num_draws: resamplings.
-      metrics: which.
-    Returns: table of class, metric, mean, error, n, excluded.
+      num_draws: number of resamples.
+      metrics: metrics to summarize.
+    Returns: table with columns class, metric, mean, error, n, excluded.
     Source: the paper, eqs. 12-13.
     """
     rows = []
@@ -116,13 +116,13 @@ def summarize(
             rows.append({"class": "overall", "metric": metric, "mean": _mean_of_means(values),
                          "error": 1.96 * np.nanstd(means, ddof=1), "n": len(values), "excluded": 0})  # fmt: skip
             if (is_there & np.isnan(values).all(axis=0)).any():
-                # A network that never predicts a class has no precision for it; the mean of the rest would flatter it.
+                # A network that never predicts a class has no precision for it; averaging the rest would flatter it.
                 rows[-1].update(mean=np.nan, error=np.nan, n=0, excluded=len(values))
     return pd.DataFrame(rows)
 
 
 def _mean_of_means(values: np.ndarray) -> float:
-    """Mean over columns of the column means, NaN left out; a column of NaN only does not count."""
+    """Averages the column means, ignoring NaN; columns of NaN only do not count."""
     counts = (~np.isnan(values)).sum(axis=0)
     sums = np.nansum(values, axis=0)
     return float((sums[counts > 0] / counts[counts > 0]).mean()) if counts.any() else np.nan
@@ -137,7 +137,7 @@ def _pooled_roc(pool: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, .
 
 
 def _example(result: segmenter.Segmentation, dice: float, size: int) -> dict[str, Any]:
-    """A slice with truth and prediction, brought to one size for the report."""
+    """Resizes a slice, its truth and its prediction to a common size for the report."""
     record, shape = result.record, (size, size)
     truth = record.get("classes", record["lesion"])
     return {

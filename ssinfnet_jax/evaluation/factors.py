@@ -1,4 +1,4 @@
-"""Main effects of the factors of a grid whose methods are their combinations, as in an ablation."""
+"""Main effects of factors in a grid whose methods are combinations of them, as in an ablation."""
 
 import itertools
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ _ROW = ["data", "seed", "slice_id", "patient_id", "class"]
 
 
 def effects(slices: pd.DataFrame, factors: Mapping[str, Mapping[str, bool]], **options: Any) -> pd.DataFrame:
-    """Each factor with minus without, as the mean over the pairs of methods that differ in it alone.
+    """Computes each factor's effect, with minus without: the mean over the pairs of methods that differ only in it.
 
-    The methods of all pairs with the factor are averaged slice by slice, and those without: the difference of the two
-    is the mean over the pairs, and it is compared as two methods are (`comparison.compare`). A slice on which any of
-    them is undefined is left out.
+    The methods with the factor are averaged slice by slice, and so are those without it; the difference of the two
+    is the mean over the pairs. It is tested like two methods (`comparison.compare`). Slices on which a metric is
+    undefined for any of these methods are left out.
 
     Args:
       slices: the long table.
-      factors: of each method, which factors it has.
-      **options: of `comparison.compare`, but the reference.
+      factors: for each method, which factors it has.
+      **options: of `comparison.compare`, except the reference.
     Returns: its table with `factor` in place of method and reference, p adjusted over the factors too, and pairs;
-      smallest, largest (difference of a single pair; where they differ much, the factor acts otherwise beside another
+      smallest, largest (differences of single pairs; if they are far apart, the factor interacts with another
       one, and the mean says little). Empty if there is no pair.
     Raises: ValueError as `comparison.compare`.
     """
@@ -53,7 +53,7 @@ def effects(slices: pd.DataFrame, factors: Mapping[str, Mapping[str, bool]], **o
 
 
 def pairs_of(factors: Mapping[str, Mapping[str, bool]], name: str) -> list[tuple[str, str]]:
-    """The methods that differ in factor `name` alone: (with it, without it)."""
+    """Lists the pairs of methods that differ only in factor `name`: (with it, without it)."""
     return [
         (having, lacking)
         for having, lacking in itertools.permutations(factors, 2)
@@ -62,7 +62,7 @@ def pairs_of(factors: Mapping[str, Mapping[str, bool]], name: str) -> list[tuple
 
 
 def _average(slices: pd.DataFrame, methods: list[str], title: str) -> pd.DataFrame:
-    """Mean over some methods, slice by slice; NaN where one of them is undefined or has not measured the slice."""
+    """Averages methods slice by slice; NaN if one of them is undefined or missing on the slice."""
     part = slices[slices["method"].isin(methods)].assign(patient_id=slices["patient_id"].fillna(""))
     groups = part.groupby(_ROW, sort=False)[list(overlap.METRICS)]
     means = groups.mean().where(groups.count() == len(methods)).reset_index()
@@ -70,7 +70,7 @@ def _average(slices: pd.DataFrame, methods: list[str], title: str) -> pd.DataFra
 
 
 def _difference(slices: pd.DataFrame, having: str, lacking: str) -> pd.DataFrame:
-    """Mean difference of two methods over the slices on which both are defined, by data, class and metric."""
+    """Computes the mean difference of two methods over slices on which both are defined, by data, class and metric."""
     measures = slices.groupby(["method", "data", "class", "slice_id"])[list(overlap.METRICS)].mean()
     each = (measures.loc[having] - measures.loc[lacking]).rename_axis(columns="metric").stack()
     multi = each[each.index.get_level_values("class").isin(evaluate.CLASSES)]

@@ -1,4 +1,4 @@
-"""A grid of runs as plain data: methods, each a change of a base config, times data, folds and seeds."""
+"""A grid of runs as plain data: methods (changes of a base config) x data x folds x seeds."""
 
 import copy
 import itertools
@@ -13,8 +13,8 @@ class Run(NamedTuple):
 
     Attributes:
       name: of its folder, unique in the grid.
-      method, data, fold, seed: where it stands in the grid.
-      config: of the run; for the task "cost" what is measured.
+      method, data, fold, seed: its place in the grid.
+      config: of the run; for the task "cost", the entry to measure.
     """
 
     name: str
@@ -26,13 +26,12 @@ class Run(NamedTuple):
 
 
 def runs(experiment: Mapping[str, Any]) -> list[Run]:
-    """The runs of a grid in order: the methods of one seed, fold and data set follow each other.
+    """Lists the runs of a grid in order; the methods of a seed, fold and dataset are consecutive.
 
     Args:
-      experiment: {"task": "train", "base": a whole config, "methods": {name: {"title", "changes"}}, "data": the same,
-        "folds", "seeds", "order": names of
-        the methods}; changes are pairs of a key of the config, "single.model", and its new value. Or {"task":
-        "cost", "methods": {name: {"title", "entry": what to measure}}, "order"}.
+      experiment: {"task": "train", "base": a whole config, "methods": {name: {"title", "changes"}}, "data": likewise,
+        "folds", "seeds", "order": names of methods}, where changes are pairs of a config key, such as "single.model",
+        and its new value. Or {"task": "cost", "methods": {name: {"title", "entry": what to measure}}, "order"}.
     Raises: ValueError for an unknown task or method, an empty axis, or a change of a key that the base does not have.
     """
     if experiment["task"] not in TASKS:
@@ -44,7 +43,7 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
         return [Run(name, name, "", 0, 0, experiment["methods"][name]["entry"]) for name in experiment["order"]]
     for axis in ("order", "data", "folds", "seeds"):
         if not len(experiment[axis]):
-            raise ValueError(f"The experiment's {axis} are empty; give one at least.")
+            raise ValueError(f"The experiment's {axis} are empty; list at least one.")
     found = []
     for data, fold, seed in itertools.product(experiment["data"], experiment["folds"], experiment["seeds"]):
         for method in experiment["order"]:
@@ -55,7 +54,7 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
             if "num_folds" in config["data"]["splits"]:
                 config["data"]["splits"]["test_fold"] = (int(fold),)
                 if len(experiment["folds"]) > 1:
-                    # An official test part would be the same in all folds: it is dealt like the rest.
+                    # An official test part would be the same in all folds, so it is split like the rest.
                     config["data"]["splits"]["official_test"] = False
             elif len(experiment["folds"]) > 1:
                 raise ValueError(
@@ -70,12 +69,12 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
 
 
 def change(config: dict[str, Any], key: str, value: Any) -> None:
-    """Sets `config["a"]["b"]` for the key "a.b"; raises ValueError for one that is not there, with the choices."""
+    """Sets `config["a"]["b"]` for the key "a.b"; raises ValueError with the choices if there is no such key."""
     *above, last = key.split(".")
     section = config
     for name in above:
         section = section.get(name) if isinstance(section, dict) else None
     if not isinstance(section, dict) or last not in section:
-        choices = ", ".join(section) if isinstance(section, dict) else "nothing: it is no section"
+        choices = ", ".join(section) if isinstance(section, dict) else "nothing: it is not a section"
         raise ValueError(f"The config of the experiment has no {key!r} to change; {'.'.join(above)!r} has {choices}.")
     section[last] = value

@@ -1,5 +1,5 @@
-"""Held-out slices of a cross-validation, segmented by networks that never saw them: what decision and temperatures they
-ask for, how good the networks are on them, and how far the areas are off."""
+"""Segments the held-out slices of a cross-validation with networks that never saw them, chooses a decision and
+temperatures from them, and measures the networks' accuracy and the bias of the areas."""
 
 import dataclasses
 import itertools
@@ -21,20 +21,20 @@ from ssinfnet_jax.networks.decision import Decision
 
 _THRESHOLDS = np.round(np.arange(0.2, 0.81, 0.05), 2)
 _MULTI_WEIGHTS = (0.0, 0.25, 0.5)
-_PIXELS = 400_000  # about as many are pooled for a temperature
+_PIXELS = 400_000  # approximate number pooled to fit a temperature
 _TEMPERATURES = (0.2, 5.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """A held-out slice with what the networks of its fold say of it.
+    """A held-out slice with the output of its fold's networks.
 
     Attributes:
       slice_id, patient_id: its names.
       fold: number of the run that held it out.
       truth: uint8[H,W] of {0, 1, 2}.
-      lesion: float32[H,W] in [0, 1], probability of a lesion by the single network.
-      classes: float32[H,W,3], probabilities by the multi network.
+      lesion: float32[H,W] in [0, 1], the single network's lesion probability.
+      classes: float32[H,W,3], the multi network's probabilities.
     """
 
     slice_id: str
@@ -46,13 +46,13 @@ class Slice:
 
 
 def read(folders: Sequence[pathlib.Path], flips: str = "none") -> list[Slice]:
-    """Segments the test slices of each run by the networks of that run.
+    """Segments the test slices of each run with the networks of that run.
 
     Args:
       folders: run folders of a cross-validation, one per fold, finished up to `train_multi`.
       flips: a key of `segmenter.FLIPS`.
-    Raises: FileNotFoundError for a run that is not finished; ValueError if a slice is held out by two runs, or none has
-      labels of both classes.
+    Raises: FileNotFoundError for an unfinished run; ValueError if two runs hold out the same slice, or no held-out
+      slice has class labels.
     """
     found: dict[str, Slice] = {}
     for fold, folder in enumerate(folders):
@@ -69,19 +69,19 @@ def read(folders: Sequence[pathlib.Path], flips: str = "none") -> list[Slice]:
             name = str(record["slice_id"])
             if name in found:
                 raise ValueError(
-                    f"{name} is held out by {folders[found[name].fold]} and {folder}; give the folds of one "
-                    "cross-validation, each once."
+                    f"{name} is held out by both {folders[found[name].fold]} and {folder}; pass each fold of one "
+                    "cross-validation once."
                 )
             found[name] = Slice(
                 name, str(record["patient_id"]), fold, record["classes"], result.lesion_probs, result.class_probs
             )
     if not found:
-        raise ValueError(f"No run of {', '.join(map(str, folders))} holds out slices whose two classes are labeled.")
+        raise ValueError(f"None of the runs {', '.join(map(str, folders))} holds out slices with class labels.")
     return list(found.values())
 
 
 def temperatures(slices: Sequence[Slice], seed: int = 0) -> tuple[float, float]:
-    """Those of the single and the multi network under which their probabilities fit the pixels best (log loss)."""
+    """Fits the temperatures of the single and the multi network to the pixels, by log loss."""
     generator = np.random.default_rng(seed)
     lesions, classes = [], []
     for one in slices:
@@ -110,7 +110,7 @@ def _log_loss(probs_of_truth: np.ndarray) -> float:
 
 
 def tempered(slices: Iterable[Slice], single: float, multi: float) -> list[Slice]:
-    """The slices with the probabilities that networks of these temperatures show."""
+    """Applies temperatures to the probabilities of the slices."""
     return [
         dataclasses.replace(
             one,
@@ -122,9 +122,9 @@ def tempered(slices: Iterable[Slice], single: float, multi: float) -> list[Slice
 
 
 def choose(slices: Sequence[Slice]) -> Decision:
-    """The joint decision under which the lesion's mean Dice is highest, then that of GGO and consolidation.
+    """Chooses the joint decision that maximises the mean Dice of the lesion, then that of GGO and consolidation.
 
-    Among equals the threshold and the share nearest to 0.5, and the lowest weight, win.
+    Ties go to the lowest weight, and to the threshold and share nearest to 0.5.
     """
 
     def lesion_dice(decision: Decision) -> float:
@@ -150,17 +150,17 @@ def _dice(truth: np.ndarray, pred: np.ndarray) -> float:
 
 
 def measures(slices: Sequence[Slice]) -> pd.DataFrame:
-    """The measures of each slice, decided as the slices of all *other* folds ask for.
+    """Measures each slice with the decision and temperatures chosen on the slices of all *other* folds.
 
-    Returns: table of slice_id, patient_id, fold, class ("lesion", "background", "ggo", "consolidation"), the measures
-      of `overlap.overlap`, and the areas in pixels, `area_pred` and `area_true`.
-    Raises: ValueError for slices of one fold only.
+    Returns: table with columns slice_id, patient_id, fold, class ("lesion", "background", "ggo", "consolidation"), the
+      metrics of `overlap.overlap`, and the areas in pixels, `area_pred` and `area_true`.
+    Raises: ValueError for slices of only one fold.
     """
     rows = []
     for fold in sorted({one.fold for one in slices}):
         others = [one for one in slices if one.fold != fold]
         if not others:
-            raise ValueError("A decision is chosen on the other folds; give the runs of two folds at least.")
+            raise ValueError("The decision is chosen on the other folds; pass the runs of at least two folds.")
         scale = temperatures(others)
         decision = choose(tempered(others, *scale))
         for one in tempered((one for one in slices if one.fold == fold), *scale):
@@ -176,7 +176,7 @@ def measures(slices: Sequence[Slice]) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of class, mean Dice of `measures`, its error (1.96 standard errors), n; "overall" of the three classes."""
+    """Summarizes `measures` per class: mean Dice, error (1.96 standard errors), n; "overall" averages three classes."""
     found = [
         evaluate.summarize(part, overall=overall, seed=seed, metrics=("dice",))
         for part, overall in ((table[table["class"] == "lesion"], False), (table[table["class"] != "lesion"], True))
@@ -186,11 +186,12 @@ def summary(table: pd.DataFrame, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def agreement(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """How far the areas of `measures` are off.
+    """Compares the predicted with the true areas of `measures`.
 
-    Returns: per class with lesions: `bias`, the sum of predicted over the sum of true areas, minus 1; `low` and `high`,
-      between which the ratio of a slice lies 19 times in 20 (limits of agreement of its logarithm, over the `n` slices
-      that have it both predicted and true); `missed` and `invented`, slices that have it only in truth, only predicted.
+    Returns: per lesion class: `bias`, the sum of predicted areas over the sum of true areas, minus 1; `low` and `high`,
+      the limits between which the ratio of a slice lies 19 times in 20 (limits of agreement of its logarithm, over the
+      `n` slices in which both areas are above 0); `missed` and `invented`, the numbers of slices in which the class is
+      only in the truth, or only predicted.
     Source: Bland and Altman, Measuring agreement in method comparison studies, Stat Methods Med Res 1999;8:135.
     """
     rows = []

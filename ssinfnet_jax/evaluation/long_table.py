@@ -1,4 +1,4 @@
-"""The long table of an experiment: a row per network, slice and class, and what can be wrong with it."""
+"""The long table of an experiment, with a row per network, slice and class, and its checks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,17 +12,17 @@ KEYS = ("data", "method", "seed", "slice_id", "class")
 
 
 class Measured(NamedTuple):
-    """What a method measured: values float64[metric, class, slice, seed], NaN if undefined; rows bool[class, slice]."""
+    """Results of a method: values float64[metric, class, slice, seed], NaN if undefined; rows bool[class, slice]."""
 
     values: np.ndarray
     rows: np.ndarray
 
 
 def check(slices: pd.DataFrame, metrics: Sequence[str]) -> None:
-    """Raises ValueError for a table that cannot be compared, or a measure that there is none of."""
+    """Raises ValueError for a table that cannot be compared, or an unknown metric."""
     unknown = [metric for metric in metrics if metric not in overlap.METRICS]
     if unknown or not metrics:
-        raise ValueError(f"Unknown measure {unknown or 'none'}; choose from {', '.join(overlap.METRICS)}.")
+        raise ValueError(f"Unknown metric {unknown or 'none'}; choose from {', '.join(overlap.METRICS)}.")
     missing = [name for name in (*KEYS, "patient_id", *metrics) if name not in slices.columns]
     if missing:
         raise ValueError(f"The table of slices lacks the columns {', '.join(missing)}; it has {', '.join(slices)}.")
@@ -30,33 +30,33 @@ def check(slices: pd.DataFrame, metrics: Sequence[str]) -> None:
     if text:
         raise ValueError(f"Column {text[0]} of the table of slices must hold numbers, found {slices[text[0]].dtype}.")
     if slices.empty:
-        raise ValueError("The table of slices is empty: evaluate a run first.")
+        raise ValueError("The table of slices is empty; evaluate a run first.")
     for name in KEYS:
         if slices[name].isna().any():
             raise ValueError(
-                f"The table of slices has no {name} in row {int(slices[name].isna().argmax())}; give every one."
+                f"The table of slices has no {name} in row {int(slices[name].isna().argmax())}; fill in every row."
             )
     twice = slices.duplicated(list(KEYS))
     if twice.any():
         row = slices[twice].iloc[0]
         raise ValueError(
             f"Slice {row['slice_id']} of {row['data']} is measured twice for class {row['class']} by method "
-            f"{row['method']}, seed {row['seed']}; every network that tests a slice needs a seed of its own."
+            f"{row['method']}, seed {row['seed']}; networks that test the same slice need different seeds."
         )
     of_slice = slices.groupby(["data", "slice_id"], sort=False)["patient_id"].nunique()
     if (of_slice > 1).any():
         data, name = of_slice.index[of_slice > 1][0]
-        raise ValueError(f"Slice {name} of {data} belongs to {of_slice.max()} patients; give each slice its own name.")
+        raise ValueError(f"Slice {name} of {data} belongs to {of_slice.max()} patients; rename it to make it unique.")
 
 
 def patients(part: pd.DataFrame) -> pd.Series:
-    """patient_id by slice_id; a slice without one stands for itself."""
+    """Maps slice_id to patient_id; a slice without a patient is its own."""
     first = part.drop_duplicates("slice_id").set_index("slice_id")["patient_id"]
     return first.astype(object).fillna(first.index.to_series()).astype(str)
 
 
 def arrange(part: pd.DataFrame, classes: pd.Index, slice_ids: pd.Index, metrics: Sequence[str]) -> Measured:
-    """The rows of one method, by class and slice in the order given; seeds in the order of their appearance."""
+    """Arranges the rows of one method by class and slice, in the order given; seeds in order of appearance."""
     seeds, names = pd.factorize(part["seed"])
     place = classes.get_indexer(part["class"]), slice_ids.get_indexer(part["slice_id"])
     values = np.full((len(metrics), len(classes), len(slice_ids), len(names)), np.nan)

@@ -1,4 +1,4 @@
-"""Trained networks to hand on: small model folders with the decision, the temperatures and the figures of a
+"""Packs trained networks for release: compact model folders with the decision, temperatures and results of a
 cross-validation."""
 
 import dataclasses
@@ -13,7 +13,7 @@ from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 
 HELD_OUT = "held_out.json"
-_SAME = ("model", "options", "image_size", "normalisation", "window_hu", "view", "datasets")  # in all folds
+_SAME = ("model", "options", "image_size", "normalisation", "window_hu", "view", "datasets")  # must agree in all folds
 
 
 def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.Path]) -> dict[str, Any]:
@@ -23,10 +23,10 @@ def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.
       out_dir: an existing folder.
       workdir: the run folder of the networks.
       folds: run folders of a cross-validation of the same recipe, one per fold.
-    Returns: what `held_out.json` holds: `figures` (`held_out.summary`), `agreement`, how many `slices` and `folds`,
-      and each slice's `dice`.
-    Raises: FileNotFoundError for a run that is not finished; ValueError for folds of another recipe, or a network that
-      half precision cannot hold.
+    Returns: the content of `held_out.json`: `figures` (`held_out.summary`), `agreement`, the numbers of `slices` and
+      `folds`, and each slice's `dice`.
+    Raises: FileNotFoundError for an unfinished run; ValueError for folds of another recipe, or weights outside the
+      range of half precision.
     """
     folders = {which: _model(workdir, which) for which in ("single", "multi")}
     for fold in folds:
@@ -59,11 +59,11 @@ def _model(workdir: pathlib.Path, which: str) -> pathlib.Path:
 
 
 def _check_same_recipe(folder: pathlib.Path, fold: pathlib.Path) -> None:
-    """Raises ValueError if two model folders hold networks of different kinds, or trained on different input."""
+    """Raises ValueError if two model folders hold different kinds of networks, or were trained on different input."""
     ours, theirs = (NetworkCard.read(path).to_json() for path in (folder, fold))
     for name in _SAME:
         if ours.get(name) != theirs.get(name):
             raise ValueError(
-                f"{fold} has {name} {theirs.get(name)}, {folder} has {ours.get(name)}: the figures of one recipe do "
-                "not speak for another; give the folds of the same."
+                f"{fold} has {name} {theirs.get(name)}, but {folder} has {ours.get(name)}; results of one recipe do "
+                "not apply to another. Pass folds of the same recipe."
             )

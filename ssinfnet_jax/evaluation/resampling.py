@@ -1,4 +1,4 @@
-"""The 95 % interval of a mean difference between two methods, by resampling patients and seeds."""
+"""Computes the 95 % interval of the mean difference between two methods by resampling patients and seeds."""
 
 import numpy as np
 from scipy import stats
@@ -9,20 +9,20 @@ _BLOCK = 4_000_000  # numbers drawn at once
 def interval(
     method: np.ndarray, reference: np.ndarray, patients: np.ndarray, *, num_draws: int, seed: int
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean over seeds and slices of method - reference.
+    """Computes the bootstrap interval of the mean over seeds and slices of method - reference.
 
-    A resample draws patients, with all their slices, and, where a method has several seeds, its seeds, all
-    independently (crossed, or "pigeonhole"). Of k units k - 1 are drawn, which makes the variance of each factor that
-    of the mean and not (k - 1) / k of it, and quantiles are taken as far out as Student's t is beyond the normal
-    distribution, with the degrees of freedom that patients and seeds leave together (Satterthwaite). In simulations
-    it covers 93 to 95 % with 10 to 30 patients, and 92 to 99 % with 2 to 5 seeds (too wide where networks differ most
-    by patient, which the crossed resampling counts thrice); the plain percentiles cover 82 to 98 %.
+    A resample draws patients with all their slices and, if a method has several seeds, its seeds, all
+    independently (crossed or "pigeonhole" bootstrap). It draws k - 1 of k units, so that the variance of each factor is
+    that of the mean, not (k - 1) / k of it. Quantiles are widened from the normal distribution to Student's t,
+    with the combined degrees of freedom of patients and seeds (Satterthwaite). In simulations
+    it covers 93 to 95 % with 10 to 30 patients, and 92 to 99 % with 2 to 5 seeds (too wide if networks differ mostly
+    by patient, which crossed resampling counts three times); plain percentiles cover 82 to 98 %.
 
     Args:
-      method: float64[seeds, N], value of a slice by each seed.
+      method: float64[seeds, N], values of each slice by seed.
       reference: float64[its seeds, N], of the same slices.
       patients: int64[N], number of each slice's patient, from 0.
-      num_draws: resamples.
+      num_draws: number of resamples.
       seed: of the resampling.
     Returns: low, high; NaN with fewer than two patients.
     Source: Owen 2007, doi:10.1214/07-AOAS122; Rao and Wu 1988, doi:10.1080/01621459.1988.10478591 (k - 1 of k);
@@ -51,7 +51,7 @@ def _by_patient(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
 
 
 def _weights(rng: np.random.Generator, num_draws: int, num_units: int) -> np.ndarray:
-    """float64[num_draws, num_units] of mean 1: how often each unit was drawn; ones for a single unit."""
+    """Draws weights float64[num_draws, num_units] of mean 1, proportional to counts; ones for a single unit."""
     if num_units == 1:
         return np.ones((num_draws, 1))
     drawn = rng.integers(num_units, size=(num_draws, num_units - 1)) + num_units * np.arange(num_draws)[:, None]
@@ -60,7 +60,7 @@ def _weights(rng: np.random.Generator, num_draws: int, num_units: int) -> np.nda
 
 
 def _tail(method: np.ndarray, reference: np.ndarray, patients: np.ndarray) -> float:
-    """Probability to leave out at either end: that of a normal distribution beyond Student's t of 95 %."""
+    """Returns the probability to cut at either end: that of a normal distribution beyond Student's 95 % quantile."""
     difference = method.mean(axis=0) - reference.mean(axis=0)
     deviations = np.bincount(patients, difference - difference.mean())
     variances = [len(deviations) / (len(deviations) - 1) * (deviations**2).sum() / len(patients) ** 2]

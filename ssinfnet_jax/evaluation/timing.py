@@ -1,4 +1,4 @@
-"""How long a computation takes here and how much memory it has taken, beside other work on the machine."""
+"""Measures the time and peak memory of computations on a machine that may have other work."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for."""
+    """Describes the machine that the measurements apply to."""
     return {
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
@@ -24,18 +24,18 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """The model of the processor, where the system tells."""
+    """Returns the model of the processor, or "" if the system does not report it."""
     path = pathlib.Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def in_turns(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, float]:
-    """Median seconds of each call, made in turns so that other work on the machine slows all alike.
+    """Measures the median seconds of each call, in turns, so that other work on the machine slows all alike.
 
     Args:
-      calls: name -> function that returns arrays still being computed.
-      seconds: for all together, after one call of each that compiles; at least three rounds are made.
+      calls: name -> function that returns arrays, possibly still being computed.
+      seconds: for all together, after one call of each to compile it; there are at least three rounds.
     """
     for call in calls.values():
         jax.block_until_ready(call())
@@ -50,7 +50,7 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[
 
 
 def peak_gib() -> float:
-    """The most memory in GiB so far: of the device where it tells, else of the process."""
+    """Returns the peak memory so far in GiB: of the device if it reports it, else of the process."""
     statistics = jax.devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in statistics:
         return statistics["peak_bytes_in_use"] / 2**30

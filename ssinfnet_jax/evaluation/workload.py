@@ -1,6 +1,6 @@
-"""What a network does for its living, compiled for one device and fed synthetic slices: to be timed.
+"""Compiled inference and training steps of a network on synthetic slices, for timing on one device.
 
-The weights are fresh: speed does not depend on them.
+The weights are freshly initialised; speed does not depend on them.
 """
 
 import time
@@ -36,9 +36,9 @@ class Workload(NamedTuple):
     """A compiled computation.
 
     Attributes:
-      call: does it once more; returns arrays still being computed.
-      compile_s: seconds that tracing and compiling took.
-      temp_bytes: what it needs beside arguments and results; None where the backend does not tell.
+      call: runs it once more; returns arrays that may still be computing.
+      compile_s: seconds of tracing and compiling.
+      temp_bytes: memory besides arguments and results; None if the backend does not report it.
     """
 
     call: Callable[[], Any]
@@ -47,7 +47,7 @@ class Workload(NamedTuple):
 
 
 def inference(name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> Workload:
-    """Probabilities of a batch of slices, by the form of the network that `inference.segmenter` applies."""
+    """Predicts the probabilities of a batch of slices with the form of the network that `inference.segmenter` uses."""
     model, num_inputs = models.create(name, **options), models.num_inputs(name)
     network, variables = folded.fold(model, models.init(model, 0, num_inputs), num_inputs=num_inputs)
     predict = prediction.make_predict(
@@ -60,7 +60,7 @@ def inference(name: str, options: Mapping[str, Any], *, image_size: int, batch_s
 
 
 def training(kind: str, name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> Workload:
-    """A training step of a kind of `STEPS`: augmentation, forward, losses, gradients, update; its state is donated."""
+    """Compiles a training step of `STEPS`: augmentation, forward, losses, gradients, update; donates its state."""
     num_inputs, output = models.num_inputs(name), models.output(name, **options)
     model, normalisation = models.create(name, **options), Normalisation(0.5, 0.25)
     augmentation = Augmentation(**AUGMENTATION)
@@ -96,7 +96,7 @@ def training(kind: str, name: str, options: Mapping[str, Any], *, image_size: in
 
 
 def coach_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a network's options that its coach has too."""
+    """Returns those of a network's options that its coach has too."""
     return {name: value for name, value in options.items() if name in ("width", "dtype")}
 
 

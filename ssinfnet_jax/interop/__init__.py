@@ -1,1 +1,1 @@
-"""Exchange with other programs: PyTorch checkpoints in the published layouts."""
+"""Imports PyTorch checkpoints in the published layouts."""

@@ -1,10 +1,10 @@
-"""ImageNet classifiers as backbones: their tensors under the names of the published checkpoints."""
+"""ImageNet classifiers as backbones: renames their tensors as in the published checkpoints."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-# Position in torchvision's `vgg16().features` -> name in the published InfNet-VGG16.
+# Index in torchvision's `vgg16().features` -> name in the published InfNet-VGG16.
 _VGG16 = {
     0: "conv1.conv1_1", 2: "conv1.conv1_2",
     5: "conv2.conv2_1", 7: "conv2.conv2_2",
@@ -13,29 +13,29 @@ _VGG16 = {
     24: "conv5_1.conv5_1_1", 26: "conv5_1.conv5_2_1", 28: "conv5_1.conv5_3_1",
 }  # fmt: skip
 
-# (network, backbone): prefix in the published checkpoint, its own names by those of the classifier's modules.
+# (network, backbone): prefix in the published checkpoint, and names of the classifier's modules -> published names.
 LAYOUTS: dict[tuple[str, str | None], tuple[str, Mapping[str, str]]] = {
     ("infnet", "resnet50"): ("resnet.", {}),
     ("infnet", "res2net50"): ("resnet.", {}),
     ("infnet", "vgg16"): ("vgg.", {f"features.{index}": name for index, name in _VGG16.items()}),
-    ("coach", None): ("", {}),  # of a ResNet-18
+    ("coach", None): ("", {}),  # a ResNet-18
 }
-CLASSIFIER = ("fc.", "classifier.")  # the layers after the backbone: of no use here
+CLASSIFIER = ("fc.", "classifier.")  # layers after the backbone, not used here
 
 
 def rename(name: str, backbone: str | None, state_dict: Mapping[str, np.ndarray]):
-    """A classifier's tensors under the names of the published checkpoint of network `name`.
+    """Renames a classifier's tensors as in the published checkpoint of network `name`.
 
     Args:
-      name, backbone: the network; `backbone` is None where it has no choice.
-      state_dict: arrays as torchvision's `resnet50`, `vgg16`, `resnet18` or Res2Net's `res2net50_v1b` name them.
+      name, backbone: the network; `backbone` is None if it has no choice.
+      state_dict: arrays with the names of torchvision's `resnet50`, `vgg16`, `resnet18` or Res2Net's `res2net50_v1b`.
     Returns: the tensors, and the names of the classifier's last layers, which are ignored.
-    Raises: ValueError for a network without a backbone of that kind.
+    Raises: ValueError for a network without an ImageNet backbone.
     """
     if (name, backbone) not in LAYOUTS:
         known = ", ".join(" with ".join(filter(None, pair)) for pair in LAYOUTS)
         chosen = " with ".join(filter(None, (name, backbone)))
-        raise ValueError(f"No ImageNet checkpoints are known for {chosen}; they are for {known}.")
+        raise ValueError(f"{chosen} has no ImageNet checkpoints; choose one of {known}.")
     prefix, modules = LAYOUTS[name, backbone]
     ignored = [tensor for tensor in state_dict if tensor.startswith(CLASSIFIER)]
     renamed = {}

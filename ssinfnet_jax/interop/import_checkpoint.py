@@ -1,4 +1,4 @@
-"""From a checkpoint file to a model folder, as a training writes one: for inference, or to start a training from."""
+"""Converts a checkpoint file to a model folder like those of a training, for inference or as initial weights."""
 
 import dataclasses
 import hashlib
@@ -18,11 +18,11 @@ from ssinfnet_jax.networks.inputs import Normalisation
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """Variables of a network, and where they are from.
+    """Variables of a network and their origin.
 
     Attributes:
       variables: {"params", "batch_stats"}.
-      loaded, fresh: top-level modules from the file, and those that start as in an untrained network.
+      loaded, fresh: top-level modules loaded from the file, and those freshly initialised.
       ignored: tensors of the file that the network does not have.
     """
 
@@ -33,12 +33,12 @@ class Imported:
 
 
 def load(name: str, options: dict[str, Any], path: pathlib.Path, *, backbone_only: bool = False) -> Imported:
-    """The network `models.create(name, **options)` with the tensors of a file.
+    """Loads the tensors of a file into the network `models.create(name, **options)`.
 
     Args:
       name, options: the network.
-      path: a published checkpoint of it, or, with `backbone_only`, an ImageNet classifier of its backbone's kind.
-      backbone_only: everything but the backbone is drawn anew.
+      path: a published checkpoint of it or, with `backbone_only`, an ImageNet classifier of its backbone's kind.
+      backbone_only: whether to load the backbone only and initialise everything else.
     Raises: ValueError for a file that cannot be read or does not fit; FileNotFoundError; ImportError.
     """
     model = models.create(name, **options)
@@ -66,21 +66,21 @@ def run(
     view: str = "lungs",
     backbone_only: bool = False,
 ) -> Imported:
-    """Writes the model folder `directory`, whole or not at all.
+    """Writes the model folder `directory`, complete or not at all.
 
     Args:
       name, options, backbone_only: as for `load`.
       source: the checkpoint file.
       directory: must not exist.
       image_size: pixels per side of the slices that the network was trained on; a multiple of 32.
-      normalisation: of its training. A checkpoint tells neither; a backbone alone needs neither.
-      window_hu: (low, high) of its training; if not given, that of the public slices, as measured on them.
-      view: "lungs" if its slices were cut down to them, as the public ones are, or "frame".
+      normalisation: of its training. A checkpoint contains neither; a backbone alone needs neither.
+      window_hu: (low, high) of its training; by default that measured on the public slices.
+      view: "lungs" if its slices were cropped to the lungs, as the public ones are, or "frame".
     Returns: what was imported.
-    Raises: FileExistsError; ValueError for a missing or impossible image size or normalisation; as `load`.
+    Raises: FileExistsError; ValueError for a missing or invalid image size or normalisation; as `load`.
     """
     if directory.exists():
-        raise FileExistsError(f"{directory} is there already; name a new folder, or remove it first.")
+        raise FileExistsError(f"{directory} already exists; choose a new folder, or remove it first.")
     seen = {}
     if not backbone_only:
         seen = {**_input(image_size, normalisation), "window_hu": window_hu, "view": view}
@@ -93,7 +93,7 @@ def run(
 
 
 def report(imported: Imported) -> str:
-    """What was taken over, to print."""
+    """Describes what was imported, for printing."""
     params = imported.variables["params"]
     counts = {
         module: sum(np.size(value) for value in flax.traverse_util.flatten_dict(params[module]).values())
@@ -113,8 +113,8 @@ def report(imported: Imported) -> str:
 def _input(image_size: int | None, normalisation: Normalisation | None) -> dict[str, Any]:
     if image_size is None or normalisation is None:
         raise ValueError(
-            "A checkpoint does not tell what its network was trained on: give the image size and the mean and standard "
-            "deviation of the normalisation (--image_size, --mean, --std)."
+            "A checkpoint does not contain the input format of its network; pass the image size and the mean and "
+            "standard deviation of the normalisation (--image_size, --mean, --std)."
         )
     if image_size < 32 or image_size % 32:
         raise ValueError(f"The image size must be a multiple of 32, found {image_size}.")

@@ -1,4 +1,4 @@
-"""Files of tensors by name: PyTorch (.pth, .pt), safetensors, NumPy (.npz). No reader runs code that a file brings."""
+"""Reads files of named tensors: PyTorch (.pth, .pt), safetensors, NumPy (.npz). No reader executes code in a file."""
 
 import contextlib
 import pathlib
@@ -8,24 +8,23 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-WRAPPERS = ("state_dict", "model")  # under which training programs keep the tensors
-PARALLEL = "module."  # what torch's DataParallel puts before every name
+WRAPPERS = ("state_dict", "model")  # keys under which training programs store the tensors
+PARALLEL = "module."  # the prefix that torch's DataParallel adds to every name
 
 
 def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors of a file as float32 arrays by their names.
+    """Reads the tensors of a file as float32 arrays by name.
 
-    A dictionary {"state_dict": ...} or {"model": ...} around them is opened; a prefix `module.` of all names is taken
-    off.
+    Unwraps {"state_dict": ...} or {"model": ...}, and removes the prefix `module.` if all names have it.
 
-    Raises: FileNotFoundError; ValueError for another ending, a file that cannot be read, tensors that are not finite;
+    Raises: FileNotFoundError; ValueError for an unknown suffix, an unreadable file, or tensors that are not finite;
       ImportError for a PyTorch file without PyTorch.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}.")
+        raise FileNotFoundError(f"The checkpoint {path} does not exist.")
     if path.suffix not in READERS:
         raise ValueError(
-            f"The checkpoint {path} ends in {path.suffix!r}; choose one that ends in {', '.join(READERS)}."
+            f"The checkpoint {path} ends in {path.suffix!r}; choose a file that ends in {', '.join(READERS)}."
         )
     tensors = {name: _as_float32(path, name, value) for name, value in READERS[path.suffix](path).items()}
     if not tensors:
@@ -34,7 +33,7 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     if broken:
         raise ValueError(
             f"The checkpoint {path} has values that are not finite in {', '.join(broken[:5])} ({len(broken)} tensors): "
-            "its training diverged; take an earlier one."
+            "its training diverged; use an earlier checkpoint."
         )
     if all(name.startswith(PARALLEL) for name in tensors):
         tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
@@ -47,10 +46,10 @@ def _read_torch(path: pathlib.Path) -> Mapping[str, Any]:
     except ImportError as error:
         raise ImportError(
             f"Reading {path} needs PyTorch, the optional extra 'torch': .venv/bin/python -m pip install 'torch>=2.6' "
-            "(or save the tensors as .safetensors or .npz where PyTorch is)."
+            "(or save the tensors as .safetensors or .npz on a machine with PyTorch)."
         ) from error
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
-        # Until then a crafted file could run code in spite of weights_only (CVE-2025-32434).
+        # In older versions a crafted file could run code despite weights_only (CVE-2025-32434).
         raise ImportError(f"Reading {path} safely needs PyTorch 2.6 or newer, found {torch.__version__}; upgrade it.")
     with _reading(path, "PyTorch checkpoint of tensors only"):
         tree = torch.load(path, map_location="cpu", weights_only=True)
@@ -59,8 +58,8 @@ def _read_torch(path: pathlib.Path) -> Mapping[str, Any]:
     others = [str(name) for name in state if name not in tensors]
     if others:
         raise ValueError(
-            f"The checkpoint {path} holds other things than tensors: {', '.join(others[:5])} ({len(others)}); save the "
-            f"network's state_dict() alone, or under one of the keys {', '.join(WRAPPERS)}."
+            f"The checkpoint {path} holds entries that are not tensors: {', '.join(others[:5])} ({len(others)}); save "
+            f"only the network's state_dict(), or save it under one of the keys {', '.join(WRAPPERS)}."
         )
     return {name: value.float().numpy() for name, value in tensors.items()}
 
@@ -68,8 +67,7 @@ def _read_torch(path: pathlib.Path) -> Mapping[str, Any]:
 def _unwrap(path: pathlib.Path, tree: Any) -> Mapping[str, Any]:
     if not isinstance(tree, Mapping):
         raise ValueError(
-            f"The checkpoint {path} holds a {type(tree).__name__}, not tensors by name; save the network's "
-            "state_dict()."
+            f"The checkpoint {path} holds a {type(tree).__name__}, not named tensors; save the network's state_dict()."
         )
     for key in WRAPPERS:
         if isinstance(tree.get(key), Mapping):
@@ -97,13 +95,13 @@ READERS: dict[str, Callable[[pathlib.Path], Mapping[str, Any]]] = {
 
 @contextlib.contextmanager
 def _reading(path: pathlib.Path, kind: str):
-    """Turns whatever a reader raises on a broken file into one error; which it is depends on where the file breaks."""
+    """Converts whatever a reader raises on a damaged file to one error; readers raise many kinds."""
     try:
         yield
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
         raise ValueError(
-            f"{path} cannot be read as a {kind}; if it is incomplete, fetch it again "
+            f"{path} cannot be read as a {kind}; if it is incomplete, download it again "
             f"({type(error).__name__}: {reason})."
         ) from error
 
@@ -112,4 +110,6 @@ def _as_float32(path: pathlib.Path, name: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Tensor {name} of checkpoint {path} is of {value.dtype}, which is no number.") from error
+        raise ValueError(
+            f"Tensor {name} of checkpoint {path} has dtype {value.dtype}, which is not numeric; remove or convert it."
+        ) from error

@@ -1,4 +1,4 @@
-"""Published PyTorch checkpoints as Flax variables: names are rewritten, kernels go from OIHW to HWIO."""
+"""Converts published PyTorch checkpoints to Flax variables: renames them, and transposes kernels from OIHW to HWIO."""
 
 import re
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ _COACH = (
     (r"^std$", "logvar"),
     (r"^pred$", "score"),
 )
-# Place in torchvision's list of layers -> (stage, convolution) of our encoder.
+# Index in torchvision's list of layers -> (stage, convolution) in our encoder.
 _VGG_FEATURES = {
     0: (1, 1), 2: (1, 2), 5: (2, 1), 7: (2, 2), 10: (3, 1), 12: (3, 2), 14: (3, 3),
     17: (4, 1), 19: (4, 2), 21: (4, 3), 24: (5, 1), 26: (5, 2), 28: (5, 3),
@@ -93,11 +93,11 @@ _FCN8 = (
 
 
 class Layout(NamedTuple):
-    """How a published checkpoint spells a network.
+    """How a published checkpoint names a network's tensors.
 
     Attributes:
-      rules: from PyTorch's module paths to ours.
-      unused: pattern of the tensors that it holds and that its network does not use.
+      rules: PyTorch module paths -> ours.
+      unused: pattern of stored tensors that the network does not use.
       transposed: pattern of the transposed convolutions, whose kernels are IOHW.
     """
 
@@ -106,7 +106,7 @@ class Layout(NamedTuple):
     transposed: str = r"(?!)"
 
 
-LAYOUTS = {  # name of the network, and its backbone where it has several
+LAYOUTS = {  # by name of the network, and its backbone if it has several
     "infnet_resnet50": Layout((*_RESNET, *_INFNET)),
     "infnet_res2net50": Layout((*_RES2NET, *_INFNET), unused=r"resnet\.fc\."),
     "infnet_vgg16": Layout((*_VGG, *_INFNET), unused=r"vgg\.conv[45]_2\."),
@@ -125,19 +125,19 @@ CONV_LEAVES = {"weight": ("params", "kernel"), "bias": ("params", "bias")}
 
 
 def convert(name: str, state_dict: Mapping[str, np.ndarray], **options: Any) -> dict[str, Any]:
-    """Variables {"params", "batch_stats"} of `models.create(name, **options)` from a PyTorch state dict.
+    """Converts a PyTorch state dict to variables {"params", "batch_stats"} of `models.create(name, **options)`.
 
-    Counters of batches and what the published network itself does not use (Res2Net's classifier, VGG's second branch)
-    are left out. A checkpoint without any inpainting layer, as Inf-Net's own and all of VGG16 are, gives these layers
-    fresh, as `models.init` draws them with seed 0; if it has some of them, it must have all.
+    Skips batch counters and tensors that the published network does not use (Res2Net's classifier, VGG's second
+    branch). If a checkpoint has no inpainting layers at all, like Inf-Net's own and all VGG16 ones, these layers
+    are initialised by `models.init` with seed 0; if it has some of them, it must have all.
 
     Args:
-      name: of a network that `LAYOUTS` has.
+      name: of a network in `LAYOUTS`.
       state_dict: arrays by their PyTorch names; kernels OIHW.
       **options: as for `models.create`.
     Returns: float32 arrays.
-    Raises: ValueError for a network without a known layout, and one that lists all tensors that are missing, unknown,
-      double, wrongly shaped, not numbers or not finite.
+    Raises: ValueError for a network without a known layout; ValueError that lists all tensors that are missing,
+      unknown, duplicated, wrongly shaped, not numeric or not finite.
     """
     key, model, expected = _layout(name, options)
     found, problems = _read(LAYOUTS[key], state_dict, expected)
@@ -145,15 +145,15 @@ def convert(name: str, state_dict: Mapping[str, np.ndarray], **options: Any) -> 
     if heads and not any("inpainting" in str(torch_name) for torch_name in state_dict):
         fresh = flax.traverse_util.flatten_dict(models.init(model, 0, models.num_inputs(name)))
         found.update({path: fresh[path] for path in heads})
-        logging.info("The checkpoint of %s holds no inpainting layers: they are fresh.", key)
+        logging.info("The checkpoint of %s has no inpainting layers; they are freshly initialised.", key)
     _check(key, problems, missing=expected.keys() - found.keys())
     return flax.traverse_util.unflatten_dict(found)
 
 
 def convert_part(name: str, state_dict: Mapping[str, np.ndarray], **options: Any) -> dict[tuple[str, ...], np.ndarray]:
-    """Like `convert`, for a state dict of some modules of the network, as a backbone: variables by their paths.
+    """Like `convert`, for a state dict of some modules, such as a backbone; returns variables by path.
 
-    Raises: ValueError as `convert`; what is missing of a module that is there is listed.
+    Raises: ValueError as `convert`; lists missing tensors only for modules that are present.
     """
     key, _, expected = _layout(name, options)
     found, problems = _read(LAYOUTS[key], state_dict, expected)
@@ -163,7 +163,7 @@ def convert_part(name: str, state_dict: Mapping[str, np.ndarray], **options: Any
 
 
 def _layout(name: str, options: Mapping[str, Any]) -> tuple[str, nn.Module, dict[tuple[str, ...], Any]]:
-    """(key of `LAYOUTS`, the network, shapes of its variables by path)."""
+    """Returns (key of `LAYOUTS`, the network, shapes of its variables by path)."""
     model = models.create(name, **options) if name in models.MODELS else None
     key = f"{name}_{model.backbone}" if hasattr(model, "backbone") else name
     if key not in LAYOUTS:
@@ -179,7 +179,7 @@ def _check(key: str, problems: list[str], missing: set[tuple[str, ...]]) -> None
 
 
 def _read(layout: Layout, state_dict: Mapping[str, np.ndarray], expected: Mapping[tuple, tuple]):
-    """(arrays by Flax path, problems in words); a path with a problem has an array too, so that it is not missing."""
+    """Returns (arrays by Flax path, problems as text); a path with a problem keeps its entry, so it is not missing."""
     found, problems = {}, []
     for torch_name, value in state_dict.items():
         if re.search(r"(^|\.)num_batches_tracked$", torch_name) or re.match(layout.unused, torch_name):
@@ -189,7 +189,7 @@ def _read(layout: Layout, state_dict: Mapping[str, np.ndarray], expected: Mappin
             problems.append(f"unknown {torch_name}")
             continue
         if path in found:
-            problems.append(f"{torch_name} is there twice, under different names")
+            problems.append(f"{torch_name} occurs twice, under different names")
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
             problems.append(f"{torch_name} holds {array.dtype}, not numbers")
@@ -207,7 +207,7 @@ def _read(layout: Layout, state_dict: Mapping[str, np.ndarray], expected: Mappin
 
 
 def _flax_path(rules: Rules, torch_name: str) -> tuple[str, ...] | None:
-    """The path of a variable of ours, or None for a name that is no leaf of a convolution or batch norm."""
+    """Returns the path of our variable, or None for a name that is not a leaf of a convolution or batch norm."""
     module, _, leaf = torch_name.rpartition(".")
     for pattern, replacement in rules:
         module = re.sub(pattern, replacement, module)

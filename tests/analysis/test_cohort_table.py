@@ -111,7 +111,7 @@ def test_columns_without_a_role_are_not_looked_at(read):
         ("age;gender;severity\n54;0;1\n", r"columns are separated by semicolons; export it with commas"),
         ("sep=;\nage;gender;severity\n54;0;1\n", r"its first line is 'sep=;'; delete that line, and separate the col"),
         ("sep=,\nage,gender,severity\n54,0,1\n", r"its first line is 'sep=,'; delete that line"),
-        ("age,gender,age,severity\n54,0,1,1\n", r"header has names twice: 'age' \(columns 1, 3\); rename"),
+        ("age,gender,age,severity\n54,0,1,1\n", r"header repeats names: 'age' \(columns 1, 3\); rename"),
         ("age,gender,severity\n", r"table\.csv has no rows"),
         ("", r"table\.csv cannot be read \(No columns to parse from file\); save it as CSV"),
     ],
@@ -164,7 +164,7 @@ def test_an_age_is_one_whatever_its_columns_name(read_both, name):
 
 def test_a_title_is_named_or_skipped(read_both, caplog):
     read_both("Table 1. Patients\nage,severity\n45,1\n50,0\n", ["age"])
-    assert "the header is row 2; what stands above is left out: row 1 ('Table 1. Patients')" in caplog.text
+    assert "the header is row 2; skipping the rows above it: row 1 ('Table 1. Patients')" in caplog.text
     with pytest.raises(
         ValueError, match=r"row 1 \('Table 1. Patients'\) looks like a title, .* row 2 begins with 'agge'"
     ):
@@ -190,7 +190,7 @@ def test_a_synonym_that_is_not_taken_is_named(read_both, caplog):
 
 
 def test_coded_gender(read_both):
-    with pytest.raises(ValueError, match=r"coded as 1 \(1x\), 2 \(2x\), and nothing says which is which"):
+    with pytest.raises(ValueError, match=r"coded as 1 \(1x\), 2 \(2x\), and nothing explains the codes"):
         read_both("gender,severity\n1,1\n2,0\n2,1\n", ["gender"])
     for name in (
         "Sex (1=male, 2=female)",
@@ -326,7 +326,7 @@ def test_doubtful_diseases_are_listed_before_anything_is_computed(read_both, cap
         ("hypertension, unknown", 1, 2),
         ("-", 0, 1),
     ]
-    assert "2 texts of diseases are doubtful" in caplog.text
+    assert "2 disease texts are doubtful" in caplog.text
     cohort_table.write_doubts(table, tmp_path / "doubtful_words.csv")
     assert (tmp_path / "doubtful_words.csv").read_text().startswith("text,count,patients,why\n")
     cohort_table.write_doubts(read_both("age,severity\n45,1\n", ["age"]), tmp_path / "doubtful_words.csv")

@@ -1,4 +1,4 @@
-"""A slice of `benchmarks.fuzz`, and that it finds what it looks for."""
+"""Runs a small part of `benchmarks.fuzz`, and checks that it detects violations."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def seeds(tmp_path_factory):
     return fuzz.make_seeds(tmp_path_factory.mktemp("fuzz") / "seeds")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, about what is damaged
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns about damaged files
 @pytest.mark.parametrize("kind", ["nifti", "dicom", "picture", "tensors"])
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(number=st.integers(0, 2**32 - 1))
@@ -36,7 +36,7 @@ def test_damaged_model_folders_end_in_a_result_or_a_clear_error(seeds, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("crime", "said"),
+    ("violation", "reported"),
     [
         ("pathlib.Path({other!r}).write_text('x')", "open {other}"),
         ("os.mkdir({other!r})", "os.mkdir {other}"),
@@ -46,27 +46,27 @@ def test_damaged_model_folders_end_in_a_result_or_a_clear_error(seeds, tmp_path)
         ("1", "result"),
     ],
 )
-def test_what_is_forbidden_is_found(seeds, tmp_path, crime, said):
+def test_violations_are_detected(seeds, tmp_path, violation, reported):
     other = str(tmp_path / "elsewhere")
     program = f"""
 import os, pathlib, queue
 from benchmarks import fuzz
-fuzz.MAX_GIB = float("inf")  # a process inherits the peak of the one that starts it
-fuzz.attempt = lambda kind, path, out: ({crime.format(other=other)}, "result")[1]
+fuzz.MAX_GIB = float("inf")  # a process inherits the peak of its parent
+fuzz.attempt = lambda kind, path, out: ({violation.format(other=other)}, "result")[1]
 told = queue.SimpleQueue()
 seeds = {{"picture": [pathlib.Path({str(seeds["picture"][0])!r})]}}
 fuzz._work(["picture"], seeds, pathlib.Path({str(tmp_path)!r}), 0, told)
 told.get()
 print(told.get()[2])
 """
-    # In a process of its own: audit hooks cannot be taken away.
+    # In a separate process, since audit hooks cannot be removed.
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert said.format(other=other) in done.stdout, done.stderr
+    assert reported.format(other=other) in done.stdout, done.stderr
 
 
-def test_an_error_that_does_not_name_its_file_is_found(seeds, tmp_path, monkeypatch):
+def test_an_error_that_does_not_name_its_file_is_detected(seeds, tmp_path, monkeypatch):
     def fail(*_):
-        raise ValueError("something is wrong, and nobody says in which of the many files")
+        raise ValueError("something is wrong, in an unnamed file")
 
     monkeypatch.setattr(fuzz.segment_scan, "segment", fail)
     path = fuzz.prepare("picture", seeds["picture"], tmp_path, np.random.default_rng(0))

@@ -75,13 +75,13 @@ def test_count_diseases_missing(text):
     ],
 )
 def test_count_diseases_refuses_what_it_does_not_understand(text, piece):
-    message = rf"diseases {text!r} cannot be counted ({piece!r} is not understood); write their number alone, as 2"
+    message = rf"diseases {text!r} cannot be counted ({piece!r} is not understood); write a number such as 2"
     with pytest.raises(ValueError, match=re.escape(message)):
         clinical.count_diseases(text)
 
 
 def test_count_diseases_refuses_text_without_a_name():
-    with pytest.raises(ValueError, match=r"diseases '\(treated\)' cannot be counted; write their number alone"):
+    with pytest.raises(ValueError, match=r"diseases '\(treated\)' cannot be counted; write a number such as 2"):
         clinical.count_diseases("(treated)")
 
 
@@ -111,14 +111,14 @@ def test_missing_words(text):
     assert clinical.parse_severity(text) == ""
 
 
-def test_gender_words_of_several_languages():
+def test_gender_words_in_several_languages():
     for text in ("女", "女性", "w", "weiblich", "femme", "femenino", "donna", "♀", "Female.", "0 (female)"):
         assert clinical.parse_gender(text) == 0
     for text in ("男", "Männlich", "m", "homme", "varón", "uomo", "♂", "1=male"):
         assert clinical.parse_gender(text) == 1
 
 
-def test_codes_that_a_header_explains():
+def test_codes_explained_by_the_header():
     for header in (
         "Sex (1=male, 2=female)",
         "Gender (M=1, F=2)",
@@ -179,7 +179,7 @@ def test_read_clinical(tmp_path, suffix):
     assert table.loc["2", "severity_level"] == "Control (Healthy)"
 
 
-def test_read_clinical_of_a_chinese_spreadsheet_with_a_title(tmp_path, caplog):
+def test_read_clinical_reads_a_chinese_spreadsheet_with_a_title(tmp_path, caplog):
     book = openpyxl.Workbook()
     for row in (
         ["表1 患者资料"],
@@ -196,7 +196,7 @@ def test_read_clinical_of_a_chinese_spreadsheet_with_a_title(tmp_path, caplog):
     assert table["underlying"].tolist()[::2] == [2, 1]
     assert math.isnan(table.loc["2", "underlying"])
     assert [doubt["text"] for doubt in table.attrs["doubts"]] == ["高血压，不详"]
-    assert "1 texts of diseases are doubtful" in caplog.text
+    assert "1 disease texts are doubtful" in caplog.text
     with pytest.raises(ValueError, match=r"row 2 \(patient 1\): diseases '1\.5' cannot be counted"):
         clinical.read_clinical(write(tmp_path / "c.csv", HEADER + "1,45,M,1.5,Mild\n"))
     with pytest.raises(
@@ -207,7 +207,7 @@ def test_read_clinical_of_a_chinese_spreadsheet_with_a_title(tmp_path, caplog):
 
 def test_read_clinical_lists_all_problems_with_their_rows(tmp_path):
     path = write(tmp_path / "c.csv", HEADER + "1,150,Male,,Mild\n2,50,x,,Mild\n3,50,F,,Odd\n1,5,F,,Mild\n,5,F,,Mild\n")
-    with pytest.raises(ValueError, match=r"c\.csv has 5 problems; correct them") as error:
+    with pytest.raises(ValueError, match=r"c\.csv has 5 problems; fix them") as error:
         clinical.read_clinical(path)
     for problem in (
         "row 2 (patient 1): age '150' is not",

@@ -1,4 +1,4 @@
-"""The public slices themselves, where they are at hand."""
+"""Tests on the public slices, if they are available."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_a_fifth_is_held_out_and_pretraining_does_not_see_it(dataset):
 
 
 def test_slices_are_in_the_radiologists_view(dataset):
-    """The spine, which holds most of the brightest pixels, is below the middle, and so it would not be on its side."""
+    """The spine, which holds most of the brightest pixels, is in the lower middle; on its side it would not be."""
     below = {"labeled": [], "unlabeled": []}
     for index in [*np.flatnonzero(dataset.slices["part"] == "labeled"), *range(50, 1650, 16)]:
         image = dataset.records[int(index)]["image"]

@@ -24,7 +24,7 @@ def test_window_hu_refuses():
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
-def test_read_image_takes_grey_in_any_dress(tmp_path, mode):
+def test_read_image_accepts_grey_in_any_mode(tmp_path, mode):
     grey = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
     Image.fromarray(grey).convert(mode).save(tmp_path / "i.png")
     image = ct.read_image(tmp_path / "i.png")
@@ -32,7 +32,7 @@ def test_read_image_takes_grey_in_any_dress(tmp_path, mode):
     assert image.dtype == np.uint8
 
 
-def test_read_image_takes_grey_jpg_stored_as_colour(tmp_path):
+def test_read_image_accepts_a_grey_jpg_stored_as_colour(tmp_path):
     ramp = np.repeat(np.linspace(0, 255, 32, dtype=np.uint8)[None], 16, axis=0)
     Image.fromarray(ramp).convert("RGB").save(tmp_path / "i.jpg", quality=95)
     np.testing.assert_allclose(ct.read_image(tmp_path / "i.jpg").astype(int), ramp, atol=4)
@@ -56,7 +56,7 @@ def test_read_image_names_missing_unreadable_and_truncated_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.png does not exist"):
         ct.read_image(tmp_path / "gone.png")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"text\.png is not an image that can be read"):
+    with pytest.raises(ValueError, match=r"text\.png is not a readable image"):
         ct.read_image(tmp_path / "text.png")
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     for name in ("cut.png", "cut.jpg"):
@@ -67,13 +67,13 @@ def test_read_image_names_missing_unreadable_and_truncated_files(tmp_path):
             ct.read_image(tmp_path / name)
 
 
-def test_read_image_refuses_a_picture_that_says_it_is_huge(tmp_path):
+def test_read_image_refuses_a_picture_whose_header_says_it_is_huge(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "huge.png")
     data = bytearray((tmp_path / "huge.png").read_bytes())
     data[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height of the header
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     (tmp_path / "huge.png").write_bytes(data)
-    with pytest.raises(ValueError, match=r"huge\.png is no slice .*3600000000 pixels"):
+    with pytest.raises(ValueError, match=r"huge\.png is too large for a slice .*3600000000 pixels"):
         ct.read_image(tmp_path / "huge.png")
 
 
@@ -88,7 +88,7 @@ def test_to_grey_recognises_by_range():
 
 
 def write_png(path, channels, *, colour, bits, chunks=()):
-    """A PNG written by hand: `channels` are [H, W, C], `colour` the type of the standard, `chunks` before its data."""
+    """Writes a PNG by hand: `channels` [H, W, C], `colour` type of the standard, `chunks` to put before the data."""
     rows = b"".join(b"\0" + row.astype(">u2" if bits == 16 else "u1").tobytes() for row in channels)
     header = struct.pack(">IIBBBBB", channels.shape[1], channels.shape[0], bits, colour, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
@@ -107,7 +107,7 @@ GREY, COLOUR, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6
 @pytest.mark.parametrize(("colour", "num_channels"), [(GREY, 1), (COLOUR, 3), (GREY_ALPHA, 2), (COLOUR_ALPHA, 4)])
 @pytest.mark.parametrize("scale", [1, 16])
 def test_sixteen_bits_are_never_read_as_their_high_bytes(tmp_path, colour, num_channels, scale):
-    """0..4095 became 0..15, a picture that all rules took."""
+    """0..4095 used to become 0..15, which all checks accepted."""
     grey = np.linspace(0, 4095, 64).round().reshape(8, 8) * scale
     channels = np.repeat(grey[..., None], num_channels, axis=-1)
     if colour in (GREY_ALPHA, COLOUR_ALPHA):
@@ -128,8 +128,8 @@ def test_eight_bits_are_read_as_they_are(tmp_path, colour, num_channels):
     np.testing.assert_array_equal(ct.read_image(tmp_path / "i.png"), grey)
 
 
-def test_palettes_are_read_as_the_colours_that_they_show(tmp_path):
-    """An index is no grey level."""
+def test_palettes_are_read_as_the_colours_they_show(tmp_path):
+    """An index is not a grey level."""
     index = np.arange(64).reshape(8, 8)
     palette = np.repeat(255 - 3 * np.arange(64), 3).astype(np.uint8).tobytes()
     write_png(tmp_path / "i.png", index[..., None], colour=3, bits=8, chunks=[(b"PLTE", palette)])
@@ -137,24 +137,24 @@ def test_palettes_are_read_as_the_colours_that_they_show(tmp_path):
 
 
 @pytest.mark.parametrize("alpha", [0, 128, 254])
-@pytest.mark.parametrize("dress", ["alpha", "palette", "one grey level", "one colour"])
-def test_transparent_pixels_that_show_something_are_refused(tmp_path, dress, alpha):
+@pytest.mark.parametrize("form", ["alpha", "palette", "one grey level", "one colour"])
+def test_transparent_pixels_that_are_not_black_are_refused(tmp_path, form, alpha):
     grey = np.full((8, 8), 90)
-    grey[:2] = 0  # black below transparency is black on black, as exports cut round fields of view
+    grey[:2] = 0  # transparent black is fine: exports with a round field of view have it
     path = tmp_path / "i.png"
 
     def write(value):
-        """Pixels of `value` are transparent."""
-        if dress == "alpha":
+        """Writes the picture with pixels of `value` transparent."""
+        if form == "alpha":
             channels = np.stack([grey, np.where(grey == value, alpha, 255)], axis=-1)
             write_png(path, channels, colour=GREY_ALPHA, bits=8)
-        elif dress == "palette":
+        elif form == "palette":
             palette, alphas = np.repeat(np.arange(256), 3).astype(np.uint8), np.full(256, 255, np.uint8)
             alphas[value] = alpha
             chunks = [(b"PLTE", palette.tobytes()), (b"tRNS", alphas.tobytes())]
             write_png(path, grey[..., None], colour=3, bits=8, chunks=chunks)
         else:
-            num_channels = 1 if dress == "one grey level" else 3
+            num_channels = 1 if form == "one grey level" else 3
             chunks = [(b"tRNS", struct.pack(f">{num_channels}H", *[value] * num_channels))]
             channels = np.repeat(grey[..., None], num_channels, axis=-1)
             write_png(path, channels, colour=GREY if num_channels == 1 else COLOUR, bits=8, chunks=chunks)
@@ -166,7 +166,7 @@ def test_transparent_pixels_that_show_something_are_refused(tmp_path, dress, alp
         ct.read_image(path)
 
 
-def test_a_file_of_several_pictures_is_refused(tmp_path):
+def test_a_file_with_several_pictures_is_refused(tmp_path):
     frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (10, 200)]
     frames[0].save(tmp_path / "i.png", save_all=True, append_images=frames[1:])
     with pytest.raises(ValueError, match=r"i\.png holds 2 pictures; expected one"):

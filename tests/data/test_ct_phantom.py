@@ -36,7 +36,7 @@ def fit(y, *columns):
 
 
 def indirect_p(rows, exposure, mediator) -> float:
-    """Two-sided p of the product of coefficients, standard error by the delta method."""
+    """Returns the two-sided p of the product of coefficients, with a delta-method standard error."""
     rows = rows[["severity", exposure, mediator]].dropna()
     a = fit(stats.zscore(rows[mediator]), rows[exposure])
     b = fit(rows["severity"], rows[exposure], rows[mediator])
@@ -45,7 +45,7 @@ def indirect_p(rows, exposure, mediator) -> float:
     return 2 * stats.norm.sf(abs(product) / se)
 
 
-def test_slices_follow_from_seed_patient_and_index_alone():
+def test_slices_depend_only_on_seed_patient_and_index():
     patient = PATIENTS[3]
     first, again = render(patient), render(population.sample_patient(0, 3))
     np.testing.assert_array_equal(first.image, again.image)
@@ -60,7 +60,7 @@ def test_slices_look_like_a_chest_in_the_lung_window(size):
         rendered = render(patient, size=size)
         height, width = rendered.image.shape
         assert rendered.image.shape == rendered.classes.shape == rendered.lesion.shape
-        assert 0.35 * size < height < width < size  # cut to the lungs
+        assert 0.35 * size < height < width < size  # cropped to the lungs
         assert rendered.image.dtype == rendered.classes.dtype == rendered.lesion.dtype == np.uint8
         lung = (rendered.image > 25) & (rendered.image < 90)
         assert 0.1 < lung.mean() < 0.6
@@ -85,13 +85,13 @@ def test_area_mean_and_spread_of_ggo_follow_the_patients_properties():
             rows.append((*(patient.properties[name] for name in list(population.PROPERTIES)[:3]),
                          grey.size / 128**2 * 1000, grey.std(), grey.mean()))  # fmt: skip
     extent, heterogeneity, density, area, spread, mean = np.array(rows).T
-    # The lesion without its vessels has exactly the area asked for; the label holds the vessels too.
+    # The lesion without its vessels has exactly the area asked for; the label includes the vessels.
     assert (area >= extent - 0.1).all()
     assert np.median(area / extent) < 1.3
     assert stats.pearsonr(extent, area).statistic > 0.95
     assert stats.pearsonr(heterogeneity, spread).statistic > 0.8
     assert stats.pearsonr(density, mean).statistic > 0.8
-    # And they do not stand in for each other.
+    # And they are not proxies for each other.
     assert abs(stats.pearsonr(extent, spread).statistic) < 0.3
     assert abs(stats.pearsonr(heterogeneity, area).statistic) < 0.3
 
@@ -115,7 +115,7 @@ def test_anatomy_layers_are_shares():
     assert all(getattr(layers, f.name).dtype == np.float32 for f in dataclasses.fields(layers))
 
 
-def test_population_is_as_the_tables_say():
+def test_population_matches_the_tables():
     rows = table(4000, seed=1)
     ill = rows.dropna()
     assert len(ill) / len(rows) == pytest.approx(1 - population.HEALTHY_FRACTION, abs=0.02)
@@ -124,7 +124,7 @@ def test_population_is_as_the_tables_say():
     correlation = ill.corr()
     for name, item in population.PROPERTIES.items():
         for exposure in population.DIRECT:
-            # Values are clipped, which takes a little.
+            # Clipping lowers correlations a little.
             assert correlation.loc[name, exposure] == pytest.approx(item.causes.get(exposure, 0), abs=0.06), name
     exposures = correlation.loc[list(population.DIRECT), list(population.DIRECT)].to_numpy()
     np.testing.assert_allclose(exposures, np.eye(3), atol=0.05)
@@ -154,7 +154,7 @@ def test_true_mediators_explain_most_of_the_total_effect():
         assert abs(total) > 2 * abs(direct)
 
 
-def test_truth_names_one_true_mediator_for_age_and_diseases_each():
+def test_truth_names_one_mediator_each_for_age_and_diseases():
     true = [(entry["exposure"], entry["phenotype"]) for entry in ct_phantom.TRUTH if entry["mediates"]]
     assert true == [("age", "ggo_shape2D_PixelSurface"), ("underlying", "ggo_firstorder_Variance")]
     assert {entry["exposure"] for entry in ct_phantom.TRUTH} == {"age", "gender", "underlying"}

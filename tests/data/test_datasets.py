@@ -218,7 +218,7 @@ def test_failing_midway_leaves_nothing_and_stale_folders_are_removed(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not prepared \(.*1\.1\.0 is missing\); prepare it first"):
         datasets.load("covid_semiseg", "default", prepared_dir=tmp_path / "prepared")
 
-    (folder / "incomplete.ABC123_1.1.0").mkdir()  # as a killed process leaves it
+    (folder / "incomplete.ABC123_1.1.0").mkdir()  # as left by a killed process
     last.write_bytes(whole)
     assert len(prepare("covid_semiseg", tmp_path, source).records) == 6
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "1.1.0"]
@@ -233,11 +233,11 @@ def test_unknown_names_list_the_choices(tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name, (_, make) in SOURCES.items() if make])
-def test_source_folder_must_be_given_exist_and_be_of_the_layout(tmp_path, name):
+def test_source_folder_must_be_given_exist_and_have_the_layout(tmp_path, name):
     def attempt(source):
         datasets.prepare(name, "default", source_dir=source, prepared_dir=tmp_path / "prepared")
 
-    with pytest.raises(ValueError, match=rf"Dataset '{name}' is read from a local folder: give it \(--data_dir\)"):
+    with pytest.raises(ValueError, match=rf"Dataset '{name}' is read from a local folder; pass it with --data_dir"):
         attempt(None)
     with pytest.raises(FileNotFoundError, match=r"source folder .*gone of dataset .* does not exist"):
         attempt(tmp_path / "gone")
@@ -384,7 +384,7 @@ def test_medseg_patients_labels_and_orientation(tmp_path):
     notes = json.loads((tmp_path / "prepared/medseg/default/1.0.0/notes.json").read_text())
     assert "tr_im.nii.gz: HU, windowed to [-1150, 250]" in notes["intensities"]
     assert "val_im.nii.gz: windowed already, 0..255" in notes["intensities"]
-    assert notes["without label"] == {"rp_im/1 has no rp_msk/1: taken as unlabeled": 1}
+    assert notes["without label"] == {"rp_im/1 has no rp_msk/1: used as unlabeled": 1}
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def test_medseg_labels_may_be_stored_along_other_axes(tmp_path):
             np.testing.assert_array_equal(one["classes"], other["classes"])
 
 
-def test_ictcf_notes_doubtful_words_for_diseases(tmp_path):
+def test_ictcf_notes_doubtful_disease_texts(tmp_path):
     source = make_ictcf(tmp_path / "source")
     (source / "clinical.csv").write_text(CLINICAL.replace("Hypertension, diabetes", "hypertension, unknown"))
     dataset = prepare("ictcf", tmp_path, source)
@@ -492,7 +492,7 @@ def test_ictcf_joins_folders_and_table(prepared, tmp_path):
     notes = json.loads((tmp_path / "prepared/ictcf/default/1.0.0/notes.json").read_text())
     assert set(notes["left out"]) == {
         "patient 77: folder Patient 77 has no row in the clinical table",
-        "patient 99: in the clinical table, but there is no folder",
+        "patient 99: in the clinical table, but has no folder",
     }
 
 
@@ -511,7 +511,7 @@ def test_ictcf_joins_folders_and_table(prepared, tmp_path):
         ),
         (
             lambda root: (root / "clinical.csv").write_text(CLINICAL.replace("Patient ", "Case A")),
-            "No patient of .* is both",
+            "No patient of .* has both",
         ),
     ],
 )
@@ -522,14 +522,14 @@ def test_ictcf_refuses(tmp_path, spoil, message):
         prepare("ictcf", tmp_path, source)
 
 
-def test_a_dataset_of_a_fork_needs_one_class(tmp_path, monkeypatch):
+def test_a_forks_dataset_needs_one_class(tmp_path, monkeypatch):
     (tmp_path / "own_dataset_builder.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     own = ("own_dataset_builder:Own", "default")
     datasets.prepare(*own, source_dir=None, prepared_dir=tmp_path / "prepared")
     dataset = datasets.load(*own, prepared_dir=tmp_path / "prepared")
     np.testing.assert_array_equal(dataset.records[1]["image"], np.full((3, 4), 1))
-    np.testing.assert_array_equal(dataset.records[1]["lesion"], [[0, 0, 1, 1]] * 3)  # it gives the classes alone
+    np.testing.assert_array_equal(dataset.records[1]["lesion"], [[0, 0, 1, 1]] * 3)  # derived from the classes
 
 
 OWN = """

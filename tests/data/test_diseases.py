@@ -1,4 +1,4 @@
-"""Words for diseases: what was counted by hand, word by word."""
+"""Disease texts with counts made by hand."""
 
 import contextlib
 import math
@@ -42,7 +42,7 @@ from ssinfnet_jax.data import diseases, vocabulary
         *("desconocido", "no consta", "sin datos", "desconhecido", "不明", "N/A; N/A", "unknown, not recorded"),
     ],
 )
-def test_not_known_is_missing(text):
+def test_unknown_is_missing(text):
     assert math.isnan(diseases.read(text).count)
     assert diseases.read(text).doubt == ""
 
@@ -59,7 +59,7 @@ def test_not_known_is_missing(text):
         *("none, none", "No; no", "nothing else", "no others", "Paziente sano"),
     ],
 )
-def test_denial_is_none(text):
+def test_denials_count_zero(text):
     assert diseases.read(text) == diseases.Reading(0.0)
 
 
@@ -119,7 +119,7 @@ def test_denial_is_none(text):
         ("DM w/o complications; HTN", 2),
     ],
 )
-def test_every_separator_separates_and_nothing_else(text, count):
+def test_only_separators_separate(text, count):
     reading = diseases.read(text)
     assert reading.count == count
     assert "several" not in reading.doubt
@@ -136,9 +136,9 @@ def test_every_separator_separates_and_nothing_else(text, count):
         ("hypertension etc.", 1, "that there are more"),
         ("高血压、糖尿病等", 2, "that there are more"),
         ("none, unknown", math.nan, "says unknown and none"),
-        ("-", 0, "a dash is taken for none"),
-        ("—", 0, "a dash is taken for none"),
-        ("HIV negative", 0, "denies the diseases that it names"),
+        ("-", 0, "a dash counts as none"),
+        ("—", 0, "a dash counts as none"),
+        ("HIV negative", 0, "denies the diseases it names"),
         ("hypertension?", 1, "is not certain"),
         ("possible asthma", 1, "is not certain"),
         ("高血压病史不详", 1, "is not certain"),
@@ -185,7 +185,7 @@ def test_doubtful_texts_are_counted_and_say_why(text, count, why):
         *("awaiting records", "data incomplete", "不肯说", "资料缺失", "本人拒绝回答"),
     ],
 )
-def test_what_has_no_number_is_refused(text):
+def test_texts_without_a_number_are_refused(text):
     with pytest.raises(ValueError, match="cannot be counted"):
         diseases.read(text)
 
@@ -205,7 +205,7 @@ def test_a_column_lists_each_text_once():
     assert list(refused) == ["several"]
 
 
-def test_a_column_of_yes_and_no_says_whether_there_is_any():
+def test_a_column_of_yes_and_no_counts_as_one_and_zero():
     counts, doubts, refused = diseases.read_all(["yes", "No", "unknown", "YES"])
     assert counts[:2] + counts[3:] == [1, 0, 1]
     assert math.isnan(counts[2])

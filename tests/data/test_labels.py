@@ -45,11 +45,11 @@ def test_read_classes_recognises(tmp_path, stored, expected, rule):
     assert found == rule
 
 
-def test_read_classes_by_one_rule_only(tmp_path):
+def test_read_classes_with_one_rule_only(tmp_path):
     path = save(tmp_path / "c.png", [[0, 2, 3]])
     assert labels.read_classes(path)[1].startswith("medseg")
     with pytest.raises(
-        ValueError, match=r"holds the values \{0, 2, 3\}, which no rule knows: classes 0/1/2 = \{0, 1, 2\}\. "
+        ValueError, match=r"holds the values \{0, 2, 3\}, which no rule covers: classes 0/1/2 = \{0, 1, 2\}\. "
     ):
         labels.read_classes(path, (labels.OUR_CLASSES,))
 
@@ -68,15 +68,15 @@ def test_bilevel_png_is_a_lesion(tmp_path):
 def test_unknown_values_name_file_values_rules_and_remedy(tmp_path):
     path = save(tmp_path / "odd.png", [[0, 7], [254, 255]])
     message = (
-        r"odd\.png holds the values \{0, 7, 254, 255\}, which no rule knows: binary 0/255 = "
+        r"odd\.png holds the values \{0, 7, 254, 255\}, which no rule covers: binary 0/255 = "
         r".*Save labels as PNG"
     )
     with pytest.raises(ValueError, match=message):
         labels.read_lesion(path)
 
 
-def test_a_binary_map_is_no_class_map(tmp_path):
-    with pytest.raises(ValueError, match=r"holds the values \{0, 255\}, which no rule knows: classes 0/1/2"):
+def test_a_binary_map_is_not_a_class_map(tmp_path):
+    with pytest.raises(ValueError, match=r"holds the values \{0, 255\}, which no rule covers: classes 0/1/2"):
         labels.read_classes(save(tmp_path / "c.png", [[0, 255]]))
 
 
@@ -95,7 +95,7 @@ def test_colour_labels_are_refused(tmp_path):
         labels.read_classes(tmp_path / "c.png")
 
 
-def test_recognise_takes_float_volumes_of_whole_numbers_only():
+def test_recognise_accepts_float_volumes_only_if_values_are_whole():
     classes, _ = labels.recognise(np.array([0.0, 1.0, 3.0], np.float32), labels.CLASS_RULES, "v.nii")
     np.testing.assert_array_equal(classes, [0, 1, 0])
     with pytest.raises(ValueError, match=r"v\.nii holds the values \{0, 0\.5\}"):
@@ -110,7 +110,7 @@ def test_check_same_size_names_both_files():
         labels.check_same_size(np.zeros((4, 6)), np.zeros((6, 4)), "i.png", "l.png")
 
 
-def test_resize_label_invents_no_class():
+def test_resize_label_creates_no_class():
     label = np.zeros((12, 12), np.uint8)
     label[3:9, 3:9] = 2
     for size in ((7, 5), (24, 31)):
@@ -135,7 +135,7 @@ def test_resize_refuses_other_arrays(values):
         labels.resize_image(values, (4, 4))
 
 
-def test_published_interpolation_invents_a_rim_of_ggo():
+def test_published_interpolation_creates_a_rim_of_ggo():
     label = np.zeros((16, 16), np.uint8)
     label[4:12, 4:12] = 2
     assert set(np.unique(labels.resize_label(label, (40, 40)))) == {0, 2}
@@ -152,7 +152,7 @@ def test_grey_labels_of_every_type_are_read(dtype, tmp_path):
 
 def test_values_between_the_classes_are_refused(tmp_path):
     Image.fromarray(np.array([[0, 0.5], [1, 2]], np.float32)).save(tmp_path / "label.tif")
-    with pytest.raises(ValueError, match=r"holds the values \{0, 0\.5, 1, 2\}, which no rule knows"):
+    with pytest.raises(ValueError, match=r"holds the values \{0, 0\.5, 1, 2\}, which no rule covers"):
         labels.read_classes(tmp_path / "label.tif")
 
 
@@ -170,7 +170,7 @@ def test_whole_numbers_may_be_rounded(error):
 @pytest.mark.parametrize(
     ("name", "form"), [("m.nii.gz", "whole numbers"), ("m.NII", "whole numbers"), ("m.tif", "PNG")]
 )
-def test_what_is_refused_is_shown_as_it_is_with_a_remedy_for_its_kind(stored, shown, name, form):
-    message = rf"{name} holds the values \{{{shown}\}}, which no rule knows: .*Save labels as {form} without interpol"
+def test_refusal_shows_the_values_and_a_remedy_for_the_file_type(stored, shown, name, form):
+    message = rf"{name} holds the values \{{{shown}\}}, which no rule covers: .*Save labels as {form} without interpol"
     with pytest.raises(ValueError, match=message):
         labels.recognise(np.float32(stored), (labels.OUR_CLASSES,), name)

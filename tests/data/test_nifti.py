@@ -10,7 +10,7 @@ from ssinfnet_jax.inference.readers import nifti as readers_nifti
 
 
 def stored(volume_lps, axes):
-    """The same anatomy as NIfTI along other axes; volume_lps: [to left, to posterior, to superior]."""
+    """Returns the same anatomy as NIfTI along other axes; volume_lps: [to left, to posterior, to superior]."""
     from_lps = nib.orientations.ornt_transform(
         nib.orientations.axcodes2ornt("LPS"), nib.orientations.axcodes2ornt(axes)
     )
@@ -24,7 +24,7 @@ def stored(volume_lps, axes):
 
 
 @pytest.mark.parametrize("axes", ["LPS", "RAS", "LAS", "SPL", "PIR"])
-def test_reading_gives_the_radiologists_view_however_stored(tmp_path, axes):
+def test_reading_gives_the_radiologists_view_for_any_storage_order(tmp_path, axes):
     volume = np.random.default_rng(0).integers(-1000, 400, (5, 4, 3)).astype(np.float32)
     path = tmp_path / "v.nii.gz"
     nib.save(stored(volume, axes), path)
@@ -66,7 +66,7 @@ def test_reading_refuses(tmp_path):
 
 
 def with_header(path, change, affine=None):
-    """Writes a volume of 4 x 3 x 2 voxels whose header is changed behind nibabel's back."""
+    """Writes a volume of 4 x 3 x 2 voxels and changes its header behind nibabel's back."""
     affine = np.diag([-0.7, -0.8, 5, 1]) if affine is None else affine
     image = nib.Nifti1Image(np.zeros((4, 3, 2), np.int16), affine)
     image.header.set_qform(affine, code=1)
@@ -84,7 +84,7 @@ def shift_qform(header):
     header["qoffset_x"] += 3
 
 
-NO_ORIENTATION = "the file gives no orientation (sform and qform codes are 0): nibabel's default was taken"
+NO_ORIENTATION = "the file gives no orientation (sform and qform codes are 0): nibabel's default was used"
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ NO_ORIENTATION = "the file gives no orientation (sform and qform codes are 0): n
             lambda header: set_pixdim(header, 1, 1, 2),
             (5, 0.8, 0.7),
             (
-                "the header gives two sizes of a voxel, 0.7 x 0.8 x 5 mm by its sform and 1 x 1 x 2 mm by pixdim: "
-                "the sform was taken",
+                "the header gives two voxel sizes, 0.7 x 0.8 x 5 mm in its sform and 1 x 1 x 2 mm in pixdim: "
+                "the sform was used",
             ),
         ),
         (
             lambda header: (header.__setitem__("sform_code", 0), set_pixdim(header, 1, 1, 2)),
-            (2, 1, 1),  # of a qform pixdim is the size
+            (2, 1, 1),  # with a qform, pixdim is the voxel size
             (),
         ),
         (
@@ -113,15 +113,12 @@ NO_ORIENTATION = "the file gives no orientation (sform and qform codes are 0): n
         (
             shift_qform,
             (5, 0.8, 0.7),
-            (
-                "the header places voxels twice, by its qform up to 3 mm away from where its sform does: the sform "
-                "was taken",
-            ),
+            ("the header's qform places voxels up to 3 mm away from its sform: the sform was used",),
         ),
     ],
 )
-def test_the_size_of_a_voxel_is_that_of_the_form_that_places_it(tmp_path, change, spacing_mm, notes):
-    """One rule for the volumes of all programs; what a header says beside it becomes a note."""
+def test_the_form_that_places_voxels_gives_their_size(tmp_path, change, spacing_mm, notes):
+    """All programs use one rule; contradictions in the header become notes."""
     path = with_header(tmp_path / "v.nii", change)
     found = nifti.geometry(path)
     assert found.spacing_mm == pytest.approx(spacing_mm)

@@ -11,7 +11,7 @@ from ssinfnet_jax.inference.readers import nifti
 from tests.inference import stand_in
 
 HU = np.random.default_rng(0).integers(-1000, 400, (12, 10, 8)).astype(np.int16)
-# kind -> (class, byte order; where vox_offset and scl_slope stand, their formats; the first byte that is no header)
+# kind -> (class, byte order; offset and format of vox_offset and of scl_slope; first byte after the header)
 KINDS = {
     "nifti1": (nib.Nifti1Image, "<", 108, "f", 112, "f", 352),
     "big endian": (nib.Nifti1Image, ">", 108, "f", 112, "f", 352),
@@ -21,7 +21,7 @@ SUFFIXES = [".nii", ".nii.gz", ".NII.GZ"]
 
 
 def write(path, kind, *, offset=None, slope=None, padding=0):
-    """A volume whose header has other numbers, and whose voxels come `padding` bytes later."""
+    """Writes a volume with changed numbers in its header and `padding` bytes before its voxels."""
     cls, order, offset_at, offset_format, slope_at, slope_format, first = KINDS[kind]
     image = cls(HU, np.diag([-1, -1, 2, 1]), cls.header_class(endianness=order))
     image.set_data_dtype(np.int16)
@@ -54,7 +54,7 @@ def test_voxels_are_read_where_they_are(tmp_path, kind, suffix):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("offset", [0, 1, 16, 348, "last", -16, 352.5, np.nan, np.inf, -np.inf])
 def test_voxels_that_would_start_in_the_header_are_refused(tmp_path, kind, suffix, offset):
-    """With 0 the header was read as voxels, -16589 to 16384, and segmented."""
+    """With offset 0 the header used to be read as voxels, -16589 to 16384, and segmented."""
     offset = KINDS[kind][-1] - 1 if offset == "last" else offset
     if kind == "nifti2" and not float(offset).is_integer():
         pytest.skip("vox_offset of NIfTI-2 is a whole number")
@@ -69,7 +69,7 @@ def test_voxels_that_would_start_in_the_header_are_refused(tmp_path, kind, suffi
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("offset", [400, 2**20])
-def test_voxels_beyond_the_end_of_the_file_are_missed(tmp_path, kind, suffix, offset):
+def test_voxels_beyond_the_end_of_the_file_are_an_error(tmp_path, kind, suffix, offset):
     offset += KINDS[kind][-1]
     path = write(tmp_path / f"v{suffix}", kind, offset=offset)
     size = KINDS[kind][-1] + HU.nbytes
@@ -96,14 +96,14 @@ def test_scaling_is_finite_or_none(tmp_path, kind, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_file_that_is_longer_than_its_header_says_is_told(tmp_path, suffix):
+def test_a_file_longer_than_its_header_says_gets_a_note(tmp_path, suffix):
     path = write(tmp_path / f"v{suffix}", "nifti1", padding=2)
     assert nifti.read(path, scratch_dir=tmp_path).notes == (
         f"the file is longer than its header says ({352 + HU.nbytes} bytes): are its shape and data type right?",
     )
 
 
-def test_what_is_no_nifti_is_left_to_its_reader(tmp_path):
+def test_files_that_are_not_nifti_fail_in_the_reader(tmp_path):
     for name, data in {"a.nii": b"", "b.nii.gz": b"no gzip", "c.nii": b"\x5c\x01\x00\x00 too short"}.items():
         (tmp_path / name).write_bytes(data)
         nifti_header.check_voxels(tmp_path / name)

@@ -44,7 +44,7 @@ def test_every_record_comes_once_per_epoch_in_a_new_order():
 
 
 @pytest.mark.parametrize("process_count", [2, 4])
-def test_processes_share_the_batch_that_one_process_would_see(process_count):
+def test_processes_share_the_batch_of_a_single_process(process_count):
     whole = _batches()
     parts = [
         _batches(batch_size=4 // process_count, process_index=index, process_count=process_count)

@@ -35,7 +35,7 @@ def test_pretraining_never_sees_validation_and_test_patients():
     assert set(table.loc[table["split"] == "unlabeled", "pretrain"]) == {"train", "val"}
 
 
-def test_new_patients_move_nobody():
+def test_new_patients_move_no_other_patient():
     before = prepare.assign_splits(_slices(labeled=40), FRACTIONS, 0.2).set_index("slice_id")["split"]
     after = prepare.assign_splits(_slices(labeled=60), FRACTIONS, 0.2).set_index("slice_id")["split"]
     assert (after[before.index] == before).all()
@@ -50,14 +50,14 @@ def test_an_official_test_part_is_the_test_split():
         assert set(alone) == {"train", "val"}
 
 
-def test_an_official_test_part_can_be_dealt_like_the_rest():
+def test_an_official_test_part_can_be_split_like_the_rest():
     options = Splits(seed=0, num_folds=3, test_fold=0, official_test=False)
     table = prepare.assign_splits(_slices(labeled=10, test=5), options, 0.2)
     assert table.groupby("split")["patient_id"].nunique().to_dict() == {"test": 5, "train": 10}
     assert set(table.loc[table["split"] == "train", "patient_id"].str.split("_").str[0]) == {"labeled", "test"}
 
 
-def test_a_data_set_to_be_tested_on_is_not_trained_on():
+def test_test_datasets_are_not_trained_on():
     here, there = _slices(labeled=6, unlabeled=4), _slices(labeled=5, test=2, unlabeled=3)
     there[["slice_id", "patient_id"]] += "_there"
     slices = pd.concat([here.assign(dataset="here/a"), there.assign(dataset="there/b")], ignore_index=True)
@@ -76,11 +76,11 @@ def test_a_data_set_to_be_tested_on_is_not_trained_on():
     [
         (
             {"seed": 0, "test_datasets": ("medseg/default",)},
-            "must be some, not all, of the datasets ct_phantom/tiny; found medseg",
+            "must name some, but not all, of the datasets ct_phantom/tiny; found medseg",
         ),
-        ({"seed": 0, "test_datasets": ("ct_phantom/tiny",)}, "must be some, not all, of the datasets ct_phantom/tiny"),
-        ({"seed": 0, "test_datasets": (), "num_folds": 3}, "has either fractions of train, val and test, or num_folds"),
-        ({"seed": 0}, "has either fractions"),
+        ({"seed": 0, "test_datasets": ("ct_phantom/tiny",)}, "must name some, but not all, of the datasets ct_phan"),
+        ({"seed": 0, "test_datasets": (), "num_folds": 3}, "must have either fractions of train, val and test, or n"),
+        ({"seed": 0}, "must have either fractions"),
     ],
 )
 def test_mistakes_in_the_splits_of_a_config(splits, message):
@@ -93,7 +93,7 @@ def test_folds_are_equal_in_size():
     assert table.groupby("split")["patient_id"].nunique().to_dict() == {"test": 20, "train": 30}
 
 
-def test_records_of_several_datasets_stand_one_after_the_other():
+def test_records_of_several_datasets_are_concatenated():
     records = prepare.Records([["a", "b"], ["c"], ["d", "e", "f"]])
     assert len(records) == 6
     assert [records[index] for index in range(6)] == list("abcdef")
@@ -102,7 +102,7 @@ def test_records_of_several_datasets_stand_one_after_the_other():
 def test_errors():
     with pytest.raises(ValueError, match="No labeled slices"):
         prepare.assign_splits(_slices(cohort=5), FRACTIONS, 0.2)
-    with pytest.raises(ValueError, match=r"test_fold must be in 0\.\.4, found 5"):
+    with pytest.raises(ValueError, match=r"test_fold must be in 0\.\.4, since num_folds is 5; found 5"):
         prepare.assign_splits(_slices(labeled=10), Splits(seed=0, num_folds=5, test_fold=5), 0.2)
     with pytest.raises(ValueError, match=r"val_fold \(1,\) and test_fold \(0, 1\) share a fold"):
         prepare.assign_splits(_slices(labeled=10), Splits(seed=0, num_folds=5, test_fold=(0, 1), val_fold=1), 0.2)

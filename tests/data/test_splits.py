@@ -16,7 +16,7 @@ def test_by_patient_follows_the_fractions():
         assert share == pytest.approx(fraction, abs=0.025)  # 4 standard errors
 
 
-def test_by_patient_moves_nobody_when_patients_are_added():
+def test_by_patient_moves_no_other_patient_when_patients_are_added():
     few = splits.by_patient(patients(60), FRACTIONS, seed=3)
     many = splits.by_patient(reversed(patients(200)), FRACTIONS, seed=3)
     assert {patient: many[patient] for patient in few} == few
@@ -54,7 +54,7 @@ def test_by_patient_refuses(ids, fractions, message):
         splits.by_patient(ids, fractions, seed=0)
 
 
-def test_a_split_may_be_empty_where_that_is_allowed():
+def test_a_split_may_be_empty_if_allowed():
     assert set(splits.by_patient(["a"], {"train": 0.5, "val": 0.5}, 0, allow_empty=True)) == {"a"}
 
 

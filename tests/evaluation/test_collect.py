@@ -21,7 +21,7 @@ CLASSES = {"single": ("lesion",), "multi": ("background", "ggo", "consolidation"
 
 
 def _make(folder, run, part="test"):
-    """The files of a finished run on four slices of its fold."""
+    """Writes the files of a finished run on four slices of its fold."""
     path = folder / "runs" / run.name
     rng = np.random.default_rng(len(run.name) + run.fold)
     for network, classes in CLASSES.items():
@@ -38,7 +38,7 @@ def _make(folder, run, part="test"):
     (path / "config.json").write_text(json.dumps(run.config))
 
 
-def test_what_is_there_is_collected_and_what_is_not_is_said(tmp_path):
+def test_finished_runs_are_collected_and_failures_listed(tmp_path):
     for run in RUNS[:3]:
         _make(tmp_path, run)
     (tmp_path / "runs" / "b-fold1").mkdir()
@@ -57,10 +57,10 @@ def test_what_is_there_is_collected_and_what_is_not_is_said(tmp_path):
     assert row["n"] == 8
     comparison = pd.read_csv(tmp_path / "tables" / "comparison.csv")
     assert set(comparison["class"]) == {"lesion", "background", "ggo", "consolidation", "overall"}
-    assert set(comparison["n"]) == {4}  # the slices that both have
+    assert set(comparison["n"]) == {4}  # slices that both methods have
 
 
-def test_tables_of_runs_that_are_no_more_go(tmp_path):
+def test_tables_of_deleted_runs_are_removed(tmp_path):
     for run in RUNS:
         _make(tmp_path, run)
     collect.write(EXPERIMENT, RUNS, tmp_path)
@@ -74,7 +74,7 @@ def test_tables_of_runs_that_are_no_more_go(tmp_path):
     ("part", "dataset", "there"),
     [("test", "covid_semiseg", True), ("labeled", "covid_semiseg", False), ("test", "medseg", False)],
 )
-def test_published_figures_stand_beside_the_official_split_only(part, dataset, there, tmp_path):
+def test_published_results_are_only_shown_for_the_official_split(part, dataset, there, tmp_path):
     run = RUNS[0]._replace(config={"data": {"datasets": [(dataset, "default")]}})
     _make(tmp_path, run, part)
     collect.write(EXPERIMENT, [run], tmp_path)
@@ -87,8 +87,8 @@ def test_published_figures_stand_beside_the_official_split_only(part, dataset, t
         assert lesion["Semi-Inf-Net"] == 0.770
 
 
-def test_without_the_table_of_slices_no_published_figures_are_shown(tmp_path):
-    """It may have been shared with a run that was deleted."""
+def test_without_the_table_of_slices_no_published_results_are_shown(tmp_path):
+    """The table may have been shared with a run that was deleted."""
     _make(tmp_path, RUNS[0])
     (tmp_path / "runs" / RUNS[0].name / "prepare" / "slices.csv").unlink()
     assert collect.write(EXPERIMENT, RUNS[:1], tmp_path)["state"].tolist() == ["done"]
@@ -107,7 +107,7 @@ def test_a_run_of_another_config_is_not_compared(tmp_path):
     assert set(pd.read_csv(tmp_path / "tables" / "slices.csv")["fold"]) == {0}
 
 
-def test_a_run_without_the_measures_it_is_made_for_is_not_done(tmp_path):
+def test_a_run_without_its_results_is_not_done(tmp_path):
     _make(tmp_path, RUNS[0])
     (tmp_path / "runs" / RUNS[0].name / "evaluate" / "multi_slices.csv").unlink()
     assert run_state.missing_results(tmp_path / "runs" / RUNS[0].name, EXPERIMENT) == ["evaluate/multi_slices.csv"]

@@ -11,7 +11,7 @@ MULTI = evaluate.CLASSES
 
 
 def _rows(method, values, *, patients=None, name="lesion", data="phantom", seed=0):
-    """Rows of one network: a value per slice, the same for all measures, or [slices, measures]."""
+    """Returns rows of one network from a value per slice, the same for all metrics, or [slices, metrics]."""
     values = np.asarray(values, float)
     columns = np.broadcast_to(values.reshape(len(values), -1), (len(values), len(overlap.METRICS))).T
     ids = [f"s{index}" for index in range(len(values))]
@@ -42,11 +42,11 @@ def test_a_comparison_by_hand():
     assert found["note"] == "seed_p needs two seeds of both methods"
 
 
-def test_wilcoxon_is_scipys_on_the_means_of_patients():
+def test_wilcoxon_is_scipys_on_patient_means():
     rng = np.random.default_rng(0)
     patients = np.repeat([f"p{index}" for index in range(15)], 4)
     ours, unet = rng.random((2, 60))
-    unet[:4] = ours[:4]  # a patient without difference: Pratt
+    unet[:4] = ours[:4]  # a patient without a difference (Pratt)
     found = _compare(_rows("ours", ours, patients=patients), _rows("unet", unet, patients=patients)).iloc[0]
     of_patients = (ours - unet).reshape(15, 4).mean(axis=1)
     assert found["p"] == pytest.approx(stats.wilcoxon(of_patients, zero_method="pratt").pvalue)
@@ -76,7 +76,7 @@ def test_seeds_are_averaged_first_and_compared_by_welch():
     assert found[["seeds", "reference_seeds", "note"]].tolist() == [3, 2, ""]
 
 
-def test_holm_is_statsmodels_over_methods_classes_and_measures_of_one_data_set():
+def test_holm_is_statsmodels_over_methods_classes_and_metrics_of_a_dataset():
     rng = np.random.default_rng(0)
     parts = [
         _rows(method, rng.random((12, 5)) + better, data=data, name=name)
@@ -92,7 +92,7 @@ def test_holm_is_statsmodels_over_methods_classes_and_measures_of_one_data_set()
     assert (alone["p_adj"] < 0.05).sum() > (found[found["metric"] == "dice"]["p_adj"] < 0.05).sum()
 
 
-def test_slices_that_any_network_leaves_undefined_are_left_out_and_counted():
+def test_slices_undefined_for_any_network_are_excluded_and_counted():
     ours, unet = np.random.default_rng(0).random((2, 12))
     first, again = ours.copy(), ours.copy()
     first[0], again[1], unet[2] = np.nan, np.nan, np.nan
@@ -101,14 +101,14 @@ def test_slices_that_any_network_leaves_undefined_are_left_out_and_counted():
     assert found["difference"] == pytest.approx((ours - unet)[3:11].mean())
 
 
-def test_overall_is_the_mean_over_the_classes_that_both_define():
+def test_overall_is_the_mean_over_classes_defined_for_both():
     rng = np.random.default_rng(0)
     ours, unet = rng.random((2, 3, 8))
     ours[2, :3] = np.nan
     unet[1, 2:5] = np.nan
     parts = [_rows(m, v[c], name=name) for m, v in (("ours", ours), ("unet", unet)) for c, name in enumerate(MULTI)]
     found = _compare(*parts, metrics=("dice",)).set_index("class").loc["overall"]
-    difference = pd.DataFrame(ours - unet).mean()  # NaN left out, slice by slice
+    difference = pd.DataFrame(ours - unet).mean()  # ignores NaN, slice by slice
     assert found["difference"] == pytest.approx(difference.mean())
     assert found["p"] == pytest.approx(stats.wilcoxon(difference).pvalue)
     assert found[["n", "excluded"]].tolist() == [8, 0]
@@ -135,25 +135,25 @@ def test_too_few_patients_give_a_reason(num_slices, test):
     ours[num_slices:] = np.nan
     found = _compare(_rows("ours", ours), _rows("unet", [0.05] * 7), metrics=("dice",), test=test).iloc[0]
     assert found[["p", "p_adj", "low", "high", "seed_p"]].isna().all()
-    assert f"{num_slices} patients are too few to test, 6 are needed" in found["note"]
+    assert f"{num_slices} patients are too few for a test; it needs 6" in found["note"]
     assert found[["n", "excluded"]].tolist() == [num_slices, 7 - num_slices]
     assert np.isnan(found["difference"]) == (num_slices == 0)
 
 
-def test_classes_are_compared_where_both_methods_have_them():
+def test_only_classes_of_both_methods_are_compared():
     values = np.random.default_rng(0).random(8)
     parts = [_rows("ours", values), _rows("unet", values), *(_rows("unet", values, name=name) for name in MULTI)]
     assert _compare(*parts, metrics=("dice",))["class"].tolist() == ["lesion"]
 
 
-def test_data_without_the_reference_are_left_out_with_a_warning(caplog):
+def test_data_without_the_reference_is_skipped_with_a_warning(caplog):
     values = np.random.default_rng(0).random(8)
     parts = [_rows("ours", values), _rows("unet", values), _rows("ours", values, data="covid")]
     assert set(_compare(*parts)["data"]) == {"phantom"}
-    assert "Nothing is compared on covid: there is no result of 'unet'" in caplog.text
+    assert "No comparison on covid: the reference 'unet' has no results" in caplog.text
 
 
-def test_summary_of_one_seed_is_that_of_the_evaluation():
+def test_summary_of_one_seed_equals_that_of_the_evaluation():
     rng = np.random.default_rng(0)
     parts = [_rows("ours", rng.random((9, 5)), name=name) for name in MULTI]
     parts[1].loc[2, "dice"] = np.nan
@@ -163,7 +163,7 @@ def test_summary_of_one_seed_is_that_of_the_evaluation():
     assert found[["data", "method", "seeds"]].drop_duplicates().to_numpy().tolist() == [["phantom", "ours", 1]]
 
 
-def test_summary_counts_a_slice_once_whatever_the_seeds():
+def test_summary_counts_a_slice_once_for_all_seeds():
     patients = ["a", "a", "b"]
     seeds = [[0.2, np.nan, np.nan], [0.4, 0.6, np.nan]]
     parts = [_rows("ours", values, patients=patients, seed=seed) for seed, values in enumerate(seeds)]
@@ -173,7 +173,7 @@ def test_summary_counts_a_slice_once_whatever_the_seeds():
     assert row[["n", "excluded", "patients", "seeds"]].tolist() == [2, 1, 1, 2]
 
 
-def test_a_table_read_again_gives_the_same(tmp_path):
+def test_a_table_read_from_csv_gives_the_same_results(tmp_path):
     rng = np.random.default_rng(0)
     table = _table(*(_rows(method, rng.random((9, 5)), name=name) for method in ("ours", "unet") for name in MULTI))
     table.to_csv(tmp_path / "slices.csv", index=False)
@@ -187,10 +187,10 @@ def test_a_table_read_again_gives_the_same(tmp_path):
     [
         (lambda t: t, {"reference": "fcn8"}, "Unknown reference method 'fcn8'; the table has ours, unet."),
         (lambda t: t, {"test": "sign"}, "Unknown test 'sign'; choose one of wilcoxon, mannwhitney."),
-        (lambda t: t, {"metrics": ["f1"]}, r"Unknown measure \['f1'\]; choose from dice"),
-        (lambda t: t, {"metrics": []}, "Unknown measure none; choose from dice"),
+        (lambda t: t, {"metrics": ["f1"]}, r"Unknown metric \['f1'\]; choose from dice"),
+        (lambda t: t, {"metrics": []}, "Unknown metric none; choose from dice"),
         (lambda t: t.drop(columns=["seed", "auc"]), {}, "lacks the columns seed, auc; it has data, method"),
-        (lambda t: t[:0], {}, "is empty: evaluate a run first"),
+        (lambda t: t[:0], {}, "is empty; evaluate a run first"),
         (lambda t: t.assign(dice=t["dice"].astype(str)), {}, "Column dice of the table of slices must hold numbers"),
         (lambda t: t.assign(data=[None, *t["data"][1:]]), {}, "has no data in row 0"),
         (lambda t: _table(t, t[:1].assign(fold=1)), {}, "Slice s0 of phantom is measured twice for class lesion"),
@@ -203,6 +203,6 @@ def test_errors(change, options, message):
         _compare(change(table), **options)
 
 
-def test_a_slice_without_a_patient_stands_for_itself():
+def test_a_slice_without_a_patient_is_its_own_patient():
     table = _rows("ours", [0.1, 0.2, 0.3], patients=["a", np.nan, "a"])
     assert long_table.patients(table).tolist() == ["a", "s1", "a"]

@@ -20,7 +20,7 @@ def measured(tmp_path_factory):
     return folder
 
 
-def test_what_is_measured(measured):
+def test_measured_costs(measured):
     found = json.loads((measured / "cost.json").read_text())
     assert {name: found[name] for name in ENTRY if name in found} == {k: ENTRY[k] for k in ENTRY if k in found}
     assert found["parameters"] == summary.num_parameters("unet", ENTRY["options"])["params"]
@@ -35,7 +35,7 @@ def test_what_is_measured(measured):
     assert {path.name for path in measured.iterdir()} == {"cost.json"}
 
 
-def test_parameters_of_the_inpainting_form_are_told_apart():
+def test_parameters_of_the_inpainting_form_are_counted_separately():
     found = cost.measure("multi_infnet", {"width": 0.125}, **SMALL, seconds=0.0, training=False)
     model = models.create("multi_infnet", width=0.125)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), np.zeros((1, 32, 32, 6), "f4"))
@@ -45,7 +45,7 @@ def test_parameters_of_the_inpainting_form_are_told_apart():
     assert found["training_peak_gib"] is None
 
 
-def test_networks_make_one_table(measured, tmp_path):
+def test_networks_are_collected_in_one_table(measured, tmp_path):
     cost.run({**ENTRY, "options": {"width": 0.125, "num_classes": 3}, "training": False}, tmp_path)
     table = cost.collect({"lesion": measured, "classes": tmp_path})
     assert table["network"].tolist() == ["lesion", "classes"]
@@ -61,7 +61,7 @@ def test_inference_gives_probabilities(options, shape):
     assert probs.max() <= 1
 
 
-def test_a_step_goes_on_from_the_last():
+def test_a_step_continues_from_the_last():
     work = workload.training("segment", "unet", {"width": 0.125, "num_classes": 3}, **SMALL)
     first, second = (float(work.call()["loss"]) for _ in range(2))
     assert np.isfinite([first, second]).all()
@@ -78,7 +78,7 @@ def test_losses_are_those_of_the_recommended_config():
 
 @pytest.fixture
 def cache_hits():
-    """The programs that came from the cache, which here keeps even those that compile in no time."""
+    """Records programs loaded from the cache, which here keeps even those that compile quickly."""
     hits, before = [], jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.monitoring.register_event_listener(lambda event, **_: hits.append(event) if "cache_hit" in event else None)
@@ -87,7 +87,7 @@ def cache_hits():
     jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
 
-def test_programs_are_compiled_and_not_taken_from_the_cache(cache_hits):
+def test_programs_are_compiled_without_the_cache(cache_hits):
     for _ in range(2):
         workload.inference("unet", {"width": 0.125}, **SMALL)
     assert cache_hits
@@ -110,12 +110,15 @@ def test_calls_are_timed_in_turns():
     ("change", "message"),
     [
         ({"model": "resnet"}, "Unknown model 'resnet'; choose one of infnet"),
-        ({"model": "coach"}, "Model 'coach' segments nothing"),
+        ({"model": "coach"}, "Model 'coach' does not segment"),
         ({"options": {"depth": 3}}, "Unknown option depth of model 'unet'"),
         ({"image_size": 100}, "image_size is 100; it must be a multiple of 32"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"seconds": -1.0}, "seconds is -1.0; it must not be negative"),
-        ({"epochs": 3}, "an entry with model, options, image_size, batch_size, seconds, training; found batch_size"),
+        (
+            {"epochs": 3},
+            "must have the keys model, options, image_size, batch_size, seconds, training; found batch_size",
+        ),
     ],
 )
 def test_errors_leave_nothing_behind(change, message, tmp_path):
@@ -125,7 +128,7 @@ def test_errors_leave_nothing_behind(change, message, tmp_path):
 
 
 def test_a_folder_without_a_cost_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"There is no .*cost.json: measure 'unet' first"):
+    with pytest.raises(FileNotFoundError, match=r"cost.json does not exist; measure 'unet' first"):
         cost.collect({"unet": tmp_path})
     (tmp_path / "cost.json").write_text('{"model": "unet"')
     with pytest.raises(ValueError, match=r"cost.json is not the cost of a network; delete it and measure 'unet' again"):

@@ -7,7 +7,7 @@ from ssinfnet_jax.metrics import overlap
 
 
 def _slices(dice):
-    """Rows of both classes from {class: [dice per slice]}; the other measures are equal to it."""
+    """Returns rows of all classes from {class: [dice per slice]}; the other metrics have the same values."""
     return pd.DataFrame(
         {"slice_id": f"s{index}", "class": name, **dict.fromkeys(overlap.METRICS, value)}
         for name, values in dice.items()
@@ -35,8 +35,8 @@ def test_overall_is_the_mean_of_the_classes_means():
     assert summary.loc[("consolidation", "dice"), "n"] == 0
 
 
-def test_overall_is_undefined_where_a_class_is_there_and_its_measure_is_not():
-    """A network that never predicts consolidation has no precision for it: the rest must not make it the best one."""
+def test_overall_is_undefined_if_a_class_is_present_but_its_metric_is_not():
+    """A network that never predicts consolidation has no precision for it; averaging the rest would flatter it."""
     slices = _slices({"background": [0.9, 0.9], "ggo": [0.5, 0.7], "consolidation": [0.0, 0.0]})
     slices.loc[slices["class"] == "consolidation", "precision"] = np.nan
     summary = evaluate.summarize(slices, overall=True, seed=0).set_index(["class", "metric"])
@@ -45,7 +45,7 @@ def test_overall_is_undefined_where_a_class_is_there_and_its_measure_is_not():
     assert summary.loc[("overall", "dice"), "mean"] == pytest.approx((0.9 + 0.6 + 0) / 3)
 
 
-def test_error_of_overall_is_that_of_resampled_slices():
+def test_error_of_overall_comes_from_resampled_slices():
     rng = np.random.default_rng(0)
     values = rng.random((60, 3))
     dice = dict(zip(("background", "ggo", "consolidation"), values.T, strict=True))
@@ -54,7 +54,7 @@ def test_error_of_overall_is_that_of_resampled_slices():
     assert summary.loc[("overall", "dice"), "error"] == pytest.approx(expected, rel=0.08)
 
 
-def test_a_sample_of_pixels_is_even_and_of_all_columns():
+def test_a_pixel_sample_is_even_and_covers_all_columns():
     chosen = evaluate.even_sample(512 * 512, 1000, np.random.default_rng(0))
     assert 1000 <= len(chosen) <= 1010
     assert (np.diff(chosen) > 0).all()

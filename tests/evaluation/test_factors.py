@@ -14,7 +14,7 @@ FULL = {
 
 
 def _slices(num=40, seed=0):
-    """Measures = base of the slice + 0.1 inpainting - 0.05 focal + 0 lookahead + 0.02 inpainting x focal."""
+    """Metric = base of the slice + 0.1 inpainting - 0.05 focal + 0 lookahead + 0.02 inpainting x focal."""
     random = np.random.default_rng(seed)
     base, noise = random.uniform(0.3, 0.6, num), random.normal(0, 0.01, (8, num))
     rows = []
@@ -29,12 +29,12 @@ def _slices(num=40, seed=0):
     return pd.DataFrame(rows)
 
 
-def _dice(slices, held=FULL):
-    table = factors.effects(slices, held, num_draws=2000)
+def _dice(slices, methods=FULL):
+    table = factors.effects(slices, methods, num_draws=2000)
     return table[table["metric"] == "dice"].set_index("factor")
 
 
-def test_main_effects_are_those_of_the_design_that_made_the_slices():
+def test_main_effects_match_the_simulated_ones():
     slices = _slices()
     effects = _dice(slices)
     assert list(effects["pairs"]) == [4, 4, 4]
@@ -52,19 +52,19 @@ def test_main_effects_are_those_of_the_design_that_made_the_slices():
     assert effects.loc["lookahead", "p_adj"] > 0.05
 
 
-def test_p_is_adjusted_over_all_factors_and_measures():
+def test_p_is_adjusted_over_all_factors_and_metrics():
     table = factors.effects(_slices(), FULL, num_draws=10)
     np.testing.assert_allclose(table["p_adj"], multitest.multipletests(table["p"], method="holm")[1])
     assert len(table) == 15
 
 
-def test_a_slice_that_one_method_leaves_undefined_is_left_out():
+def test_a_slice_undefined_for_one_method_is_excluded():
     slices = _slices()
     slices.loc[(slices["method"] == "011") & (slices["slice_id"] == "s3"), "dice"] = np.nan
     assert set(_dice(slices)["n"]) == {39}
 
 
-def test_missing_methods_leave_the_pairs_that_are_there():
+def test_missing_methods_leave_the_other_pairs():
     slices = _slices()
     effects = _dice(slices[slices["method"].isin(["000", "100", "110"])])
     assert effects["pairs"].to_dict() == {"inpainting": 1, "focal": 1}

@@ -39,7 +39,7 @@ def _experiment(**changes):
     }  # fmt: skip
 
 
-def test_runs_are_the_product_of_the_axes_in_the_order_of_the_methods():
+def test_runs_are_the_product_of_the_axes_in_order():
     runs = grid.runs(_experiment())
     assert [run.name for run in runs] == [
         "plain-fold0-seed7",
@@ -53,13 +53,13 @@ def test_runs_are_the_product_of_the_axes_in_the_order_of_the_methods():
     assert runs[0].config["single"]["rate"] == 1.0
 
 
-def test_several_folds_deal_an_official_test_part_like_the_rest():
+def test_several_folds_split_an_official_test_part_like_the_rest():
     assert all(run.config["data"]["splits"]["official_test"] is False for run in grid.runs(_experiment()))
     (first, _) = grid.runs(_experiment(folds=(0,)))
     assert "official_test" not in first.config["data"]["splits"]
 
 
-def test_a_change_of_one_run_is_not_one_of_another():
+def test_runs_do_not_share_their_changes():
     loss = {"b": 2}
     methods = {"plain": {"changes": [("single.loss", loss)]}, "fast": {"changes": [("single.loss", loss)]}}
     runs = grid.runs(_experiment(methods=methods))
@@ -90,7 +90,7 @@ def test_errors(changes, message):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_experiment_has_runs_of_different_names(name):
+def test_every_experiment_has_runs_with_unique_names(name):
     for size in getattr(FILES[name], "SIZES", common.SIZES):
         experiment = FILES[name].get_config(size).to_dict()
         assert experiment["name"] == f"{name}:{size}"
@@ -102,7 +102,7 @@ def test_every_experiment_has_runs_of_different_names(name):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "cost"])
-def test_every_method_is_a_config_without_mistakes(name):
+def test_every_method_has_a_valid_config(name):
     for run in grid.runs(FILES[name].get_config("tiny").to_dict()):
         stages.check(run.config)
 
@@ -114,7 +114,7 @@ def test_an_unknown_size_is_an_error():
         ablation.get_config("huge")
 
 
-def test_ablation_has_all_eight_and_each_factor_changes_one_thing():
+def test_ablation_has_all_eight_combinations_and_each_factor_changes_one_thing():
     experiment = ablation.get_config("tiny").to_dict()
     runs = {run.method: run.config["multi"] for run in grid.runs(experiment)}
     assert len(runs) == 8
@@ -131,7 +131,7 @@ def test_every_loss_of_the_table_is_a_method():
     assert set(loss_variants.get_config("tiny").methods) == set(LOSSES)
 
 
-def test_tested_data_are_not_trained_on():
+def test_test_data_is_not_trained_on():
     for run in grid.runs(independent.get_config("tiny").to_dict()):
         assert run.config["data"]["splits"]["test_datasets"] == ("ct_phantom/tiny_other_scanner",)
         assert run.config["data"]["datasets"] == (("ct_phantom", "tiny"), ("ct_phantom", "tiny_other_scanner"))

@@ -16,8 +16,8 @@ def _slice(number, truth, lesion, classes=None):
     )
 
 
-def test_temperatures_are_found_again():
-    """Pixels drawn from known probabilities, whose logits were then made 2 (lesion) and 3 (classes) times as large."""
+def test_temperatures_are_recovered():
+    """Samples pixels from known probabilities, then scales the logits by 2 (lesion) and 3 (classes)."""
     rng = np.random.default_rng(0)
     slices = []
     for number in range(6):
@@ -38,7 +38,7 @@ def test_temperatures_are_found_again():
 
 
 def _graded(number, threshold, share):
-    """A slice whose lesion lies above a threshold, and whose consolidation has a share above another."""
+    """Returns a slice whose lesion is above a threshold, and whose consolidation is above a share."""
     rng = np.random.default_rng(number)
     lesion, dense = rng.random((2, 60, 60))
     truth = np.where(lesion > threshold, np.where(dense > share, 2, 1), 0)
@@ -46,13 +46,13 @@ def _graded(number, threshold, share):
     return _slice(number, truth, lesion, classes)
 
 
-def test_the_decision_that_the_slices_ask_for():
+def test_the_best_decision_is_chosen():
     found = held_out.choose([_graded(number, 0.3, 0.65) for number in range(4)])
     assert (found.rule, found.lesion_threshold, found.consolidation_share) == ("joint", 0.3, 0.65)
-    assert found.multi_weight == 0  # the classes' sum is the lesion's probability here: all weights are alike
+    assert found.multi_weight == 0  # here the classes' sum is the lesion's probability, so all weights are equal
 
 
-def test_a_weight_is_chosen_where_the_multi_network_knows_better():
+def test_a_weight_is_chosen_if_the_multi_network_is_better():
     def blurred(number):
         one = _graded(number, 0.5, 0.5)
         noise = np.random.default_rng(100 + number).normal(0, 0.3, one.lesion.shape)
@@ -61,7 +61,7 @@ def test_a_weight_is_chosen_where_the_multi_network_knows_better():
     assert held_out.choose([blurred(number) for number in range(4)]).multi_weight == 0.5
 
 
-def test_a_slice_has_no_say_in_its_own_decision():
+def test_a_slice_does_not_affect_its_own_decision():
     slices = [_graded(number, 0.3, 0.5) for number in range(6)]
     before = held_out.measures(slices).set_index(["slice_id", "class"])
     changed = [dataclasses.replace(one, truth=1 - (one.truth > 0)) if one.fold == 0 else one for one in slices]
@@ -74,7 +74,7 @@ def test_a_slice_has_no_say_in_its_own_decision():
 
 
 def test_one_fold_alone_cannot_choose():
-    with pytest.raises(ValueError, match="two folds at least"):
+    with pytest.raises(ValueError, match="at least two folds"):
         held_out.measures([_graded(number, 0.5, 0.5) for number in (0, 3)])
 
 

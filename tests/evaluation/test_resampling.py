@@ -1,4 +1,4 @@
-"""Of what the intervals and tests claim over many experiments whose truth is known; all are drawn, none is chosen."""
+"""Checks the intervals and tests over many simulated experiments with a known truth."""
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,10 @@ NUM_METRICS = len(overlap.METRICS)
 
 
 def _experiments(rng, num, *, num_patients, slices=4, seeds=1, seed_sd=0.0, effect=0.0, together=0.05):
-    """Two methods, "a" and "b" = "a" + effect, on slices whose patients and networks have ways of their own.
+    """Simulates two methods, "a" and "b" = "a" + effect, with random effects of patients and networks.
 
     Args:
-      together: standard deviation of what the slices of a patient share in the difference of two networks.
+      together: standard deviation of a patient's effect on the difference of two networks.
     Returns: patients int[N]; float[2 methods, num, seeds, N].
     """
     patients = np.repeat(np.arange(num_patients), slices)
@@ -27,7 +27,7 @@ def _experiments(rng, num, *, num_patients, slices=4, seeds=1, seed_sd=0.0, effe
 
 
 def _compare(patients, values):
-    """`compare` on all experiments, each a class and a measure of one data set."""
+    """Runs `compare` on all experiments, each as a class and a metric of one dataset."""
     slices = {"slice_id": np.arange(len(patients)), "patient_id": patients}
     parts = [
         pd.DataFrame({"data": 0, "method": method, "seed": seed, "class": f"class {number}", **slices}).assign(
@@ -61,7 +61,7 @@ def test_interval_over_seeds_covers_and_one_over_patients_alone_does_not(seeds):
     assert _coverage(values.mean(axis=2, keepdims=True), patients, 0.05) < 0.75
 
 
-def test_interval_of_unequal_patients_is_that_of_the_mean_over_slices():
+def test_interval_with_unequal_patients_is_that_of_the_mean_over_slices():
     patients = np.repeat(np.arange(40), np.arange(1, 41))
     values = np.random.default_rng(0).normal(size=(2, 1, len(patients)))
     low, high = resampling.interval(*values, patients, num_draws=20_000, seed=0)
@@ -72,7 +72,7 @@ def test_interval_of_unequal_patients_is_that_of_the_mean_over_slices():
     assert high - low == pytest.approx(2 * 2.02 * error, rel=0.06)
 
 
-def test_interval_is_that_of_its_seed_whatever_the_blocks(monkeypatch):
+def test_interval_depends_on_the_seed_but_not_on_the_block_size(monkeypatch):
     patients, values = _experiments(np.random.default_rng(0), 1, num_patients=12)
     drawn = [resampling.interval(*values[:, 0], patients, num_draws=3000, seed=seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -81,22 +81,22 @@ def test_interval_is_that_of_its_seed_whatever_the_blocks(monkeypatch):
     assert in_blocks == pytest.approx(drawn[0], abs=0.1 * (drawn[0][1] - drawn[0][0]))
 
 
-def test_interval_of_one_patient_is_unknown():
+def test_interval_of_one_patient_is_nan():
     assert np.isnan(resampling.interval(*np.ones((2, 1, 3)), np.zeros(3, int), num_draws=10, seed=0)).all()
 
 
-def test_equal_networks_differ_as_often_as_stated_and_on_slices_too_often():
+def test_p_over_patients_keeps_its_level_and_over_slices_does_not():
     patients, values = _experiments(np.random.default_rng(0), 400, num_patients=20)
     assert 0.03 <= (_compare(patients, values)["p"] < 0.05).mean() <= 0.07
     assert (_compare(np.arange(len(patients)), values)["p"] < 0.05).mean() > 0.15
 
 
-def test_the_same_method_with_other_seeds_is_seldom_called_another():
+def test_the_same_method_with_other_seeds_is_rarely_called_different():
     rng = np.random.default_rng(0)
     found = _compare(*_experiments(rng, 400, num_patients=30, slices=2, seeds=3, seed_sd=0.03))
     seeds_differ = found["seed_p"] < 0.05
-    assert (found["p"] < 0.05).mean() > 0.5  # they are other networks, many
-    assert (found["p_adj"] < 0.05).mean() > 0.2  # of them beyond doubt
+    assert (found["p"] < 0.05).mean() > 0.5  # they are different networks,
+    assert (found["p_adj"] < 0.05).mean() > 0.2  # many of them clearly so
     assert 0.005 <= seeds_differ.mean() <= 0.05
     for name in ("p", "p_adj"):
         assert ((found[name] < 0.05) & seeds_differ).mean() <= 0.05

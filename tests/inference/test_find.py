@@ -118,7 +118,7 @@ def test_every_file_that_is_not_used_is_counted(folder, caplog):
         sources["gone.nii"].open(folder)
     assert unused(report, scans) == [
         (".cache", 2, "hidden"),
-        ("again", 0, "link to a folder that is read already"),
+        ("again", 0, "link to a folder that was already read"),
         ("old", 2, "results of an earlier call"),
         ("p0/.DS_Store", 1, "hidden"),
         ("p0/IM0007", 1, "empty"),
@@ -126,7 +126,7 @@ def test_every_file_that_is_not_used_is_counted(folder, caplog):
         ("p0/notes.txt", 1, "no scan"),
         ("pipe", 1, "neither file nor folder"),
     ]
-    assert "9 of 9 files of the input were not used (hidden: 3; results of an earlier call: 2; " in caplog.text
+    assert "9 of 9 input files were not used (hidden: 3; results of an earlier call: 2; " in caplog.text
     note = sources["p0"].open(folder).notes[0]
     assert note.startswith("2 files beside it are empty or links to nothing, such as ")
     assert note.endswith("p0/IM0007: is it whole?")

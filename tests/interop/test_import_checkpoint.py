@@ -83,7 +83,7 @@ def test_a_backbone_alone_is_not_applied(backbone):
         segmenter.Segmenter(backbone[0] / "model")
 
 
-def test_what_does_not_fit_is_one_error_that_lists_it(tmp_path):
+def test_one_error_lists_everything_that_does_not_fit(tmp_path):
     tensors = torch_names.coach()
     del tensors["mu.bias"]
     tensors["extra.weight"] = np.ones(3)
@@ -112,23 +112,21 @@ def test_a_backbone_that_does_not_fit(tmp_path, change, message):
 
 def test_a_network_without_an_imagenet_backbone(tmp_path):
     path = _npz(tmp_path / "x.npz", torch_names.resnet50())
-    with pytest.raises(
-        ValueError, match="No ImageNet checkpoints are known for multi_infnet; they are for infnet with"
-    ):
+    with pytest.raises(ValueError, match="multi_infnet has no ImageNet checkpoints; choose one of infnet with"):
         import_checkpoint.load("multi_infnet", NARROW, path, backbone_only=True)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"image_size": None}, r"give the image size .* \(--image_size, --mean, --std\)"),
-        ({"normalisation": None}, r"give the image size .* \(--image_size, --mean, --std\)"),
+        ({"image_size": None}, r"pass the image size .* \(--image_size, --mean, --std\)"),
+        ({"normalisation": None}, r"pass the image size .* \(--image_size, --mean, --std\)"),
         ({"image_size": 100}, "image size must be a multiple of 32, found 100"),
         ({"normalisation": Normalisation(0.4, 0.0)}, "a standard deviation above 0, found Normalisation"),
         ({"normalisation": Normalisation(np.nan, 0.3)}, "a finite mean and a standard deviation above 0"),
     ],
 )
-def test_what_a_checkpoint_cannot_tell(tmp_path, given, message):
+def test_input_format_must_be_given(tmp_path, given, message):
     path = _npz(tmp_path / "x.npz", torch_names.coach())
     with pytest.raises(ValueError, match=message):
         import_checkpoint.run("coach", NARROW, source=path, directory=tmp_path / "model", **{**INPUT, **given})
@@ -137,11 +135,11 @@ def test_what_a_checkpoint_cannot_tell(tmp_path, given, message):
 
 def test_nothing_is_overwritten(coach):
     folder, _ = coach
-    with pytest.raises(FileExistsError, match="model is there already; name a new folder"):
+    with pytest.raises(FileExistsError, match="model already exists; choose a new folder"):
         import_checkpoint.run("coach", NARROW, source=folder / "coach.npz", directory=folder / "model", **INPUT)
 
 
-def test_names_of_vgg16_are_those_of_the_published_checkpoint(shared):
+def test_vgg16_names_match_the_published_checkpoint(shared):
     manifest = json.loads((shared / "golden" / "manifest.json").read_text())["infnet_vgg16"]
     channels, index, tensors = 3, 0, {"classifier.6.weight": np.zeros((2, 2))}
     for features in (64, 64, "pool", 128, 128, "pool", *[256] * 3, "pool", *[512] * 3, "pool", *[512] * 3, "pool"):
@@ -170,7 +168,7 @@ def test_program(coach, tmp_path):
 
 
 def test_res2net_as_a_backbone(shared):
-    # A classifier's own file has the names of the published checkpoint without their prefix.
+    # A classifier's file has the names of the published checkpoint without the prefix.
     manifest = json.loads((shared / "golden" / "manifest.json").read_text())["infnet_res2net50"]
     rng = np.random.default_rng(0)
     tensors = {

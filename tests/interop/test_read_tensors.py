@@ -11,7 +11,7 @@ TENSORS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.bias": n
 
 
 class Unknown:
-    """A class that only a program of somebody else has."""
+    """A class that only another program has."""
 
 
 def _write(path, tensors):
@@ -35,7 +35,7 @@ def test_every_format_gives_the_same_tensors(tmp_path, suffix, prefix):
         np.testing.assert_array_equal(found[name], value)
 
 
-def test_a_prefix_of_some_names_only_belongs_to_them(tmp_path):
+def test_a_prefix_of_only_some_names_is_kept(tmp_path):
     assert set(read_tensors(_write(tmp_path / "x.npz", {"module.a": np.ones(1), "b": np.ones(1)}))) == {"module.a", "b"}
 
 
@@ -45,7 +45,7 @@ def test_truncated_files(tmp_path, suffix, keep):
     path = _write(tmp_path / f"x{suffix}", {**TENSORS, "c": np.ones((40, 40), np.float32)})
     data = path.read_bytes()
     path.write_bytes(data[: int(keep if keep > 1 else keep * len(data))])
-    with pytest.raises(ValueError, match=f"x{suffix} cannot be read as a .*; if it is incomplete, fetch it again"):
+    with pytest.raises(ValueError, match=f"x{suffix} cannot be read as a .*; if it is incomplete, download it again"):
         read_tensors(path)
 
 
@@ -66,15 +66,15 @@ def test_values_that_are_not_finite(tmp_path, bad):
         read_tensors(_write(tmp_path / "x.npz", tensors))
 
 
-def test_what_is_no_file_of_tensors(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"There is no checkpoint .*absent.npz"):
+def test_files_without_tensors(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"The checkpoint .*absent.npz does not exist"):
         read_tensors(tmp_path / "absent.npz")
     (tmp_path / "x.ckpt").write_text("x")
-    with pytest.raises(ValueError, match=r"ends in '.ckpt'; choose one that ends in .pth, .pt, .safetensors, .npz"):
+    with pytest.raises(ValueError, match=r"ends in '.ckpt'; choose a file that ends in .pth, .pt, .safetensors, .npz"):
         read_tensors(tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match=r"x.npz holds no tensors"):
         read_tensors(_write(tmp_path / "x.npz", {}))
-    with pytest.raises(ValueError, match=r"Tensor name of checkpoint .*x.npz is of <U3, which is no number"):
+    with pytest.raises(ValueError, match=r"Tensor name of checkpoint .*x.npz has dtype <U3, which is not numeric"):
         read_tensors(_write(tmp_path / "x.npz", {"name": np.array("abc")}))
     with pytest.raises(ValueError, match="Object arrays cannot be loaded when allow_pickle=False"):
         read_tensors(_write(tmp_path / "x.npz", {"name": np.array([Unknown()])}))
@@ -107,9 +107,9 @@ def test_pytorch_files_of_training_programs(tmp_path):
     for tree, message in (
         (
             {"w": inner["module.w"], "epoch": 3},
-            r"holds other things than tensors: epoch \(1\); save the network's state",
+            r"holds entries that are not tensors: epoch \(1\); save only the network's state",
         ),
-        ([1, 2], "holds a list, not tensors by name"),
+        ([1, 2], "holds a list, not named tensors"),
         ({"w": Unknown()}, "cannot be read as a PyTorch checkpoint of tensors only"),
     ):
         torch.save(tree, tmp_path / "x.pth")

@@ -11,22 +11,22 @@ from ssinfnet_jax.models import coach
 
 PUBLISHED = {  # the reference's name: (name, options, number of parameters)
     "infnet_resnet50": ("infnet", {"backbone": "resnet50"}, 30_917_668),
-    # Of the published 33,127,988, 2,049,000 are of a classifier that is not used.
+    # Without the 2,049,000 of an unused classifier; published: 33,127,988.
     "infnet_res2net50": ("infnet", {"backbone": "res2net50"}, 31_078_988),
-    # Of the published 34,278,057, 12,979,200 are of a branch that is not used; our inpainting heads add 6,267.
+    # Without the 12,979,200 of an unused branch, plus 6,267 of our inpainting heads; published: 34,278,057.
     "infnet_vgg16": ("infnet", {"backbone": "vgg16"}, 21_305_124),
     "multi_unet": ("multi_infnet", {}, 17_269_641),
     "multi_unet_improved": ("multi_ssinfnet", {}, 25_341_045),
     "fcn8_vgg16": ("fcn8", {}, 18_645_507),
     "coach_resnet18": ("coach", {}, 11_279_213),
 }
-# Reference output: our method, and how to find it in what that gives.
+# Reference output -> our method.
 OUTPUTS = {"seg": "__call__", "inpaint": "inpaint", "logits": "__call__", "inpainting": "inpaint", "": "__call__"}
 
 
 @pytest.fixture(scope="module")
 def weights(shared):
-    """The rule that draws state dicts, and its manifest."""
+    """The module that draws state dicts."""
     spec = importlib.util.spec_from_file_location("golden_weights", shared / "golden" / "weights.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -49,7 +49,7 @@ def golden(request, shared, weights):
 
 
 def _apply(model, variables, *inputs, method="__call__"):
-    # What takes long in such programs is the compilation; the convolutions are library calls.
+    # Compilation dominates such programs; the convolutions are library calls.
     options = {"xla_backend_optimization_level": 0}
     function = jax.jit(lambda v, *x: model.apply(v, *x, train=False, method=method), compiler_options=options)
     return function(variables, *inputs)
@@ -112,7 +112,7 @@ def state_dict(weights):
     return weights.state_dict("coach_resnet18")
 
 
-def test_everything_that_does_not_fit_is_in_one_error(state_dict):
+def test_one_error_lists_everything_that_does_not_fit(state_dict):
     broken = dict(state_dict)
     del broken["pred.weight"]
     broken["mu.weight"] = broken["mu.weight"][:50]
@@ -131,7 +131,7 @@ def test_everything_that_does_not_fit_is_in_one_error(state_dict):
         "std.bias is not finite as float32",
         "bn1.running_var is not finite as float32",
         "layer1.0.bn1.bias holds <U1, not numbers",
-        "resnet.conv1.weight is there twice, under different names",
+        "resnet.conv1.weight occurs twice, under different names",
         *(f"unknown {odd}".strip() for odd in ("epoch", "", ".", "conv1.", "fc.weight", "mu.alpha")),
         "unknown bn1.weight.running_mean",
         "unknown conv1.running_mean",
@@ -146,25 +146,25 @@ def test_a_kernel_with_the_wrong_number_of_axes_is_named(state_dict):
         assert len(str(error.value).splitlines()) == 2
 
 
-def test_what_the_published_network_does_not_use_is_left_out(weights):
+def test_tensors_that_the_published_network_does_not_use_are_skipped(weights):
     vgg, res2net = weights.state_dict("infnet_vgg16"), weights.state_dict("infnet_res2net50")
     pruned = {name: value for name, value in vgg.items() if not name.startswith(("vgg.conv4_2", "vgg.conv5_2"))}
     assert len(pruned) == len(vgg) - 12
     whole, small = (torch_checkpoint.convert("infnet", one, backbone="vgg16") for one in (vgg, pruned))
     jax.tree.map(np.testing.assert_array_equal, whole, small)
-    # Only in the checkpoint of the network that has them.
+    # Only if the network has such tensors.
     with pytest.raises(ValueError, match=r"unknown resnet\.fc\.weight"):
         torch_checkpoint.convert("infnet", res2net, backbone="resnet50")
 
 
-def test_inpainting_heads_that_a_checkpoint_does_not_hold_are_fresh(weights):
+def test_inpainting_heads_missing_in_a_checkpoint_are_fresh(weights):
     fresh = models.init(models.create("infnet", backbone="vgg16"), 0, 3)["params"]
     found = torch_checkpoint.convert("infnet", weights.state_dict("infnet_vgg16"), backbone="vgg16")["params"]
     for module in ("attention4", "attention3", "attention2", "decoder"):
         head = "head_inpainting"
         jax.tree.map(np.testing.assert_array_equal, found[module][head], fresh[module][head])
     jax.tree.map(np.testing.assert_array_equal, found["edge_head_inpainting"], fresh["edge_head_inpainting"])
-    # Some of them are not enough.
+    # A checkpoint with some inpainting layers must have all.
     broken = weights.state_dict("infnet_resnet50")
     del broken["ra2_conv4_inpainting.conv.weight"]
     with pytest.raises(ValueError, match=r"resnet50':\n  missing params.attention2.head_inpainting.conv.conv.kernel$"):

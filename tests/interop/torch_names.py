@@ -1,10 +1,10 @@
-"""State dicts of narrow networks, spelled as torchvision spells its ResNets; values are drawn."""
+"""State dicts of narrow networks with torchvision's ResNet names and random values."""
 
 import numpy as np
 
 
 def resnet(block, depths, width, *, downsample_from=0):
-    """Tensors by name of a ResNet: `block` "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 to four times)."""
+    """Returns a ResNet's named tensors: `block` "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 to four times)."""
     rng = np.random.default_rng(0)
     tensors = {}
 
@@ -40,13 +40,13 @@ def resnet(block, depths, width, *, downsample_from=0):
 
 
 def resnet50(width=8):
-    """An ImageNet classifier: ResNet-50 with its `fc`."""
+    """Returns an ImageNet classifier: ResNet-50 with its `fc`."""
     tensors = resnet("bottleneck", (3, 4, 6, 3), width)
     return {**tensors, "fc.weight": np.zeros((10, 32 * width), np.float32), "fc.bias": np.zeros(10, np.float32)}
 
 
 def coach(width=8, latent=100):
-    """A published coach: ResNet-18 and its three 1x1 convolutions."""
+    """Returns a published coach: ResNet-18 and its three 1x1 convolutions."""
     tensors = resnet("basic", (2, 2, 2, 2), width, downsample_from=1)
     rng = np.random.default_rng(1)
     for name, features, channels in (("mu", latent, 8 * width), ("std", latent, 8 * width), ("pred", 1, latent)):

@@ -80,8 +80,8 @@ def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
     ("folds", "said"),
     [
         (["fold0", "fold0"], "is held out by"),
-        (["fold0"], "two folds at least"),
-        (["all"], "holds out slices whose two classes are labeled"),
+        (["fold0"], "at least two folds"),
+        (["all"], "holds out slices with class labels"),
         (["nowhere"], "has not finished in"),
     ],
 )

@@ -130,7 +130,7 @@ def test_another_config_in_the_same_folder_is_refused(finished):
             ["--config=configs/ct_phantom.py:tiny", "--config.seed=-1"],
             "config.seed must be in [0, 2147483647], found -1",
         ),
-        (["--config=configs/covid_semiseg.py:cpu"], "read from a local folder: give it (--data_dir)"),
+        (["--config=configs/covid_semiseg.py:cpu"], "read from a local folder; pass it with --data_dir"),
         (["--config=configs/covid_semiseg.py:cpu", "--data_dir=/nowhere"], "The source folder /nowhere of dataset"),
     ],
 )

@@ -105,7 +105,7 @@ def test_failures_are_told_and_mistakes_are_one_line(networks, scans, tmp_path):
     failed = run(networks, tmp_path / "out", tmp_path / "broken.nii", scans / "chest7.nii.gz")
     assert failed.returncode == 1
     assert "FAILED broken: " in failed.stderr
-    assert "1 scans failed; the reasons are in" in failed.stderr
+    assert "1 scans failed; see the reasons in" in failed.stderr
     assert "chest7" in failed.stdout
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Scans that were not segmented, and why." in page
@@ -127,7 +127,7 @@ def test_where_nothing_is_segmented_it_says_so(networks, scans, tmp_path):
     result = run(networks, out, folder)
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
-    assert last == f"no scan was segmented (1 left out); the reasons are in {out / 'failures.csv'}."
+    assert last == f"no scan was segmented (1 left out); see the reasons in {out / 'failures.csv'}."
     assert f"Written to {out}." in result.stderr
     assert "report.html" not in result.stderr
     assert not (out / "report.html").exists()
@@ -144,8 +144,8 @@ def test_scans_of_earlier_calls_do_not_count_as_segmented(networks, scans, tmp_p
     assert run(networks, out, scans / "chest7.nii.gz").returncode == 0
     result = run(networks, out, folder)
     assert result.returncode == 1
-    assert f"no scan was segmented (1 left out); the reasons are in {out / 'failures.csv'}." in result.stderr
-    assert "2 of 2 files of the input were not used (left out: 1; no scan: 1); the reasons are in" in result.stderr
+    assert f"no scan was segmented (1 left out); see the reasons in {out / 'failures.csv'}." in result.stderr
+    assert "2 of 2 input files were not used (left out: 1; no scan: 1); see the reasons in" in result.stderr
     assert pd.read_csv(out / "measurements.csv")["scan"].tolist() == ["chest7"]
 
 

@@ -1,4 +1,4 @@
-"""Prepared datasets: `prepare` once, then `load`; `BUILDERS` lists them, and is where to add another."""
+"""Prepared datasets: call `prepare` once, then `load`. To add a dataset, add it to `BUILDERS`."""
 
 from ssinfnet_jax.data.datasets.registry import BUILDERS, builder_class, config_names, truth
 from ssinfnet_jax.data.datasets.store import Dataset, load, prepare

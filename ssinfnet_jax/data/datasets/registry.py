@@ -16,11 +16,11 @@ BUILDERS: dict[str, str] = {
 
 
 def builder_class(name: str) -> type:
-    """The builder class of a dataset: a key of `BUILDERS`, or "module:class" of any package.
+    """Returns the builder class of a dataset: a key of `BUILDERS`, or "module:class" of any package.
 
-    Raises: PlugInError if there is none.
+    Raises: PlugInError if there is no such class.
     """
-    from ssinfnet_jax.data.datasets.slice_builder import SliceBuilder  # here, because it loads TFDS
+    from ssinfnet_jax.data.datasets.slice_builder import SliceBuilder  # imported here because it loads TFDS
 
     def fits(found):
         return isinstance(found, type) and issubclass(found, SliceBuilder)
@@ -29,35 +29,35 @@ def builder_class(name: str) -> type:
 
 
 def config_names(name: str) -> list[str]:
-    """The configs of a dataset, the default one first."""
+    """Lists the configs of a dataset, the default one first."""
     return [config.name for config in builder_class(name).BUILDER_CONFIGS]
 
 
 def check_config(name: str, config: str) -> None:
-    """Raises ValueError that lists the choices for an unknown dataset or config."""
+    """Raises ValueError with the choices for an unknown dataset or config."""
     names = config_names(name)
     if config not in names:
         raise ValueError(f"Unknown config {config!r} of dataset {name!r}; choose one of {', '.join(names)}.")
 
 
 def truth(name: str) -> list[dict]:
-    """What generated data were made to show: exposure, phenotype, mediates (bool); empty for real data."""
+    """Returns the true effects in generated data: exposure, phenotype, mediates (bool); empty for real data."""
     return list(getattr(builder_class(name), "TRUTH", ()))
 
 
 def published(name: str) -> list[dict]:
-    """Figures published for a dataset's official test part: method, class, metric, mean, n, source; empty if none."""
+    """Lists published results on a dataset's official test part: method, class, metric, mean, n, source; else empty."""
     return list(getattr(builder_class(name), "PUBLISHED", ()))
 
 
 def origin(name: str) -> str:
-    """Source, licence and citation of a dataset: the first list of the README beside its builder, or empty."""
+    """Returns a dataset's source, licence and citation: the first list of the README beside its builder, or ""."""
     readme = pathlib.Path(inspect.getfile(builder_class(name))).with_name("README.md")
     paragraphs = readme.read_text().split("\n\n") if readme.is_file() else []
     return next((text for text in paragraphs if text.startswith("- ")), "")
 
 
 def view(names: Sequence[str]) -> str:
-    """What slices of datasets show: "lungs", cut down to them, if that holds for all, else the whole "frame"."""
+    """Returns "lungs" if the slices of all these datasets are cropped to the lungs, else "frame"."""
     views = {builder_class(name).VIEW for name in names}
     return "lungs" if views == {"lungs"} else "frame"

@@ -1,4 +1,4 @@
-"""What every dataset builder shares: a subclass lists its slices, the base class checks and writes them."""
+"""The base class of all dataset builders: a subclass lists its slices, the base class checks and writes them."""
 
 import abc
 import dataclasses
@@ -20,7 +20,7 @@ from ssinfnet_jax.data import splits
 # cohort: images with clinical columns, for mediation analysis.  test: an official test set.
 PARTS = ("labeled", "unlabeled", "cohort", "test")
 
-# What stands for "missing" in the files, since a TFDS record has every feature; store.py turns it back.
+# The values that mark missing columns in the files, since a TFDS record has every feature; store.py removes them.
 CLINICAL = {"age": np.nan, "gender": -1, "underlying": -1, "severity_level": ""}
 
 SLICES_FILE = "slices.csv"
@@ -30,16 +30,16 @@ SOURCE_FILE = "source.json"
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """One slice to be written.
+    """A slice to write.
 
     Attributes:
       slice_id: unique in the dataset.
-      patient_id: the patient, or the finest unit that the layout can tell.
+      patient_id: the patient, or the finest unit that the layout identifies.
       part: one of PARTS.
-      read: reads the arrays: image uint8[H,W] and, where labeled, lesion uint8[H,W] {0,1},
-        classes uint8[H,W] {0,1,2}; without a lesion of its own it is what has a class.
-      clinical: age (years), gender (0 female, 1 male), underlying (number of diseases), severity_level; what
-        is missing is left out.
+      read: reads the arrays: image uint8[H,W] and, if labeled, lesion uint8[H,W] {0,1} and
+        classes uint8[H,W] {0,1,2}. If only classes are given, the lesion is classes > 0.
+      clinical: age (years), gender (0 female, 1 male), underlying (number of diseases), severity_level; without
+        keys for missing values.
     """
 
     slice_id: str
@@ -52,22 +52,22 @@ class Slice:
 class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes slices as ArrayRecord, one TFDS split per part, in the order in which the subclass lists them.
 
-    Beside the records lie `slices.csv`, one row per record in order, `notes.json`, what was decided and left
-    out while reading, and `source.json`. All of it is written into a temporary folder that is renamed at the
+    Beside the records it writes `slices.csv` (one row per record, in order), `notes.json` (decisions made and files
+    left out while reading) and `source.json`. Everything goes into a temporary folder that is renamed at the
     end.
     """
 
     NEEDS_SOURCE: bool = True  # reads a local folder
-    VIEW: str = "frame"  # or "lungs": slices are cut down to the lungs
-    source: Mapping[str, Any] = {}  # what the folder held, for source.json
+    VIEW: str = "frame"  # or "lungs" if slices are cropped to the lungs
+    source: Mapping[str, Any] = {}  # fingerprint of the source folder, for source.json
     _progress: tqdm.tqdm | None = None
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Give the folder that holds the data; the README beside the builder shows its layout."
+        "Pass the folder that holds the data; the README beside the builder shows its layout."
     )
 
     @abc.abstractmethod
     def list_slices(self, source_dir: Path | None) -> Sequence[Slice]:
-        """Lists the slices, checking all that can be checked without decoding images.
+        """Lists the slices and checks everything that can be checked without decoding images.
 
         Args:
           source_dir: existing folder, or None if the dataset needs none.
@@ -76,7 +76,7 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """
 
     def note(self, kind: str, text: str) -> None:
-        """Counts something that the user should know, such as a label rule or a file that was left out."""
+        """Counts a message for the user, such as a label rule or a file that was left out."""
         self._notes.setdefault(kind, Counter())[text] += 1
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -155,7 +155,7 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def check_slices(slices: Sequence[Slice]) -> None:
-    """Raises ValueError for no slices, an unknown part, a repeated slice id, or a patient in two parts."""
+    """Raises ValueError if there are no slices, a part is unknown, a slice id repeats, or a patient is in two parts."""
     if not slices:
         raise ValueError("The dataset has no slices; compare the folder with the layout in the dataset's README.")
     unknown = sorted({item.part for item in slices} - set(PARTS))

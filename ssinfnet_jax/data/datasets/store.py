@@ -1,4 +1,4 @@
-"""Preparing datasets into a folder, once, and opening what was prepared."""
+"""Prepares each dataset once, into a folder, and opens prepared datasets."""
 
 import contextlib
 import dataclasses
@@ -26,10 +26,10 @@ class Dataset:
     """A prepared dataset.
 
     Attributes:
-      name: of the dataset.  config: of its variant.
+      name: of the dataset.  config: its variant.
       records: random-access sequence of records, see `Records`.
-      slices: one row per record, in order: slice_id, patient_id, part, has_lesion, has_classes and, where the
-        dataset has them, age (years), gender (0 female, 1 male), underlying, severity_level; missing is NaN
+      slices: one row per record, in order: slice_id, patient_id, part, has_lesion, has_classes and, if the
+        dataset has them, age (years), gender (0 female, 1 male), underlying, severity_level; missing values are NaN
         or "".
     """
 
@@ -42,10 +42,10 @@ class Dataset:
 class Records:
     """The records of a prepared folder: `len(records)`, `records[i]`.
 
-    A record is a dict: image uint8[H,W], patient_id str, slice_id str, and where present lesion uint8[H,W]
+    A record is a dict: image uint8[H,W], patient_id str, slice_id str, and if present lesion uint8[H,W]
     {0,1}, classes uint8[H,W] {0,1,2}, age float (years), gender int (0 female, 1 male), underlying int,
-    severity_level str. What is absent is an absent key. Files are opened at first use, once per process, so
-    that a pickled copy is small and may go to any worker; reading from several threads is safe.
+    severity_level str. Missing values have no key. Files are opened at first use, once per process, so
+    a pickled copy is small and can go to any worker; reading from several threads is safe.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -86,20 +86,20 @@ class Records:
 
 
 def prepare(name: str, config: str, *, source_dir: str | os.PathLike | None, prepared_dir: str | os.PathLike) -> None:
-    """Writes a dataset to `prepared_dir/name/config/version`, unless it is there already.
+    """Writes a dataset to `prepared_dir/name/config/version`, unless it is already there.
 
-    The folder appears complete or not at all: it is written under another name and renamed at the end. What a
-    killed run left behind is removed first. Processes that prepare the same dataset at the same time wait for
+    The folder appears complete or not at all: it is written under another name and renamed at the end. Leftovers
+    of a killed run are removed first. Processes that prepare the same dataset at the same time wait for
     one another.
 
     Args:
       name, config: see `BUILDERS` and `config_names`.
-      source_dir: the local folder with the data; None for generated datasets, or if it is prepared already.
-      prepared_dir: may be shared by several datasets.
+      source_dir: the local folder with the data; None for generated datasets, or if the dataset is already prepared.
+      prepared_dir: several datasets may share it.
 
     Raises:
-      ValueError: unknown name or config; no source_dir; the source is not as the dataset's README says; or
-        what is prepared came from files that differ from those of source_dir.
+      ValueError: name or config is unknown; source_dir is missing; the source does not match the dataset's README; or
+        the dataset was prepared from files that differ from those in source_dir.
       FileNotFoundError: source_dir does not exist.
     """
     registry.check_config(name, config)
@@ -110,12 +110,12 @@ def prepare(name: str, config: str, *, source_dir: str | os.PathLike | None, pre
         source = _check_source(name, source_dir)
     elif builder.NEEDS_SOURCE and not folder.exists():
         raise ValueError(
-            f"Dataset {name!r} is read from a local folder: give it (--data_dir). The README of the dataset "
-            "says where to get it and how the folder looks."
+            f"Dataset {name!r} is read from a local folder; pass it with --data_dir. The dataset's README "
+            "says where to get the data and how to lay out the folder."
         )
     with _locked(folder.parent):
         for stale in folder.parent.glob("incomplete.*"):
-            logging.info("Removing %s, left behind by a run that was stopped.", stale)
+            logging.info("Removing %s, left by a stopped run.", stale)
             shutil.rmtree(stale)
         if not folder.exists():
             _build(builder, source)
@@ -128,8 +128,8 @@ def load(name: str, config: str, *, prepared_dir: str | os.PathLike) -> Dataset:
     """Opens a prepared dataset.
 
     Raises:
-      ValueError: unknown name or config.
-      FileNotFoundError: not prepared; names the remedy.
+      ValueError: the name or config is unknown.
+      FileNotFoundError: the dataset is not prepared; names the remedy.
     """
     registry.check_config(name, config)
     folder = _folder(name, config, prepared_dir)
@@ -142,13 +142,13 @@ def load(name: str, config: str, *, prepared_dir: str | os.PathLike) -> Dataset:
     slices = _read_slices(folder / slice_builder.SLICES_FILE)
     if len(slices) != len(records):
         raise ValueError(
-            f"{folder} is damaged: {len(slices)} rows but {len(records)} records. Delete it and prepare anew."
+            f"{folder} is damaged: {len(slices)} rows but {len(records)} records. Delete it and prepare it again."
         )
     return Dataset(name=name, config=config, records=records, slices=slices)
 
 
 def _folder(name: str, config: str, prepared_dir: str | os.PathLike) -> Path:
-    """Where TFDS writes a dataset."""
+    """Returns the folder to which TFDS writes a dataset."""
     builder = registry.builder_class(name)
     return Path(prepared_dir) / builder.name / config / str(builder.VERSION)
 
@@ -156,9 +156,9 @@ def _folder(name: str, config: str, prepared_dir: str | os.PathLike) -> Path:
 def _build(builder: slice_builder.SliceBuilder, source: Path | None) -> None:
     if source is not None:
         builder.source = _fingerprint(source)
-    tfds.disable_progress_bar()  # the builder shows one of its own, with a total
+    tfds.disable_progress_bar()  # the builder shows its own, with a total
     try:
-        with tempfile.TemporaryDirectory() as downloads:  # TFDS wants one, nothing is downloaded
+        with tempfile.TemporaryDirectory() as downloads:  # TFDS requires one; nothing is downloaded
             builder.download_and_prepare(
                 download_dir=downloads,
                 download_config=tfds.download.DownloadConfig(manual_dir=source and os.fspath(source)),
@@ -168,7 +168,7 @@ def _build(builder: slice_builder.SliceBuilder, source: Path | None) -> None:
 
 
 def _decode(raw: dict[str, Any]) -> dict[str, Any]:
-    """A TFDS record -> ours: text as str, numbers as Python's, and no key for what is absent."""
+    """Converts a TFDS record to ours: text as str, Python numbers, and no keys for missing values."""
     record = {
         "image": raw["image"],
         "patient_id": raw["patient_id"].decode(),
@@ -201,7 +201,7 @@ def _check_source(name: str, source_dir: str | os.PathLike) -> Path:
 
 
 def _fingerprint(folder: Path) -> dict[str, Any]:
-    """Names and sizes of all files: cheap, and enough to notice files added, removed or replaced."""
+    """Hashes names and sizes of all files: cheap, and enough to detect files added, removed or replaced."""
     files = sorted((p.relative_to(folder).as_posix(), p.stat().st_size) for p in folder.rglob("*") if p.is_file())
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     return {"source_dir": os.fspath(folder), "num_files": len(files), "sha256_of_names_and_sizes": digest}
@@ -213,14 +213,14 @@ def _check_same_source(folder: Path, source_dir: Path) -> None:
     if then["sha256_of_names_and_sizes"] != now["sha256_of_names_and_sizes"]:
         raise ValueError(
             f"{folder} was prepared from {then['source_dir']} with {then['num_files']} files; {source_dir} "
-            f"holds other files ({now['num_files']}). Delete the prepared folder to prepare anew, or choose "
+            f"holds other files ({now['num_files']}). Delete the prepared folder to prepare it again, or choose "
             "another prepared_dir."
         )
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a folder; the system releases it however the process ends."""
+    """Locks a folder exclusively; the system releases the lock however the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -161,7 +161,7 @@ def test_ggo_by_another_number_is_not_taken_for_background(slices):
     classes = slice_of(0)[1]
     write(slices / "masks" / "P1" / "a.PNG", np.where(classes == 1, 3, classes).astype(np.uint8))
     found = phenotypes.table(found_in(slices), num_workers=0, progress=False)
-    assert "P1/a.PNG holds the values {0, 2, 3}, which no rule knows: classes 0/1/2 = " in found.loc[0, "error"]
+    assert "P1/a.PNG holds the values {0, 2, 3}, which no rule covers: classes 0/1/2 = " in found.loc[0, "error"]
     assert np.isnan(found.loc[0, "ggo_shape2D_PixelSurface"])
     assert (found.loc[1:, "error"] == "").all()
 
@@ -172,7 +172,7 @@ def test_ggo_by_another_number_is_not_taken_for_background(slices):
         ("file,patient_id\nP1/a,x,\nP1/b,x,\n", "rows have more cells than the header: row 2 has 3"),
         ("file;patient_id\nP1/a;x\n", "its columns are separated by semicolons; export it with commas"),
         ("sep=;\nfile;patient_id\nP1/a;x\n", "its first line is 'sep=;'; delete that line"),
-        ("file,patient_id,file\nP1/a,x,P1/b\n", r"its header has names twice: 'file' \(columns 1, 3\)"),
+        ("file,patient_id,file\nP1/a,x,P1/b\n", r"its header repeats names: 'file' \(columns 1, 3\)"),
     ],
 )
 def test_a_table_of_patients_that_cannot_be_read(slices, text, message):
@@ -188,8 +188,8 @@ def test_what_only_reading_shows_is_an_error_of_the_slice(slices):
     found = phenotypes.table(found_in(slices), num_workers=0, progress=False)
     errors = found["error"].tolist()
     assert "P1/a.PNG is 19x24 but its image" in errors[0]
-    assert "holds the values {0, 100, 200}, which no rule knows: classes 0/1/2" in errors[1]
-    assert "is not an image that can be read" in errors[2]
+    assert "holds the values {0, 100, 200}, which no rule covers: classes 0/1/2" in errors[1]
+    assert "is not a readable image" in errors[2]
     assert errors[3:] == ["", ""]
     expected = phenotypes.extract(*slice_of(3))
     assert found.loc[3, "ggo_glcm_Imc1"] == expected["ggo_glcm_Imc1"]
@@ -251,7 +251,7 @@ def test_volumes_that_do_not_fit(volumes):
     assert not any(phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)["error"])
     write_nifti(tmp_path / "masks" / "scan.nii", np.where(classes == 1, 3, classes), (5.0, 0.9, 0.7))
     found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
-    assert all("scan.nii holds the values {0, 2, 3}, which no rule knows" in error for error in found["error"])
+    assert all("scan.nii holds the values {0, 2, 3}, which no rule covers" in error for error in found["error"])
     image, labels = slice_of(0)
     write(tmp_path / "images" / "other.png", image)
     write(tmp_path / "masks" / "other.png", labels)
@@ -307,7 +307,7 @@ def test_files_that_hold_nothing_cost_themselves_alone(slices, caplog):
         "failed": 4, "hidden": 1, "neither NIfTI, PNG nor JPG": 1, "symbolic link to nothing": 1,
     }  # fmt: skip
     assert report.used == 6
-    assert "7 of 13 files of the input were not used (failed: 4; " in caplog.text
+    assert "7 of 13 input files were not used (failed: 4; " in caplog.text
 
 
 def test_names_that_are_not_unicode(tmp_path):

@@ -94,7 +94,7 @@ def test_a_mask_on_another_grid_is_refused(tmp_path, affine, distance):
     table = measured(tmp_path)
     for error in table["error"]:
         assert "masks/s.nii.gz does not lie on its image" in error
-        assert f"the same voxel is up to {distance}" in error
+        assert f"corresponding voxels are up to {distance}" in error
         assert "of the image: [-0.8 0 0 30] [0 -0.9 0 -12] [0 0 2.5 100] (LPS)" in error
         assert "--ignore_mask_geometry" in error
     paired = measured(tmp_path, voxel_by_voxel=True)
@@ -145,8 +145,8 @@ def test_areas_are_of_the_sform_whatever_pixdim_says(tmp_path):
     table = measured(tmp_path, report=report)
     assert table.loc[1, "ggo_shape2D_PixelSurface"] == pytest.approx(24 * 0.8 * 0.9)
     assert report.notes == [
-        f"{tmp_path}/images/s.nii: the header gives two sizes of a voxel, 0.8 x 0.9 x 2.5 mm by its sform and "
-        "1 x 1 x 1 mm by pixdim: the sform was taken."
+        f"{tmp_path}/images/s.nii: the header gives two voxel sizes, 0.8 x 0.9 x 2.5 mm in its sform and "
+        "1 x 1 x 1 mm in pixdim: the sform was used."
     ]
 
 

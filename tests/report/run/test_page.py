@@ -457,9 +457,9 @@ def test_doubtful_words_for_diseases_are_a_warning(tmp_path):
     assert "in more than one way" not in visible(page.write(tmp_path))
     notes = tmp_path / "data" / "ictcf" / "default" / "1.0.0" / "notes.json"
     notes.parent.mkdir(parents=True)
-    notes.write_text(json.dumps({"doubtful diseases": {"'-' (3x): 0; a dash is taken for none": 1}}))
+    notes.write_text(json.dumps({"doubtful diseases": {"'-' (3x): 0; a dash counts as none": 1}}))
     text = html.unescape(visible(page.write(tmp_path)))
-    assert "1 text of underlying diseases could be counted in more than one way: '-' (3x): 0; a dash is taken" in text
+    assert "1 text of underlying diseases could be counted in more than one way: '-' (3x): 0; a dash counts" in text
 
 
 def test_missing_config_names_path_and_remedy(tmp_path):

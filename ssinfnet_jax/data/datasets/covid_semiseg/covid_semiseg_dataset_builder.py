@@ -34,7 +34,7 @@ _LABELED = (
 )
 _UNLABELED = "TrainingSet/LungInfection-Train/Pseudo-label"
 
-# Dice per slice at 0.5, recomputed from the published maps of the 48 test slices; all start from ImageNet weights.
+# Dice per slice at 0.5, recomputed from the published maps of the 48 test slices. All start from ImageNet weights.
 _PUBLISHED_DICE = {
     "lesion": {"U-Net": 0.541, "U-Net++": 0.706, "Inf-Net": 0.738, "Semi-Inf-Net": 0.770},
     "ggo": {"Semi-Inf-Net + FCN8s": 0.648, "FCN8s": 0.472, "DeepLabV3+": 0.444},
@@ -43,14 +43,14 @@ _PUBLISHED_DICE = {
 _PUBLISHED_SLICES = {"lesion": 48, "ggo": 48, "consolidation": 38}
 _PUBLISHED_SOURCE = "Fan et al. 2020, doi:10.1109/TMI.2020.2996645, published maps"
 
-# Beyond this mean difference of grey levels two images of the same name are not the same slice saved twice.
+# Above this mean difference in grey levels, two images of the same name are not the same slice saved twice.
 _MAX_GREY_DIFFERENCE = 8.0
 
 
 class Builder(slice_builder.SliceBuilder):
-    """Public COVID-SemiSeg layout; any subset of its folders."""
+    """Reads the public COVID-SemiSeg layout, or any subset of its folders."""
 
-    VERSION = tfds.core.Version("1.1.0")  # 1.1: turned into the radiologist's view
+    VERSION = tfds.core.Version("1.1.0")  # 1.1: slices in the radiologist's view
     VIEW = "lungs"
     PUBLISHED = tuple(
         {"method": method, "class": name, "metric": "dice", "mean": mean, "n": _PUBLISHED_SLICES[name],
@@ -61,14 +61,14 @@ class Builder(slice_builder.SliceBuilder):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="default", description="Slices at their own size.")]  # noqa: RUF012
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
-        """Labeled and test slices, each its own patient; unlabeled slices tell the patient by their name."""
+        """Lists labeled and test slices, each its own patient, and unlabeled slices, whose names tell the patient."""
         slices = [item for folders in _LABELED for item in self._list_labeled(source_dir, folders)]
         slices += self._list_unlabeled(source_dir)
         if not slices:
             expected = [f"{name}/Imgs" for f in _LABELED for name in (f.lesion, f.classes)] + [f"{_UNLABELED}/Imgs"]
             raise ValueError(
                 f"{source_dir} holds no images of the COVID-SemiSeg layout; expected at least one of "
-                f"{', '.join(expected)}. Give the folder that contains TrainingSet or TestingSet."
+                f"{', '.join(expected)}. Pass the folder that contains TrainingSet or TestingSet."
             )
         return slices
 
@@ -90,7 +90,7 @@ class Builder(slice_builder.SliceBuilder):
         ]
 
     def _list_pairs(self, folder: Path) -> dict[str, tuple[Path, Path]]:
-        """Name without suffix -> (image, label) of a folder with Imgs and GT; {} if there is none."""
+        """Maps names without suffix to (image, label) for a folder with Imgs and GT; {} if it does not exist."""
         if not folder.exists():
             return {}
         for ignored in ("Edge", "Prior"):
@@ -157,12 +157,12 @@ class Builder(slice_builder.SliceBuilder):
 
 
 def patient_of(stem: str) -> str:
-    """The patient in the name of an unlabeled slice.
+    """Reads the patient from the name of an unlabeled slice.
 
     `Data-1_coronacases_org_001_100` -> `coronacases_001`;
     `Data-1_radiopaedia_org_covid-19-pneumonia-10_85902_1-dcm_7` -> `radiopaedia_covid-19-pneumonia-10`: a
-    Radiopaedia case is one patient, possibly with several studies and series. Any other name is its own
-    patient up to a trailing slice number.
+    Radiopaedia case is one patient, possibly with several studies and series. In any other name the patient is
+    everything before a trailing slice number.
     """
     if match := re.match(r"(?:.*?_)?coronacases_org_(\d+)_\d+$", stem):
         return f"coronacases_{match[1]}"
@@ -176,7 +176,9 @@ def _list_images(folder: Path, role: str) -> dict[str, Path]:
         raise FileNotFoundError(f"Folder {folder} with {role} does not exist; see the layout in the dataset's README.")
     files = [file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES]
     if not files:
-        raise ValueError(f"Folder {folder} with {role} holds no {', '.join(_IMAGE_SUFFIXES)} files; fill or remove it.")
+        raise ValueError(
+            f"Folder {folder} with {role} holds no {', '.join(_IMAGE_SUFFIXES)} files; add them or remove the folder."
+        )
     by_stem: dict[str, Path] = {}
     for file in sorted(files):
         if file.stem in by_stem:
@@ -190,10 +192,10 @@ def _read_image(file: Path) -> Mapping[str, np.ndarray]:
 
 
 def upright(array: np.ndarray, *, spine_left: bool = False) -> np.ndarray:
-    """A slice of the public files in the radiologist's view: row 0 anterior, column 0 the patient's right.
+    """Turns a slice of the public files into the radiologist's view: row 0 anterior, column 0 the patient's right.
 
-    The files hold slices on their side: the patient's right on top, and the spine on the right; of coronacases.org the
-    spine on the left. Liver, heart and descending aorta show that no slice is mirrored.
+    The files show slices on their side: the patient's right on top and the spine on the right (in slices of
+    coronacases.org, on the left). Liver, heart and descending aorta show that no slice is mirrored.
     """
     return np.ascontiguousarray(array.T[::-1] if spine_left else array.T)
 

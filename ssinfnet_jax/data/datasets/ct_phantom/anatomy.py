@@ -1,9 +1,9 @@
-"""A healthy axial chest slice, drawn from a patient's build and the level in the thorax.
+"""Draws a healthy axial chest slice from a patient's build and the level in the thorax.
 
 The view is the radiologist's: up is anterior, the image's left is the patient's right. Lengths are in half
 fields of view, x and y in [-1, 1]; the level runs from 0 (apex of the lungs) to 1 (diaphragm). The chest is a
 ring around the thoracic cavity: every pixel has a height over the wall (negative inside) and an angle from
-the sternum (0) to the spine (pi), and skin, fat, muscle, ribs, sternum and scapulae are bands of these two.
+the sternum (0) to the spine (pi). Skin, fat, muscle, ribs, sternum and scapulae are bands in these two coordinates.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 AIR_HU, FAT_HU, MUSCLE_HU, BLOOD_HU, MARROW_HU, CORTEX_HU = -1000.0, -100.0, 50.0, 45.0, 140.0, 550.0
 
-_OVERSAMPLING = 2  # of edges
+_OVERSAMPLING = 2  # for edges
 _VESSEL_OVERSAMPLING = 4  # thin lines need more
 
 
@@ -39,7 +39,7 @@ class Build:
 
     @classmethod
     def sample(cls, rng: np.random.Generator, gender: int) -> "Build":
-        """Draws a build; gender 0 female, 1 male changes the shape of the chest only."""
+        """Samples a build; gender (0 female, 1 male) only changes the shape of the chest."""
         return cls(
             width=rng.uniform(0.92, 1.04),
             depth=rng.uniform(0.90, 1.10),
@@ -66,7 +66,7 @@ class Anatomy:
       lung: share of the pixel that is lung, in [0, 1].
       vessel: share of the lung that is vessel, in [0, 1].
       airway: share of the lung that is bronchus, in [0, 1]; visible where consolidation surrounds it.
-      parenchyma_hu: of the lung between the vessels.
+      parenchyma_hu: HU of the lung between the vessels.
       depth: distance from the chest wall, > 0 inside.
       x, y: coordinates.
     """
@@ -85,10 +85,10 @@ def draw(build: Build, level: float, size: int, rng: np.random.Generator) -> Ana
     """Draws a healthy slice.
 
     Args:
-      build: of the patient.
+      build: the patient's build.
       level: in [0, 1].
-      size: pixels a side.
-      rng: for what varies between slices of a patient.
+      size: pixels per side.
+      rng: draws what varies between slices of a patient.
     """
     x, y = _grid(size * _OVERSAMPLING, build.tilt)
     cavity_width = build.width * _at(level, [0, 0.15, 0.3, 0.5, 0.8, 1], [0.48, 0.61, 0.71, 0.76, 0.78, 0.78])
@@ -96,7 +96,7 @@ def draw(build: Build, level: float, size: int, rng: np.random.Generator) -> Ana
     height, angle = _over_wall(build, x, y, cavity_width, cavity_depth)
 
     hu, body = _chest_wall(build, level, x, y, height, angle, cavity_depth)
-    centre = _centre(size * _OVERSAMPLING)  # all that follows lies there
+    centre = _centre(size * _OVERSAMPLING)  # holds everything that follows
     x_in, y_in, cavity = x[centre], y[centre], height[centre] < 0
     spine = _ellipse(x_in, y_in, 0, cavity_depth - 0.08, 0.145, 0.125)
     mediastinum, structures = _mediastinum(build, level, x_in, y_in, cavity_depth)
@@ -115,7 +115,7 @@ def draw(build: Build, level: float, size: int, rng: np.random.Generator) -> Ana
     return Anatomy(
         tissue_hu=_pool(np.where(lung, np.float32(0), hu)),
         lung=_pool(lung.astype(np.float32)),
-        vessel=vessel * np.clip(depth / 0.10, 0.25, 1),  # vessels reach the pleura thin only
+        vessel=vessel * np.clip(depth / 0.10, 0.25, 1),  # only thin vessels reach the pleura
         airway=airway,
         parenchyma_hu=build.lung_hu + 45 * y + smooth_noise(rng, size, 10) * 10,
         depth=depth,
@@ -125,12 +125,12 @@ def draw(build: Build, level: float, size: int, rng: np.random.Generator) -> Ana
 
 
 def _at(level: float, levels, values) -> float:
-    """Interpolates linearly; a Python float, so that arrays stay float32."""
+    """Interpolates linearly; returns a Python float, so that arrays stay float32."""
     return float(np.interp(level, levels, values))
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """Standard normal numbers on a grid of cells x cells, interpolated to float32[size, size]."""
+    """Interpolates standard normal numbers on a grid of cells x cells to float32[size, size]."""
     coarse = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
     return np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
 
@@ -143,20 +143,20 @@ def _grid(size: int, tilt: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pool(values: np.ndarray) -> np.ndarray:
-    """Mean of _OVERSAMPLING x _OVERSAMPLING blocks."""
+    """Averages blocks of _OVERSAMPLING x _OVERSAMPLING pixels."""
     step = range(_OVERSAMPLING)
     return sum(values[i::_OVERSAMPLING, j::_OVERSAMPLING] for i in step for j in step) / np.float32(_OVERSAMPLING**2)
 
 
 def _centre(size: int) -> tuple[slice, slice]:
-    """The rows and columns of a size x size grid that can hold heart, spine, liver and airways."""
+    """Returns the rows and columns of a size x size grid that can hold heart, spine, liver and airways."""
     return slice(int(0.12 * size), int(0.96 * size)), slice(int(0.12 * size), int(0.88 * size))
 
 
 def _over_wall(build, x, y, width, depth):
-    """Radial height over the cavity, a superellipse (power 2.5); angle from anterior (0) to posterior (pi).
+    """Returns the radial height over the cavity and the angle from anterior (0) to posterior (pi).
 
-    The cavity is narrower in front, and a little different on the two sides.
+    The cavity is a superellipse (power 2.5), narrower in front; its two sides differ slightly.
     """
     across = np.abs(x) / (width * (1 + np.float32(build.taper) * np.clip(y / depth, -1, 1)))
     across = across * np.where(x < 0, np.float32(1 + build.skew), np.float32(1 - build.skew))
@@ -167,7 +167,7 @@ def _over_wall(build, x, y, width, depth):
 
 
 def _ellipse(x, y, x0, y0, rx, ry, turn=0.0):
-    """About the distance to an ellipse, negative inside."""
+    """Approximates the distance to an ellipse; negative inside."""
     dx, dy = x - x0, y - y0
     if turn:
         cos, sin = math.cos(turn), math.sin(turn)
@@ -176,7 +176,7 @@ def _ellipse(x, y, x0, y0, rx, ry, turn=0.0):
 
 
 def _smooth_union(fields, blend=0.05):
-    """Union with rounded inner corners."""
+    """Unites fields with rounded inner corners."""
     union = fields[0]
     for field in fields[1:]:
         mix = np.maximum(blend - np.abs(union - field), 0) / blend
@@ -189,7 +189,7 @@ def _bump(angle, centre, spread):
 
 
 def _wall_thickness(build, level):
-    """Muscle and skin over the cavity, at 512 angles from 0 to pi; and how much of a shoulder there is."""
+    """Returns the heights of muscle and skin over the cavity at 512 angles from 0 to pi, and the shoulders' size."""
     angle = np.linspace(0, np.pi, 512)
     shoulders = _at(level, [0, 0.25, 0.45], [1, 0.35, 0])
     muscle = build.muscle * (
@@ -206,7 +206,7 @@ def _wall_thickness(build, level):
 
 
 def _chest_wall(build, level, x, y, height, angle, cavity_depth):
-    """HU of everything outside the cavity, and the body."""
+    """Returns the HU of everything outside the cavity, and the body mask."""
     muscle, skin, shoulders = _wall_thickness(build, level)
     nearest = (angle * np.float32(511 / np.pi)).astype(np.intp)
     muscle, skin = muscle[nearest], skin[nearest]
@@ -229,7 +229,7 @@ def _chest_wall(build, level, x, y, height, angle, cavity_depth):
 
 
 def _ribs(build, level, hu, x, height, angle):
-    """Ribs run down and forward: a slice cuts several, and they move round the wall with the level."""
+    """Draws ribs. They run down and forward, so a slice cuts several, and they move round the wall with the level."""
     spacing = 0.52
     side = np.where(x < 0, np.float32(0), np.float32(0.37))
     position = angle / spacing + build.rib_phase + side + 7 * level
@@ -249,7 +249,7 @@ def _bone(hu, field, cortex, costal=False):
 
 
 def _spine(hu, x, y, cavity_depth):
-    """Vertebral body, arch with canal, transverse and spinous processes."""
+    """Draws the vertebral body, the arch with its canal, and the transverse and spinous processes."""
     behind = cavity_depth + 0.07
     arch = _smooth_union(
         [
@@ -265,7 +265,7 @@ def _spine(hu, x, y, cavity_depth):
 
 
 def _mediastinum(build, level, x, y, cavity_depth):
-    """Outline (negative inside) and the vessels, heart and oesophagus within its fat."""
+    """Returns the outline (negative inside) and a mask of vessels, heart and oesophagus within its fat."""
     at = functools.partial(_at, level)
     parts = []
     if level < 0.33:  # arch of the aorta and its branches
@@ -302,7 +302,7 @@ def _mediastinum(build, level, x, y, cavity_depth):
 
 
 def _diaphragm(level, x, y):
-    """Dome of the liver in the right lung and of the spleen or stomach in the left one."""
+    """Draws the dome of the liver in the right lung and that of the spleen or stomach in the left lung."""
     right = _at(level, [0.78, 1], [0, 1])
     left = _at(level, [0.86, 1], [0, 1])
     dome = np.full(x.shape, 1, np.float32)
@@ -314,7 +314,7 @@ def _diaphragm(level, x, y):
 
 
 def _airways(hu, level, x, y):
-    """Trachea above the carina, main bronchi below."""
+    """Draws the trachea above the carina and the main bronchi below it."""
     if level < 0.4:
         tube = _ellipse(x, y, -0.01, 0.06, 0.052, 0.056)
     elif level < 0.62:
@@ -326,7 +326,7 @@ def _airways(hu, level, x, y):
 
 
 def _vessels(level, size, width, depth, rng):
-    """Trees that taper from hilum to wall, cross-sections between them, and a fissure; see Anatomy."""
+    """Draws trees that taper from hilum to wall, cross-sections between them, and a fissure; see Anatomy."""
     side_pixels = size * _VESSEL_OVERSAMPLING
     layers = [Image.new("L", (side_pixels, side_pixels)) for _ in range(2)]
     pens = [ImageDraw.Draw(layer) for layer in layers]
@@ -344,7 +344,7 @@ def _vessels(level, size, width, depth, rng):
 
 
 def _draw_tree(pens, side, hilum, thickness, width, depth, scale, rng):
-    """Branches as bent lines, thick to thin; beside the thick ones runs a bronchus (second pen)."""
+    """Draws branches as bent lines, thick to thin; a bronchus runs beside the thick ones (second pen)."""
     normal, uniform = (iter(values.tolist()) for values in (rng.standard_normal(3000), rng.random(3000)))
     num_trunks = int(rng.integers(4, 7))
     branches = []
@@ -397,7 +397,7 @@ def _draw_cross_sections(pen, side, hilum, width, depth, scale, rng):
 
 
 def _draw_fissure(pen, side, level, width, depth, scale, rng):
-    """The oblique fissure: a faint curve from mediastinum to side wall, further forward at lower levels."""
+    """Draws the oblique fissure: a faint curve from mediastinum to side wall, further forward at lower levels."""
     y_wall = _at(level, [0.1, 1], [0.75, -0.65]) * depth + rng.normal(0, 0.02)
     t = np.linspace(0, 1, 12)
     x = side * (0.16 + (width - 0.16) * t)

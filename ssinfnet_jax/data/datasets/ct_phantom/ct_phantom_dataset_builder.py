@@ -11,13 +11,13 @@ import tensorflow_datasets as tfds
 from ssinfnet_jax.data.datasets import slice_builder
 from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 
-# Patients of the cohort are numbered from here, so that neither part changes when the other one grows.
+# Cohort patients are numbered from here, so that neither part changes when the other grows.
 _FIRST_OF_COHORT = 100_000
 
 
 @dataclasses.dataclass(kw_only=True)
 class PhantomConfig(tfds.core.BuilderConfig):
-    """size: pixels a side of the frame; num_labeled, num_cohort: patients of the two parts; noise: of the scanner."""
+    """size: pixels per side of the frame; num_labeled, num_cohort: patients per part; noise: factor on the noise."""
 
     size: int
     num_labeled: int
@@ -25,10 +25,10 @@ class PhantomConfig(tfds.core.BuilderConfig):
     slices_per_patient: int
     seed: int = 0
     noise: float = 1.0
-    prefix: str = "phantom"  # of the ids
+    prefix: str = "phantom"  # of ids
 
 
-# Tested on by networks that were trained on the configs of the same size: other patients, a scanner of twice the noise.
+# Test sets for networks trained on the configs of the same size: other patients, a scanner with twice the noise.
 _OTHER_SCANNER = {"num_cohort": 0, "seed": 1, "noise": 2.0, "prefix": "other"}
 
 
@@ -42,7 +42,7 @@ class Builder(slice_builder.SliceBuilder):
     BUILDER_CONFIGS = [  # noqa: RUF012
         PhantomConfig(
             name="demo",
-            description="276 patients, cut from frames of 160x160.",
+            description="276 patients, cropped from frames of 160x160.",
             size=160,
             num_labeled=96,
             num_cohort=180,
@@ -50,7 +50,7 @@ class Builder(slice_builder.SliceBuilder):
         ),
         PhantomConfig(
             name="tiny",
-            description="16 patients, cut from frames of 64x64, for tests.",
+            description="16 patients, cropped from frames of 64x64, for tests.",
             size=64,
             num_labeled=6,
             num_cohort=10,
@@ -75,7 +75,7 @@ class Builder(slice_builder.SliceBuilder):
     ]
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
-        """The patients of both parts, drawn one by one from the population."""
+        """Lists the slices of both parts, whose patients are sampled one by one from the population."""
         config = self.builder_config
         numbers = {
             "labeled": range(config.num_labeled),

@@ -1,4 +1,4 @@
-"""From a patient and a slice number to the image and its labels."""
+"""Renders the image and the labels of a patient's slice."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ _MARGIN = 0.04  # of the frame, on each side of the lungs
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """A generated slice, cut down to the lungs: image uint8[H, W], lesion uint8 {0, 1}, classes uint8 {0, 1, 2}."""
+    """A generated slice, cropped to the lungs: image uint8[H, W], lesion uint8 {0, 1}, classes uint8 {0, 1, 2}."""
 
     image: np.ndarray
     lesion: np.ndarray
@@ -32,15 +32,15 @@ class Frame:
 def render_slice(
     seed: int, patient: population.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
 ) -> Rendered:
-    """Draws one slice of a patient; depends on the arguments only.
+    """Draws one slice of a patient, cropped to the lungs; depends only on the arguments.
 
     Args:
       seed: of the population, as for `population.sample_patient`.
-      patient: whose chest it is.
+      patient: whose chest to draw.
       index: of the slice, in [0, num_slices), apex to base.
-      num_slices: of the patient.
-      size: pixels a side of the whole frame; the slice that is returned is the part of it that holds the lungs.
-      noise: times as much as the scanners of the population have.
+      num_slices: slices of the patient.
+      size: pixels per side of the whole frame, before cropping.
+      noise: factor on the noise of the population's scanners.
     """
     frame = render_hu(seed, patient, index, num_slices, size, noise=noise)
     view = _field_of_view(frame.lung)
@@ -51,7 +51,7 @@ def render_slice(
 def render_hu(
     seed: int, patient: population.Patient, index: int, num_slices: int, size: int, *, noise: float = 1.0
 ) -> Frame:
-    """The whole frame of `render_slice`, in Hounsfield units."""
+    """Draws the whole frame of `render_slice`, in Hounsfield units."""
     of_patient = np.random.default_rng([seed, patient.number, 1])
     build = anatomy.Build.sample(of_patient, patient.gender)
     foci = lesions.Foci.sample(of_patient)
@@ -65,7 +65,7 @@ def render_hu(
 
 
 def _field_of_view(lung: np.ndarray) -> tuple[slice, slice]:
-    """The box around both lungs with a small margin, as the slices of the public collections are cut."""
+    """Returns the box around both lungs with a small margin, as the public collections are cropped."""
     margin = round(_MARGIN * len(lung))
     box = []
     for axis in (1, 0):

@@ -1,9 +1,9 @@
-"""Ground glass and consolidation in a healthy slice.
+"""Draws ground glass and consolidation into a healthy slice.
 
-The properties that the causal table speaks of are met exactly, slice by slice, before noise: the area by
+Before noise, every slice has exactly the properties of the causal table: the area by
 taking as many pixels as asked for, the mean and the standard deviation of HU within the GGO by solving for the
-offset and the gain of its texture. So area, density and texture cannot confound each other, however many
-borders a lesion has. All this is said of the lesion without the vessels in it; the labels hold those too, as a
+offset and the gain of its texture. So area, density and texture cannot confound each other, whatever the shape of a
+lesion's border. This holds for the lesion without its vessels; the labels include the vessels, as a
 reader outlines a lesion and not the gaps in it.
 """
 
@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ssinfnet_jax.data.datasets.ct_phantom import anatomy
 
-_BLUR_PIXELS = 0.55  # of the reconstruction, at the final pixel size
+_BLUR_PIXELS = 0.55  # of the reconstruction, in final pixels
 _MIN_CONSOLIDATION_PIXELS = 6
 
 
@@ -33,7 +33,7 @@ class Foci:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Foci":
-        """Mostly at the periphery and behind, on both sides, as COVID-19 is."""
+        """Samples foci, mostly peripheral, posterior and bilateral, as in COVID-19."""
         num = int(rng.integers(5, 10))
         side = np.where(np.arange(num) % 2 == int(rng.integers(2)), -1, 1)
         heading = np.where(rng.random(num) < 0.75, rng.uniform(0.0, 1.2, num), rng.uniform(-1.1, 0.3, num))
@@ -56,14 +56,14 @@ def render(
     properties: dict[str, float],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Puts lesions into a slice and blurs it; noise is left to the caller.
+    """Draws lesions into a slice and blurs it; the caller adds noise.
 
     Args:
-      healthy: the slice.
-      foci: of the patient.
+      healthy: the slice without lesions.
+      foci: the patient's foci.
       level: of the slice, in [0, 1].
-      properties: of the patient's lesions, see cohort.PROPERTIES; empty for none.
-      rng: for texture and borders.
+      properties: of the patient's lesions, see population.PROPERTIES; empty for none.
+      rng: draws texture and borders.
 
     Returns: (HU float32[size, size], classes uint8[size, size]).
     """
@@ -111,7 +111,7 @@ def _pixels(permille: float, size: int) -> int:
 
 
 def _score(healthy, foci, level, rng) -> np.ndarray:
-    """High where lesions are likely; contours of it are the lesions' irregular borders."""
+    """Returns a map that is high where lesions are likely; its contours are the lesions' irregular borders."""
     size = len(healthy.lung)
     strength = foci.strength * np.exp(-(((foci.level - level) / 0.35) ** 2))
     blobs = np.zeros((size, size), np.float32)
@@ -126,27 +126,27 @@ def _score(healthy, foci, level, rng) -> np.ndarray:
 
 
 def _highest(score: np.ndarray, allowed: np.ndarray, number: int) -> tuple[np.ndarray, ...]:
-    """Indices of the `number` highest allowed pixels."""
+    """Returns the indices of the `number` highest allowed pixels."""
     flat = np.flatnonzero(allowed)
     chosen = flat[np.argpartition(-score.ravel()[flat], min(number, len(flat)) - 1)[:number]]
     return np.unravel_index(chosen, score.shape)
 
 
 def _outlined(classes: np.ndarray, score: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """As a reader outlines lesions: with the vessels that run through them, which belong to the nearer class."""
+    """Adds the vessels that run through lesions, as a reader would; each gets the nearest class."""
     inside = lung & (classes == 0) & (score >= score[classes == 1].min())
     nearest = ndimage.distance_transform_edt(classes == 0, return_distances=False, return_indices=True)
     return np.where(inside, classes[tuple(nearest)], classes).astype(np.uint8)
 
 
 def _soften(score: np.ndarray, region: np.ndarray, allowed: np.ndarray, width: float) -> np.ndarray:
-    """Share of lesion in [0, 1]: 1/2 at the border of the region; `width` in deviations of the score."""
+    """Returns the share of lesion in [0, 1], 1/2 at the region's border; `width`: in SDs of the score."""
     spread = width * float(score[allowed | region].std())
     return (1 / (1 + np.exp(-np.clip((score - score[region].min()) / spread, -30, 30)))).astype(np.float32)
 
 
 def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Patches and fine strands, as thickened septa give them; the gain is set later."""
+    """Draws patches and fine strands, like thickened septa; the gain is set later."""
     fine = ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), size / 150)
     strands = -np.abs(ndimage.gaussian_filter(rng.standard_normal((size, size), dtype=np.float32), size / 75))
     return fine / fine.std() + strands / strands.std()
@@ -162,10 +162,10 @@ def _blur(values: np.ndarray) -> np.ndarray:
 
 
 def _calibrate(base, offset_map, gain_map, region, mean, sd) -> tuple[float, float]:
-    """(c, k) so that base + c offset_map + k gain_map has this mean and standard deviation in the region.
+    """Solves for (c, k) such that base + c offset_map + k gain_map has this mean and standard deviation in the region.
 
-    For a given k the mean fixes c, so that the variance is a quadratic in k. Where vessels and borders alone
-    exceed the variance asked for, k is its minimum.
+    For a given k the mean fixes c, so the variance is a quadratic in k. If vessels and borders alone
+    exceed the requested variance, k minimises it.
     """
     b, o, g = (values[region].astype(np.float64) for values in (base, offset_map, gain_map))
     # base + c o + k g with c = (mean - mean(b) - k mean(g)) / mean(o)

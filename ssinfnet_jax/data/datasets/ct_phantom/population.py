@@ -1,12 +1,12 @@
-"""The patients: who they are, what causes their lesions, and how severe the disease is.
+"""Samples patients: who they are, what causes their lesions, and how severe the disease is.
 
-The causal structure is the two tables below and nothing else. Age, gender and the number of underlying
+The two tables below are the whole causal structure. Age, gender and the number of underlying
 diseases are independent of each other by construction (in people, diseases come with age). Every lesion
 property is
 
     value = mean + sd * (sum_cause effect * z(cause) + sqrt(1 - sum effect^2) * noise),
 
-z standardised and noise standard normal, so that effects are correlations; and severity is decided by
+with z standardised and noise standard normal, so that effects are correlations. Severity depends on
 
     latent = sum_property effect * z(property) + sum_exposure effect * z(exposure) + noise.
 """
@@ -24,10 +24,10 @@ class Property:
     """A property of a patient's lesions.
 
     Attributes:
-      mean, sd: of the population, in the unit of the property.  low, high: values are clipped to [low, high].
+      mean, sd: of the population, in the unit of the property.  low, high: range to which values are clipped.
       causes: exposure -> its effect on the standardised property.
       on_severity: effect of the standardised property on the latent severity.
-      phenotype: part of the name of the PyRadiomics phenotype that measures it.
+      phenotype: the PyRadiomics phenotype that measures it.
     """
 
     mean: float
@@ -44,15 +44,15 @@ PROPERTIES: dict[str, Property] = {
     "ggo_extent": Property(36, 13, 6, 80, {"age": 0.65}, 0.62, "ggo_shape2D_PixelSurface"),
     # Standard deviation of HU within GGO.
     "ggo_heterogeneity_hu": Property(150, 36, 80, 250, {"underlying": 0.7}, 0.66, "ggo_firstorder_Variance"),
-    # Mean HU of GGO: caused by diseases, but without a say in severity.
+    # Mean HU of GGO: caused by diseases, but without an effect on severity.
     "ggo_density_hu": Property(-540, 55, -700, -380, {"underlying": 0.5}, 0.0, "ggo_firstorder_Mean"),
-    # Area of consolidation in a slice, thousandths of the image; and its mean HU. Neither caused nor acting.
+    # Area of consolidation in a slice, thousandths of the image, and its mean HU: no causes and no effects.
     "consolidation_extent": Property(9, 6, 0, 28, {}, 0.0, "consolidation_shape2D_PixelSurface"),
     "consolidation_density_hu": Property(0, 30, -70, 70, {}, 0.0, "consolidation_firstorder_Mean"),
 }
 
-# Effects of the exposures on the latent severity that no lesion property carries. Gender has none, nor any
-# other.
+# Direct effects of the exposures on the latent severity, not carried by any lesion property. Gender has no effect at
+# all.
 DIRECT: dict[str, float] = {"age": 0.05, "gender": 0.0, "underlying": 0.05}
 SEVERITY_NOISE = 0.2
 HEALTHY_FRACTION = 0.10
@@ -60,7 +60,7 @@ HEALTHY_FRACTION = 0.10
 _AGE_YEARS = (22.0, 84.0)  # uniform
 _UNDERLYING = (0.32, 0.30, 0.20, 0.12, 0.06)  # probability of 0, 1, ... diseases
 # Upper ends of the levels from community-acquired pneumonia to severe. With the tenth of healthy controls,
-# the level "Suspected" ends where half of all patients are below.
+# half of all patients are at level "Suspected" or below.
 _LEVEL_ENDS = (-0.60, -0.16, 0.10, 0.45, 0.95, 1.55)
 
 TRUTH: list[dict[str, object]] = [
@@ -77,7 +77,7 @@ TRUTH: list[dict[str, object]] = [
 
 @dataclasses.dataclass(frozen=True)
 class Patient:
-    """A patient; `properties` is empty without lesions."""
+    """A patient; `properties` is empty for one without lesions."""
 
     number: int
     age: float  # years
@@ -88,7 +88,7 @@ class Patient:
 
 
 def sample_patient(seed: int, number: int) -> Patient:
-    """Draws patient `number` of the population `seed`; no patient depends on another."""
+    """Samples patient `number` of the population `seed`; no patient depends on another."""
     rng = np.random.default_rng([seed, number, 0])
     age = round(float(rng.uniform(*_AGE_YEARS)), 1)
     gender = int(rng.integers(2))
@@ -109,7 +109,7 @@ def sample_patient(seed: int, number: int) -> Patient:
 
 
 def binary_severity(level: str) -> int:
-    """1 from "Suspected (COVID-19-confirmed later)" upwards, else 0."""
+    """Returns 1 from "Suspected (COVID-19-confirmed later)" upwards, else 0."""
     return int(SEVERITY_LEVELS.index(level) >= 4)
 
 

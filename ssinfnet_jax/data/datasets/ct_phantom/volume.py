@@ -1,4 +1,4 @@
-"""A generated chest as scanners store it: a whole volume in HU, as a DICOM series or a NIfTI file."""
+"""Writes a generated chest as scanners do: a whole volume in HU, as a DICOM series or a NIfTI file."""
 
 import datetime
 import pathlib
@@ -22,10 +22,10 @@ def render(seed: int, number: int, num_slices: int, size: int) -> tuple[np.ndarr
 
     Args:
       seed, number: of the population and the patient, as for `population.sample_patient`.
-      num_slices: from the diaphragm up to the apex of the lungs.
-      size: pixels a side.
+      num_slices: slices from the diaphragm up to the apex of the lungs.
+      size: pixels per side.
     Returns: HU int16[columns, rows, slices], classes uint8 {0, 1, 2} of the same shape, and the affine, voxel -> mm
-      (RAS+); columns go to the patient's left, rows to posterior, slices to superior.
+      (RAS+). Columns run to the patient's left, rows to posterior, slices to superior.
     """
     patient = population.sample_patient(seed, number)
     slices = [generator.render_hu(seed, patient, index, num_slices, size) for index in range(num_slices)][::-1]
@@ -53,11 +53,11 @@ def write_dicom(
     """Writes a CT series, one file per slice.
 
     Args:
-      folder: made if need be.
+      folder: created if missing.
       hu: int16[columns, rows, slices] in [-1024, 3071].
       affine: voxel -> mm (RAS+).
       patient_id: also the patient's name.
-      change: called with every dataset and the number of its slice before it is written.
+      change: called with each dataset and its slice number before the dataset is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lps = _TO_LPS @ affine

@@ -18,7 +18,7 @@ _TABLE_SUFFIXES = (".csv", ".xlsx")
 
 
 class Builder(slice_builder.SliceBuilder):
-    """One folder `Patient N` per patient, anywhere below the source folder, and one clinical table in it."""
+    """Reads one folder `Patient N` per patient, anywhere below the source folder, and one clinical table in it."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [  # noqa: RUF012
@@ -26,7 +26,7 @@ class Builder(slice_builder.SliceBuilder):
     ]
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
-        """The slices of all patients that have both a folder and a row in the clinical table."""
+        """Lists the slices of all patients that have both a folder and a row in the clinical table."""
         table = clinical.read_clinical(_find_table(source_dir))
         for doubt in table.attrs["doubts"]:
             self.note(
@@ -39,11 +39,11 @@ class Builder(slice_builder.SliceBuilder):
                 f"patient {patient}: folder {folders[patient].name} has no row in the clinical table",
             )
         for patient in sorted(set(table.index) - set(folders), key=_number):
-            self.note("left out", f"patient {patient}: in the clinical table, but there is no folder")
+            self.note("left out", f"patient {patient}: in the clinical table, but has no folder")
         both = sorted(set(folders) & set(table.index), key=_number)
         if not both:
             raise ValueError(
-                f"No patient of {source_dir} is both in the clinical table ({len(table)} rows) and a folder "
+                f"No patient of {source_dir} has both a row in the clinical table ({len(table)} rows) and a folder "
                 f"({len(folders)} folders `Patient N`); the numbers N must agree with the table's "
                 "patient column."
             )

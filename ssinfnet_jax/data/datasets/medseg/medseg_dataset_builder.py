@@ -12,20 +12,20 @@ from ssinfnet_jax.data.datasets import slice_builder
 
 _SUFFIXES = (".nii.gz", ".nii")
 
-# (image, label or None, part) of files whose slices belong to patients that nobody can tell apart
+# (image, label or None, part) of files that do not identify the patients of their slices.
 _SLICE_FILES = (("tr_im", "tr_mask", "labeled"), ("val_im", None, "unlabeled"))
 _VOLUME_FOLDERS = ("rp_im", "rp_msk")
 _VOXEL_BY_VOXEL = "voxel_by_voxel"
-_REMEDY = f'If only its header is wrong, name the dataset ("medseg", "{_VOXEL_BY_VOXEL}"): voxels pair as stored.'
+_REMEDY = f'If only its header is wrong, use the dataset ("medseg", "{_VOXEL_BY_VOXEL}"), which pairs voxels as stored.'
 
 
 class Builder(slice_builder.SliceBuilder):
-    """The 100-slice set (tr_im, tr_mask, val_im) and nine Radiopaedia volumes (rp_im, rp_msk); any subset."""
+    """Reads the 100-slice set (tr_im, tr_mask, val_im) and nine Radiopaedia volumes (rp_im, rp_msk), or any subset."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="default", description="All axial slices at their own size."),
-        tfds.core.BuilderConfig(name=_VOXEL_BY_VOXEL, description="Labels whose headers do not place them right."),
+        tfds.core.BuilderConfig(name=_VOXEL_BY_VOXEL, description="For labels with wrong headers."),
     ]
 
     @property
@@ -33,7 +33,7 @@ class Builder(slice_builder.SliceBuilder):
         return self.builder_config.name == _VOXEL_BY_VOXEL
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
-        """All axial slices; a Radiopaedia volume is a patient, of the 100-slice set every slice is one."""
+        """Lists all axial slices; a Radiopaedia volume is one patient, a slice of the 100-slice set is its own."""
         read_image = functools.lru_cache(maxsize=1)(self._read_image)
         read_classes = functools.lru_cache(maxsize=1)(self._read_classes)
         slices = []
@@ -57,7 +57,7 @@ class Builder(slice_builder.SliceBuilder):
         if not slices:
             raise ValueError(
                 f"{source_dir} holds none of tr_im.nii.gz with tr_mask.nii.gz, val_im.nii.gz, or "
-                "rp_im/*.nii.gz with rp_msk/*.nii.gz; give the folder that contains them."
+                "rp_im/*.nii.gz with rp_msk/*.nii.gz; pass the folder that contains them."
             )
         return slices
 
@@ -66,7 +66,7 @@ class Builder(slice_builder.SliceBuilder):
         for stem in sorted(set(masks) - set(images)):
             raise ValueError(f"Label {masks[stem]} has no image of the same name in rp_im; add it or remove the label.")
         for stem in sorted(set(images) - set(masks)):
-            self.note("without label", f"rp_im/{stem} has no rp_msk/{stem}: taken as unlabeled")
+            self.note("without label", f"rp_im/{stem} has no rp_msk/{stem}: used as unlabeled")
         return {stem: (images[stem], masks.get(stem)) for stem in sorted(images, key=lambda s: (len(s), s))}
 
     def _list_volume(
