@@ -1,1 +1,1 @@
-"""Measurements; each program prints a table and, with --json, writes it."""
+"""Benchmarks; each program prints a table and writes it with --json."""

@@ -1,13 +1,13 @@
-"""Damaged files: scans and model folders that are mutated end in a clear error or a result, never in anything else.
+"""Fuzzing: mutated scans and model folders must end in a clear error or a result, and nothing else.
 
 python -m benchmarks.fuzz [--cases=10000] [--seed=0] [--only=nifti]
 
-Every case is a sound file with random edits, read and segmented as launch.segment does it (with thresholds in place of
-the networks), or loaded (model folders; tensors of others as .npz and .safetensors), in a process that is watched. A
-finding is an exception that is no ValueError or OSError, an error that does not name the file, the death of the
-process, more than 10 s of processor time or 1.5 GiB, an unpickling, or a file written, moved or removed elsewhere than
-in the output folder. It is printed with its number, which as --seed repeats it; exit code 1. Of every kind the slowest
-case is told, and the largest memory of a process.
+Every case is an intact file with random edits. A monitored process reads and segments it like launch.segment (with
+thresholds in place of the networks), or loads it (model folders; foreign tensors as .npz and .safetensors). A
+finding is an exception other than ValueError or OSError, an error that does not name the file, the death of the
+process, more than 10 s of processor time or 1.5 GiB, an unpickling, or a file written, moved or removed outside
+the output folder. Findings are printed with their number, which repeats the case as --seed; the exit code is then 1.
+For every kind, the slowest case and the peak memory of a process are printed.
 """
 
 import collections
@@ -44,24 +44,24 @@ from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 
-_CASES = flags.DEFINE_integer("cases", 10_000, "How many.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the first case; the others follow.", 0)
-_ONLY = flags.DEFINE_string("only", None, "One kind of file.")
+_CASES = flags.DEFINE_integer("cases", 10_000, "Number of cases.", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the first case; later cases count up from it.", 0)
+_ONLY = flags.DEFINE_string("only", None, "Restricts the cases to one kind of file.")
 
 MAX_SECONDS, MAX_GIB = 10.0, 1.5
 SHARES = {"nifti": 0.3, "dicom": 0.38, "picture": 0.25, "checkpoint": 0.02, "tensors": 0.05}
 _BATCH = 500  # cases per process
 _POLL_SECONDS = 0.01
-_PATIENCE_SECONDS = 120.0  # of waiting for a process that does nothing
+_PATIENCE_SECONDS = 120.0  # to wait for an idle process
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_CHANGES = {  # event -> which of its arguments are paths, which say that a path is below an open folder
+_CHANGES = {  # event -> indices of its path arguments, and of arguments with the folder that a path is relative to
     "os.mkdir": ((0,), (2,)), "os.remove": ((0,), (1,)), "os.rmdir": ((0,), (1,)), "shutil.rmtree": ((0,), (1,)),
     "os.rename": ((0, 1), (2, 3)), "os.link": ((0, 1), (2, 3)), "os.symlink": ((1,), (2,)), "os.truncate": ((0,), ()),
 }  # fmt: skip
 
 
 class Thresholds:
-    """Stands in for the networks: GGO where the slice is grey, consolidation where it is light."""
+    """Replaces the networks: grey pixels are GGO, light pixels consolidation."""
 
     window_hu = (ct.LOW_HU, ct.HIGH_HU)
     decision = Decision()
@@ -70,7 +70,7 @@ class Thresholds:
         self.segmenter, self.batch_size = self, 4
 
     def probabilities(self, records, positions):
-        """As `Segmenter.probabilities`."""
+        """Like `Segmenter.probabilities`."""
         for position in positions:
             record = records[position]
             classes = np.eye(3, dtype=np.float32)[np.digitize(record["image"], [60, 140])]
@@ -78,7 +78,7 @@ class Thresholds:
 
 
 def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Sound files of every kind: the kind -> files, or folders of one."""
+    """Writes intact files of every kind; returns kind -> files or folders."""
     folder.mkdir(parents=True)
     hu, _, affine = volume.render(0, 7, 3, 48)
     for suffix in (".nii", ".nii.gz"):
@@ -117,7 +117,7 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """A few edits: bytes, numbers at their extremes, chunks cut, doubled or zeroed; most of them in the header."""
+    """Makes a few edits, mostly in the header: bytes, extreme numbers, chunks cut, doubled or zeroed."""
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 6))):
         if not out:
@@ -148,12 +148,12 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def prepare(kind: str, seeds: list[pathlib.Path], folder: pathlib.Path, rng: np.random.Generator) -> pathlib.Path:
-    """Copies a sound file or folder into `folder` and damages a file of it; returns the copy."""
+    """Copies an intact file or folder into `folder` and damages a file in it; returns the copy."""
     seed = seeds[int(rng.integers(len(seeds)))]
     copy = folder / seed.name
     shutil.copytree(seed, copy) if seed.is_dir() else shutil.copy(seed, copy)
     files = sorted(path for path in copy.rglob("*") if path.is_file()) if copy.is_dir() else [copy]
-    # Of a series all slices sometimes, with the same edits, as a wrong exporter would write them.
+    # Sometimes damages all slices of a series with the same edits, like a faulty exporter.
     together = kind == "dicom" and rng.random() < 0.3
     chosen, state = files if together else [files[int(rng.integers(len(files)))]], int(rng.integers(2**32))
     for path in chosen:
@@ -166,7 +166,7 @@ def prepare(kind: str, seeds: list[pathlib.Path], folder: pathlib.Path, rng: np.
 
 
 def attempt(kind: str, path: pathlib.Path, out: pathlib.Path) -> str:
-    """Reads and segments, or loads; returns "result" or "error", raises what is neither."""
+    """Reads and segments, or loads; returns "result" or "error", and raises any finding."""
     try:
         if kind == "checkpoint":
             network = segmenter.Segmenter(path)
@@ -195,7 +195,7 @@ def _check_message(error: Exception, path: pathlib.Path) -> None:
 
 
 def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.Path, first: int, queue) -> None:
-    """Runs cases in a process of their own; tells the parent when each begins and how it ended."""
+    """Runs cases in a separate process; reports the start and outcome of each to the parent."""
     standard_logging.disable(standard_logging.CRITICAL)
     warnings.simplefilter("ignore")
     allowed, found = [], []
@@ -211,7 +211,7 @@ def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.
         elif event in _CHANGES and all(arguments[k] == -1 for k in _CHANGES[event][1]):
             paths = [arguments[k] for k in _CHANGES[event][0]]
         for path in paths:
-            if isinstance(path, str | bytes | os.PathLike):  # not a file that is open already
+            if isinstance(path, str | bytes | os.PathLike):  # not the descriptor of an open file
                 absolute = os.path.abspath(os.fsdecode(path))
                 if not absolute.startswith((allowed[0], "/dev/", "/proc/")):
                     found.append(f"{event} {absolute}")
@@ -225,7 +225,7 @@ def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.
         start = time.process_time()
         try:
             outcome = attempt(kind, path, folder / "out")
-        except Exception as error:  # this is what is looked for
+        except Exception as error:  # a finding
             outcome = f"FINDING {type(error).__name__}: {error}"
         seconds = time.process_time() - start
         allowed.clear()
@@ -242,21 +242,21 @@ def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.
 
 @dataclasses.dataclass
 class Tally:
-    """What came of the cases: how many by (kind, outcome); by kind the slowest (processor seconds, number) and GiB."""
+    """Outcomes of the cases: counts by (kind, outcome); slowest (processor seconds, number) and peak GiB by kind."""
 
     counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     slowest: dict[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
     peak_gib: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def add(self, number: int, kind: str, outcome: str, seconds: float, gib: float) -> None:
-        """Counts a case; `gib` is the largest so far of the process that ran it."""
+        """Counts a case; `gib` is the peak memory so far of its process."""
         self.counts[kind, outcome.split(" ")[0]] += 1
         self.slowest[kind] = max(self.slowest.get(kind, (0.0, 0)), (seconds, number))
         self.peak_gib[kind] = max(self.peak_gib.get(kind, 0.0), gib)
 
 
 def run(kinds: list[str], *, seed: int, report: Callable[[str], None]) -> Tally:
-    """Runs a case of each kind in the list, numbered from `seed`."""
+    """Runs one case per entry of `kinds`, numbered from `seed`."""
     context = multiprocessing.get_context("spawn")
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
@@ -275,8 +275,8 @@ def run(kinds: list[str], *, seed: int, report: Callable[[str], None]) -> Tally:
 
 
 def _watch(process, queue, num_cases: int, tally: Tally, report: Callable[[str], None]) -> int:
-    """Follows a process until its last case, its death or a hang; returns how many cases it has dealt with."""
-    # The processor's seconds are counted: on a busy machine the clock says little. Waiting for nothing counts too.
+    """Follows a process until its last case, its death or a hang; returns the number of cases it has processed."""
+    # Processor time counts, since wall time says little on a busy machine; so does waiting for an idle process.
     worker = psutil.Process(process.pid)
     finished, current, waited, before = 0, None, -_PATIENCE_SECONDS, math.inf
     while finished < num_cases:
@@ -302,9 +302,9 @@ def _watch(process, queue, num_cases: int, tally: Tally, report: Callable[[str],
         if dead and not queue.empty():
             continue
         if dead and current is None:
-            raise RuntimeError("The process that reads the files could not start.")
+            raise RuntimeError("The process that reads the files could not be started.")
         if dead and process.exitcode == 0:
-            return finished  # it has ended itself after a finding
+            return finished  # it ended itself after a finding
         process.kill()
         report(f"case {current[0]} ({current[1]}): FINDING {'hangs' if late else f'dies ({process.exitcode})'}")
         tally.counts[current[1], "FINDING"] += 1
@@ -320,7 +320,7 @@ def _processor_seconds(process: psutil.Process) -> float:
 
 
 def main(argv) -> None:
-    """Runs the cases and prints what came of them."""
+    """Runs the cases and prints their outcomes."""
     del argv
     standard_logging.disable(standard_logging.INFO)
     rng = np.random.default_rng(_SEED.value)

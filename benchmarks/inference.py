@@ -1,10 +1,10 @@
-"""Speed of a network's forward, as trained and folded for inference (`ssinfnet_jax.networks.folded`).
+"""Speed of a network's forward pass, as trained and folded for inference (`ssinfnet_jax.networks.folded`).
 
 python -m benchmarks.inference --model=infnet [--backbone=resnet50 --width=1] [--image_size=352] [--batch_sizes=1,4]
 
 Both forms run in turns, so that other work on the machine slows both alike; medians are reported. The weights are
-fresh: speed does not depend on them. FLOPs count a multiply-add as 2 (`launch.summarize`); both rows have those of the
-unfolded form.
+freshly initialised; speed does not depend on them. FLOPs count a multiply-add as 2 (`launch.summarize`); both rows use
+those of the unfolded form.
 """
 
 import functools
@@ -30,7 +30,7 @@ _JSON = flags.DEFINE_string("json", None, "File for the numbers.")
 def measure_batch(
     name: str, options: dict[str, Any], *, image_size: int, batch_size: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """One row per form: ms per slice, slices/s, GFLOP/s, difference from the unfolded result, speed-up."""
+    """Returns a row per form: ms per slice, slices/s, GFLOP/s, difference from the unfolded result, speed-up."""
     model, num_inputs = models.create(name, **options), models.num_inputs(name)
     variables = models.init(model, 0, num_inputs)
     network, less = folded.fold(model, variables, num_inputs=num_inputs)
@@ -56,7 +56,7 @@ def measure_batch(
 
 
 def _difference(one, other) -> float:
-    """Largest difference of the outputs, over the largest value of the first."""
+    """Returns the largest difference of the outputs, divided by the largest value of the first."""
     pairs = list(zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
     return float(max(np.abs(a - b).max() for a, b in pairs) / max(np.abs(a).max() for a, _ in pairs))
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share beside `ssinfnet_jax.evaluation.timing`: the peak of the machine, the JSON file."""
+"""Shared by the benchmarks, besides `ssinfnet_jax.evaluation.timing`: the machine's peak speed, the JSON file."""
 
 import json
 import pathlib
@@ -13,9 +13,9 @@ from ssinfnet_jax.evaluation import timing
 
 
 def matmul(size: int, dtype: Any) -> tuple[Callable[[], Any], float]:
-    """Products of size x size matrices, and their FLOPs: their speed is the peak that others are compared with.
+    """Returns a function that multiplies size x size matrices, and its FLOPs; its speed is the reference peak.
 
-    Eight in a row, so that it is not the operating system's handing out of memory that is measured.
+    It computes eight products in a row, so that memory allocation does not dominate.
     """
     one, times = jnp.full((size, size), 1 / size, dtype), 8
     product = jax.jit(lambda x: lax.fori_loop(0, times, lambda _, y: x @ y, x))
@@ -23,6 +23,6 @@ def matmul(size: int, dtype: Any) -> tuple[Callable[[], Any], float]:
 
 
 def write(path: str | None, about: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Writes the numbers as JSON, if a file is wanted."""
+    """Writes the numbers as JSON, if a path is given."""
     if path:
         pathlib.Path(path).write_text(json.dumps({**about, **timing.machine(), "rows": rows}, indent=2) + "\n")

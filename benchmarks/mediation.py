@@ -1,7 +1,7 @@
-"""Time and memory of the bootstrap, and how they grow: python -m benchmarks.mediation [--out=FILE.json]
+"""Time and memory of the bootstrap, and how they scale: python -m benchmarks.mediation [--out=FILE.json]
 
-Three exposures; percentile, BC and BCa intervals of every pair. Each case runs in a process of its own, so
-that seconds hold compilation and the peak is its own.
+Three exposures; percentile, BC and BCa intervals of every pair. Each case runs in its own process, so
+seconds include compilation and the peak memory is that of the case.
 """
 
 import argparse
@@ -28,7 +28,7 @@ EXPOSURES = ["age", "gender", "underlying"]
 
 
 def measure(case: dict[str, int]) -> dict[str, float]:
-    """Seconds of one bootstrap and the process's peak, with what importing took before (MiB)."""
+    """Measures the seconds of one bootstrap, and the process's peak memory after imports and at the end (MiB)."""
     from ssinfnet_jax.analysis import mediation
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -42,7 +42,7 @@ def measure(case: dict[str, int]) -> dict[str, float]:
 
 
 def cohort(patients: int, mediators: int) -> pd.DataFrame:
-    """Mediators that are noise and age; one in ten values of the second half is missing."""
+    """Simulates mediators as noise plus age; in the second half, one in ten values is missing."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"age": rng.normal(50, 15, patients), "gender": rng.integers(0, 2, patients)})
     table["underlying"] = rng.poisson(1.0, patients)

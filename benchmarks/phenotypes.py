@@ -1,10 +1,11 @@
-"""Time of the phenotypes of many slices: python -m benchmarks.phenotypes [--slices=300] [--repeats=3]
+"""Time to compute the phenotypes of many slices: python -m benchmarks.phenotypes [--slices=300] [--repeats=3]
 
-Generated slices of 352 x 352, three regions each, read from PNG files, in this process, by one and by two workers, and
-by PyRadiomics' own extractor. The cases are measured in turns, so that other work on the machine slows all alike.
-Seconds hold the start of the processes and the tables; nothing was computed before. Processor seconds are those of all
-processes: beside other work, half of two workers' is what two free cores would need at least. The ceiling is what two
-cores give at all: two bare processes, each with half of the slices and begun at once when all is loaded, against one.
+Generated slices of 352 x 352, three regions each, are read from PNG files and measured in this process, by one and by
+two workers, and by PyRadiomics' own extractor. The cases run in turns, so that other work on the machine slows all
+alike. Seconds include starting the processes and writing the tables; nothing is precomputed. Processor seconds are
+those of all processes: on a busy machine, half of those of two workers is a lower bound for two free cores. The ceiling
+is the speed-up that two cores can reach: two bare processes, each with half of the slices and started at the same time
+after loading everything, against one.
 """
 
 import argparse
@@ -32,7 +33,7 @@ WORKERS = (0, 1, 2)
 
 
 def write_slices(directory: pathlib.Path, slices: int) -> None:
-    """Slices of generated patients with lesions, ten each, and their masks."""
+    """Writes slices of generated patients with lesions, ten each, and their masks."""
     from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 
     for name in ("images", "masks"):
@@ -52,7 +53,7 @@ def write_slices(directory: pathlib.Path, slices: int) -> None:
 
 
 def copy_slices(directory: pathlib.Path, slices: int, images: str, masks: str) -> None:
-    """The slices of two folders, again and again until there are enough."""
+    """Copies the slices of two folders repeatedly until there are enough."""
     sources = folder.items(images, masks)
     for name in ("images", "masks"):
         (directory / name).mkdir()
@@ -63,7 +64,7 @@ def copy_slices(directory: pathlib.Path, slices: int, images: str, masks: str) -
 
 
 def measure(directory: pathlib.Path, num_workers: int) -> tuple[float, float]:
-    """Seconds, and seconds of processors, of both tables; 0 workers: in this process, which starts none."""
+    """Measures wall and processor seconds of both tables; 0 workers means in this process."""
     started, used = time.perf_counter(), processor_seconds()
     items = folder.items(directory / "images", directory / "masks", patients="^([0-9]+)_")
     with tempfile.TemporaryDirectory() as parts_dir:
@@ -75,14 +76,14 @@ def measure(directory: pathlib.Path, num_workers: int) -> tuple[float, float]:
 
 
 def measure_ceiling(directory: pathlib.Path, num_slices: int) -> float:
-    """How many times as fast two bare processes are as one: less than 2 where cores share what they need."""
+    """Measures the speed-up of two bare processes over one: less than 2 if cores share resources."""
     half = num_slices // 2
     alone, together = (_bare(directory, shares) for shares in ([(0, 2 * half)], [(0, half), (half, 2 * half)]))
     return alone / together
 
 
 def _bare(directory: pathlib.Path, shares: list[tuple[int, int]]) -> float:
-    """Seconds that as many processes need for their shares of the slices."""
+    """Measures the seconds that one process per share needs for the slices."""
     context = multiprocessing.get_context("spawn")
     ready, done = context.Barrier(len(shares) + 1), context.Barrier(len(shares) + 1)
     processes = [context.Process(target=_work, args=(directory, share, ready, done)) for share in shares]
@@ -98,7 +99,7 @@ def _bare(directory: pathlib.Path, shares: list[tuple[int, int]]) -> float:
 
 
 def _work(directory: pathlib.Path, share: tuple[int, int], ready, done) -> None:
-    """A bare process: loads all, measures one slice, waits for the others, then measures its share."""
+    """A bare process: loads everything, measures one slice, waits for the others, then measures its share."""
     items = folder.items(directory / "images", directory / "masks")
     phenotypes.table(items[:1], num_workers=0, progress=False)
     ready.wait()
@@ -107,13 +108,13 @@ def _work(directory: pathlib.Path, share: tuple[int, int], ready, done) -> None:
 
 
 def processor_seconds() -> float:
-    """Of this process and of those that it has started and that have ended."""
+    """Returns the processor seconds of this process and of its finished children."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def measure_extractor(directory: pathlib.Path, slices: int) -> float:
-    """Seconds per slice of PyRadiomics' own extractor, called on every region that is large enough."""
+    """Measures the seconds per slice of PyRadiomics' own extractor, called on every region that is large enough."""
     setVerbosity(60)
     extractor = featureextractor.RadiomicsFeatureExtractor(binWidth=2.0, force2D=True, additionalInfo=False)
     extractor.disableAllFeatures()
@@ -137,8 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--extractor", type=int, default=0, help="measure PyRadiomics' own extractor, too, on so many")
-    parser.add_argument("--images", help="folder of slices to take instead of generated ones")
+    parser.add_argument(
+        "--extractor", type=int, default=0, help="slices on which to measure PyRadiomics' own extractor, too"
+    )
+    parser.add_argument("--images", help="folder of slices to use instead of generated ones")
     parser.add_argument("--masks", help="folder of their masks")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
     options = parser.parse_args()

@@ -2,9 +2,10 @@
 
 python -m benchmarks.segment [--num_slices=300] [--json=FILE]
 
-Networks of the paper's size (fresh weights: speed does not depend on them) segment a volume of 512 x 512, of one slice
-and of many, each in a process of its own; a first one, not measured, fills the compilation cache. What the single slice
-takes is start-up; the rest divided by the slices is a slice's time, with its reading and the writing of its results.
+Networks of the paper's size (freshly initialised, since speed does not depend on the weights) segment volumes of
+512 x 512 pixels with one slice and with many, each in its own process; a first run, not measured, fills the compilation
+cache. The run with one slice measures start-up; the remaining time divided by the number of slices is the time per
+slice, including reading it and writing its results.
 """
 
 import os
@@ -25,7 +26,7 @@ from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 
-_NUM_SLICES = flags.DEFINE_integer("num_slices", 300, "Of the volume.", 2)
+_NUM_SLICES = flags.DEFINE_integer("num_slices", 300, "Slices of the volume.", 2)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Slices per call.", 1)
 _JSON = flags.DEFINE_string("json", None, "File for the numbers.")
 _DRAWN = 8  # slices; the volume repeats them
@@ -33,7 +34,7 @@ _SIZE = 512
 
 
 def write_networks(folder: pathlib.Path) -> None:
-    """Both networks as the paper has them, untrained."""
+    """Writes both networks of the paper, untrained."""
     for which, name in (("single", "infnet"), ("multi", "multi_ssinfnet")):
         description = {
             "model": name, "options": {}, "image_size": 352, "normalisation": {"mean": 0.45, "std": 0.27},
@@ -47,7 +48,7 @@ def write_networks(folder: pathlib.Path) -> None:
 
 
 def segment(folder: pathlib.Path, num_slices: int, batch_size: int, name: str) -> dict[str, Any]:
-    """Runs the program on a volume of so many slices; returns wall and processor seconds and the peak memory."""
+    """Runs the program on a volume of `num_slices`; returns wall and processor seconds and the peak memory."""
     hu, _, affine = volume.render(0, 7, min(num_slices, _DRAWN), _SIZE)
     hu = hu[:, :, np.arange(num_slices) % hu.shape[2]]
     scan = folder / f"{name}.nii.gz"

@@ -3,9 +3,9 @@
 python -m benchmarks.training --model=infnet [--width=1 --dtype=bfloat16] [--image_size=352] [--batch_sizes=1,4]
     [--steps=segment,inpaint,coach]
 
-A step holds all that a training does on the device: augmentation, forward, losses, gradients, update. Its FLOPs are
-counted as three forwards of the network that learns, multiply-add = 2, so that fractions of the peak compare with other
-programs. The peak is that of a matrix product of the same type, measured in turns with the step.
+A step includes everything that training does on the device: augmentation, forward, losses, gradients, update. Its FLOPs
+count as three forward passes of the network that learns, multiply-add = 2, so that fractions of the peak are comparable
+with other programs. The peak is that of a matrix product of the same type, measured in turns with the step.
 """
 
 from typing import Any
@@ -21,12 +21,12 @@ _IMAGE_SIZE = flags.DEFINE_integer("image_size", 352, "Pixels per side.", lower_
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1", "4"], "Slices per step.")
 _STEPS = flags.DEFINE_list("steps", ["segment"], "Steps to measure: segment, inpaint, coach.")
 _SECONDS = flags.DEFINE_float("seconds", 30.0, "Time for measuring each case, after compilation.")
-_MATMUL = flags.DEFINE_integer("matmul", 2048, "Side of the matrices that the peak is measured with.")
+_MATMUL = flags.DEFINE_integer("matmul", 2048, "Side of the matrices used to measure the peak.")
 _JSON = flags.DEFINE_string("json", None, "File for the numbers.")
 
 
 def measure_case(kind: str, name: str, options: dict[str, Any], image_size: int, batch_size: int) -> dict[str, Any]:
-    """One row: seconds to compile, ms per slice, slices/s, GFLOP/s, fraction of the peak, memory."""
+    """Returns a row: seconds to compile, ms per slice, slices/s, GFLOP/s, fraction of the peak, memory."""
     work = workload.training(kind, name, options, image_size=image_size, batch_size=batch_size)
     product, product_flops = measure.matmul(_MATMUL.value, options.get("dtype", "float32"))
     seconds = timing.in_turns({"step": work.call, "matmul": product}, seconds=_SECONDS.value)

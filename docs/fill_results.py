@@ -1,9 +1,9 @@
-"""Fills docs/results.md from the folders of experiments: no number of its tables is typed by hand.
+"""Fills docs/results.md from the folders of experiments, so that no number in its tables is typed by hand.
 
 python -m docs.fill_results DIR...
 
-Between the lines `<!-- begin experiment NAME -->` and `<!-- end experiment NAME -->`, NAME being that of the grid
-(`ablation:cpu`), it writes command, commit, data, time and machine, the tables, and figures, which go to docs/figures.
+Between the lines `<!-- begin experiment NAME -->` and `<!-- end experiment NAME -->`, where NAME is the grid's name
+(`ablation:cpu`), it writes command, commit, data, time, machine, tables, and figures. Figures go to docs/figures.
 """
 
 import io
@@ -20,15 +20,15 @@ from ssinfnet_jax.report.experiment import comparison_tables, read_grid
 from ssinfnet_jax.report.kit import table_export, tables
 
 DOCS = pathlib.Path(__file__).parent
-FIGURES = {  # of an experiment's folder, where it has them: what stands below
+FIGURES = {  # figures in an experiment's folder, if present -> captions
     "examples_single": "Slices: best, median and worst of the reference, and those on which the methods differ most",
     "examples_multi": "Slices: best, median and worst of the reference, and those on which the methods differ most",
     "metrics": "Mean ± 1.96 standard errors by class, measure and method",
     "differences": "Difference of the Dice from the reference, 95 % bootstrap interval",
     "cost": "Cost of each network",
 }
-WIDTH = 1400  # pixels of a figure, at most
-MAX_BYTES = 300_000  # of a figure
+WIDTH = 1400  # maximum width of a figure, pixels
+MAX_BYTES = 300_000  # per figure
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def write(path: pathlib.Path, folders: Sequence[str | pathlib.Path]) -> None:
-    """Fills a page's blocks of some experiments, and `figures/` beside it; nothing if one of them has no place."""
+    """Fills the blocks of experiments in a page, and `figures/` beside it; writes nothing if a block is missing."""
     text, pictures = path.read_text(encoding="utf-8"), {}
     for folder in folders:
         text, own = fill(text, read_grid.read(folder))
@@ -55,17 +55,17 @@ def write(path: pathlib.Path, folders: Sequence[str | pathlib.Path]) -> None:
 
 
 def fill(text: str, experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
-    """The text with the experiment's block written anew, and the figures that it shows, by file name.
+    """Rewrites the experiment's block in a text; returns the text and the figures in the block by file name.
 
-    Raises: ValueError if the text does not have the block exactly once.
+    Raises: ValueError unless the text has the block exactly once.
     """
     begin, end = (f"<!-- {side} experiment {experiment.name} -->" for side in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        held = ", ".join(re.findall("<!-- begin experiment (.*?) -->", text)) or "none"
+        present = ", ".join(re.findall("<!-- begin experiment (.*?) -->", text)) or "none"
         raise ValueError(
-            f"The results must have one block of {experiment.name}, the lines {begin} and {end}; found "
-            f"{text.count(begin)} and {text.count(end)}. They have blocks of: {held}. Add the two lines where it is to "
-            "stand."
+            f"The results must have one block of {experiment.name}, with the lines {begin} and {end}; found "
+            f"{text.count(begin)} and {text.count(end)}. They have blocks of: {present}. Add these two lines where the "
+            "block belongs."
         )
     head, _, rest = text.partition(begin)
     written, pictures = block(experiment)
@@ -73,7 +73,7 @@ def fill(text: str, experiment: read_grid.Experiment) -> tuple[str, dict[str, by
 
 
 def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
-    """How the experiment was run, its tables and figures, in Markdown; the figures by file name."""
+    """Formats how the experiment was run, its tables and figures as Markdown; also returns the figures by file name."""
     parts = [f"```\n{_public(experiment.config.get('command', ''))}\n```\n", f"{_how(experiment)}\n"]
     made = [
         comparison_tables.cost(experiment), comparison_tables.metrics(experiment),
@@ -93,7 +93,7 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
 
 
 def _how(experiment: read_grid.Experiment) -> str:
-    """Commit, data, time and machine."""
+    """Describes commit, data, time and machine."""
     done = [run for run in experiment.runs if run.state == "finished"]
     machines = {text for run in done if (text := _machine(run.folder))}
     facts = [
@@ -114,22 +114,22 @@ def _how(experiment: read_grid.Experiment) -> str:
 def _machine(folder: pathlib.Path) -> str:
     for name in ("machine.json", "cost.json"):
         if (folder / name).is_file():
-            held = json.loads((folder / name).read_text())
-            device = held["device"] if held["device"] != "cpu" else f"{held['cpus']} cores of {held['machine']}"
-            return f"{held['num_devices']} x {device}, jax {held['jax']}"
+            about = json.loads((folder / name).read_text())
+            device = about["device"] if about["device"] != "cpu" else f"{about['cpus']} cores of {about['machine']}"
+            return f"{about['num_devices']} x {device}, jax {about['jax']}"
     return ""
 
 
 def _public(text: str) -> str:
-    """`--data_dir=/home/me/covid` -> `--data_dir=.../covid`: where somebody keeps files is of no use to readers."""
+    """Shortens paths, which are of no use to readers: `--data_dir=/home/me/covid` -> `--data_dir=.../covid`."""
     quoted = re.sub(r"'((?:--\w+=(?:\w+=)?)?)~?/[^'\n]*?([^/'\n]+)'", r"'\1.../\2'", text)
     return re.sub(r"(?<![\w./])~?/(?:[^/\s'\",]+/)*([^/\s'\",]+)", r".../\1", quoted)
 
 
 def _small(path: pathlib.Path) -> tuple[str, bytes]:
-    """A picture at the width of a page, in few colours; as JPEG where that is still too large."""
-    with Image.open(path) as held:
-        picture = held.convert("RGB")
+    """Shrinks a picture to the width of a page and few colours; uses JPEG if that is still too large."""
+    with Image.open(path) as original:
+        picture = original.convert("RGB")
     picture.thumbnail((WIDTH, 4 * WIDTH), Image.Resampling.LANCZOS)
     content = _encoded(picture.quantize(192, dither=Image.Dither.NONE), "PNG")
     if len(content) <= MAX_BYTES:

@@ -1,10 +1,10 @@
-"""Many independent tasks in many processes, by Dask: on this machine, or on a cluster that runs already.
+"""Runs many independent tasks in many processes with Dask, on this machine or on a running cluster.
 
-    with distributed.client(scheduler=None, num_workers=2) as client:
-        for task, result in distributed.run_all(function, tasks, client=client, description="slices"):
+    with dask_tasks.client(scheduler=None, num_workers=2) as client:
+        for task, result in dask_tasks.run_all(function, tasks, client=client, description="slices"):
             ...
 
-A task that fails, or whose process dies, comes back as its error; the others go on.
+A task that fails, or whose process dies, returns its error; the others continue.
 """
 
 import contextlib
@@ -22,17 +22,16 @@ from absl import logging
 Task = TypeVar("Task")
 
 _CONNECT_SECONDS = 10
-# One thread per process: those of image libraries and of linear algebra would fight over the cores. Dask's own
-# variables also have freed arrays given back to the system at once, which made work on small matrices take half as
-# long again.
+# One thread per process: threads of image and linear algebra libraries would compete for the cores. Dask's default
+# variables also return freed arrays to the system at once, which made work on small matrices take 1.5 times as long.
 _ITK_ENVIRONMENT = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 _SPAWN_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _OPTIONS = {
-    # What a dying worker takes with it is tried again by run_all, one by one, not by Dask, together.
+    # run_all retries the tasks of a dead worker one by one; Dask would retry them together.
     "distributed.scheduler.allowed-failures": 0,
     "distributed.nanny.pre-spawn-environ": _SPAWN_ENVIRONMENT,
-    # Dask watches itself for a dashboard that nobody opens: a stack trace every 10 ms, the event loops every 20 ms, the
-    # system every 500 ms. In each process that took a fifth of the time of work in Python.
+    # Dask monitors itself for an unused dashboard: a stack trace every 10 ms, the event loops every 20 ms, the
+    # system every 500 ms. In each process this took a fifth of the time of Python work.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
@@ -41,22 +40,22 @@ _OPTIONS = {
 
 
 class WorkerDiedError(RuntimeError):
-    """A task's process died, and died again when the task was tried alone."""
+    """A task's process died, and died again when the task was retried alone."""
 
 
 @contextlib.contextmanager
 def client(scheduler: str | None = None, num_workers: int | None = None) -> Iterator[dask.distributed.Client]:
-    """A Dask client, and while it is open the processes behind it.
+    """Opens a Dask client and, without a scheduler, starts worker processes.
 
-    Without a scheduler, new processes of one thread each on this machine, which end with the block (and with this
-    process, however it ends). They are spawned, since forking a process that has JAX loaded can hang; so a script
+    The workers are new processes of one thread each on this machine; they end with the block (and with this
+    process, however it ends). They are spawned, since forking a process that has loaded JAX can hang; so a script
     needs `if __name__ == "__main__":` around its main code.
 
     Args:
-      scheduler: address of a running Dask scheduler, as tcp://host:8786; its workers must have this package installed
-        and see the same files.
-      num_workers: processes on this machine; None takes the cores that this process may use. Not with a scheduler.
-    Raises: ValueError for num_workers < 1 or beside a scheduler; ConnectionError if no scheduler answers there within
+      scheduler: address of a running Dask scheduler, such as tcp://host:8786; its workers must have this package
+        installed and see the same files.
+      num_workers: processes on this machine; None uses all cores available to this process. Not with a scheduler.
+    Raises: ValueError for num_workers < 1 or together with a scheduler; ConnectionError if no scheduler answers within
       10 seconds.
     """
     if scheduler is None:
@@ -64,11 +63,13 @@ def client(scheduler: str | None = None, num_workers: int | None = None) -> Iter
             yield connected
         return
     if num_workers is not None:
-        raise ValueError(f"num_workers={num_workers} is for processes on this machine; the scheduler has its own.")
+        raise ValueError(
+            f"num_workers={num_workers} is for processes on this machine; omit it with a scheduler, which has its own."
+        )
     with _connected(scheduler) as connected:
         if not connected.scheduler_info()["workers"]:
             logging.warning(
-                "The scheduler at %s has no workers yet; waiting for some: python -m dask worker %s", *[scheduler] * 2
+                "The scheduler at %s has no workers yet; start some: python -m dask worker %s", *[scheduler] * 2
             )
         yield connected
 
@@ -82,19 +83,19 @@ def run_all(
     total: int | None = None,
     unit: str = "task",
 ) -> Iterator[tuple[Task, Any]]:
-    """Calls a function on every task, and gives the results as they come, in any order.
+    """Calls a function on every task, and yields the results as they finish, in any order.
 
-    Tasks are read when there is room for them: at most three per thread are on their way. When a process dies, what it
-    was given is tried again, alone in its process; a task whose process dies then, too, comes back as WorkerDiedError.
+    Tasks are read on demand: at most three per thread are in flight. When a process dies, its tasks are retried, each
+    alone in a process; a task whose process dies again yields WorkerDiedError.
 
     Args:
-      function: of one task, with the same result whenever it is called; must be picklable, as tasks and results.
+      function: of one task, deterministic; must be picklable, as must tasks and results.
       tasks: read lazily.
       client: see `client()`.
-      description: of the progress bar; None shows none.
+      description: of the progress bar; None shows no bar.
       total: of the progress bar.  unit: of the progress bar.
-    Returns: (task, result), or (task, exception) where the function raised one.
-    Raises: ConnectionError if the scheduler goes away.
+    Returns: (task, result), or (task, exception) if the function raised one.
+    Raises: ConnectionError if the connection to the scheduler is lost.
     """
     suspects: list[Task] = []
     with tqdm.tqdm(total=total, desc=description, unit=unit, disable=description is None) as bar:
@@ -104,7 +105,7 @@ def run_all(
                 continue
             bar.update()
             yield task, result
-        # Alone, so that a process that dies has died of its task.
+        # One at a time, so that a dying process identifies its task.
         for task, result in _completed(function, suspects, client, room=lambda: 1):
             if isinstance(result, dask.distributed.KilledWorker):
                 result = WorkerDiedError("the worker process died twice (killed, or crashed in native code)")
@@ -113,7 +114,7 @@ def run_all(
 
 
 def _completed(function, tasks: Iterable[Task], client, room: Callable[[], int]) -> Iterator[tuple[Task, Any]]:
-    """(task, result or exception) as they come; no more than room() tasks are with the scheduler."""
+    """Yields (task, result or exception) as they finish; at most room() tasks are with the scheduler."""
     tasks = iter(tasks)
     running: dict[str, tuple[dask.distributed.Future, Task]] = {}
     completed = dask.distributed.as_completed()
@@ -124,8 +125,8 @@ def _completed(function, tasks: Iterable[Task], client, room: Callable[[], int])
                 future = client.submit(function, task, pure=False)
             except TypeError as error:
                 raise TypeError(
-                    f"{function} of {task!r:.200} cannot be sent to another process; both must be picklable, as "
-                    "functions of a module and functools.partial of them are."
+                    f"{function} of {task!r:.200} cannot be sent to another process; both must be picklable. Use a "
+                    "function of a module, or functools.partial of one."
                 ) from error
             running[future.key] = future, task
             completed.add(future)
@@ -147,13 +148,13 @@ def _outcome(future: dask.distributed.Future) -> Any:
     except Exception as error:
         if future.status in ("cancelled", "lost"):
             raise ConnectionError(
-                "The Dask scheduler went away; start it again, then the same command goes on."
+                "The connection to the Dask scheduler was lost; start it again, and run the same command to resume."
             ) from error
         return error
 
 
 def _num_threads(client: dask.distributed.Client) -> int:
-    """Threads of all workers now: a cluster may grow and shrink."""
+    """Returns the current number of threads of all workers, since a cluster may grow and shrink."""
     return max(client.scheduler_info(n_workers=1)["total_threads"], 1)
 
 
@@ -183,6 +184,6 @@ def _connected(scheduler: str) -> dask.distributed.Client:
         return dask.distributed.Client(scheduler, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ConnectionError(
-            f"No Dask scheduler answers at {scheduler} ({error}); start one with `python -m dask scheduler` and give "
-            "the address that it prints, as tcp://HOST:8786."
+            f"No Dask scheduler answers at {scheduler} ({error}); start one with `python -m dask scheduler` and pass "
+            "the address it prints, such as tcp://HOST:8786."
         ) from error

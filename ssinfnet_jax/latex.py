@@ -1,4 +1,4 @@
-r"""Tables in LaTeX (booktabs) that compile with pdflatex, whatever letters names have.
+r"""LaTeX tables (booktabs) that compile with pdflatex, whatever characters names contain.
 
 The preamble needs `\usepackage{booktabs,longtable,pdflscape}`; every file says so in its first line.
 """
@@ -7,9 +7,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-_LONG = 40  # rows; longer tables go over several pages
-_WIDE = 75  # letters of a row; wider tables lie on their side
-_SENTENCE = 40  # letters; longer cells of words are set in lines
+_LONG = 40  # rows; longer tables span several pages
+_WIDE = 75  # characters per row; wider tables are in landscape
+_SENTENCE = 40  # characters; longer cells of words are wrapped
 _SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -80,7 +80,7 @@ _ACCENTS = {
 
 
 def escape(text: str) -> str:
-    """Text on one line in ASCII that pdflatex sets as it stands; letters it has no font for become `<U+5E74>`."""
+    """Converts text to one line of ASCII for pdflatex; characters without a font become `<U+5E74>`."""
     line = re.sub(r"[ \t\r\n\f\v]+", " ", str(text)).strip()
     return "".join(map(_letter, unicodedata.normalize("NFC", line))).strip()
 
@@ -102,14 +102,14 @@ def _letter(letter: str) -> str:
 
 
 def _in_lines(cell: str) -> str:
-    """The cell, set in lines where it is a long sentence; a long name stays on its line."""
+    """Wraps a cell that is a long sentence; a long name stays on one line."""
     if len(cell) <= _SENTENCE or max(map(len, cell.split())) > _SENTENCE:
         return cell
     return f"\\parbox[t]{{0.3\\linewidth}}{{\\raggedright {cell}\\strut}}"
 
 
 def _width(cells: Sequence[str]) -> int:
-    """Letters of the widest of these cells, and what keeps columns apart."""
+    """Returns the width of the widest of these cells in characters, plus the column separation."""
     return 2 + max(min(len(re.sub(r"[\\${}]", "", cell)), _SENTENCE) for cell in cells)
 
 
@@ -122,16 +122,16 @@ def table(
     label: str,
     notes: str = "",
 ) -> str:
-    """A table with caption, label and notes below it.
+    """Formats a table with caption, label, and notes below it.
 
-    More than 40 rows go over several pages (longtable); rows of more than 75 letters lie on their side
-    (landscape).
+    Tables of more than 40 rows span several pages (longtable); rows of more than 75 characters are in
+    landscape.
 
     Args:
-      heads, rows: cells, already escaped; may hold commands such as `\\textbf`.
-      numeric: for each column whether it is aligned to the right.
+      heads, rows: cells, already escaped; may contain commands such as `\\textbf`.
+      numeric: for each column, whether to align it right.
       caption, notes: text, not escaped.
-      label: name; `tab:` stands before it.
+      label: name, without the prefix `tab:`.
     """
     form = "".join("r" if right else "l" for right in numeric)
     head = f"{' & '.join(heads)} \\\\"

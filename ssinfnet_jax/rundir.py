@@ -1,8 +1,8 @@
 """The run folder: its config, one folder per stage, and which stages are finished.
 
-A stage is finished when its `done.json` is there, written last and by renaming; a stage that was stopped has none and
-goes on from its own checkpoints when the same command runs again. `made_from.json` says which runs of earlier stages a
-stage has read, so that a stage is not taken for current after one that it was made from has been made anew.
+A stage is finished when its `done.json` exists, which is written last, by renaming. A stage that was stopped has none;
+running the same command again resumes it from its own checkpoints. `made_from.json` lists the runs of earlier stages
+that a stage has read, so that a stage counts as outdated once one of these has been run again.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ PACKAGES = (
     "pyradiomics",
     "statsmodels",
 )
-# Keys of a config that say how a run is computed, and not what comes out: they may change when it is resumed.
+# Config keys that affect how a run is computed but not its result: they may change when it is resumed.
 EXECUTION = ("parallel", "fsdp_min_size", "save_every_s")
 
 
 class UnfinishedError(FileNotFoundError):
-    """A stage is needed that has not finished."""
+    """A required stage has not finished."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,8 @@ class RunDir:
 
     Attributes:
       path: the folder.
-      current: the stage that is running; what it `require`s is noted in its `made_from.json`.
-      lock: held open while this process works in the folder.
+      current: the running stage; the stages it `require`s are recorded in its `made_from.json`.
+      lock: the lock file, open while this process works in the folder.
     """
 
     path: pathlib.Path
@@ -56,10 +56,10 @@ class RunDir:
     lock: TextIO | None = None
 
     def stage(self, name: str) -> pathlib.Path:
-        """The folder of a stage, made if need be."""
+        """Returns the folder of a stage, creating it if needed."""
         folder = self.path / name
         if folder.is_symlink() and not folder.exists():
-            folder.unlink()  # taken over from a run that is gone
+            folder.unlink()  # linked to a run that was deleted
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -72,18 +72,18 @@ class RunDir:
         return self.is_done(name) and bool(self._done(name)["skipped"])
 
     def require(self, name: str, *files: str) -> pathlib.Path:
-        """The folder of a finished stage, in which some `files` are needed.
+        """Returns the folder of a finished stage, checking that the required `files` exist.
 
-        Raises: UnfinishedError if the stage has not finished, FileNotFoundError if a file is gone, ValueError if the
-          current stage was begun with an earlier run of it; all name the remedy.
+        Raises: UnfinishedError if the stage has not finished, FileNotFoundError if a file is missing, ValueError if the
+          current stage was started with an earlier run of it; all name the remedy.
         """
         if not self.is_done(name):
             raise UnfinishedError(
-                f"Stage {name!r} has not finished in {self.path}: run it first (launch.pipeline --stages={name})."
+                f"Stage {name!r} has not finished in {self.path}; run it first (launch.pipeline --stages={name})."
             )
         gone = [self.path / name / file for file in files if not (self.path / name / file).exists()]
         if gone and not self.was_skipped(name):
-            raise FileNotFoundError(f"{gone[0]} is gone, which stage {name!r} has made; {self.remedy(name)}")
+            raise FileNotFoundError(f"{gone[0]}, written by stage {name!r}, is missing; {self.remedy(name)}")
         if self.current is not None:
             self.check_current(self.current)
             made_from = {**self._made_from(self.current), name: self._done(name)["id"]}
@@ -91,16 +91,16 @@ class RunDir:
         return self.path / name
 
     def take_over(self, name: str, other: "RunDir", folders: Sequence[str] = ()) -> bool:
-        """Takes a stage that another run has finished as this run's own, by symbolic links, if it fits.
+        """Links a finished stage of another run into this run, if it fits.
 
-        It fits if the stages that it was made from are the same here: taken over too. That its config is the same is
-        the caller's business.
+        It fits if the stages it was made from are the same in both runs, that is, also linked. The caller must check
+        that the configs agree.
 
         Args:
           name: of the stage.
           other: the run that has finished it.
-          folders: what the stage wrote beside its own folder.
-        Returns: whether it was taken over; not if this run has begun the stage itself.
+          folders: folders that the stage wrote besides its own.
+        Returns: whether it was linked; False if this run has started the stage itself.
         """
         made_from = other._made_from(name)
         if not other.is_done(name) or self.ids(made_from) != made_from:
@@ -108,16 +108,16 @@ class RunDir:
         return self._link(name, other, folders)
 
     def take_up(self, name: str, other: "RunDir", needs: Sequence[str], folders: Sequence[str] = ()) -> bool:
-        """Takes a stage that another run has begun and not finished, to go on with it there, by symbolic links.
+        """Links a stage that another run has started but not finished into this run, to resume it there.
 
-        That nobody works in it is the caller's business too.
+        The caller must also ensure that no other process works in it.
 
         Args:
           name: of the stage.
-          other: the run that has begun it.
-          needs: the stages that it is made from; they must be the same here.
-          folders: what the stage writes beside its own folder.
-        Returns: whether it was taken up; not if this run has begun the stage itself.
+          other: the run that has started it.
+          needs: the stages that it is made from; they must be the same in both runs.
+          folders: folders that the stage writes besides its own.
+        Returns: whether it was linked; False if this run has started the stage itself.
         """
         begun = all((other.path / folder).exists() for folder in (name, *folders))
         if other.is_done(name) or not begun or self.ids(needs) != other.ids(needs):
@@ -125,11 +125,11 @@ class RunDir:
         return self._link(name, other, folders)
 
     def ids(self, names: Iterable[str]) -> dict[str, str]:
-        """What tells one run of a stage from another, for those of some stages that have finished."""
+        """Returns the ids of the runs of those stages that have finished."""
         return {name: self._done(name)["id"] for name in names if self.is_done(name)}
 
     def _link(self, name: str, other: "RunDir", folders: Sequence[str]) -> bool:
-        """Links a stage of another run and what it wrote, unless this run has begun the stage."""
+        """Links a stage of another run with its other folders, unless this run has started the stage."""
         names = [folder for folder in (*folders, name) if (other.path / folder).exists()]
         if any((self.path / folder).exists() for folder in names):
             return False
@@ -140,19 +140,19 @@ class RunDir:
         return True
 
     def check_current(self, name: str) -> None:
-        """Raises ValueError if a stage that `name` was made from has been made anew since."""
+        """Raises ValueError if a stage that `name` was made from has been run again since."""
         for earlier, identity in self._made_from(name).items():
             if self.is_done(earlier) and self._done(earlier)["id"] != identity:
                 stale = shlex.join(str(self.path / stage) for stage in self._made_after(earlier))
                 raise ValueError(
-                    f"Stage {name!r} was made from an earlier run of {earlier!r}, which has been made anew since. "
-                    f"Delete what was made from it, and run again: rm -r {stale}"
+                    f"Stage {name!r} was made from an earlier run of {earlier!r}, which has been run again since. "
+                    f"Delete the outdated stages, and run the same command again: rm -r {stale}"
                 )
 
     def remedy(self, name: str) -> str:
-        """How to have a finished stage written again: it resumes, and what was made from it must be made anew."""
+        """Says how to rewrite the output of a finished stage: it resumes, and later stages must run again."""
         stale = [self.path / name / "done.json", *(self.path / stage for stage in self._made_after(name))]
-        return f"to have it written again, run rm -r {shlex.join(map(str, stale))} and then the same command."
+        return f"to rewrite it, run rm -r {shlex.join(map(str, stale))} and then the same command."
 
     def _done(self, name: str) -> dict[str, Any]:
         return read_json(self.path / name / "done.json")
@@ -162,7 +162,7 @@ class RunDir:
         return read_json(path) if path.is_file() else {}
 
     def _made_after(self, earlier: str) -> list[str]:
-        """The stages that were made from a stage, directly or by way of others."""
+        """Lists the stages made from a stage, directly or indirectly."""
         stages = [path.parent.name for path in self.path.glob("*/made_from.json")]
         found, new = [], [earlier]
         while new:
@@ -172,19 +172,19 @@ class RunDir:
 
 
 def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
-    """The run folder for a config, made if need be and held for this process until the result is gone.
+    """Opens the run folder of a config, creating it if needed, and locks it until the result is garbage-collected.
 
-    Raises: ValueError if the folder belongs to a run of another config, with the differences, or if another process
+    Raises: ValueError, with the differences, if the folder belongs to a run of another config, or if another process
       works in it.
     """
-    run = RunDir(pathlib.Path(workdir), lock=_hold(pathlib.Path(workdir)))
+    run = RunDir(pathlib.Path(workdir), lock=_lock(pathlib.Path(workdir)))
     path = run.path / "config.json"
     wanted = json.loads(json.dumps(config))
     found = read_json(path) if path.is_file() else wanted
     differing = config_differences(found, wanted)
     if differing and any(child.is_dir() for child in run.path.iterdir()):
         raise ValueError(
-            f"{run.path} holds a run of another config; take a new folder, or go on with the old config. "
+            f"{run.path} holds a run of another config; use a new folder, or resume with the old config. "
             "Differences (there -> now):\n  " + "\n  ".join(differing)
         )
     if found != wanted or not path.is_file():
@@ -193,7 +193,7 @@ def open_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
 
 
 def join_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
-    """The run folder that process 0 has opened, for the other processes of a run, which only read there.
+    """Opens, for reading, the run folder that process 0 has opened; for the other processes of a run.
 
     Raises: ValueError if this process sees another folder.
     """
@@ -201,24 +201,24 @@ def join_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> RunDir:
     if not path.is_file() or json.loads(path.read_text()) != json.loads(json.dumps(config)):
         raise ValueError(
             f"{workdir} is not the folder that process 0 has opened: with several processes, --workdir must be on a "
-            "file system that all machines share, and the config the same."
+            "file system that all machines share, and all must have the same config."
         )
     return RunDir(pathlib.Path(workdir))
 
 
 def run_stage(run: RunDir, name: str, function: Callable[[RunDir], str | None]) -> None:
-    """Runs a stage unless it has finished, and notes that it has.
+    """Runs a stage unless it has finished, and records that it has.
 
     Args:
       run: the run folder.
       name: of the stage.
       function: does the work, given the run folder; may return the reason why there was nothing to do, which counts as
         finished.
-    Raises: ValueError if a stage that this one was made from has been made anew since.
+    Raises: ValueError if a stage that this one was made from has been run again since.
     """
     run.check_current(name)
     if run.is_done(name):
-        logging.info("%s: finished before, not run again.", name)
+        logging.info("%s: already finished, skipping.", name)
         return
     logging.info("%s: starting.", name)
     started = time.time()
@@ -237,13 +237,13 @@ def run_stage(run: RunDir, name: str, function: Callable[[RunDir], str | None]) 
 
 
 def config_differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """`differences` of two configs, without `EXECUTION`."""
+    """Lists the `differences` of two configs, without `EXECUTION`."""
     what = ({key: value for key, value in config.items() if key not in EXECUTION} for config in (found, wanted))
     return differences(*what)
 
 
 def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
-    """Lines `key.of.key: value there -> value now` of two trees of JSON values."""
+    """Lists the differences of two JSON trees as lines `key.of.key: value there -> value now`."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         keys = sorted(found.keys() | wanted.keys())
         return [
@@ -255,7 +255,7 @@ def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
 
 
 def provenance() -> dict[str, Any]:
-    """What made a result: the `commit` of the code, and the `versions` of the packages that decide it."""
+    """Returns the origin of a result: the `commit` of the code and the `versions` of the packages that affect it."""
     return {
         "commit": _commit(),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
@@ -264,16 +264,16 @@ def provenance() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def holding(folder: pathlib.Path) -> Iterator[None]:
-    """Makes a folder and keeps it for this process; ValueError if another one works in it, or it is a file."""
-    with _hold(folder):
+    """Creates and locks a folder; raises ValueError if another process works in it, or if it is a file."""
+    with _lock(folder):
         yield
 
 
 @contextlib.contextmanager
 def in_turn(path: pathlib.Path, message: str) -> Iterator[None]:
-    """Makes a file and keeps it for this process, once the process that has it gives it back; meanwhile says `message`.
+    """Locks a file, waiting for other processes to release it; logs `message` if it has to wait.
 
-    The system gives it back however a process ends.
+    The system releases the lock however a process ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -287,38 +287,40 @@ def in_turn(path: pathlib.Path, message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Where to write a file that is to be there whole or not at all; it is renamed to `path` at the end."""
+    """Yields a temporary path and renames it to `path` at the end, so that the file is complete or does not exist."""
     partial = path.with_name(f".partial-{path.name}")
     yield partial
     partial.rename(path)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
+    """Writes a text file, complete or not at all."""
     with writing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def check_folder(folder: pathlib.Path) -> None:
-    """Raises ValueError if a folder cannot be made, or is none, because there is a file."""
+    """Raises ValueError if a folder cannot be created, or if the path or one of its parents is not a directory."""
     try:
         there = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as error:  # such as a name that is too long
-        raise ValueError(f"{folder} cannot be a folder ({error.strerror}); name another.") from error
+        raise ValueError(f"{folder} cannot be a folder ({error.strerror}); choose another.") from error
     if not there.is_dir():
-        raise ValueError(f"{folder} must be a folder, new or of an earlier call, but {there} is a file; name another.")
+        raise ValueError(
+            f"{folder} must be a folder, new or from an earlier call, but {there} is a file; choose another."
+        )
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Content of a JSON file; ValueError with the remedy if it is damaged."""
+    """Reads a JSON file; raises ValueError with the remedy if it is damaged."""
     try:
         return json.loads(path.read_text())
-    except ValueError as error:  # a text that is no UTF-8 is one too
+    except ValueError as error:  # also raised for text that is not UTF-8
         raise ValueError(f"{path} is not JSON ({error}); delete {path} and run the same command again.") from error
 
 
-def _hold(folder: pathlib.Path) -> TextIO:
-    """Takes the lock of a run folder; the system gives it back however the process ends."""
+def _lock(folder: pathlib.Path) -> TextIO:
+    """Locks a run folder; the system releases the lock however the process ends."""
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / ".lock").open("a+")
@@ -327,7 +329,7 @@ def _hold(folder: pathlib.Path) -> TextIO:
     except BlockingIOError:
         file.seek(0)
         raise ValueError(
-            f"Another process works in {folder} ({file.read().strip()}); wait for it, stop it, or take a new folder."
+            f"Another process works in {folder} ({file.read().strip()}); wait for it, stop it, or use a new folder."
         ) from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -336,9 +338,9 @@ def _hold(folder: pathlib.Path) -> TextIO:
 
 
 def _commit() -> str:
-    """The package's own commit, with + if its repository was changed since; "unknown" for an installed package.
+    """Returns the package's own commit, with + if its repository has changes; "unknown" for an installed package.
 
-    A repository that merely holds the package, in a virtual environment or among its own files, says nothing about it.
+    A repository that merely contains the package, in a virtual environment or among its own files, does not count.
     """
     package = pathlib.Path(__file__).resolve().parent
     top = _git(package, "rev-parse", "--show-toplevel")
@@ -349,8 +351,8 @@ def _commit() -> str:
 
 
 def _git(folder: pathlib.Path, *arguments: str) -> str:
-    """What git says of the repository that a folder lies in; nothing where it fails or is not installed."""
-    # Variables such as GIT_DIR, which hooks set, name another repository.
+    """Runs git in the repository of a folder; returns "" if it fails or is not installed."""
+    # Variables such as GIT_DIR, which hooks set, would select another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(folder), *arguments]
     try:

@@ -1,4 +1,4 @@
-"""Imports point down the way of the data."""
+"""Imports point only down the flow of the data."""
 
 import ast
 import pathlib
@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "ssinfnet_jax"
 BASE = {"config", "rundir", "plug_in", "dask_tasks", "latex", "pretrained"}
-ALLOWED = {  # folder: what it may import of the package, beside itself and the base
+ALLOWED = {  # folder: what it may import from the package, besides itself and the base
     "config": set(),
     "rundir": set(),
     "plug_in": set(),
@@ -55,7 +55,7 @@ def test_imports_point_down(room):
         assert not wrong, f"{path.relative_to(PACKAGE.parent)} imports {sorted(wrong)}"
 
 
-def test_the_library_knows_no_program():
+def test_the_library_does_not_import_programs():
     for path in PACKAGE.rglob("*.py"):
         source = path.read_text()
         assert "import launch" not in source, path

@@ -1,4 +1,4 @@
-"""Real processes: they work, fail, and are killed."""
+"""Tasks in real processes that work, fail, and are killed."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def client():
 
 
 def run(function, tasks, client, **options):
-    """Task -> result; functions are lambdas, which Dask can send."""
+    """Returns task -> result; functions are lambdas, which Dask can send."""
     return dict(dask_tasks.run_all(function, tasks, client=client, **options))
 
 
@@ -41,7 +41,7 @@ def test_results_come_from_other_processes_of_one_thread(client):
     assert set(client.nthreads().values()) == {1}
 
 
-def test_workers_do_not_watch_themselves(client):
+def test_workers_do_not_monitor_themselves(client):
     def watching(dask_worker):
         callbacks = dask_worker.periodic_callbacks
         return {name: callbacks[name].callback_time for name in ("tick", "monitor")}, "profile" in callbacks
@@ -49,7 +49,7 @@ def test_workers_do_not_watch_themselves(client):
     assert list(client.run(watching).values()) == [({"tick": 1000, "monitor": 5000}, False)] * 2
 
 
-def test_a_failing_task_comes_back_as_its_error(client):
+def test_a_failing_task_returns_its_error(client):
     found = run(lambda task: 6 / task, [1, 0, 3], client)
     assert (found[1], found[3]) == (6, 2)
     assert isinstance(found[0], ZeroDivisionError)
@@ -59,7 +59,7 @@ def test_a_failing_task_comes_back_as_its_error(client):
 def test_a_task_that_kills_its_process_takes_no_others_with_it(client):
     def deadly(task):
         if task in (3, 8):
-            os._exit(3)  # as a crash in native code, or the kernel short of memory
+            os._exit(3)  # like a crash in native code, or an out-of-memory kill
         return task
 
     found = run(deadly, range(20), client)
@@ -83,7 +83,7 @@ def test_a_worker_that_is_killed_loses_nothing(client):
     assert len(set(found.values())) >= 2
 
 
-def test_tasks_are_read_when_there_is_room(client):
+def test_tasks_are_read_on_demand(client):
     read = []
 
     def tasks():
@@ -92,7 +92,7 @@ def test_tasks_are_read_when_there_is_room(client):
             yield task
 
     for number, _ in enumerate(dask_tasks.run_all(abs, tasks(), client=client), 1):
-        assert len(read) <= number + 2 * 3 * 2  # three per thread are running, as many may have come at once
+        assert len(read) <= number + 2 * 3 * 2  # three per thread are in flight, and as many may have finished at once
     assert len(read) == 40
 
 
@@ -115,7 +115,7 @@ def test_shows_a_bar_if_described(client, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_cannot_be_sent_is_named(client):
+def test_unpicklable_tasks_are_named(client):
     with pytest.raises(
         TypeError, match=r"of <unlocked _thread.lock .* cannot be sent to another process; both must be"
     ):
@@ -132,7 +132,7 @@ def test_processes_end_with_the_block():
 def test_processes_end_with_a_killed_program():
     code = """
 import os, time
-from ssinfnet_jax import distributed
+from ssinfnet_jax import dask_tasks
 if __name__ == "__main__":
     with dask_tasks.client(num_workers=1) as client:
         print(*client.run(os.getpid).values(), flush=True)
@@ -145,9 +145,9 @@ if __name__ == "__main__":
     assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_script_without_a_guard_is_told(tmp_path):
+def test_a_script_without_a_guard_gets_a_clear_error(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("from ssinfnet_jax import distributed\nwith dask_tasks.client(num_workers=1): pass\n")
+    script.write_text("from ssinfnet_jax import dask_tasks\nwith dask_tasks.client(num_workers=1): pass\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(script)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -157,7 +157,7 @@ def test_a_script_without_a_guard_is_told(tmp_path):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """Address of a scheduler of its own, that scheduler, and how to start a worker for it."""
+    """Starts a scheduler; yields its address, its process, and a function that starts a worker."""
     file = tmp_path / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
     with contextlib.ExitStack() as stack:
@@ -175,7 +175,7 @@ def cluster(tmp_path):
         yield address, scheduler, lambda: start("worker", address, "--nthreads=1", f"--local-directory={tmp_path}")
 
 
-def test_a_running_cluster_is_used_and_its_end_is_told(cluster):
+def test_a_running_cluster_is_used_and_its_end_is_reported(cluster):
     address, scheduler, start_worker = cluster
     worker = start_worker()
     with dask_tasks.client(address) as client:
@@ -189,11 +189,11 @@ def test_a_running_cluster_is_used_and_its_end_is_told(cluster):
         results = dask_tasks.run_all(lasting, range(200), client=client)
         next(results)
         scheduler.kill()
-        with pytest.raises(ConnectionError, match="The Dask scheduler went away; start it again"):
+        with pytest.raises(ConnectionError, match="The connection to the Dask scheduler was lost; start it again"):
             list(results)
 
 
-def test_no_scheduler_is_told(monkeypatch):
+def test_a_missing_scheduler_is_reported(monkeypatch):
     monkeypatch.setattr(dask_tasks, "_CONNECT_SECONDS", 0.5)
     with (
         pytest.raises(

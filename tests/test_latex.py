@@ -44,7 +44,7 @@ def test_every_form_of_a_table_compiles(pdflatex, num_rows, num_columns):
     assert "Missing character" not in said
 
 
-def test_sentences_are_set_in_lines_and_long_names_are_not_cut(pdflatex):
+def test_sentences_are_wrapped_and_long_names_are_not_cut(pdflatex):
     sentence = "smaller indirect effect (0.12 against 0.34) than that of another mediator"
     name = "ggo_log-sigma-1-0-mm_gldm_LargeDependenceHighGrayLevelEmphasis"
     rows = [[latex.escape(name), sentence]]

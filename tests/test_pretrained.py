@@ -5,7 +5,7 @@ import pytest
 from ssinfnet_jax import pretrained
 
 
-def test_a_path_is_a_path_and_nothing_means_the_packages_own(monkeypatch, tmp_path):
+def test_a_path_stays_a_path_and_none_means_the_packages_own(monkeypatch, tmp_path):
     assert pretrained.resolve("runs/a/model", "single") == pathlib.Path("runs/a/model")
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     for given in (None, "pretrained"):

@@ -51,13 +51,13 @@ def test_the_same_config_opens_the_same_run(tmp_path):
 
 def test_another_config_is_refused_with_the_differences(tmp_path):
     rundir.open_run(tmp_path, CONFIG).stage("prepare")
-    with pytest.raises(ValueError, match=r"another config; take a new folder.*\n  train.epochs: 2 -> 3"):
+    with pytest.raises(ValueError, match=r"another config; use a new folder.*\n  train.epochs: 2 -> 3"):
         rundir.open_run(tmp_path, {**CONFIG, "train": {"epochs": 3, "scale": (0.8, 1.0)}})
 
 
 @pytest.mark.parametrize("key", rundir.EXECUTION)
 def test_how_a_run_is_computed_may_change(key, tmp_path):
-    """The folder of a run from before the key was there is opened, too."""
+    """Folders of runs from before the key existed can be opened, too."""
     rundir.open_run(tmp_path, CONFIG).stage("prepare")
     for config in ({**CONFIG, key: 1}, {**CONFIG, key: 2}, CONFIG):
         rundir.open_run(tmp_path, config)
@@ -65,13 +65,13 @@ def test_how_a_run_is_computed_may_change(key, tmp_path):
         rundir.join_run(tmp_path, config)
 
 
-def test_a_stage_that_is_needed_first(tmp_path):
+def test_a_required_stage_must_have_finished(tmp_path):
     run = rundir.open_run(tmp_path, CONFIG)
     with pytest.raises(FileNotFoundError, match=r"Stage 'prepare' has not finished in .*--stages=prepare"):
         run.require("prepare")
 
 
-def test_a_config_that_nothing_was_made_with_is_replaced(tmp_path):
+def test_a_config_without_any_stage_is_replaced(tmp_path):
     rundir.open_run(tmp_path, CONFIG)
     rundir.open_run(tmp_path, {**CONFIG, "name": "other"})
     assert json.loads((tmp_path / "config.json").read_text())["name"] == "other"
@@ -86,16 +86,16 @@ def test_two_processes_in_one_folder_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["there", "there/below"])
-def test_a_file_is_no_folder(tmp_path, name):
+def test_a_run_folder_cannot_be_a_file(tmp_path, name):
     (tmp_path / "there").write_text("mine")
     with (
-        pytest.raises(ValueError, match=rf"{name} must be a folder, new or .*, but {tmp_path}/there is a file; name"),
+        pytest.raises(ValueError, match=rf"{name} must be a folder, new or .*, but {tmp_path}/there is a file; choose"),
         rundir.holding(tmp_path / name),
     ):
         pass
 
 
-def test_what_was_made_from_an_earlier_run_of_a_stage_is_not_taken_for_current(tmp_path):
+def test_stages_made_from_an_earlier_run_of_a_stage_are_outdated(tmp_path):
     run = rundir.open_run(tmp_path, CONFIG)
     chain = {"prepare": None, "train": "prepare", "evaluate": "train"}
 
@@ -119,7 +119,7 @@ def test_what_was_made_from_an_earlier_run_of_a_stage_is_not_taken_for_current(t
     run_all(*chain)
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_completely_or_not_at_all(tmp_path):
     def stopped():
         with rundir.writing(tmp_path / "table.csv") as path:
             path.write_text("half")
@@ -140,7 +140,7 @@ def test_other_processes_join_the_folder_that_the_first_has_opened(tmp_path):
 
 
 def _two_stages(folder):
-    """A run whose stage `train` was made from `prepare`, which wrote into `data` too."""
+    """Makes a run whose stage `train` was made from `prepare`, which also wrote `data`."""
     run = rundir.open_run(folder, CONFIG)
 
     def prepare(run):
@@ -164,7 +164,7 @@ def test_a_stage_is_taken_over_with_what_it_was_made_from(tmp_path):
     assert (second.path / "data").resolve() == first.path / "data"
     second.check_current("train")
     rundir.run_stage(second, "train", lambda run: pytest.fail("run again"))
-    # A third run may take over what the second has taken over.
+    # A third run may take over a stage that the second has taken over.
     third = rundir.open_run(tmp_path / "third", CONFIG)
     assert third.take_over("prepare", second, ["data"])
     assert (third.path / "prepare").resolve() == first.path / "prepare"
@@ -177,14 +177,14 @@ def test_a_stage_made_from_another_one_is_not_taken_over(tmp_path):
     assert not second.take_over("missing", first)
 
 
-def test_a_stage_that_was_begun_is_not_taken_over(tmp_path):
+def test_a_stage_that_was_started_is_not_taken_over(tmp_path):
     first, second = _two_stages(tmp_path / "first"), rundir.open_run(tmp_path / "second", CONFIG)
     assert second.take_over("prepare", first, ["data"])
     (second.stage("train") / "checkpoint").write_text("half")
     assert not second.take_over("train", first)
 
 
-def test_a_stage_taken_over_from_a_run_that_is_gone_is_run_again(tmp_path):
+def test_a_stage_taken_over_from_a_deleted_run_is_run_again(tmp_path):
     first, second = _two_stages(tmp_path / "first"), rundir.open_run(tmp_path / "second", CONFIG)
     second.take_over("prepare", first, ["data"])
     second.take_over("train", first)
@@ -194,13 +194,13 @@ def test_a_stage_taken_over_from_a_run_that_is_gone_is_run_again(tmp_path):
     assert (second.path / "train" / "model").read_text() == "own"
 
 
-def test_a_stage_that_another_run_has_begun_is_gone_on_with_there(tmp_path):
+def test_a_stage_that_another_run_has_started_is_resumed_there(tmp_path):
     first, second = _two_stages(tmp_path / "first"), rundir.open_run(tmp_path / "second", CONFIG)
     assert not second.take_up("train", first, ["prepare"])  # finished
     (first.path / "train" / "done.json").unlink()
     assert not second.take_up("train", first, ["prepare"])  # its `prepare` is not here
     assert second.take_over("prepare", first, ["data"])
-    assert not second.take_up("train", first, ["prepare"], ["more"])  # not all of it was begun
+    assert not second.take_up("train", first, ["prepare"], ["more"])  # a folder of it is missing
     assert not second.take_up("missing", first, [])
     assert second.take_up("train", first, ["prepare"])
     rundir.run_stage(second, "train", lambda run: (run.stage("train") / "model").write_text("second") and None)
@@ -208,7 +208,7 @@ def test_a_stage_that_another_run_has_begun_is_gone_on_with_there(tmp_path):
     assert first.is_done("train")
 
 
-def test_a_file_is_held_by_one_at_a_time(tmp_path, caplog):
+def test_a_file_is_locked_by_one_process_at_a_time(tmp_path, caplog):
     caplog.set_level("INFO", logger="absl")
     path, order = tmp_path / "locks" / "train", []
 
@@ -237,7 +237,7 @@ def _git(folder, *arguments):
 
 @pytest.fixture
 def repository(tmp_path):
-    """A repository of somebody, with one commit."""
+    """Creates another repository with one commit."""
     _git(tmp_path, "init", "-q")
     (tmp_path / "theirs.txt").write_text("theirs")
     _git(tmp_path, "add", ".")
@@ -246,7 +246,7 @@ def repository(tmp_path):
 
 
 def _copy(folder):
-    """A copy of `rundir` as a module, in a package of that folder."""
+    """Copies `rundir` to a package in that folder and imports it."""
     path = folder / "ssinfnet_jax" / "rundir.py"
     path.parent.mkdir(parents=True)
     shutil.copy(rundir.__file__, path)
@@ -270,7 +270,7 @@ def test_the_commit_is_that_of_the_package(repository):
 
 @pytest.mark.parametrize("place", ["venv/lib/site-packages", "third_party/theirs"])
 @pytest.mark.parametrize("is_committed", [False, True])
-def test_the_commit_of_a_repository_that_merely_holds_the_package_is_not_recorded(place, is_committed, repository):
+def test_the_commit_of_a_repository_that_merely_contains_the_package_is_not_recorded(place, is_committed, repository):
     installed = _copy(repository / place)
     if is_committed:
         _git(repository, "add", "--force", ".")
@@ -278,7 +278,7 @@ def test_the_commit_of_a_repository_that_merely_holds_the_package_is_not_recorde
     assert installed.provenance()["commit"] == "unknown"
 
 
-def test_a_hook_s_repository_is_not_taken_for_the_package_s(repository, tmp_path_factory, monkeypatch):
+def test_a_hooks_repository_is_not_mistaken_for_the_packages(repository, tmp_path_factory, monkeypatch):
     installed = _copy(tmp_path_factory.mktemp("elsewhere"))
     monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(repository))

@@ -1,4 +1,4 @@
-"""Learning curves of several runs in one figure: docs/figures/covid_learning_curves.png.
+"""Draws learning curves of several runs in one figure: docs/figures/covid_learning_curves.png.
 
 python -m docs.figures.learning_curves OUT.png "with pretraining=RUN" "without=RUN"
 """

@@ -2,8 +2,8 @@
 
 python -m docs.figures.networks
 
-Every box bears the name of a module's attribute; a test looks them up in the modules. The pictures are of a generated
-slice; no network has drawn them.
+Every box has the name of a module's attribute; a test looks them up in the modules. The pictures show a generated
+slice; they are not the output of a network.
 """
 
 import pathlib
@@ -23,7 +23,7 @@ SIZE = (148, 139)  # tenths of an inch
 
 
 def draw() -> Sheet:
-    """The three panels."""
+    """Draws the three panels."""
     sheet, slices = Sheet(*SIZE), _pictures()
     _single(sheet, slices, top=SIZE[1] - 3)
     _multi(sheet, slices, left=2, top=60)
@@ -68,7 +68,7 @@ def _single(sheet: Sheet, slices, top: float) -> None:
 
 
 def _edge_branch(sheet: Sheet, rows) -> None:
-    """x1 -> edge features, which reach every attention, and the edge map."""
+    """Edge branch: x1 -> edge features, which feed every attention, and the edge map."""
     y, colour, bus = rows[1], FILL["edge"][1], 71.5
     sheet.arrow((63, y), (75, y))
     for number in (1, 2, 3):
@@ -86,7 +86,7 @@ def _edge_branch(sheet: Sheet, rows) -> None:
 
 
 def _refinement(sheet: Sheet, rows, lane: float) -> None:
-    """Reverse attention: the coarse map climbs from the decoder's head, along `lane`, to map 2."""
+    """Reverse attention: the coarse map moves from the decoder's head, along `lane`, up to map 2."""
     plus = 119.2
     sheet.arrow((12, lane + 3), (12, lane), (125.4, lane))
     sheet.box((130.6, lane), (10.4, 3.2), "data", label="global_map")
@@ -176,7 +176,7 @@ def _multi(sheet: Sheet, slices, left: float, top: float) -> None:
 
 
 def _coach(sheet: Sheet, slices, left: float, top: float) -> None:
-    """Panel c: the coach erases, the inpainter restores, both learn from the error."""
+    """Panel c: the coach erases, the inpainter restores, and both learn from the error."""
     sheet.title((left, top), "c", "coach", "adversarial pretraining without labels: two networks in alternating phases")
     high, low, middle, right = top - 15, top - 38.5, top - 27, left + 62
     sheet.picture((left + 5, high), 8, slices["image"], "slice")
@@ -228,7 +228,7 @@ def _coach_gradient(sheet: Sheet, left: float, high: float, low: float, red: str
 
 
 def _phases(sheet: Sheet, left: float, y: float) -> None:
-    """The schedule as a strip."""
+    """Draws the schedule as a strip."""
     x = left
     for name, width in (("inpaint_random", 14.5), ("coach", 8), ("inpaint_coach", 13.5), ("coach", 8), ("…", 4)):
         learner = LEARNER.get(name)
@@ -240,12 +240,12 @@ def _phases(sheet: Sheet, left: float, y: float) -> None:
 
 
 def _pictures(size: int = 256) -> dict[str, np.ndarray]:
-    """A generated slice and what the networks would make of it: uint8[128,128] or [128,128,3]."""
+    """Returns a generated slice and ideal results of the networks: uint8[128,128] or [128,128,3]."""
     drawn = generator.render_slice(0, population.sample_patient(0, 3), 1, 3, size)
     image = np.array(Image.fromarray(drawn.image).resize((128, 128), Image.Resampling.BICUBIC))
     classes = labels.resize_label(drawn.classes, image.shape)
     # The coach erases what is hard to restore: here the quarter of the regions with the
-    # largest contrast, but for the rim.
+    # highest contrast, except at the rim.
     contrast = image.reshape(8, 16, 8, 16).std(axis=(1, 3))
     contrast[[0, -1]] = contrast[:, [0, -1]] = 0
     keep = np.kron(contrast <= np.quantile(contrast, 0.75), np.ones((16, 16), bool))
@@ -260,7 +260,7 @@ def _pictures(size: int = 256) -> dict[str, np.ndarray]:
 
 
 def _painted(image: np.ndarray, areas: np.ndarray, colours: dict[int, str], opacity: float = 0.6) -> np.ndarray:
-    """uint8[H,W,3]: the image in grey, its areas in colour."""
+    """Paints areas of a grey image in colour: uint8[H,W,3]."""
     painted = np.repeat(image[..., None], 3, axis=-1).astype(float)
     for value, colour in colours.items():
         area = areas == value
@@ -269,7 +269,7 @@ def _painted(image: np.ndarray, areas: np.ndarray, colours: dict[int, str], opac
 
 
 def main() -> None:
-    """Writes both files; the same bytes each time."""
+    """Writes both files, with the same bytes every time."""
     with matplotlib.rc_context({"svg.hashsalt": "networks"}):
         drawn = draw().figure
         folder = pathlib.Path(__file__).parent

@@ -1,4 +1,4 @@
-"""A sheet to draw networks on: boxes that bear the names of modules, arrows, small pictures."""
+"""A sheet for drawing networks: boxes with the names of modules, arrows, small pictures."""
 
 import collections
 
@@ -19,7 +19,7 @@ MONO, SANS = "DejaVu Sans Mono", "DejaVu Sans"
 
 
 class Sheet:
-    """Boxes and arrows on one pair of axes, in units of a tenth of an inch; remembers whose attributes are drawn."""
+    """Boxes and arrows on one pair of axes, in tenths of an inch; records the attributes drawn of each network."""
 
     def __init__(self, width: float, height: float):
         self.figure = mpl_figure.Figure(figsize=(width / 10, height / 10), facecolor="white")
@@ -28,7 +28,7 @@ class Sheet:
         self.names: dict[str, set[str]] = collections.defaultdict(set)
 
     def box(self, centre, size, kind, model=None, name="", note="", *, label=None, twin=False):
-        """A rounded box; `name` is an attribute path of network `model`; `twin`: of the inpainting form only."""
+        """Draws a rounded box; `name` is an attribute path of network `model`; `twin`: only in the inpainting form."""
         if model:
             self.names[model].add(name)
         x, y = centre
@@ -39,7 +39,7 @@ class Sheet:
             self.text((x, y + 1.05 * len(lines) - 2.15 * (number + 1)), line, size=7.6, colour=GREY)
 
     def frame(self, corner, size, kind, name, model=None, *, twin=False, zorder=1.0):
-        """The outline of a module that holds others, with its name inside the upper left corner."""
+        """Draws the outline of a module that contains others, with its name in the upper left corner."""
         if model:
             self.names[model].add(name)
         fill = [0.45 * value + 0.55 for value in colors.to_rgb(FILL[kind][0])]
@@ -56,14 +56,14 @@ class Sheet:
         self.axes.add_patch(shape)
 
     def text(self, at, text, *, size=8.0, colour=INK, mono=False, ha="center", weight="normal"):
-        """Text of a size in points, centred vertically."""
+        """Writes text of a size in points, centred vertically."""
         self.axes.text(
             *at, text, fontsize=size, color=colour, ha=ha, va="center", weight=weight, zorder=5,
             fontfamily=MONO if mono else SANS, linespacing=1.35,
         )  # fmt: skip
 
     def arrow(self, *points, colour=ARROW, dashed=False, head=True, over=False):
-        """An arrow through points; `over`: with a white rim, because it crosses others."""
+        """Draws an arrow through points; `over` adds a white rim where it crosses others."""
         xs, ys = zip(*points, strict=True)
         if over:
             self.axes.plot(xs, ys, color="white", linewidth=4, zorder=2.2, solid_capstyle="butt")
@@ -77,12 +77,12 @@ class Sheet:
             self.axes.add_patch(tip)
 
     def node(self, at, sign, colour=ARROW):
-        """A small circle with the sign of an operation."""
+        """Draws a small circle with the sign of an operation."""
         self.axes.add_patch(patches.Circle(at, 1.25, facecolor="white", edgecolor=colour, linewidth=1.0, zorder=4))
         self.text((at[0], at[1] - 0.05), sign, size=9.0, colour=colour)
 
     def picture(self, centre, side, pixels, caption=""):
-        """A square picture, uint8[H,W] or [H,W,3], with a caption below."""
+        """Draws a square picture, uint8[H,W] or [H,W,3], with a caption below."""
         x, y = centre
         extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
         self.axes.imshow(pixels, extent=extent, cmap="gray", vmin=0, vmax=255, zorder=3, interpolation="antialiased")
@@ -91,7 +91,7 @@ class Sheet:
         self.text((x, y - side / 2 - 1.4), caption)
 
     def title(self, at, letter, name, text):
-        """The heading of a panel."""
+        """Writes the heading of a panel."""
         self.text(at, letter, size=16, weight="bold", ha="left")
         self.text((at[0] + 3, at[1]), name, size=12.5, weight="bold", ha="left", mono=True)
         self.text((at[0] + 3, at[1] - 2.8), text, size=9, colour=GREY, ha="left")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a program of launch/ on a SLURM cluster: one process per node, which takes all GPUs of its node.
+# Runs a program of launch/ on a SLURM cluster: one process per node, which uses all GPUs of its node.
 set -euo pipefail
 
 usage() {
@@ -7,15 +7,15 @@ usage() {
 Usage: launch/cluster/slurm.sh [--dry_run] STAGE --config=FILE:VARIANT --workdir=FOLDER [more flags of launch.STAGE]
 
 STAGE is pipeline, one of its stages, or experiment. The working folder must be on a file system that all nodes share.
-Settings, by environment:
+Settings are environment variables (defaults in parentheses):
   NODES       number of nodes (1)
   GPUS        GPUs per node (1)
   CPUS        CPU cores per node (8)
-  TIME        time limit (24:00:00); the job is told two minutes before, saves its state and is queued again
-  ARRAY       for experiment: numbers of its runs, e.g. 0-7 or 0-23%4 (four at a time); each is a job of its own
+  TIME        time limit (24:00:00); two minutes before it, the job saves its state and is requeued
+  ARRAY       for experiment: indices of its runs, such as 0-7 or 0-23%4 (four at a time); each run is its own job
   PARTITION, ACCOUNT   of the cluster (its defaults)
   PYTHON      interpreter (.venv/bin/python)
-  --dry_run   prints the command and runs nothing
+  --dry_run   prints the command without running it
 
 Example: NODES=2 GPUS=4 launch/cluster/slurm.sh pipeline --config=configs/covid_semiseg.py:full --workdir=/shared/runs/a
          ARRAY=0-7 launch/cluster/slurm.sh experiment --config=configs/experiments/ablation.py:gpu --workdir=/shared/ablation
@@ -29,23 +29,23 @@ dry_run=
 if [[ "${1:-}" == --dry_run ]]; then dry_run=1; shift; fi
 case "${1:-}" in
   "" | -h | --help) usage; exit 0 ;;
-  -*) fail "the first argument is the stage, found '$1' (see --help)." ;;
+  -*) fail "the first argument must be the stage, found '$1' (see --help)." ;;
 esac
 stage=$1; shift
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline, one of its stages, or experiment."
-[[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing: a folder that all nodes see."
-if [[ -z $dry_run ]]; then command -v sbatch > /dev/null || fail "sbatch was not found: run this on a login node of the cluster."; fi
+[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE must be pipeline, one of its stages, or experiment."
+[[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing; set it to a folder that all nodes share."
+if [[ -z $dry_run ]]; then command -v sbatch > /dev/null || fail "sbatch was not found; run this on a login node of the cluster."; fi
 
 printf -v program '%q ' "${PYTHON:-.venv/bin/python}" -m "launch.$stage" "$@"
-# shellcheck disable=SC2016 # the job knows its numbers
+# shellcheck disable=SC2016 # expanded inside the job
 job='$SLURM_JOB_ID'
 if [[ -n ${ARRAY:-} ]]; then
-  [[ $stage == experiment ]] || fail "ARRAY is for the stage experiment, found '$stage'."
+  [[ $stage == experiment ]] || fail "ARRAY only works with the stage experiment, found '$stage'."
   # shellcheck disable=SC2016
-  program+='--index=$SLURM_ARRAY_TASK_ID ' job='${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID'  # the plain id may mean all of them
+  program+='--index=$SLURM_ARRAY_TASK_ID ' job='${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID'  # the plain id may mean the whole array
 fi
-# Stopped by a signal: 75 with the state saved, 143 where a stage has none to save. A job that was cancelled stays so.
+# Exit codes after a signal: 75 with the state saved, 143 if a stage has no state. A cancelled job is not requeued.
 again="case \$code in 75|143) [ \"\$(squeue -h -j $job -o %T)\" = RUNNING ] && scontrol requeue $job;; esac"
 body="srun --kill-on-bad-exit=1 ${program% } || { code=\$?; $again; exit \$code; }"
 command=(

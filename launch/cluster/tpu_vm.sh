@@ -8,12 +8,12 @@ Usage: TPU_NAME=NAME ZONE=ZONE launch/cluster/tpu_vm.sh [--dry_run] STAGE --conf
 
 STAGE is pipeline, one of its stages, or experiment.
 The working folder must be on a file system that all hosts share (Filestore).
-Settings, by environment:
-  TPU_NAME, ZONE   of the TPU VM (needed)
+Settings are environment variables (defaults in parentheses):
+  TPU_NAME, ZONE   of the TPU VM (required)
   PROJECT          of Google Cloud (gcloud's default)
-  REPOSITORY       folder of this repository on the hosts (ssinfnet_jax, below the home folder)
+  REPOSITORY       folder of this repository on the hosts (ssinfnet_jax, in the home folder)
   PYTHON           interpreter there (.venv/bin/python)
-  --dry_run        prints the command and runs nothing
+  --dry_run        prints the command without running it
 TEXT
 }
 
@@ -23,16 +23,16 @@ dry_run=
 if [[ "${1:-}" == --dry_run ]]; then dry_run=1; shift; fi
 case "${1:-}" in
   "" | -h | --help) usage; exit 0 ;;
-  -*) fail "the first argument is the stage, found '$1' (see --help)." ;;
+  -*) fail "the first argument must be the stage, found '$1' (see --help)." ;;
 esac
 stage=$1; shift
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE is pipeline, one of its stages, or experiment."
-[[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing: a folder that all hosts see."
+[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE must be pipeline, one of its stages, or experiment."
+[[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing; set it to a folder that all hosts share."
 for name in TPU_NAME ZONE; do
   [[ -n ${!name:-} ]] || fail "$name is not set (see --help)."
 done
-if [[ -z $dry_run ]]; then command -v gcloud > /dev/null || fail "gcloud was not found: install the Google Cloud CLI."; fi
+if [[ -z $dry_run ]]; then command -v gcloud > /dev/null || fail "gcloud was not found; install the Google Cloud CLI."; fi
 
 printf -v program '%q ' cd "${REPOSITORY:-ssinfnet_jax}"
 program+="&& "

@@ -1,1 +1,1 @@
-"""Inference: trained networks applied to slices."""
+"""Inference: applies trained networks to slices and scans."""

@@ -1,7 +1,7 @@
-"""Both stages with their weights as one StableHLO program that runs without this package.
+"""Exports both networks with their weights as one StableHLO program that runs without this package.
 
-The program holds the forms of `models.ops` for the CPU and those for GPU and TPU, and takes the ones where it runs;
-the weights are there once.
+The program contains the forms of `models.ops` for the CPU and for GPU and TPU, and uses those of its platform;
+it stores the weights once.
 """
 
 import hashlib
@@ -21,12 +21,13 @@ PROGRAM = "program.jax_export"
 
 
 def make_program(program: segmenter.Program) -> export.Exported:
-    """The program uint8[B, S, S] -> {"labels", "lesion"[, "classes"], "decision"} for any B >= 1, weights included.
+    """Makes the program uint8[B, S, S] -> {"labels", "lesion"[, "classes"], "decision"}, B >= 1, weights included.
 
     `labels` is uint8[B, S, S] of {0 background, 1 GGO, 2 consolidation}, or of {0, 1 lesion} without a multi network,
     by the networks' decision;
-    `lesion` float32[B, S, S] and `classes` float32[B, S, S, 3] are the probabilities that `Segmenter` gives. `decision`
-    float32[4] is for who resizes them and decides then: 1 for the rule "joint", and the numbers of `decision.Decision`.
+    `lesion` float32[B, S, S] and `classes` float32[B, S, S, 3] are the probabilities of `Segmenter`. Callers that
+    resize these before deciding use `decision` float32[4]: 1 for the rule "joint", and the numbers of
+    `decision.Decision`.
     """
 
     rule = program.decision
@@ -57,9 +58,9 @@ def write(out_dir: pathlib.Path, single_dir: pathlib.Path, multi_dir: pathlib.Pa
       out_dir: an existing folder.
       single_dir: folder of the single network.
       multi_dir: of the multi network, or None for lesions only.
-    Returns: what a model card says of the program: image_size, window_hu and view of the training, platforms, file,
+    Returns: data for a model card: image_size, window_hu and view of the training, platforms, file,
       sha256, megabytes, and the networks' cards by name, as plain data.
-    Raises: as `segmenter.load_program`; ValueError for a network that does not say its window and view.
+    Raises: as `segmenter.load_program`; ValueError for a network whose card lacks window and view.
     """
     program = segmenter.load_program(single_dir, multi_dir)
     window_hu, view = program.cards["single"].scan_input(single_dir)

@@ -1,4 +1,4 @@
-"""Where in a scan lesions can be, so that what the networks see elsewhere is known to be a false alarm."""
+"""The region of a scan in which lesions can be; detections elsewhere are false alarms."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,22 @@ import numpy as np
 from scipy import ndimage
 
 MARGIN_MM = 10.0  # around the lungs in a slice
-REACH_MM = 15.0  # above and below: the lowest part of a lung may hold no air
+REACH_MM = 15.0  # above and below, since the lowest part of a lung may hold no air
 LEAST_INSIDE = 0.1  # of a lesion's area
-_LEAST_SIDE = 0.35  # of the other lung: less, and most of this one may hold no air
+_LEAST_SIDE = 0.35  # of the other lung; below that, most of this lung may hold no air
 
 
 def about_lungs(lungs: np.ndarray, middle: int, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The region of the lungs, with what they enclose and a margin.
+    """Returns the region of the lungs, including what they enclose and a margin.
 
-    Left and right of the middle, each row and each column is filled between its first and its last pixel of lung, so
-    that consolidated parts, which hold no air, are inside and the heart is not. A side on which hardly any lung was
-    found is inside as a whole.
+    Left and right of the middle, each row and each column is filled between its first and last lung pixel, so
+    that consolidated parts, which hold no air, are inside and the heart is not. A side with hardly any lung
+    is inside as a whole.
 
     Args:
       lungs: bool[N,H,W], the air of the lungs; at least one pixel.
       middle: column of the body's middle.
-      spacing_mm: between slices, rows and columns; 0 where unknown: then without a margin there.
+      spacing_mm: between slices, rows and columns; 0 if unknown, which gives no margin.
     Returns: bool[N,H,W]; slices far from any lung are empty.
     """
     slice_mm, row_mm, column_mm = spacing_mm
@@ -43,16 +43,16 @@ def about_lungs(lungs: np.ndarray, middle: int, spacing_mm: Sequence[float]) -> 
 
 
 def _filled(mask: np.ndarray, axis: int) -> np.ndarray:
-    """The mask with all between its first and last pixel along an axis."""
+    """Fills a mask between its first and last pixel along an axis."""
     forward = np.logical_or.accumulate(mask, axis=axis)
     backward = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
     return forward & backward
 
 
 def remove_outside(pred: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """The label map of a slice without lesions that lie outside of a region, classes that touch taken together.
+    """Removes lesions outside a region from the label map of a slice; touching classes count as one lesion.
 
-    A lesion that is inside by `LEAST_INSIDE` of its area stays whole: its border with the chest wall is not known here.
+    A lesion with at least `LEAST_INSIDE` of its area inside stays whole: its border with the chest wall is uncertain.
 
     Args:
       pred: uint8[H,W] of {0, 1, 2}.

@@ -1,4 +1,4 @@
-"""Measurements of a segmented scan, slice by slice and all together."""
+"""Measures a segmented scan, per slice and in total."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +13,11 @@ CLASSES = {1: "ggo", 2: "consolidation"}
 
 
 def remove_islands(pred: np.ndarray, min_pixels: float) -> np.ndarray:
-    """The label map of a slice without lesions of fewer pixels, GGO and consolidation that touch taken together.
+    """Removes small lesions from the label map of a slice; touching GGO and consolidation count as one lesion.
 
     Args:
       pred: uint8[H,W] of {0, 1, 2}.
-      min_pixels: at least so many stay.
+      min_pixels: lesions of at least this many pixels stay.
     """
     if min_pixels <= 1 or not pred.any():
         return pred
@@ -27,7 +27,7 @@ def remove_islands(pred: np.ndarray, min_pixels: float) -> np.ndarray:
 
 
 def count(index: int, pred: np.ndarray, lung: np.ndarray | None) -> dict[str, Any]:
-    """Pixels of a slice: ggo_px, consolidation_px, lesion_px, lung_approx_px (that of a mask, and lesions)."""
+    """Counts pixels of a slice: ggo_px, consolidation_px, lesion_px, lung_approx_px (lung mask and lesions)."""
     row: dict[str, Any] = {"slice": index}
     row |= {f"{name}_px": int((pred == number).sum()) for number, name in CLASSES.items()}
     lesion = pred > 0
@@ -38,10 +38,11 @@ def count(index: int, pred: np.ndarray, lung: np.ndarray | None) -> dict[str, An
 
 
 def summarize(scan: Scan, survey: Survey, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The row of a scan, from `count` of its slices.
+    """Summarizes a scan in one row, from `count` of its slices.
 
-    Millilitres where the spacing is known and there are several slices; pixels always. The share of the lung is that of
-    an approximate mask: air by a threshold, closed, with the lesions added; None where there is no such mask.
+    Volumes are in millilitres if the spacing is known and there are several slices; pixels are always counted. The
+    share of the lung refers to an approximate mask: air by a threshold, closed, with the lesions added; None without
+    such a mask.
     """
     total = {
         name: None if any(row[name] is None for row in rows) else sum(row[name] for row in rows)

@@ -1,4 +1,4 @@
-"""Stage `predict_priors`: the multi network's second input, from networks that find the lesion."""
+"""Stage `predict_priors`: predicts the multi network's second input with networks that find the lesion."""
 
 import pathlib
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ CROSSFIT = "crossfit_single"
 def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Writes the priors of all labeled slices (`data.priors`).
 
-    `config.multi.prior_source` says where those of training slices come from: "predicted", from the single
-    network, as in the paper, which has seen their labels and is better on them than it will be on new slices;
-    "cross_fitted", from the networks of stage `crossfit_single`, which have not seen them; "ground_truth", their
-    labels, as in the published code. All others are the single network's predictions.
+    `config.multi.prior_source` sets the source for training slices: "predicted", from the single
+    network, as in the paper (it was trained on their labels and is better on them than on new slices);
+    "cross_fitted", from the networks of stage `crossfit_single`, which were not trained on them; "ground_truth", their
+    labels, as in the published code. All other priors are the single network's predictions.
 
-    Returns: None, or the reason why the data leave this stage out.
+    Returns: None, or the reason to skip this stage.
     """
     if skipped := prepare.reason_to_skip(config, run_dir, "multi"):
         return skipped
@@ -51,7 +51,7 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
 
 
 def _crossfitted(run_dir: rundir.RunDir, table: pd.DataFrame) -> Iterator[tuple[np.ndarray, pathlib.Path]]:
-    """Per fold the record positions of its slices, and the model folder of the network trained without them."""
+    """Yields for each fold the record positions of its slices, and the folder of the model trained without it."""
     folds = pd.read_csv(run_dir.require(CROSSFIT, "folds.csv") / "folds.csv", dtype={"slice_id": str})
     for fold, part in folds.groupby("fold"):
         model = run_dir.require(CROSSFIT, f"fold_{fold}/model/model.json") / f"fold_{fold}" / "model"

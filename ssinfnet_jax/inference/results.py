@@ -1,4 +1,4 @@
-"""What was written of a scan, read again as slices to look at."""
+"""Reads the results of a scan as slices for viewing."""
 
 import json
 import pathlib
@@ -16,14 +16,14 @@ from ssinfnet_jax.inference.readers import nifti
 def load_views(
     out_dir: pathlib.Path, name: str, window_hu: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Slices and label maps of a segmented scan, in the radiologist's view.
+    """Loads slices and label maps of a segmented scan, in the radiologist's view.
 
     Args:
-      out_dir: as given to `segment_scans.run`.
+      out_dir: as passed to `segment_scans.run`.
       name: of the scan.
-      window_hu: (low, high) to show HU with.
-    Returns: uint8[N,H,W] and uint8[N,H,W] of {0, 1, 2}; pictures of different sizes are filled up with black, and the
-      last, N numbers, says how many pixels each has of its own.
+      window_hu: (low, high) for the display of HU.
+    Returns: slices uint8[N,H,W], label maps uint8[N,H,W] of {0, 1, 2}, and N numbers of pixels before padding: pictures
+      of different sizes are padded with black.
     """
     folder = out_dir / "scans" / name
     row = json.loads((folder / "scan.json").read_text())
@@ -43,7 +43,7 @@ def load_views(
 
 
 def _volume(path: pathlib.Path, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """uint8[N,H,W], slice by slice: a photon-counting CT has gigabytes of them."""
+    """Reads uint8[N,H,W] slice by slice, since a photon-counting CT takes gigabytes."""
     with tempfile.TemporaryDirectory() as scratch:
         scan = nifti.read(path, scratch_dir=pathlib.Path(scratch))
         views = np.empty(scan.grid.view_shape, np.uint8)

@@ -1,6 +1,6 @@
 """Segments one CT slice with the program beside this file: python run_exported.py SLICE.png LABELS.png
 
-Needs jax, flatbuffers, numpy and pillow. MODEL_CARD.md says how a slice is cut, and windowed to 8-bit grey.
+Needs jax, flatbuffers, numpy and pillow. MODEL_CARD.md says how to crop a slice and window it to 8-bit grey.
 """
 
 import sys
@@ -14,15 +14,15 @@ from PIL import Image
 def main(source: Path, target: Path) -> None:
     """Writes the label map of a slice, in the size of the slice, as a palette PNG.
 
-    Channels of a grey JPG stored as colour differ by rounding, which is let pass.
-    Of 16-bit colour Pillow keeps the high bytes.
+    Channels of a grey JPG stored as colour may differ by rounding.
+    16-bit colour is refused, since Pillow keeps only its high bytes.
     """
     if target.suffix.lower() != ".png" or not target.parent.is_dir() or target.resolve() == source.resolve():
-        sys.exit(f"Error: {target} must be another file than the slice, its name end in .png, its folder exist.")
+        sys.exit(f"Error: {target} must end in .png, differ from the slice, and lie in an existing folder.")
     ct = Image.open(source)
     modes = ("L", "LA", "P", "RGB", "RGBA")
     if ";16" in str(ct.tile) or ct.mode not in modes or np.ptp(ct.convert("RGB"), 2).max() > 16:
-        sys.exit(f"Error: {source} (mode {ct.mode}) is not 8-bit grey; window it as MODEL_CARD.md says, no colours.")
+        sys.exit(f"Error: {source} (mode {ct.mode}) is not 8-bit grey; window it as MODEL_CARD.md says.")
     program = jax.export.deserialize(bytearray(Path(__file__).with_name("program.jax_export").read_bytes()))
     image = np.asarray(ct.convert("L").resize(program.in_avals[0].shape[1:], Image.Resampling.BILINEAR))
     found = jax.jit(program.call)(image[None])  # uint8[B, S, S] -> labels, lesion, classes; any B
@@ -38,7 +38,7 @@ def main(source: Path, target: Path) -> None:
 
 
 def decide(maps: np.ndarray, joint: float, threshold: float, share: float, weight: float) -> np.ndarray:
-    """Labels [H,W] by the networks' decision, from the probabilities of the classes, if any, and of the lesion."""
+    """Decides labels [H,W] from the probabilities of the classes, if any, and of the lesion."""
     if len(maps) > 1 and not joint:
         return maps[:3].argmax(axis=0)
     ggo, dense = maps[1:3] if len(maps) > 1 else (maps[0], 0)
@@ -48,4 +48,4 @@ def decide(maps: np.ndarray, joint: float, threshold: float, share: float, weigh
 
 if __name__ == "__main__":
     sys.excepthook = lambda kind, error, _: sys.stderr.write(f"Error: {sys.argv[1]}: {kind.__name__}: {error}\n")
-    sys.exit(main(*map(Path, sys.argv[1:])) if len(sys.argv) == 3 else "Error: give two files, SLICE.png LABELS.png")
+    sys.exit(main(*map(Path, sys.argv[1:])) if len(sys.argv) == 3 else "Error: pass two files, SLICE.png LABELS.png")

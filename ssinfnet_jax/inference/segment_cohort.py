@@ -1,4 +1,4 @@
-"""Stage `segment_cohort`: label maps of all patients with clinical data."""
+"""Stage `segment_cohort`: segments the slices of all patients with clinical data."""
 
 import pathlib
 import re
@@ -17,19 +17,19 @@ from ssinfnet_jax.inference.writers import pictures
 
 
 def run(config: Config, run_dir: rundir.RunDir) -> str | None:
-    """Segments every slice of the cohort: label maps as PNG (0 background, 1 GGO, 2 consolidation), `summary.csv`.
+    """Segments every slice of the cohort; writes label maps (PNG, 0 background, 1 GGO, 2 consolidation), `summary.csv`.
 
-    Slices whose label map is there already are not segmented again.
+    Skips slices that already have a label map.
 
     Returns: None, or the reason why there is nothing to segment.
     """
     records, table = prepare.load(config.data, run_dir)
     cohort = np.flatnonzero((table["split"] == "cohort").to_numpy())
     if not len(cohort):
-        return "the data have no cohort: no patients with a clinical table"
+        return "the data has no cohort: no patients with a clinical table"
     run_dir.require("train_multi")
     if run_dir.was_skipped("train_multi"):
-        return "there is no multi network, which divides lesions into GGO and consolidation"
+        return "there is no multi network to divide lesions into GGO and consolidation"
     directory = run_dir.stage("segment_cohort")
     masks = directory / "masks"
     masks.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
 def _keep_examples(
     directory: pathlib.Path, records: Any, positions: np.ndarray, summary: pd.DataFrame, size: int
 ) -> None:
-    """Writes `examples.npz` for the report: slices and label maps of the patients with most, median, least lesion."""
+    """Writes `examples.npz` for the report: slices and label maps of patients with most, median and least lesion."""
     burden = summary.groupby("patient_id")["lesion_fraction"].mean().sort_values(ascending=False, kind="stable")
     patients = dict.fromkeys(burden.index[[0, len(burden) // 2, -1]])
     rows = [row for patient in patients for row in _thinned(np.flatnonzero(summary["patient_id"] == patient))]
@@ -82,12 +82,12 @@ def _keep_examples(
 
 
 def _thinned(rows: np.ndarray, limit: int = 60) -> np.ndarray:
-    """At most `limit` of some rows, evenly spread."""
+    """Returns at most `limit` of the rows, evenly spread."""
     return rows if len(rows) <= limit else rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
 
 
 def mask_name(slice_id: str) -> str:
-    """The file name of a slice's label map."""
+    """Returns the file name of a slice's label map."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", slice_id) + ".png"
 
 

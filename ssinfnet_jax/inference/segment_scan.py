@@ -1,4 +1,4 @@
-"""One scan, from its file to its results in a folder; slices are streamed through the networks."""
+"""Segments one scan, from its files to a folder of results; slices are streamed through the networks."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
 from ssinfnet_jax.networks.decision import Decision
 
 MARGIN = 0.04  # of the sides, around the lungs
-_MOST_STEM_BYTES = 120  # of a picture's name: with what is put around it a file system takes 255
+_MOST_STEM_BYTES = 120  # of a picture's name; with prefix and suffix it must fit the file system's 255
 PROBABILITIES = ("lesion", "ggo", "consolidation")
 COLUMNS = (  # of a row of measurements
     "scan", "patient_id", "source", "format", "kind", "slices", "slices_affected", "ggo_ml", "consolidation_ml",
@@ -35,15 +35,15 @@ COLUMNS = (  # of a row of measurements
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How scans are segmented.
+    """How to segment scans.
 
     Attributes:
-      threshold: of the lesion's probability, in place of that of the networks' decision (`Decision.with_threshold`).
-      min_island: lesions of a smaller area in a slice are removed: mm2 where the spacing is known, else pixels.
+      threshold: of the lesion's probability; overrides that of the networks' decision (`Decision.with_threshold`).
+      min_island: removes lesions of a smaller area in a slice: mm2 if the spacing is known, else pixels.
       flips: a key of `segmenter.FLIPS`.
-      view: "lungs": the networks see volumes cut down to the lungs, with a margin; "frame": whole.
-      outside_lungs: "remove": in volumes in HU, lesions outside of the lungs are removed (`lung_region`), and slices
-        far from any lung are not sent through the networks; "keep": neither.
+      view: "lungs" crops volumes to the lungs, with a margin; "frame" does not crop.
+      outside_lungs: "remove" removes lesions outside the lungs from volumes in HU (`lung_region`) and skips slices
+        far from any lung; "keep" does neither.
     """
 
     threshold: float | None = None
@@ -54,7 +54,7 @@ class Options:
 
 
 class Networks:
-    """Both networks, and what they were trained on."""
+    """Both networks and their input format."""
 
     def __init__(self, single_dir: pathlib.Path, multi_dir: pathlib.Path, flips: str, batch_size: int):
         self.segmenter = segmenter.Segmenter(single_dir, multi_dir, flips=flips, batch_size=batch_size)
@@ -62,27 +62,27 @@ class Networks:
 
 
 def decide_by(decision: Decision, options: Options) -> Decision:
-    """The decision of networks, with the threshold of the options if they have one."""
+    """Returns the networks' decision, with the threshold of the options if set."""
     return decision if options.threshold is None else decision.with_threshold(options.threshold)
 
 
 def segment(
     source: find.Source, networks: Networks, options: Options, out_dir: pathlib.Path, input_kind: str | None = None
 ) -> dict[str, Any]:
-    """Segments a scan and writes `scans/NAME`, which is there whole or not at all, `masks/NAME*`, `images/NAME*`.
+    """Segments a scan and writes `scans/NAME`, complete or not at all, `masks/NAME*` and `images/NAME*`.
 
-    What an earlier result of the scan left in `masks` and `images` is removed.
+    Removes files of an earlier result of the scan from `masks` and `images`.
 
-    Returns: its row of measurements: `COLUMNS`, the `identity` and `stamp` of its source, and its files that were
+    Returns: its row of measurements: `COLUMNS`, the `identity` and `stamp` of its source, and the files that were
       `left_out`, with reasons.
-    Raises: ValueError or OSError for a scan that cannot be segmented; nothing of it is left behind.
+    Raises: ValueError or OSError for a scan that cannot be segmented, which leaves no files behind.
     """
     folder = out_dir / "scans" / source.name
     partial = folder.with_name(f".partial-{source.name}")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "scratch").mkdir(parents=True)
     try:
-        stamp = source.stamp  # before it is read: files that change meanwhile are noticed by the next call
+        stamp = source.stamp  # taken before reading, so that the next call notices files that change meanwhile
         scan = source.open(partial / "scratch")
         seen = survey.survey(scan, input_kind, networks.window_hu)
         result = _Result(source.name, scan, seen, networks, options, partial)
@@ -91,11 +91,13 @@ def segment(
         row |= measure.summarize(scan, seen, rows)
         notes = [*scan.notes, *result.write(rows)]
         if seen.padding_hu is not None:
-            notes.append(f"{seen.padding_hu:g} is no HU: it is taken for padding, as air")
+            notes.append(f"{seen.padding_hu:g} is not a HU value: it counts as padding, that is, air")
         if scan.grid is not None and not seen.lungs.any():
-            notes.append("no lungs were found by thresholds: is this a chest CT, and does its frame hold them whole?")
+            notes.append("no lungs were found by thresholds: is this a chest CT that shows both lungs completely?")
         if result.num_outside:
-            notes.append(f"{result.num_outside} voxels outside of the lungs were removed (--outside_lungs=keep)")
+            notes.append(
+                f"{result.num_outside} voxels outside the lungs were removed (--outside_lungs=keep keeps them)"
+            )
         if row["empty"]:
             notes.append(
                 f"EMPTY: no lesion was found (values {seen.low:g} to {seen.high:g}, mean {seen.mean:.1f}; highest "
@@ -122,14 +124,14 @@ def segment(
 
 
 def lost_file(out_dir: pathlib.Path, name: str) -> pathlib.Path | None:
-    """The first file of a segmented scan that is no longer in `images` or `masks`; None where all are there."""
+    """Returns the first file of a segmented scan that is missing in `images` or `masks`; None if all are there."""
     files = sorted(_files_of(name, out_dir / "scans"))
     paths = (out_dir / kind / file for kind in ("images", "masks") for file in files)
     return next((path for path in paths if not path.is_file()), None)
 
 
 def remove_files(files_dir: pathlib.Path, scans_dir: pathlib.Path, name: str) -> None:
-    """Removes the files of a scan from those of all; files of scans whose names are alike stay."""
+    """Removes the files of a scan, but not those of scans with similar names."""
     ours = re.compile(re.escape(name) + r"(\.nii\.gz|_\d{4,}_.*)", re.DOTALL)
     stale = {file.name for file in files_dir.glob("*") if ours.fullmatch(file.name)}
     for other in {folder.name.removeprefix(".partial-") for folder in scans_dir.iterdir()} - {name}:
@@ -140,20 +142,20 @@ def remove_files(files_dir: pathlib.Path, scans_dir: pathlib.Path, name: str) ->
 
 
 def _files_of(name: str, scans_dir: pathlib.Path) -> set[str]:
-    """Names of a scan's files in `images` and `masks`."""
-    for folder in (f".partial-{name}", name):  # another process may rename it now
+    """Returns the names of a scan's files in `images` and `masks`."""
+    for folder in (f".partial-{name}", name):  # another process may be renaming it
         with contextlib.suppress(FileNotFoundError):
             return set(pd.read_csv(scans_dir / folder / "slices.csv", dtype=str).get("file", [f"{name}.nii.gz"]))
     return {f"{name}.nii.gz"}
 
 
 class _Slices:
-    """The slices as records for the networks: windowed, and cut down to the view."""
+    """The slices as records for the networks: windowed, and cropped to the view."""
 
     def __init__(self, scan: Scan, seen: survey.Survey, networks: Networks, view: str):
         self._scan, self._seen, self._window = scan, seen, networks.window_hu
         self._cut = view == "lungs" and scan.grid is not None
-        # Those of a batch are asked for again when its results come; the next one has been read then.
+        # A batch's slices are needed again for its results, after the next batch has been read.
         self.read = functools.lru_cache(maxsize=2 * networks.segmenter.batch_size)(self._read)
 
     def __len__(self) -> int:
@@ -167,17 +169,17 @@ class _Slices:
         return self._seen.without_padding(self._scan.read(index))
 
     def grey(self, index: int) -> np.ndarray:
-        """uint8[H,W], windowed as in training."""
+        """Returns uint8[H,W], windowed as in training."""
         values = self.read(index)
         return ct.window_hu(values, *self._window) if self._seen.kind == "hu" else np.rint(values).astype(np.uint8)
 
     def box(self, shape: tuple[int, int]) -> tuple[slice, slice]:
-        """Rows and columns that the networks see of a slice of this shape."""
+        """Returns the rows and columns that the networks see of a slice of this shape."""
         return self._seen.box(shape, MARGIN) if self._cut else (slice(0, shape[0]), slice(0, shape[1]))
 
 
 class _Result:
-    """The results of a scan while they are made: volumes on disk in the grid of the source, or pictures."""
+    """The results of a scan in progress: volumes on disk in the grid of the source, or pictures."""
 
     def __init__(self, name: str, scan, seen, networks: Networks, options: Options, folder: pathlib.Path):
         self._name = name
@@ -186,8 +188,8 @@ class _Result:
         self._decision = decide_by(networks.segmenter.decision, options)
         self._volumes: dict[str, np.ndarray] = {}
         self._region = seen.region if options.outside_lungs == "remove" and seen.kind == "hu" else None
-        self.highest = 0.0  # probability of a lesion
-        self.num_outside = 0  # pixels of lesions that were removed
+        self.highest = 0.0  # lesion probability
+        self.num_outside = 0  # removed lesion pixels
         for name in ("images", "masks", "probabilities", "overlays"):
             (folder / name).mkdir()
         if scan.grid is not None:
@@ -202,14 +204,14 @@ class _Result:
                 )
 
     def fill(self) -> list[dict[str, Any]]:
-        """Runs the networks over the slices that may hold a lesion; returns `measure.count` of every slice."""
+        """Runs the networks on the slices that may hold a lesion; returns `measure.count` of every slice."""
         num_slices = self._scan.num_slices
         looked_at = range(num_slices) if self._region is None else np.flatnonzero(self._region.any(axis=(1, 2)))
         found = self._networks.segmenter.probabilities(self._slices, looked_at)
         return [self._fill(index, next(found)[1] if index in looked_at else None) for index in range(num_slices)]
 
     def _fill(self, index: int, probabilities: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
-        """Decides and stores a slice, empty where the networks were not asked; returns its `measure.count`."""
+        """Decides and stores a slice, empty if the networks skipped it; returns its `measure.count`."""
         grey = self._slices.grey(index)
         pred = np.zeros(grey.shape, np.uint8)
         probs = np.zeros((3, *grey.shape), np.float32)
@@ -235,7 +237,7 @@ class _Result:
         return row
 
     def _file(self, index: int) -> str:
-        """Of a picture: what follows the name of the scan; of a long name the start and a hash."""
+        """Returns the part of a picture's file name after the scan's name; long names are cut and get a hash."""
         stem = readable(self._scan.files[index].stem)
         if len(stem.encode()) > _MOST_STEM_BYTES:
             start = stem.encode()[: _MOST_STEM_BYTES - 9].decode(errors="ignore")
@@ -265,7 +267,7 @@ class _Result:
             volume[self._scan.grid.source_slice(index)] = self._scan.grid.to_source(view.astype(volume.dtype))
 
     def write(self, rows: list[dict[str, Any]]) -> list[str]:
-        """Writes the files that need all slices; returns what a user should know."""
+        """Writes the files that need all slices; returns notes for the user."""
         notes = []
         if self._scan.grid is not None:
             volumes, scan = self._volumes, self._scan

@@ -1,4 +1,4 @@
-"""Many scans: each on its own, so that one that fails stops no other, and a rerun does only what is missing."""
+"""Segments many scans independently: a failed scan stops no other, and a rerun does only what is missing."""
 
 import dataclasses
 import functools
@@ -23,21 +23,21 @@ from ssinfnet_jax.inference.readers import dicom, find
 from ssinfnet_jax.networks import card
 from ssinfnet_jax.networks.card import NetworkCard
 
-# What a call fills or writes, its pages included.
+# Everything that a call writes, including its pages.
 WRITTEN = ("images", "masks", "scans", "cases", "measurements.csv", "failures.csv", input_files.FILE, "report.html")
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a process needs to segment scans; small, so that it can be sent to another one.
+    """What a process needs to segment scans; small, so that it can be sent to another process.
 
     Attributes:
       single_dir, multi_dir: model folders.
-      out_dir: where everything is written.
-      options: how.
-      input_kind: "hu" | "uint8" where the user says it.
+      out_dir: output folder.
+      options: how to segment.
+      input_kind: "hu" | "uint8" if set by the user.
       batch_size: slices per call of the networks.
-      cache_dir: of compiled programs, or None.
+      cache_dir: cache of compiled programs, or None.
     """
 
     single_dir: pathlib.Path
@@ -59,18 +59,18 @@ def run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Segments all scans in `inputs`; writes `measurements.csv`, `failures.csv`, `unused_files.csv` beside the scans.
 
-    What lies in `images` and `masks` is then that of the scans in `scans`: lost files are written again, and those of
-    scans that were measured by the last call and are gone are removed.
+    Afterwards, `images` and `masks` hold exactly the files of the scans in `scans`: lost files are rewritten, and files
+    of scans that the last call measured and whose folders are gone are removed.
 
     Args:
-      job: how, and where to.
+      job: how to segment, and the output folder.
       inputs: files and folders.
-      num_workers: processes on this machine; 0: this one does it all.
-      scheduler: address of a running Dask scheduler instead; its workers see the same files.
-      report: takes the files that are not used.
-    Returns: measurements, one row per scan; failures: scan, source, left_out (what is no CT volume), reason.
-    Raises: ValueError or OSError if there is no scan, no network, or the folder holds results of others, or files that
-      no call has written.
+      num_workers: processes on this machine; 0 uses only this one.
+      scheduler: address of a running Dask scheduler to use instead; its workers must see the same files.
+      report: records the files that are not used.
+    Returns: measurements, one row per scan; failures: scan, source, left_out (not a CT volume), reason.
+    Raises: ValueError or OSError if there is no scan or no network, or if the folder holds results of other networks or
+      files that no call has written.
     """
     _quieten()
     report = input_files.Report() if report is None else report
@@ -107,7 +107,7 @@ def run(
             path = input_files.readable(str(source.path))
             failures.append({"scan": source.name, "source": path, "left_out": left_out, "reason": reason})
             refused[source.identity] = ("left out" if left_out else "failed", reason)
-            # An error that nobody foresaw is shown whole.
+            # Unexpected errors are logged with their traceback.
             foreseen = isinstance(result, ValueError | OSError | dask_tasks.WorkerDiedError)
             logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else result)
     columns = ["scan", "source", "left_out", "reason"]
@@ -130,7 +130,7 @@ def _count_files(
     done: list[dict[str, Any]],
     report: input_files.Report,
 ) -> None:
-    """Counts the files of this call's scans as used or not; `refused`: identity -> kind and reason."""
+    """Counts the files of this call's scans as used or unused; `refused`: identity -> kind and reason."""
     left_out_of = {row.get("identity"): row.get("left_out", {}) for row in done}
     for source in sources:
         if source.identity in refused:
@@ -143,7 +143,7 @@ def _count_files(
 
 
 def measured(out_dir: pathlib.Path) -> set[str]:
-    """Names of the scans that the last call has measured, whether they are still there or not."""
+    """Returns the names of the scans that the last call measured, whether or not they still exist."""
     path = out_dir / "measurements.csv"
     if not path.is_file() or not (out_dir / "config.json").is_file():
         return set()
@@ -151,16 +151,18 @@ def measured(out_dir: pathlib.Path) -> set[str]:
 
 
 def _check_out(out_dir: pathlib.Path, inputs: Sequence[pathlib.Path]) -> None:
-    """Raises ValueError if results in this folder could take the place of a user's own files, or it cannot be one."""
+    """Raises ValueError if results could overwrite the user's own files, or if the path cannot be a folder."""
     rundir.check_folder(out_dir)
     for path in inputs:
         if path.resolve() == out_dir.resolve():
-            raise ValueError(f"--out={out_dir} is --input={path} itself; take a new folder, which may lie in it.")
+            raise ValueError(
+                f"--out={out_dir} is the same folder as --input={path}; use a new folder, inside it or not."
+            )
     found = [name for name in WRITTEN if (out_dir / name).exists()]
     if found and not (out_dir / "config.json").exists():
         raise ValueError(
             f"--out={out_dir} must be a new folder or hold results of launch.segment, but it holds {', '.join(found)} "
-            "and no config.json: results could overwrite files there. Take a new folder."
+            "and no config.json: results could overwrite files there. Use a new folder."
         )
 
 
@@ -170,16 +172,16 @@ def _check_role(which: str, directory: pathlib.Path, found: NetworkCard) -> None
         found.check_role(which)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{directory} cannot be the {which} network: {error} Or are --single and --multi swapped?"
+            f"{directory} cannot be the {which} network: {error} Check whether --single and --multi are swapped."
         ) from error
 
 
 def _forget_lost(
     before: dict[str, dict[str, Any]], sources: list[find.Source], job: Job
 ) -> list[tuple[find.Source, ValueError]]:
-    """Takes scans that lost a file out of `before` and `scans`, so that they are segmented anew; errors for the others.
+    """Removes scans that lost a file from `before` and `scans`, so that they are segmented again.
 
-    Those that have changed are told as such.
+    Returns: errors for scans that are not among the sources. Changed scans are reported elsewhere.
     """
     given, told = {source.identity: source for source in sources}, []
     for name, row in list(before.items()):
@@ -188,10 +190,10 @@ def _forget_lost(
             continue
         if source is None:
             path, folder = pathlib.Path(row["source"]), job.out_dir / "scans" / name
-            remedy = f"give {path} as --input too, to have it written again, or delete {folder} if the scan is to go"
-            told.append((find.Source(name, path, "", ()), ValueError(f"{file} is lost: {remedy}.")))
+            remedy = f"add --input={path} to rewrite it, or delete {folder} to remove the scan"
+            told.append((find.Source(name, path, "", ()), ValueError(f"{file} is missing: {remedy}.")))
         elif row.get("stamp") in (None, source.stamp):
-            logging.info("%s is lost: %s is segmented anew.", file, name)
+            logging.info("%s is missing: segmenting %s again.", file, name)
             shutil.rmtree(job.out_dir / "scans" / name)
             del before[name]
     return told
@@ -199,29 +201,29 @@ def _forget_lost(
 
 def _changed(source: find.Source, before: dict[str, Any], job: Job) -> ValueError:
     return ValueError(
-        f"{source.path} has changed since {before['scan']} in {job.out_dir} was made from it: delete "
-        f"{job.out_dir / 'scans' / before['scan']} to segment it anew."
+        f"{source.path} has changed since it was segmented as {before['scan']} in {job.out_dir}; delete "
+        f"{job.out_dir / 'scans' / before['scan']} to segment it again."
     )
 
 
 def _taken(source: find.Source, before: dict[str, Any], job: Job) -> ValueError:
     return ValueError(
-        f"{source.path} would be called {source.name}, as {before['source']} in {job.out_dir} is. If it is that scan, "
-        f"moved or with other files: delete {job.out_dir / 'scans' / source.name} to segment it anew; if not: rename "
-        "it, or take another --out."
+        f"{source.path} would be named {source.name}, like {before['source']} in {job.out_dir}. If it is the same "
+        f"scan, moved or with other files, delete {job.out_dir / 'scans' / source.name} to segment it again; else "
+        "rename it, or use another --out."
     )
 
 
 def _results(
     job: Job, sources: list[find.Source], num_workers: int, scheduler: str | None
 ) -> Iterator[tuple[find.Source, Any]]:
-    """(source, row or error) as they come."""
+    """Yields (source, row or error) as they finish."""
     function = functools.partial(_segment, job)
     if not num_workers and not scheduler:
         for source in sources:
             try:
                 yield source, function(source)
-            except Exception as error:  # told in failures.csv
+            except Exception as error:  # reported in failures.csv
                 yield source, error
         return
     with dask_tasks.client(scheduler, None if scheduler else num_workers) as client:
@@ -231,7 +233,7 @@ def _results(
 
 
 def _quieten() -> None:
-    """Silences libraries that log every odd element of every file, and each error that they raise with its stack."""
+    """Silences libraries that log every odd element of every file, and every error with its traceback."""
     for library in ("pydicom", "nibabel"):
         standard_logging.getLogger(library).setLevel(standard_logging.CRITICAL)
     warnings.filterwarnings("ignore", module="pydicom")
@@ -248,12 +250,12 @@ def _segment(job: Job, source: find.Source) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _networks(*arguments) -> segment_scan.Networks:
-    """The networks, read and compiled once in a process."""
+    """Loads and compiles the networks, once per process."""
     return segment_scan.Networks(*arguments)
 
 
 def _hash(directory: pathlib.Path) -> str:
-    """SHA-256 over the names and contents of all files of a model folder."""
+    """Computes SHA-256 over the names and contents of all files in a model folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         digest.update(str(path.relative_to(directory)).encode())

@@ -1,4 +1,4 @@
-"""Trained networks applied to slices: the single one alone, or both chained in one compiled program."""
+"""Applies trained networks to slices: the single network alone, or both chained in one compiled program."""
 
 import dataclasses
 import functools
@@ -17,17 +17,17 @@ from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 
 BATCH_SIZE = 16
-# Axes of [B,H,W] along which a slice is turned over; the probabilities of all forms are turned back and averaged.
+# Axes of [B,H,W] along which to flip a slice; the probabilities of all forms are flipped back and averaged.
 FLIPS = {"none": [()], "left_right": [(), (2,)], "all": [(), (1,), (2,), (1, 2)]}
 
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation:
-    """One slice, segmented, in its own geometry.
+    """A segmented slice, in its own geometry.
 
     Attributes:
       record: the slice as read.
-      lesion_probs: float32[H,W] in [0, 1], of the single network.
+      lesion_probs: float32[H,W] in [0, 1], from the single network.
       class_probs: float32[H,W,3] summing to 1 over background, GGO, consolidation; None without a multi network.
       decision: the networks' rule.
     """
@@ -44,7 +44,7 @@ class Segmentation:
 
 
 class Program(NamedTuple):
-    """Both stages as one pure function.
+    """Both networks as one pure function.
 
     Attributes:
       predict: (variables, {"image": uint8[B,S,S]}) -> (lesion float32[B,S,S][, classes float32[B,S,S,3]]).
@@ -63,19 +63,19 @@ class Program(NamedTuple):
 
     @property
     def decision(self) -> Decision:
-        """How the probabilities become labels, by the card of the multi network; the paper's rule if it has none."""
+        """How the probabilities become labels: the multi network's decision, or the paper's rule if it has none."""
         return ("multi" in self.cards and self.cards["multi"].decision) or Decision()
 
 
 def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None, *, flips: str = "none") -> Program:
-    """Both stages, from model folders.
+    """Loads both networks from model folders.
 
     Args:
       single_dir: of the single network.
       multi_dir: of the multi network, or None for lesions only.
       flips: a key of FLIPS.
-    Raises: FileNotFoundError if there is no trained network; ValueError if one is only a start for training, its output
-      does not fit its role, or the two were trained on different input.
+    Raises: FileNotFoundError if there is no trained network; ValueError if a network is only a start for training, if
+      its output does not fit its role, or if the two were trained on different input.
     """
     folders = {"single": single_dir} | ({"multi": multi_dir} if multi_dir is not None else {})
     variables, cards, predicts = {}, {}, {}
@@ -91,7 +91,7 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
         shown = prediction.temper(lesion, cards["single"].temperature)
         if multi_dir is None:
             return (shown,)
-        # In steps of 1/255, as the priors were that the multi network was trained with.
+        # In steps of 1/255, like the priors in the training of the multi network.
         prior = (lesion * 255).round().astype("uint8")
         classes = _flipped(predicts["multi"], FLIPS[flips])(variables["multi"], {**batch, "prior": prior})
         return shown, prediction.temper(classes, cards["multi"].temperature, classes=True)
@@ -100,9 +100,9 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
 
 
 class Segmenter:
-    """Both stages, compiled for the devices of this process, in batches of a size that is a multiple of theirs.
+    """Both networks, compiled for the devices of this process; the batch size is rounded to a multiple of their number.
 
-    The other arguments, and the errors, are those of `load_program`.
+    Other arguments and errors are those of `load_program`.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Segmenter:
         self._run = parallel.map_predict(program.predict)(program.variables)
 
     def probabilities(self, records, positions: Sequence[int]) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
-        """(slice_id, (lesion float32[S,S][, classes float32[S,S,3]])) in network geometry, in order."""
+        """Yields (slice_id, (lesion float32[S,S][, classes float32[S,S,3]])) in network geometry, in order."""
         transform = pipeline.Resize(self.image_size)
         batches = pipeline.eval_batches(records, positions, transform, batch_size=self.batch_size)
         for batch, probs in parallel.predict_all(self._run, batches):
@@ -129,7 +129,7 @@ class Segmenter:
                 yield slice_id, tuple(part[row] for part in probs)
 
     def segment(self, records, positions: Sequence[int]) -> Iterator[Segmentation]:
-        """Segments records in order; probabilities are brought back to each slice's own size bilinearly."""
+        """Segments records in order; resizes probabilities bilinearly to each slice's own size."""
         found = self.probabilities(records, positions)
         for position, (_, probs) in zip(positions, found, strict=True):
             record = records[int(position)]
@@ -142,7 +142,7 @@ class Segmenter:
 
 
 def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear resizing of float32[H,W] to float32[size]."""
+    """Resizes float32[H,W] bilinearly to float32[size]."""
     if probs.shape == tuple(size):
         return probs
     image = Image.fromarray(np.asarray(probs, np.float32), mode=None)
@@ -150,7 +150,7 @@ def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _flipped(predict: Callable, flips: Sequence[tuple[int, ...]]) -> Callable:
-    """The mean of a prediction over forms of the batch that are turned over along axes."""
+    """Averages a prediction over copies of the batch flipped along axes."""
 
     def run(variables, batch):
         total = 0
@@ -163,7 +163,7 @@ def _flipped(predict: Callable, flips: Sequence[tuple[int, ...]]) -> Callable:
 
 
 def _make_predict(which: str, stored: NetworkCard, variables: dict[str, Any]):
-    """The prediction function of a stored network in its form for inference, and the variables of that form."""
+    """Returns the prediction function of a stored network in its inference form, and the variables of that form."""
     stored.check_role(which)
     num_inputs = models.num_inputs(stored.model)
     network = models.create(stored.model, **stored.options)

@@ -1,4 +1,4 @@
-"""A first pass over a scan: whether its values are what a network can take, and where about the lungs are."""
+"""A first pass over a scan: checks its values, and locates the lungs approximately."""
 
 import dataclasses
 import functools
@@ -11,29 +11,29 @@ from ssinfnet_jax.data import ct
 from ssinfnet_jax.inference import lung_region
 from ssinfnet_jax.inference.readers import scan as scans
 
-AIR_LIMIT_HU = -500.0  # a chest CT holds air, in the lungs at least
-_COARSE = 128  # pixels at most, of a side
-_SMALL_LUNG = 0.1  # of the larger one: less is bowel or a bronchus
-_LEAST_AREA = 0.015  # of a slice, in one at least: less is bowel, or what is left by a frame that cuts the lungs
-_CLOSING_MM = 12.0  # vessels, and lesions at the border of the lung
-_MIN_BODY_PX = 16  # coarse; below that the view is left whole
-_MAX_LABELS = 10  # so few values, all integers, are those of a label map
+AIR_LIMIT_HU = -500.0  # a chest CT contains air, at least in the lungs
+_COARSE = 128  # largest side of reduced slices, pixels
+_SMALL_LUNG = 0.1  # of the larger lung; smaller parts are bowel or a bronchus
+_LEAST_AREA = 0.015  # of a slice, in at least one; less is bowel, or the rest of lungs cut by the frame
+_CLOSING_MM = 12.0  # closes over vessels and lesions at the border of the lung
+_MIN_BODY_PX = 16  # reduced pixels; below that the view is not cropped
+_MAX_LABELS = 10  # a volume with at most this many values, all integers, is a label map
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What the first pass saw.
+    """Results of the first pass.
 
     Attributes:
       kind: "hu" | "uint8".
-      low, high, mean: of the values, in their own unit, padding as air.
-      padding_hu: the one value below `ct.LEAST_HU` that stands for what was not measured; None where there is none.
-      lungs: bool[N,h,w], about the lungs, by thresholds and connected components in reduced slices; all False where
-        none are found, and for pictures, which may be cut down to the lungs, so that no border tells them from the
-        air around.
-      factors: per slice, by which its lungs are reduced.
-      spacing_mm: of the slices, rows and columns of `lungs`; 0 where unknown.
-      middle: column of `lungs` that has as much of the body on its left as on its right.
+      low, high, mean: of the values, in their own unit; padding counts as air.
+      padding_hu: the one value below `ct.LEAST_HU` that marks unmeasured voxels, or None.
+      lungs: bool[N,h,w], the approximate lungs, by thresholds and connected components in reduced slices. All False if
+        none are found, and for pictures: these may be cropped to the lungs, so nothing separates the lungs from the
+        air around the body.
+      factors: reduction factor per slice.
+      spacing_mm: of the slices, rows and columns of `lungs`; 0 if unknown.
+      middle: column of `lungs` with half of the body on each side.
     """
 
     kind: str
@@ -47,20 +47,20 @@ class Survey:
     padding_hu: float | None = None
 
     def without_padding(self, values: np.ndarray) -> np.ndarray:
-        """Values of a slice with air for the padding and NaN."""
+        """Replaces padding and NaN in a slice with air."""
         return values if self.kind == "uint8" else np.where(values >= ct.LEAST_HU, values, scans.AIR_HU)
 
     @functools.cached_property
     def region(self) -> np.ndarray | None:
-        """bool[N,h,w], where lesions can be (`lung_region.about_lungs`); None where no lungs were found."""
+        """bool[N,h,w], where lesions can be (`lung_region.about_lungs`); None if no lungs were found."""
         return lung_region.about_lungs(self.lungs, self.middle, self.spacing_mm) if self.lungs.any() else None
 
     def lung_slice(self, index: int, shape: tuple[int, int]) -> np.ndarray:
-        """Lungs of a slice, bool of its own shape."""
+        """Returns the lungs of a slice, bool of its own shape."""
         return self._enlarged(self.lungs, index, shape)
 
     def region_slice(self, index: int, shape: tuple[int, int]) -> np.ndarray:
-        """`region` of a slice, bool of its own shape."""
+        """Returns the `region` of a slice, bool of its own shape."""
         return self._enlarged(self.region, index, shape)
 
     def _enlarged(self, masks: np.ndarray, index: int, shape: tuple[int, int]) -> np.ndarray:
@@ -72,9 +72,9 @@ class Survey:
         return out
 
     def box(self, shape: tuple[int, int], margin: float) -> tuple[slice, slice]:
-        """Rows and columns that hold the lungs of all slices of a shape, with a margin (fraction of the sides).
+        """Returns the rows and columns that hold the lungs of all slices, with a margin (fraction of the sides).
 
-        Without lungs: all.
+        Without lungs, returns all rows and columns.
         """
         found = []
         for axis, side in enumerate(shape):
@@ -87,22 +87,22 @@ class Survey:
 
 
 def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, float]) -> Survey:
-    """Reads every slice once, and keeps it reduced.
+    """Reads every slice once, keeping a reduced copy.
 
     Args:
-      scan: what to look at.
-      input_kind: "hu" | "uint8" where the user says it, else None.
-      window_hu: (low, high) that 0 and 255 of windowed slices are taken for.
-    Raises: ValueError for values that are neither; names the source, the range and the remedy.
+      scan: the scan.
+      input_kind: "hu" | "uint8" if set by the user, else None.
+      window_hu: (low, high) that 0 and 255 of windowed slices stand for.
+    Raises: ValueError for values that are neither HU nor windowed; names the source, the range and the remedy.
     """
     lows, highs, sums, counts, reduced, factors = [], [], [], [], [], []
-    values = np.zeros(0)  # all that were measured, while they are few
-    paddings = np.zeros(0)  # values below what any scanner gives
+    values = np.zeros(0)  # distinct measured values, while there are few
+    paddings = np.zeros(0)  # values below any scanner's range
     has_unmeasured = False
     for index in range(scan.num_slices):
         view = scan.read(index)
         if np.isinf(view).any():
-            raise ValueError(f"{scan.source} holds infinite values in slice {index}; write the volume anew.")
+            raise ValueError(f"{scan.source} holds infinite values in slice {index}; rewrite the volume without them.")
         measured = view
         unmeasured = ~(view >= ct.LEAST_HU)  # NaN too
         if unmeasured.any():
@@ -124,7 +124,7 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
     kind = _kind(scan, input_kind, low, high, labels)
     if has_unmeasured:
         if kind == "uint8":
-            raise ValueError(f"{scan.source} holds NaN or padding, which is no grey level; set it to 0.")
+            raise ValueError(f"{scan.source} holds NaN or padding, which is not a grey level; set it to 0.")
         low = min(low, scans.AIR_HU)
     if kind == "uint8":
         scale = (window_hu[1] - window_hu[0]) / 255
@@ -141,69 +141,69 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
 
 
 def _check_padding(scan: scans.Scan, values: np.ndarray) -> None:
-    """Raises ValueError for several values below any scanner's: they are of another unit, or were interpolated."""
+    """Raises ValueError for several values below any scanner's range: another unit, or interpolated padding."""
     if len(values) > 1:
         raise ValueError(
-            f"{scan.source} holds {values[0]:g}, {values[1]:g} and the like: below {ct.LEAST_HU:g} HU one value may "
-            "stand for what was not measured, several are no Hounsfield units. Apply the rescale slope and intercept, "
-            f"or set what lies outside of the field of view to {scans.AIR_HU:g}."
+            f"{scan.source} holds {values[0]:g}, {values[1]:g} and similar values: below {ct.LEAST_HU:g} HU only one "
+            "value, as padding, is allowed. Apply the rescale slope and intercept, "
+            f"or set voxels outside the field of view to {scans.AIR_HU:g}."
         )
 
 
 def _reduce(view: np.ndarray, factor: int) -> np.ndarray:
-    """Means of factor x factor blocks, the last ones cut off: float32, at most _COARSE a side."""
+    """Averages blocks of factor x factor pixels, dropping incomplete ones: float32, at most _COARSE per side."""
     rows, columns = (max(side // factor, 1) for side in view.shape)
     blocks = view[: rows * factor, : columns * factor].astype(np.float32)
     return blocks.reshape(rows, -1, columns, blocks.shape[1] // columns).mean(axis=(1, 3))
 
 
 def _kind(scan: scans.Scan, given: str | None, low: float, high: float, labels: Sequence[float]) -> str:
-    """What the values are: as the format says, else by their range; what the user says is checked against it.
+    """Determines the kind of the values, by the format or else by their range, and checks the user's choice.
 
-    `labels` are the values if a label map may have them, else none.
+    `labels` are the values if a label map could have them, else empty.
     """
     found = f"{scan.source} holds values from {low:g} to {high:g}"
     if given and scan.kind and given != scan.kind:
-        raise ValueError(f"{scan.source} is {scan.kind} by its format; leave out --input_kind={given}.")
+        raise ValueError(f"{scan.source} is {scan.kind} by its format; omit --input_kind={given}.")
     if (given or scan.kind) == "uint8":
-        # Pictures of one grey level are taken: what they hold is known by their format.
+        # Pictures of one grey level are accepted, since their format determines the kind.
         if low < 0 or not 1.5 <= high <= 255 or (len(labels) and not scan.kind):
-            remedy = _remedy(low, high, labels, "Leave out --input_kind=uint8 for a volume in HU.")
+            remedy = _remedy(low, high, labels, "Omit --input_kind=uint8 for a volume in HU.")
             raise ValueError(f"{found}: not windowed slices of 0 to 255 grey levels. {remedy}")
         return "uint8"
     if low > AIR_LIMIT_HU or high > 32767:
         remedy = "Apply the rescale slope and intercept of the scanner, and do not clip or crop to soft tissue."
         raise ValueError(
-            f"{found}: not Hounsfield units of a chest CT, which holds air (below {AIR_LIMIT_HU:g}). "
+            f"{found}: not Hounsfield units of a chest CT, which contains air (below {AIR_LIMIT_HU:g}). "
             + _remedy(low, high, labels, remedy)
         )
     if low == high:
         raise ValueError(
-            f"{scan.source} holds nothing but {low:g} (NaN counts as air): it is no scan; export it again."
+            f"{scan.source} holds only the value {low:g} (NaN counts as air), so it is not a scan; export it again."
         )
     return "hu"
 
 
 def _remedy(low: float, high: float, labels: Sequence[float], otherwise: str) -> str:
-    """What to do about values that a network does not take."""
+    """Suggests what to do about values that a network does not accept."""
     if len(labels):
         shown = ", ".join(f"{value:g}" for value in labels)
-        return f"It looks like a label map (the only values are {shown}), and is no scan: give the scan itself."
+        return f"It looks like a label map (the only values are {shown}), not a scan: pass the scan itself."
     if low >= 0 and high <= 1:
         return (
-            "It looks windowed to 0 to 1: give the original volume, or multiply by 255 and use --input_kind=uint8 if "
+            "It looks windowed to 0 to 1: pass the original volume, or multiply by 255 and use --input_kind=uint8 if "
             "its window is that of the network's training."
         )
     if low >= 0 and high <= 255:
         return (
-            "It looks windowed already: give the original volume, or --input_kind=uint8 if its window is that of the "
-            "network's training."
+            "It looks windowed already: pass the original volume, or use --input_kind=uint8 if its window is that of "
+            "the network's training."
         )
     return otherwise
 
 
 def _lungs(slices_hu: list[np.ndarray], spacing_mm: float) -> np.ndarray:
-    """About the lungs: air that the border does not reach, its larger parts, closed and filled."""
+    """Segments the lungs approximately: larger parts of air not connected to the border, closed and filled."""
     shape = tuple(np.max([view.shape for view in slices_hu], axis=0))
     air = np.zeros((len(slices_hu), *shape), bool)
     for index, view in enumerate(slices_hu):

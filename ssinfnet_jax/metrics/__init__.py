@@ -1,1 +1,1 @@
-"""Measures of a segmentation: overlap of two masks, receiver operating characteristic."""
+"""Metrics of a segmentation: overlap of two masks, receiver operating characteristic."""

@@ -1,4 +1,4 @@
-"""Overlap of a predicted with a true mask of one slice."""
+"""Overlap of a predicted and a true mask of a slice."""
 
 import math
 
@@ -8,10 +8,10 @@ METRICS = ("dice", "iou", "recall", "precision", "auc")
 
 
 def overlap(pred: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Dice (F1), intersection over union, recall and precision of one class on one slice.
+    """Computes Dice (F1), intersection over union, recall and precision of one class on one slice.
 
-    A ratio with nothing in its denominator is undefined and NaN: all four where the class is in neither mask,
-    recall where it is not in the truth, precision where it was not predicted (Dice and IoU are 0 there).
+    A ratio whose denominator is 0 is undefined and NaN: all four if the class is in neither mask,
+    recall if it is not in the truth, precision if it was not predicted (Dice and IoU are 0 then).
 
     Args:
       pred: bool[H, W].

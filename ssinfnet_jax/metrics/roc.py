@@ -1,4 +1,4 @@
-"""Receiver operating characteristic of pixel probabilities, by scikit-learn."""
+"""Receiver operating characteristic of pixel probabilities, with scikit-learn."""
 
 import math
 
@@ -8,7 +8,7 @@ from sklearn import metrics
 
 
 def auc(probs: np.ndarray, truth: np.ndarray) -> float:
-    """Area under the ROC curve of one slice: float[H,W] in [0,1] against bool[H,W]; NaN if the truth has one class."""
+    """Computes the area under the ROC curve of a slice: float[H,W] in [0,1], bool[H,W]; NaN if truth has one class."""
     flat = truth.ravel()
     if flat.all() or not flat.any():
         return math.nan
@@ -16,17 +16,17 @@ def auc(probs: np.ndarray, truth: np.ndarray) -> float:
 
 
 def curve(probs: np.ndarray, truth: np.ndarray, *, num_points: int = 200) -> pd.DataFrame:
-    """ROC curve of pooled pixels.
+    """Computes the ROC curve of pooled pixels.
 
     Args:
       probs: float[N] in [0, 1].
       truth: bool[N].
-      num_points: the curve is thinned to about so many.
-    Returns: table of fpr, tpr, threshold; empty if the truth has one class only.
+      num_points: maximum number of points; longer curves are thinned.
+    Returns: table with columns fpr, tpr, threshold; empty if the truth has only one class.
     """
     if truth.all() or not truth.any():
         return pd.DataFrame(columns=["fpr", "tpr", "threshold"])
-    # 1/1000 steps of probability are finer than any plot and keep the sort short.
+    # Steps of 1/1000 in probability are finer than any plot, and keep the sort fast.
     fpr, tpr, threshold = metrics.roc_curve(truth, np.round(probs, 3))
     chosen = np.unique(np.linspace(0, len(fpr) - 1, min(num_points, len(fpr))).astype(int))
     return pd.DataFrame({"fpr": fpr[chosen], "tpr": tpr[chosen], "threshold": threshold[chosen]})

@@ -1,4 +1,4 @@
-"""The numbers that docs/analysis.md gives of public slices."""
+"""Checks the numbers in docs/analysis.md for public slices."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def text():
     return " ".join((ROOT / "docs" / "analysis.md").read_text().split())
 
 
-def test_what_was_seen_in_real_slices(slices, text):
+def test_observations_in_real_slices(slices, text):
     means = slices[["ggo_firstorder_Mean", "consolidation_firstorder_Mean"]].dropna()
     ggo, consolidation = means.to_numpy().T
     assert (consolidation > ggo).all()

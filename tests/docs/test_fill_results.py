@@ -12,12 +12,12 @@ from tests.report.experiment import toy_experiment
 METHODS = {"sinfnet": ("SInfNet", 0.3), "broken": ("Broken", 0.4), "ssinfnet": ("SSInfNet", 0.1)}
 COMMAND = "python -m launch.experiment --config=configs/a.py:small --workdir=/somewhere/of/mine/toy"
 TEXT = "before\n<!-- begin experiment toy:small -->\nold\n<!-- end experiment toy:small -->\nafter\n"
-FIGURES = {"examples_single": ".jpg", "metrics": ".png"}  # how they are kept
+FIGURES = {"examples_single": ".jpg", "metrics": ".png"}  # formats in docs/figures
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two finished runs and a failed one; a figure of noise, too large for a PNG, and a plain one."""
+    """Writes two finished runs and a failed one, a figure of noise (too large for a PNG) and a plain figure."""
     made = toy_experiment.build(tmp_path_factory.mktemp("toy"), METHODS, failed=("broken",), command=COMMAND)
     (made / "figures").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (900, 1800, 3), np.uint8)
@@ -70,13 +70,13 @@ def test_filling_again_changes_nothing(folder, results):
 
 
 @pytest.mark.parametrize("text", ["nothing", TEXT + TEXT, TEXT.replace("end", "finish")])
-def test_a_missing_or_double_block_is_an_error(text, folder, results):
+def test_a_missing_or_duplicate_block_is_an_error(text, folder, results):
     results.write_text(text)
     with pytest.raises(ValueError, match="must have one block of toy:small"):
         fill_results.write(results, [folder])
 
 
-def test_nothing_is_written_where_one_of_several_has_no_place(folder, results, tmp_path):
+def test_nothing_is_written_if_one_of_several_has_no_block(folder, results, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     described = json.loads((folder / "experiment.json").read_text()) | {"name": "other:small"}
@@ -98,11 +98,11 @@ def test_nothing_is_written_where_one_of_several_has_no_place(folder, results, t
         ("--workdir=runs/exp and/or 3/4", "--workdir=runs/exp and/or 3/4"),
     ],
 )
-def test_places_of_files_are_left_out(text, shown):
+def test_paths_are_shortened(text, shown):
     assert fill_results._public(text) == shown
 
 
-def test_the_program_says_a_mistake_in_one_line(tmp_path):
+def test_the_program_reports_a_mistake_in_one_line(tmp_path):
     result = programs.run("docs.fill_results", str(tmp_path))
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("Error: No experiment.json in")

@@ -16,7 +16,7 @@ def drawn():
 
 
 def _modules(name):
-    """Attribute paths of all modules of a network that have parameters."""
+    """Returns the attribute paths of all modules of a network with parameters."""
     model = models.create(name, width=0.125)
     params = flax.traverse_util.flatten_dict(models.shapes(model, models.num_inputs(name))["params"])
     return {"/".join(path[:depth]) for path in params for depth in range(1, len(path))}
@@ -29,7 +29,7 @@ def test_every_box_is_an_attribute_and_every_attribute_has_a_box(drawn, name):
     assert {path.split("/")[0] for path in modules} <= {path.split("/")[0] for path in drawn.names[name]}
 
 
-def test_the_figure_is_there_and_nothing_sticks_out(drawn):
+def test_the_figure_exists_and_no_text_leaves_the_page(drawn):
     folder = pathlib.Path(networks.__file__).parent
     assert (folder / "networks.png").is_file()
     assert (folder / "networks.svg").is_file()

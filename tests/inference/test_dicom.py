@@ -1,4 +1,4 @@
-"""DICOM as scanners, archives and anonymisers write it: without a preamble, with odd bits, several sets in a series."""
+"""DICOM from scanners, archives and anonymisers: without a preamble, with odd bits, with several sets in a series."""
 
 import re
 
@@ -20,7 +20,7 @@ PLACE = affine("LPS", (1, 1, 2))
 
 
 def chest(shape=test_geometry.SHAPE):
-    """That of the other tests, in what 12 bits hold."""
+    """Returns the chest of the other tests, clipped to 12 bits."""
     return test_geometry.chest(shape).clip(-1024, 2000)
 
 
@@ -34,17 +34,17 @@ def sources(*inputs):
 
 
 def hu_of(scan):
-    """[columns, rows, slices] of a scan whose axes are LPS."""
+    """Returns [columns, rows, slices] of a scan whose axes are LPS."""
     return np.stack([scan.read(index).T for index in range(scan.num_slices)], axis=-1)
 
 
-# Whatever bits lie above those of BitsStored, a number is the same in every transfer syntax.
+# Bits above BitsStored must not change a number, in any transfer syntax.
 
 SYNTAXES = [uid.ExplicitVRLittleEndian, uid.RLELossless, uid.JPEG2000Lossless, uid.JPEGLSLossless]
 
 
 def with_unused_bits(signed, syntax, high_bit=11):
-    """A `change` that stores 12 bits of 16, the others random, and compresses words of 16 bits."""
+    """Returns a `change` that stores 12 bits in 16-bit words with random other bits, and compresses them."""
     rng = np.random.default_rng(5)
 
     def change(dataset, _):
@@ -78,7 +78,7 @@ def test_bits_that_do_not_fit_are_named(tmp_path):
         dicom.read(files).read(0)
 
 
-# Padding is air, whichever way its elements write the number.
+# Padding is air, however its elements write the number.
 
 PADDING = {  # signed pixels, bits stored -> [(VR, value), ...] of PixelPaddingValue and PixelPaddingRangeLimit
     "signed as unsigned": (True, 16, [("US", 63536)]),
@@ -88,14 +88,14 @@ PADDING = {  # signed pixels, bits stored -> [(VR, value), ...] of PixelPaddingV
     "unsigned as signed": (False, 16, [("SS", -2000)]),
     "above 12 unsigned bits": (False, 12, [("US", 63536)]),
     "a range across zero": (True, 16, [("US", 63536), ("SS", -1500)]),
-    "a range, ends the other way round": (True, 16, [("SS", -1500), ("US", 63536)]),
+    "a range, ends swapped": (True, 16, [("SS", -1500), ("US", 63536)]),
     "an unsigned range": (False, 16, [("US", 63000), ("SS", -1)]),
 }
 
 
 @pytest.mark.parametrize("name", PADDING)
-def test_padding_is_air_whatever_its_elements_are(tmp_path, name):
-    """In what is read, in images/ and in the mean."""
+def test_padding_is_air_for_all_forms_of_its_elements(tmp_path, name):
+    """Checks the values read, the volume in images/ and the mean."""
     signed, bits, elements = PADDING[name]
     hu = chest().clip(-900, None)
 
@@ -122,7 +122,7 @@ def by_nibabel(path):
     return np.asarray(nib.load(path).dataobj)
 
 
-def test_padding_that_is_no_number_is_named(tmp_path):
+def test_padding_that_is_not_a_number_is_an_error(tmp_path):
     files = exam(tmp_path / "exam", change=lambda dataset, _: dataset.add_new("PixelPaddingValue", "SS", [-2000, 0]))
     with pytest.raises(ValueError, match=r"0000\.dcm cannot be decoded \(PixelPaddingValue is \[-2000, 0\], not a"):
         dicom.read(files).read(0)
@@ -157,7 +157,7 @@ def test_files_without_a_preamble_are_read(tmp_path, how, suffix):
     assert row["slices"] == chest().shape[2]
 
 
-def test_files_that_only_begin_like_dicom_are_left_alone(tmp_path):
+def test_files_that_only_start_like_dicom_are_skipped(tmp_path):
     exam(tmp_path / "exam")
     for name, data in {
         "a": b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100",
@@ -173,7 +173,7 @@ def test_broken_files_of_a_folder_are_one_failure(tmp_path):
         path.write_bytes(b"no preamble, no element" * 20)
     (source,) = sources(tmp_path / "exam")
     assert (source.name, len(source.files)) == ("exam", 9)
-    with pytest.raises(ValueError, match=r"9 files of \S*exam cannot be used, such as: \S*0000\.dcm does not begin"):
+    with pytest.raises(ValueError, match=r"9 files of \S*exam cannot be used, such as: \S*0000\.dcm does not start"):
         source.open(tmp_path)
     for path in exam(tmp_path / "other", change=lambda dataset, _: delattr(dataset, "SeriesInstanceUID")):
         assert path.exists()
@@ -183,7 +183,7 @@ def test_broken_files_of_a_folder_are_one_failure(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir", "DicomDir", "index.dcm"])
-def test_the_directory_of_a_medium_is_told_by_its_sop_class(tmp_path, name):
+def test_the_directory_of_a_medium_is_recognised_by_its_sop_class(tmp_path, name):
     exam(tmp_path / "exam", change=lambda dataset, _: setattr(dataset, "StudyID", "1"))
     fileset = FileSet()
     for path in (tmp_path / "exam").iterdir():
@@ -194,17 +194,17 @@ def test_the_directory_of_a_medium_is_told_by_its_sop_class(tmp_path, name):
     assert source.open(tmp_path).num_slices == chest().shape[2]
 
 
-def test_an_image_that_is_called_dicomdir_is_an_image(tmp_path):
+def test_an_image_named_dicomdir_is_an_image(tmp_path):
     exam(tmp_path / "exam")[0].rename(tmp_path / "exam/DICOMDIR")
     (source,) = sources(tmp_path / "exam")
     assert source.open(tmp_path).num_slices == chest().shape[2]
 
 
-# Elements as they should not be.
+# Invalid elements.
 
 
 def replace_element(path, old, new):
-    """Swaps the text of an element for another of the same length."""
+    """Replaces the text of an element with another of the same length."""
     data = path.read_bytes()
     assert data.count(old) == 1
     assert len(old) == len(new)
@@ -221,7 +221,7 @@ def replace_element(path, old, new):
         ("ImageOrientationPatient", "1\\0\\0\\0\\1\\0.", "1\\0\\0\\0\\l\\0."),
     ],
 )
-def test_numbers_that_are_none_are_named_with_their_element(tmp_path, element, good, bad):
+def test_invalid_numbers_are_errors_that_name_the_element(tmp_path, element, good, bad):
     def change(dataset, _):
         value = [float(part) for part in good.split("\\")]
         setattr(dataset, element, value if len(value) > 1 else value[0])
@@ -231,12 +231,12 @@ def test_numbers_that_are_none_are_named_with_their_element(tmp_path, element, g
     replace_element(path, good.encode(), bad.encode())
     (source,) = sources(tmp_path / "exam")
     wanted = f"{path} has {element} {bad}; expected "
-    with pytest.raises(ValueError, match=re.escape(wanted) + r"\d numbers?\. DICOM writes numbers with"):
+    with pytest.raises(ValueError, match=re.escape(wanted) + r"\d numbers?\. DICOM numbers have a decimal"):
         source.open(tmp_path)
 
 
 @pytest.mark.parametrize("element", ["WindowWidth", "KVP", "SliceThickness", "PatientWeight"])
-def test_numbers_that_are_none_do_not_cost_the_dicom_seg(tmp_path, element):
+def test_invalid_numbers_do_not_prevent_the_dicom_seg(tmp_path, element):
     for path in exam(tmp_path / "exam", change=lambda dataset, _: setattr(dataset, element, 31.75)):
         replace_element(path, b"31.75", b"31,75")
     row, _ = segment(tmp_path / "exam", tmp_path / "out")
@@ -246,7 +246,7 @@ def test_numbers_that_are_none_do_not_cost_the_dicom_seg(tmp_path, element):
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.keyword)
 @pytest.mark.parametrize("share", [0.05, 0.5])
-def test_truncated_pixels_are_said_to_be(tmp_path, syntax, share):
+def test_truncated_pixels_are_reported(tmp_path, syntax, share):
     def change(dataset, _):
         if syntax.is_compressed:
             dataset.compress(syntax)
@@ -259,15 +259,15 @@ def test_truncated_pixels_are_said_to_be(tmp_path, syntax, share):
 
 
 @pytest.mark.parametrize("num_bytes", [140, 200, 400, 500, 700, 900, 1000])
-def test_files_that_end_in_their_header_are_said_to_be_truncated(tmp_path, num_bytes):
+def test_files_that_end_in_their_header_are_reported_as_truncated(tmp_path, num_bytes):
     (path,) = exam(tmp_path / "exam", chest((24, 20, 1)))
     path.write_bytes(path.read_bytes()[:num_bytes])
     (source,) = sources(tmp_path / "exam")
-    with pytest.raises(ValueError, match=r"0000\.dcm ends before its pixels: it is truncated, or no image; copy or"):
+    with pytest.raises(ValueError, match=r"0000\.dcm ends before its pixels: it is truncated or not an image; copy or"):
         source.open(tmp_path)
 
 
-def test_numbers_that_nothing_depends_on_may_be_none(tmp_path):
+def test_irrelevant_numbers_may_be_invalid(tmp_path):
     def change(dataset, _):
         dataset.SeriesNumber = dataset.AcquisitionNumber = 654321
 
@@ -279,10 +279,10 @@ def test_numbers_that_nothing_depends_on_may_be_none(tmp_path):
 
 
 @pytest.mark.parametrize("spelled", ["hu", "Hu ", "HOUNSFIELD", "Hounsfield Units", "UNSPECIFIED", "US", "us", "H.U."])
-def test_spellings_of_hu_are_taken_with_a_note(tmp_path, spelled):
+def test_spellings_of_hu_are_accepted_with_a_note(tmp_path, spelled):
     scan = dicom.read(exam(tmp_path / "exam", change=lambda dataset, _: setattr(dataset, "RescaleType", spelled)))
     np.testing.assert_array_equal(hu_of(scan), chest())
-    assert scan.notes == (f"RescaleType {spelled.strip()} is taken for HU: the images are CT with slope and intercept",)
+    assert scan.notes == (f"RescaleType {spelled.strip()} is read as HU: the images are CT with slope and intercept",)
 
 
 @pytest.mark.parametrize("spelled", ["OD", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT", "keV"])
@@ -292,7 +292,7 @@ def test_other_units_are_refused(tmp_path, spelled):
         dicom.read(files)
 
 
-# Which images of a series are its slices.
+# Which images of a series are slices.
 
 
 @pytest.mark.parametrize("face", [[1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1], None])
@@ -315,7 +315,7 @@ def test_scouts_without_an_image_type_are_left_out_alone(tmp_path, face, count):
     assert note.startswith(f"{count} images of the series were left out, such as: {tmp_path}/exam/0000.dcm faces")
 
 
-def test_where_many_images_face_another_way_none_is_left_out(tmp_path):
+def test_if_many_images_face_another_way_none_is_left_out(tmp_path):
     def change(dataset, k):
         if k < 4:
             dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
@@ -330,12 +330,12 @@ def test_where_many_images_face_another_way_none_is_left_out(tmp_path):
     [
         ([0, 2, 4, 10, 12, 14], r"lacks about 2 slices: between 0002\.dcm and 0003\.dcm are 6\.00 mm, elsewhere 2\.00"),
         ([0, 2, 4, 11, 13, 15], r"unevenly spaced: 0002\.dcm at 4\.00 mm and 0003\.dcm at 11\.00 mm .* are 7\.00 mm"),
-        ([0, 2, 5, 7, 10, 12], r"unevenly spaced: .* apart, .*\(2\.00 to 3\.00 mm\). Give a series with one spacing"),
+        ([0, 2, 5, 7, 10, 12], r"unevenly spaced: .* apart, .*\(2\.00 to 3\.00 mm\). Use a series with even spacing"),
         ([0, 1, 2, 3, 4, 9, 14, 19], r"lacks about 12 slices"),
         ([0, 1, 2.5, 4.5, 7, 10], r"unevenly spaced: .* 1\.00 mm apart"),
     ],
 )
-def test_uneven_spacing_is_told_from_missing_slices(tmp_path, heights, reason):
+def test_uneven_spacing_is_distinguished_from_missing_slices(tmp_path, heights, reason):
     def change(dataset, k):
         dataset.ImagePositionPatient = [0, 0, heights[k]]
 
@@ -359,7 +359,7 @@ DIFFERENCES = {
 
 
 def two_sets(folder, apart_mm, differences, hu=None):
-    """Two sets of 9 slices 2 mm apart, the second shifted, under one SeriesInstanceUID; the second's HU are higher."""
+    """Writes two sets of 9 slices 2 mm apart under one SeriesInstanceUID; the second is shifted and has higher HU."""
     hu = chest() if hu is None else hu
     uids = {name: uid.generate_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}
     for number, values in enumerate((hu, hu + 100)):
@@ -377,7 +377,7 @@ def two_sets(folder, apart_mm, differences, hu=None):
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 @pytest.mark.parametrize("apart_mm", [0, 1, 0.66, 6])
-def test_reconstructions_under_one_uid_are_told_apart_by_what_differs(tmp_path, name, apart_mm):
+def test_reconstructions_under_one_uid_are_separated_by_what_differs(tmp_path, name, apart_mm):
     hu = two_sets(tmp_path / "exam", apart_mm, {name: DIFFERENCES[name]})
     found = sources(tmp_path / "exam")
     assert len(found) == 2
@@ -388,12 +388,12 @@ def test_reconstructions_under_one_uid_are_told_apart_by_what_differs(tmp_path, 
         assert scan.grid.spacing_mm[0] == pytest.approx(2)
         value = DIFFERENCES[name][number]
         value = "/".join(value) if isinstance(value, list) else value
-        note = f"one of several sets of slices under one SeriesInstanceUID: the one with {name} {value}"
+        note = f"one of several sets of slices under one SeriesInstanceUID: that with {name} {value}"
         assert scan.notes[0].startswith(note)
 
 
 @pytest.mark.parametrize("apart_mm", [0, 1])
-def test_copies_and_scouts_go_with_one_reconstruction(tmp_path, apart_mm):
+def test_copies_and_scouts_join_one_reconstruction(tmp_path, apart_mm):
     hu = two_sets(tmp_path / "exam", apart_mm, {"ConvolutionKernel": ("B31f", "B70f")})
     for number in range(2):
         for path in sorted((tmp_path / "exam" / str(number)).iterdir())[:3]:
@@ -405,19 +405,19 @@ def test_copies_and_scouts_go_with_one_reconstruction(tmp_path, apart_mm):
     for source, number in zip(sources(tmp_path / "exam"), range(2), strict=True):
         scan = source.open(tmp_path)
         np.testing.assert_array_equal(hu_of(scan), hu + 100 * number)
-        assert scan.notes[1] == "3 copies of images that are there already"
+        assert scan.notes[1] == "3 copies of other images were left out"
         assert len(scan.notes) == 3 - number
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_slices_that_were_scanned_again_are_a_scan_of_their_own(tmp_path, count):
+def test_rescanned_slices_are_a_separate_scan(tmp_path, count):
     two_sets(tmp_path / "exam", 0, {"AcquisitionNumber": (1, 2)})
     for path in sorted((tmp_path / "exam/1").iterdir())[count:]:
         path.unlink()
     assert [source.open(tmp_path).num_slices for source in sources(tmp_path / "exam")] == [9, count]
 
 
-def test_a_reconstruction_that_lacks_slices_does_not_cost_the_other(tmp_path):
+def test_a_reconstruction_that_lacks_slices_does_not_affect_the_other(tmp_path):
     hu = two_sets(tmp_path / "exam", 0, {"AcquisitionNumber": (1, 2)})
     (tmp_path / "exam/1/0004.dcm").unlink()
     whole, broken = sources(tmp_path / "exam")
@@ -426,7 +426,7 @@ def test_a_reconstruction_that_lacks_slices_does_not_cost_the_other(tmp_path):
         broken.open(tmp_path)
 
 
-def test_each_reconstruction_is_segmented_under_a_name_that_tells_it(tmp_path):
+def test_each_reconstruction_is_segmented_under_its_own_name(tmp_path):
     two_sets(tmp_path / "exam", 1, {"ConvolutionKernel": ("B31f", "B70f")})
     for source in find.find([tmp_path / "exam"]):
         segment_scan.segment(source, stand_in.Thresholds(), segment_scan.Options(), tmp_path / "out")
@@ -438,7 +438,7 @@ def test_each_reconstruction_is_segmented_under_a_name_that_tells_it(tmp_path):
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["numbered on", "numbered again"])
-def test_reconstructions_that_instance_numbers_alone_tell_apart_are_refused(tmp_path, again):
+def test_reconstructions_that_differ_only_in_instance_numbers_are_refused(tmp_path, again):
     two_sets(tmp_path / "exam", 1, {})
     if not again:
         for path in (tmp_path / "exam/1").iterdir():
@@ -453,10 +453,12 @@ def test_reconstructions_that_instance_numbers_alone_tell_apart_are_refused(tmp_
         source.open(tmp_path)
 
 
-def test_reconstructions_at_the_same_positions_that_nothing_tells_apart_are_refused(tmp_path):
+def test_reconstructions_at_the_same_positions_without_differences_are_refused(tmp_path):
     two_sets(tmp_path / "exam", 0, {})
     (source,) = sources(tmp_path / "exam")
-    with pytest.raises(ValueError, match=r"18 slices of .* share a position, such as .*; copy each set into a folder"):
+    with pytest.raises(
+        ValueError, match=r"18 slices of .* share a position, such as .*; copy each set to its own folder"
+    ):
         source.open(tmp_path)
     for number in range(2):  # the remedy
         (source,) = sources(tmp_path / "exam" / str(number))
@@ -465,7 +467,7 @@ def test_reconstructions_at_the_same_positions_that_nothing_tells_apart_are_refu
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_slabs_of_one_volume_stay_one(tmp_path, backwards):
-    """Step-and-shoot: an acquisition for each stretch of the table."""
+    """Step-and-shoot: one acquisition per table position."""
 
     def change(dataset, k):
         dataset.AcquisitionNumber = k // 3 + 1
@@ -488,7 +490,7 @@ def test_instance_numbers_in_another_order_are_one_set(tmp_path, numbers):
     np.testing.assert_array_equal(hu_of(source.open(tmp_path)), chest())
 
 
-def test_elements_that_vary_without_a_rule_split_nothing(tmp_path):
+def test_elements_that_vary_without_a_pattern_split_nothing(tmp_path):
     def change(dataset, k):
         dataset.KVP = 119.5 if k in (2, 3, 7) else 120
         dataset.SeriesDescription = f"slice {k}"
@@ -498,7 +500,7 @@ def test_elements_that_vary_without_a_rule_split_nothing(tmp_path):
     np.testing.assert_array_equal(hu_of(source.open(tmp_path)), chest())
 
 
-# The DICOM-SEG says who the patient is, in whatever character set.
+# The DICOM-SEG names the patient, for every character set.
 
 
 @pytest.mark.parametrize(
@@ -512,7 +514,7 @@ def test_elements_that_vary_without_a_rule_split_nothing(tmp_path):
         ("ISO_IR 192", "王^小东"),
     ],
 )
-def test_a_character_set_does_not_cost_the_dicom_seg(tmp_path, character_set, name):
+def test_a_character_set_does_not_prevent_the_dicom_seg(tmp_path, character_set, name):
     def change(dataset, _):
         dataset.SpecificCharacterSet, dataset.PatientName = character_set, name
 
@@ -526,7 +528,7 @@ def test_a_character_set_does_not_cost_the_dicom_seg(tmp_path, character_set, na
     ("element", "value"),
     [("PatientBirthDate", "00000000"), ("StudyTime", "12:30:00"), ("PatientSex", "FEMALE"), ("StudyDate", "none")],
 )
-def test_values_that_no_new_object_may_hold_are_emptied(tmp_path, element, value):
+def test_values_that_are_invalid_in_a_new_object_are_emptied(tmp_path, element, value):
     exam(tmp_path / "exam", change=lambda dataset, _: setattr(dataset, element, value))
     row, _ = segment(tmp_path / "exam", tmp_path / "out")
     assert "DICOM-SEG" not in row["notes"]

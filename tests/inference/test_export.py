@@ -24,7 +24,7 @@ NETWORKS = {"single": ("infnet", {"width": 0.125}), "multi": ("multi_ssinfnet", 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Model folders of both networks, with norms and heads that are not what a training starts with."""
+    """Writes model folders of both networks, with norms and heads that differ from fresh ones."""
     folder = tmp_path_factory.mktemp("models")
     random = np.random.default_rng(0)
     for which, (name, options) in NETWORKS.items():
@@ -41,7 +41,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(folders, tmp_path_factory):
-    """Folder of the exported program."""
+    """Writes the exported program and returns its folder."""
     folder = tmp_path_factory.mktemp("exported")
     said = export.write(folder, folders / "single", folders / "multi")
     assert (said["window_hu"], said["view"]) == ((-1000.0, 200.0), "lungs")
@@ -58,7 +58,7 @@ def _images(num):
 
 
 @pytest.mark.parametrize("num", [1, 3])
-def test_it_gives_what_the_package_gives(exported, folders, num):
+def test_the_program_matches_the_package(exported, folders, num):
     image = _images(num)
     found = jax.jit(_read(exported).call)(image)
     program = segmenter.load_program(folders / "single", folders / "multi")
@@ -67,18 +67,18 @@ def test_it_gives_what_the_package_gives(exported, folders, num):
     np.testing.assert_allclose(found["classes"], classes, atol=1e-5)
     np.testing.assert_array_equal(found["labels"], classes.argmax(axis=-1))
     assert found["labels"].dtype == np.uint8
-    assert np.ptp(lesion) > 0.01  # it is no constant that they agree on
+    assert np.ptp(lesion) > 0.01  # not a constant
 
 
 @pytest.mark.parametrize("platform", export.PLATFORMS)
-def test_it_is_lowered_for_every_platform(exported, platform):
+def test_the_program_is_lowered_for_every_platform(exported, platform):
     image = jax.ShapeDtypeStruct((2, SIZE, SIZE), np.uint8)
     text = jax.jit(_read(exported).call).trace(image).lower(lowering_platforms=(platform,)).as_text()
     assert f"tensor<2x{SIZE}x{SIZE}x3xf32>" in text
 
 
 def test_forms_for_the_cpu_and_for_other_platforms(folders, monkeypatch):
-    """What runs on a GPU or TPU, here on the CPU, to which its own forms are refused; lesions alone."""
+    """Runs the forms for GPU and TPU on the CPU; lesions only."""
     program = segmenter.load_program(folders / "single")
     image = _images(2)
     both = export.make_program(program)
@@ -88,7 +88,7 @@ def test_forms_for_the_cpu_and_for_other_platforms(folders, monkeypatch):
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
     others = export.make_program(program)
     np.testing.assert_allclose(jax.jit(others.call)(image)["lesion"], expected["lesion"], atol=1e-4)
-    # Windows are reduced elsewhere only, 1x1 convolutions are products on the CPU only.
+    # Only other platforms use reduce_window; only the CPU computes 1x1 convolutions as products.
     counts = [[text.count(word) for word in ("stablehlo.reduce_window", "stablehlo.dot_general")]
               for text in (both.mlir_module(), others.mlir_module())]  # fmt: skip
     assert counts[0][0] == counts[1][0] > 0
@@ -112,13 +112,13 @@ def test_the_script_runs_without_the_package(exported, folders, tmp_path):
     resized = labels.resize_image(image, (SIZE, SIZE))
     _, (classes,) = jax.jit(program.predict)(program.variables, {"image": resized[None]})
     expected = np.stack([segmenter.resize_probs(np.asarray(classes[..., c]), (70, 90)) for c in range(3)])
-    # Rounding may turn a pixel whose classes are equally probable.
+    # Rounding may change pixels whose classes are equally probable.
     assert (found == expected.argmax(axis=0)).mean() > 0.999
     shares = ", ".join(f"label {label}: {100 * np.mean(found == label):.2f} %" for label in range(3))
     assert result.stdout == f"{shares}\n"
 
 
-def test_the_script_decides_as_the_package():
+def test_the_script_decides_like_the_package():
     random = np.random.default_rng(0)
     lesion, classes = random.random((20, 20), np.float32), random.random((20, 20, 3), np.float32)
     maps = np.stack([*np.moveaxis(classes, 2, 0), lesion])
@@ -129,7 +129,7 @@ def test_the_script_decides_as_the_package():
         np.testing.assert_array_equal(export.run_exported.decide(maps[3:], *numbers), rule.labels(lesion))
 
 
-def test_the_script_is_short_and_needs_little():
+def test_the_script_is_short_and_independent():
     text = pathlib.Path(export.run_exported.__file__).read_text()
     assert "ssinfnet_jax" not in text
     body = "".join(text.split('"""')[::2])
@@ -145,10 +145,10 @@ DEEP_COLOUR = np.full((8, 8, 3), 4095)
         (np.full((8, 8), 40000, np.uint16), "slice.png (mode I;16) is not 8-bit grey; window it as"),
         (np.array([[[90, 90, 90], [90, 150, 90]]], np.uint8), "slice.png (mode RGB) is not 8-bit grey"),
         (DEEP_COLOUR, "slice.png (mode RGB) is not 8-bit grey"),
-        (None, "give two files, SLICE.png LABELS.png"),
+        (None, "pass two files, SLICE.png LABELS.png"),
     ],
 )
-def test_the_script_refuses_what_is_no_slice_in_one_line(exported, tmp_path, pixels, message):
+def test_the_script_refuses_other_pictures_in_one_line(exported, tmp_path, pixels, message):
     if pixels is not None:
         write = write_png if pixels is DEEP_COLOUR else lambda path, pixels, **_: Image.fromarray(pixels).save(path)
         write(tmp_path / "slice.png", pixels, colour=2, bits=16)
@@ -165,13 +165,13 @@ def test_the_script_refuses_what_is_no_slice_in_one_line(exported, tmp_path, pix
         ("absent.png", "labels.png", "Error: absent.png: FileNotFoundError: [Errno 2] No such file or directory: "),
         ("notes.txt", "labels.png", "Error: notes.txt: UnidentifiedImageError: cannot identify image file "),
         ("cut.png", "labels.png", "Error: cut.png: OSError: image file is truncated"),
-        ("absent.png", "labels.jpg", "Error: labels.jpg must be another file than the slice, its name end in .png,"),
-        ("absent.png", "labels", "Error: labels must be another file"),
-        ("absent.png", "absent/labels.png", "Error: absent/labels.png must be another file than the slice, its name"),
-        ("cut.png", "./cut.png", "Error: cut.png must be another file than the slice"),
+        ("absent.png", "labels.jpg", "Error: labels.jpg must end in .png, differ from the slice, and lie in an"),
+        ("absent.png", "labels", "Error: labels must end in .png"),
+        ("absent.png", "absent/labels.png", "Error: absent/labels.png must end in .png, differ from the slice, and"),
+        ("cut.png", "./cut.png", "Error: cut.png must end in .png, differ from the slice"),
     ],
 )
-def test_the_script_refuses_files_in_one_line_before_it_computes(exported, tmp_path, source, target, message):
+def test_the_script_refuses_bad_files_in_one_line_before_computing(exported, tmp_path, source, target, message):
     Image.fromarray(_images(1)[0]).save(tmp_path / "slice.png")
     before = {"cut.png": (tmp_path / "slice.png").read_bytes()[:-200], "notes.txt": b"no picture"}
     for name, content in before.items():
@@ -184,7 +184,7 @@ def test_the_script_refuses_files_in_one_line_before_it_computes(exported, tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {"slice.png", *before}
 
 
-def test_the_script_takes_grey_stored_as_colour(exported, tmp_path):
+def test_the_script_accepts_grey_stored_as_colour(exported, tmp_path):
     grey = Image.fromarray(_images(1)[0])
     found = []
     for mode in ("L", "RGB"):

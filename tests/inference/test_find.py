@@ -1,4 +1,4 @@
-"""What is found of scans in folders."""
+"""Finding scans in folders."""
 
 import os
 
@@ -15,7 +15,7 @@ from ssinfnet_jax.inference.readers import find
 
 @pytest.fixture
 def folder(tmp_path):
-    """`store/p1`, a picture, and `in/p0`, another."""
+    """Writes two pictures, in `store/p1` and `in/p0`."""
     for path in ("store/p1", "in/p0"):
         (tmp_path / path).mkdir(parents=True)
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / path / "s.png")
@@ -32,7 +32,7 @@ def test_links_to_folders_are_followed(folder):
     assert found(folder / "in") == [("p0", folder / "in/p0"), ("p1", link / "p1")]
 
 
-def test_links_may_go_in_circles(folder):
+def test_links_may_be_circular(folder):
     (folder / "in/p0/up").symlink_to(folder / "in")
     (folder / "in/self").symlink_to("self")
     (folder / "in/gone").symlink_to("nowhere")
@@ -41,7 +41,7 @@ def test_links_may_go_in_circles(folder):
     assert found(folder / "in") == [("p0", folder / "in/p0"), ("p1", folder / "in/store/p1")]
 
 
-def test_a_folder_that_several_ways_lead_to_is_read_once(folder):
+def test_a_folder_reached_by_several_paths_is_read_once(folder):
     (folder / "in/again").symlink_to("p0")
     (folder / "other").symlink_to("in")
     once = [("p0", folder / "in/p0")]
@@ -49,7 +49,7 @@ def test_a_folder_that_several_ways_lead_to_is_read_once(folder):
     assert found(folder / "in", folder / "other", folder / "store/../in/p0") == once
 
 
-def test_results_are_left_alone_behind_a_link(folder):
+def test_results_behind_a_link_are_skipped(folder):
     (folder / "in/results").symlink_to(folder / "store")
     for name in ("scans", "masks"):
         (folder / "store" / name).mkdir()
@@ -57,7 +57,7 @@ def test_results_are_left_alone_behind_a_link(folder):
     assert found(folder / "in") == [("p0", folder / "in/p0")]
 
 
-def test_a_stamp_tells_a_file_that_was_written_again(folder):
+def test_a_stamp_changes_when_a_file_changes(folder):
     (source,) = find.find([folder / "in"])
     before = source.stamp
     assert source.stamp == before
@@ -69,16 +69,16 @@ def test_a_stamp_tells_a_file_that_was_written_again(folder):
 LONG = "x" * 300
 
 
-def test_a_name_that_no_file_system_takes_is_said_in_words(tmp_path):
+def test_a_name_too_long_for_the_file_system_is_a_clear_error(tmp_path):
     with pytest.raises(ValueError, match=rf"--input=\S*{LONG} cannot be read \(File name too long\)"):
         find.find([tmp_path / LONG])
     for folder in (tmp_path / LONG, tmp_path / LONG / "out"):
-        with pytest.raises(ValueError, match=r"cannot be a folder \(File name too long\); name another"):
+        with pytest.raises(ValueError, match=r"cannot be a folder \(File name too long\); choose another"):
             rundir.check_folder(folder)
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.png", "a.dcm"])
-def test_a_folder_may_have_the_ending_of_a_file(tmp_path, name):
+def test_a_folder_may_have_the_suffix_of_a_file(tmp_path, name):
     (tmp_path / "in" / name).mkdir(parents=True)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "in" / name / "s.png")
     assert found(tmp_path / "in") == [(name, tmp_path / "in" / name)]
@@ -86,7 +86,7 @@ def test_a_folder_may_have_the_ending_of_a_file(tmp_path, name):
 
 
 def unused(report, folder):
-    """(path below folder, files, kind) of every row."""
+    """Returns (path below folder, files, kind) of every row."""
     report.write(folder.parent)
     rows = pd.read_csv(folder.parent / "unused_files.csv", keep_default_na=False)
     return sorted(
@@ -94,10 +94,10 @@ def unused(report, folder):
     )
 
 
-def test_every_file_that_is_not_used_is_counted(folder, caplog):
+def test_every_unused_file_is_counted(folder, caplog):
     scans = folder / "in"
     (scans / "p0/notes.txt").write_text("mine")
-    (scans / "p0/IM0007").write_bytes(b"")  # the last one of a series, say
+    (scans / "p0/IM0007").write_bytes(b"")  # such as the last file of a series
     (scans / "p0/.DS_Store").write_bytes(b"x")
     (scans / ".cache/deep").mkdir(parents=True)
     for name in ("a", "deep/b"):
@@ -129,12 +129,12 @@ def test_every_file_that_is_not_used_is_counted(folder, caplog):
     assert "9 of 9 input files were not used (hidden: 3; results of an earlier call: 2; " in caplog.text
     note = sources["p0"].open(folder).notes[0]
     assert note.startswith("2 files beside it are empty or links to nothing, such as ")
-    assert note.endswith("p0/IM0007: is it whole?")
+    assert note.endswith("p0/IM0007: is it complete?")
     assert not any("beside it" in text for text in sources["p1"].open(folder).notes)
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), lambda path: path.symlink_to("nowhere")])
-def test_a_series_beside_files_that_hold_nothing_says_so(tmp_path, spoil):
+def test_a_series_beside_empty_files_gets_a_note(tmp_path, spoil):
     hu, _, affine = volume.render(0, 7, 4, 32)
     volume.write_dicom(tmp_path / "exam", hu, affine, patient_id="p")
     spoil(tmp_path / "exam" / "IM9999")
@@ -144,14 +144,14 @@ def test_a_series_beside_files_that_hold_nothing_says_so(tmp_path, spoil):
     assert found.notes[0].startswith("1 files beside it are empty or links to nothing, such as ")
 
 
-def test_a_link_in_a_circle_is_a_link_to_nothing(folder):
+def test_a_circular_link_is_a_link_to_nothing(folder):
     (folder / "in/loop.nii").symlink_to("loop.nii")
     source = next(source for source in find.find([folder / "in"]) if source.name == "loop")
     with pytest.raises(ValueError, match=r"loop\.nii is a symbolic link to nothing"):
         source.open(folder)
 
 
-def test_a_link_that_leads_to_nothing_now_has_another_stamp(folder):
+def test_a_link_whose_target_was_deleted_has_another_stamp(folder):
     (folder / "v.nii").write_bytes(b"a scan")
     (folder / "in/v.nii").symlink_to(folder / "v.nii")
     before = next(source for source in find.find([folder / "in"]) if source.name == "v")
@@ -161,7 +161,7 @@ def test_a_link_that_leads_to_nothing_now_has_another_stamp(folder):
     assert (after.identity, after.stamp == stamp) == (before.identity, False)
 
 
-def test_a_file_that_two_links_lead_to_is_used_once_and_counted(tmp_path):
+def test_a_file_reached_by_two_links_is_used_once_and_counted(tmp_path):
     hu, _, affine = volume.render(0, 7, 4, 32)
     volume.write_dicom(tmp_path / "in/exam", hu, affine, patient_id="p")
     first = min((tmp_path / "in/exam").iterdir())

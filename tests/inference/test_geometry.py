@@ -1,4 +1,4 @@
-"""The label map lands on the millimetres of its source, as other programs read both."""
+"""Label maps lie on the voxels of their source, as read by other programs."""
 
 import json
 import locale
@@ -24,7 +24,7 @@ SHAPE = (24, 20, 9)
 
 
 def chest(shape=SHAPE, seed=0):
-    """HU in which no axis, direction or voxel looks like another."""
+    """Returns HU in which all axes, directions and voxels differ."""
     i, j, k = np.indices(shape)
     rng = np.random.default_rng(seed)
     hu = -1000 + 40.0 * i + 13.0 * j + 31.0 * k + rng.integers(-60, 60, shape)
@@ -32,7 +32,7 @@ def chest(shape=SHAPE, seed=0):
 
 
 def affine(axes, spacing, degrees=0.0, origin=(11.0, -37.0, 205.0)):
-    """Voxel axes along RAS directions such as "LPS", turned about an oblique line."""
+    """Returns an affine with voxel axes along RAS directions such as "LPS", rotated about an oblique line."""
     out = np.zeros((4, 4))
     for axis, (code, size) in enumerate(zip(axes, spacing, strict=True)):
         world, sign = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}[code]
@@ -53,7 +53,7 @@ def segment(path, out, **options):
 @pytest.mark.parametrize("axes", ["LPS", "RAS", "LAS", "LPI", "SPL", "PIR", "ASR"])
 @pytest.mark.parametrize(("spacing", "degrees"), [((1, 1, 1), 0), ((0.7, 0.9, 5.0), 0), ((0.7, 0.7, 1.3), 17)])
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_nifti_labels_lie_on_their_source_for_simpleitk(tmp_path, axes, spacing, degrees, suffix):
+def test_nifti_labels_lie_on_their_source_in_simpleitk(tmp_path, axes, spacing, degrees, suffix):
     hu = chest()
     path = tmp_path / f"scan{suffix}"
     nib.save(nib.Nifti1Image(hu, affine(axes, spacing, degrees)), path)
@@ -103,8 +103,8 @@ def test_qform_alone_and_sheared_affines_are_kept(tmp_path):
 @pytest.mark.parametrize(
     "name", ["anatomical.nii", "example_nifti2.nii.gz", "standard.nii.gz", "reoriented_anat_moved.nii"]
 )
-def test_real_files_of_nibabel(tmp_path, name):
-    """None of them is CT: their values are made HU, their headers stay as other programs wrote them."""
+def test_real_files_from_nibabel(tmp_path, name):
+    """None of them is CT, so their values are mapped to HU; their headers stay as other programs wrote them."""
     original = nib.load(pathlib.Path(nibabel_data) / name)
     data = np.asarray(original.dataobj, np.float32)
     data = data[..., 0] if data.ndim == 4 else data
@@ -121,7 +121,7 @@ def test_real_files_of_nibabel(tmp_path, name):
     np.testing.assert_array_equal(np.asarray(found.dataobj), stand_in.expected_of_hu(hu))
 
 
-def test_probabilities_are_scaled_and_nothing_of_the_patient_is_in_the_header(tmp_path):
+def test_probabilities_are_scaled_and_headers_do_not_identify_the_patient(tmp_path):
     image = nib.Nifti1Image(chest(), affine("LPS", (1, 1, 1)))
     image.header["descrip"] = b"Jane Doe"
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
@@ -155,14 +155,14 @@ def by_simpleitk(folder):
 
 @pytest.mark.parametrize("axes", ORIENTATIONS)
 @pytest.mark.parametrize("degrees", [0, 12])
-def test_dicom_labels_lie_on_their_source_for_simpleitk_and_highdicom(tmp_path, axes, degrees):
+def test_dicom_labels_lie_on_their_source_in_simpleitk_and_highdicom(tmp_path, axes, degrees):
     hu, place = chest(), affine(axes, (0.7, 0.9, 2.5), degrees)
     series(tmp_path / "exam", hu, place)
     row, mask = segment(tmp_path / "exam", tmp_path / "out")
     assert (row["patient_id"], row["format"]) == ("p1", "dicom")
     source = by_simpleitk(tmp_path / "exam")
     labels = SimpleITK.ReadImage(mask)
-    # SimpleITK may sort the slices the other way: points are compared, not indices.
+    # SimpleITK may sort the slices in reverse, so points are compared, not indices.
     on_source = SimpleITK.Resample(labels, source, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
     np.testing.assert_array_equal(
         SimpleITK.GetArrayFromImage(on_source), stand_in.expected_of_hu(SimpleITK.GetArrayFromImage(source))
@@ -172,7 +172,7 @@ def test_dicom_labels_lie_on_their_source_for_simpleitk_and_highdicom(tmp_path, 
 
 
 def assert_seg_agrees(segmentation, files):
-    """By highdicom's reader: for every source image the segments are where its pixels say."""
+    """Checks with highdicom's reader that the segments of every source image match its pixels."""
     datasets = [pydicom.dcmread(file) for file in files]
     found = segmentation.get_pixels_by_source_instance(
         [one.SOPInstanceUID for one in datasets], combine_segments=True, ignore_spatial_locations=True,
@@ -190,7 +190,7 @@ def assert_seg_agrees(segmentation, files):
         np.testing.assert_allclose(placed, positions[image.ReferencedSOPInstanceUID], atol=1e-4)
 
 
-def test_dicom_and_nifti_of_the_same_chest_give_the_same_labels(tmp_path):
+def test_dicom_and_nifti_of_the_same_chest_have_the_same_labels(tmp_path):
     hu, _, place = volume.render(0, 7, 6, 96)
     hu = hu.clip(-1024, 3071)
     series(tmp_path / "exam", hu, place)
@@ -203,8 +203,8 @@ def test_dicom_and_nifti_of_the_same_chest_give_the_same_labels(tmp_path):
     assert 0.02 < rows[0][0]["lesion_share_of_lung_approx"] < 1
 
 
-def test_a_tilted_gantry_shears_the_grid_and_keeps_every_slice_in_its_place(tmp_path):
-    """Positions climb along z while the slices lean by 20 degrees, as scanners write it."""
+def test_a_tilted_gantry_shears_the_grid_and_keeps_every_slice_in_place(tmp_path):
+    """Positions advance along z while the slices are tilted by 20 degrees, as scanners write it."""
     hu, place = chest(), affine("LPS", (0.8, 0.8, 4.0))
     tilt = np.radians(20)
     place[:3, 1] = [0, -0.8 * np.cos(tilt), 0.8 * np.sin(tilt)]
@@ -236,7 +236,7 @@ def test_lossless_compression_changes_nothing(tmp_path, name):
 
 @pytest.fixture
 def keeps_locale():
-    """SimpleITK's writer of DICOM leaves the process in the C locale, where no text beyond ASCII can be read."""
+    """Restores the locale: SimpleITK's DICOM writer leaves the process in the C locale, which only reads ASCII."""
     before = locale.setlocale(locale.LC_ALL)
     yield
     locale.setlocale(locale.LC_ALL, before)
@@ -244,7 +244,7 @@ def keeps_locale():
 
 @pytest.mark.usefixtures("keeps_locale")
 @pytest.mark.parametrize("compressor", [None, "JPEG", "JPEG2000"])
-def test_series_that_simpleitk_wrote(tmp_path, compressor):
+def test_series_written_by_simpleitk(tmp_path, compressor):
     hu, place = chest((48, 40, 4)), affine("LPS", (0.75, 0.75, 3))
     (tmp_path / "exam").mkdir()
     writer = SimpleITK.ImageFileWriter()
@@ -272,7 +272,7 @@ def test_series_that_simpleitk_wrote(tmp_path, compressor):
     assert (tmp_path / "out/scans/exam_series0/segmentation.dcm").is_file()
 
 
-def test_an_element_that_no_dicom_seg_can_take_over_costs_the_dicom_seg_alone(tmp_path):
+def test_an_element_that_prevents_the_dicom_seg_prevents_nothing_else(tmp_path):
     series(tmp_path / "exam", chest(), affine("LPS", (0.8, 0.8, 2.5)))
     for path in (tmp_path / "exam").iterdir():
         thickness = bytes.fromhex("18005000")
@@ -281,12 +281,12 @@ def test_an_element_that_no_dicom_seg_can_take_over_costs_the_dicom_seg_alone(tm
         path.write_bytes(data.replace(thickness + b"DS", thickness + b"D\x18"))  # no value representation
     row, mask = segment(tmp_path / "exam", tmp_path / "out")
     assert pathlib.Path(mask).is_file()
-    assert "no DICOM-SEG can refer to" in row["notes"]
+    assert "no DICOM-SEG could be written for" in row["notes"]
     assert not list((tmp_path / "out/scans").rglob("*.dcm"))
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "693_J2KI.dcm"])
-def test_real_ct_slices_of_pydicom(tmp_path, name):
+def test_real_ct_slices_from_pydicom(tmp_path, name):
     path = tmp_path / "exam" / name
     path.parent.mkdir()
     path.write_bytes(pathlib.Path(get_testdata_file(name)).read_bytes())
@@ -309,10 +309,10 @@ def test_pictures_keep_names_and_sizes(tmp_path):
         found = np.array(Image.open(tmp_path / "out/masks" / f"case_{number:04d}_{name}"))
         np.testing.assert_array_equal(found, stand_in.expected(np.array(Image.open(tmp_path / "case" / name))))
     images, classes, areas = results.load_views(tmp_path / "out", "case", stand_in.WINDOW_HU)
-    assert (images.shape, classes.shape, areas) == ((2, 64, 50), (2, 64, 50), [64 * 50, 30 * 40])  # of each its own
+    assert (images.shape, classes.shape, areas) == ((2, 64, 50), (2, 64, 50), [64 * 50, 30 * 40])  # before padding
     assert (row["slices"], row["lesion_ml"], row["kind"]) == (2, None, "uint8")
     assert (row["lung_approx_px"], row["lesion_share_of_lung_approx"]) == (None, None)
-    assert row["notes"].endswith("; they have no share of the lung, since they may be cut down to it")
+    assert row["notes"].endswith("; pictures have no share of the lung, since they may be cropped to it")
     assert json.loads((tmp_path / "out/scans/case/scan.json").read_text()) == row
     assert not list((tmp_path / "out").rglob("*partial*"))
 

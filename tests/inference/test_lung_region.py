@@ -10,7 +10,7 @@ from ssinfnet_jax.inference.readers import nifti as nifti_reader
 from tests.inference import stand_in
 
 
-def test_lesions_outside_go_whole_and_others_stay_whole():
+def test_lesions_are_removed_or_kept_as_a_whole():
     region = np.zeros((4, 9), bool)
     region[:, :3] = True
     pred = np.array(
@@ -20,14 +20,14 @@ def test_lesions_outside_go_whole_and_others_stay_whole():
     kept[:2, 5:7] = 0
     np.testing.assert_array_equal(lung_region.remove_outside(pred, region), kept)
     thin = np.zeros((1, 11), np.uint8)
-    thin[0] = 1  # one pixel of eleven is inside
+    thin[0] = 1  # first with one pixel of eleven inside, then with two
     assert not lung_region.remove_outside(thin, np.arange(11)[None] < 1).any()
     assert lung_region.remove_outside(thin, np.arange(11)[None] < 2).all()
 
 
 def test_the_region_by_hand():
     lungs = np.zeros((7, 20, 20), bool)
-    lungs[3, 5:15, 3] = lungs[3, 5, 3:8] = True  # a corner: its rows and columns are filled, the square is not
+    lungs[3, 5:15, 3] = lungs[3, 5, 3:8] = True  # an L: rows and columns are filled, but not the square
     lungs[3, 5:15, 16] = lungs[3, 5, 12:17] = True
     region = lung_region.about_lungs(lungs, 10, (0.0, 0.0, 0.0))
     np.testing.assert_array_equal(region, lungs)
@@ -53,7 +53,7 @@ def test_a_lung_without_air_is_not_outside():
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_no_lesion_that_was_drawn_is_outside(tmp_path, number):
+def test_no_drawn_lesion_is_outside(tmp_path, number):
     hu, classes, affine = volume.render(3, number, 16, 128)
     nib.save(nib.Nifti1Image(hu, affine), tmp_path / "v.nii")
     scan = nifti_reader.read(tmp_path / "v.nii", scratch_dir=tmp_path)
@@ -66,7 +66,7 @@ def test_no_lesion_that_was_drawn_is_outside(tmp_path, number):
 
 
 def test_false_alarms_and_slices_far_from_lungs(tmp_path):
-    """The stand-in calls soft tissue GGO: what is far from the lungs goes; slices below them are not asked for."""
+    """The stand-in marks soft tissue as GGO: marks far from the lungs are removed, slices below them are skipped."""
     hu, _, affine = volume.render(0, 7, 12, 128)
     abdomen = np.full((128, 128, 5), -1000, np.int16)
     abdomen[4:-4, 4:-4] = 40
@@ -85,4 +85,4 @@ def test_false_alarms_and_slices_far_from_lungs(tmp_path):
             asked.clear()
     assert asked == list(range(2, 17))  # 15 mm are three slices
     assert rows["remove"]["lesion_px"] < rows["keep"]["lesion_px"]
-    assert "voxels outside of the lungs were removed" in rows["remove"]["notes"]
+    assert "voxels outside the lungs were removed" in rows["remove"]["notes"]

@@ -17,7 +17,7 @@ def test_islands_by_hand():
 
 
 @pytest.mark.parametrize("number", [1, 7, 12])
-def test_the_lung_mask_is_about_the_lungs_that_were_drawn(tmp_path, number):
+def test_the_lung_mask_approximates_the_drawn_lungs(tmp_path, number):
     hu, _, affine = volume.render(0, number, 12, 256)
     path = tmp_path / "v.nii"
     nib.save(nib.Nifti1Image(hu, affine), path)
@@ -41,7 +41,7 @@ def test_the_lung_mask_is_about_the_lungs_that_were_drawn(tmp_path, number):
 
 @pytest.mark.parametrize("number", [1, 7, 12])
 @pytest.mark.parametrize("cut", [40, 64])
-def test_lungs_that_the_frame_cuts_are_not_taken_for_what_is_left_of_them(tmp_path, number, cut):
+def test_lungs_cut_by_the_frame_are_not_used(tmp_path, number, cut):
     hu, _, affine = volume.render(0, number, 12, 256)
     nib.save(nib.Nifti1Image(hu[cut:-cut, cut:-cut], affine), tmp_path / "v.nii")
     seen = survey.survey(nifti.read(tmp_path / "v.nii", scratch_dir=tmp_path), None, stand_in.WINDOW_HU)

@@ -1,4 +1,4 @@
-"""Where the multi network's priors come from, with toy networks."""
+"""Sources of the multi network's priors, with toy networks."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ NUM_FOLDS = 3
 
 
 def _priors(monkeypatch, workdir, source, slices):
-    """Priors by slice_id."""
+    """Returns priors by slice_id."""
     config = ct_phantom.get_config("tiny")
     config.single.pretrain = None
     config.single.train.batch_size, config.single.train.epochs = 4, 8
@@ -37,7 +37,7 @@ def test_a_cross_fitted_prior_does_not_depend_on_the_slices_own_label(monkeypatc
     equal = {one["slice_id"]: np.array_equal(before[one["slice_id"]], after[one["slice_id"]]) for one in slices}
     for one in slices[:18]:
         assert equal[one["slice_id"]] is (folds[one["patient_id"]] == folds["p0"]), one["slice_id"]
-    assert not any(equal[one["slice_id"]] for one in slices[18:])  # of the network that saw all labels
+    assert not any(equal[one["slice_id"]] for one in slices[18:])  # from the network trained on all labels
 
 
 def test_predicted_and_true_priors(monkeypatch, tmp_path):

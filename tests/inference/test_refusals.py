@@ -1,4 +1,4 @@
-"""What is not a chest CT in HU is refused, with the reason."""
+"""Inputs other than a chest CT in HU are refused, with a reason."""
 
 import os
 
@@ -15,7 +15,7 @@ from tests.inference.test_geometry import affine, chest, segment, series
 
 
 def exam(folder, **changes):
-    """A series whose datasets have other elements; None deletes one."""
+    """Writes a series with changed elements; None deletes an element."""
 
     def change(dataset, k):
         for name, value in changes.items():
@@ -40,7 +40,7 @@ def exam(folder, **changes):
         ({"ImageType": ["DERIVED", "SECONDARY", "MIP"]}, "is a projection"),
     ],
 )
-def test_what_is_no_ct_volume_is_left_out(tmp_path, changes, reason):
+def test_series_that_are_not_ct_volumes_are_left_out(tmp_path, changes, reason):
     with pytest.raises(dicom.LeftOutError, match=reason):
         dicom.read(exam(tmp_path / "exam", **changes))
 
@@ -58,14 +58,14 @@ def test_what_is_no_ct_volume_is_left_out(tmp_path, changes, reason):
         ({"NumberOfFrames": 2}, "has 2 frames of 1 samples"),
         ({"ImagePositionPatient": None}, "has no ImagePositionPatient; export the original series"),
         ({"PixelSpacing": [0, 1]}, "has an affine that does not place voxels in space"),
-        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "not two perpendicular units"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "must be two perpendicular unit vectors"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, r"is not axial \(its slices face \[.*\]"),
         ({"Rows": lambda k: 20 if k else 21}, "Slices of one series differ in Rows, Columns"),
         ({"ImagePositionPatient": lambda k: [0, 0, k // 2]}, "8 slices of .* share a position, such as .*two acquis"),
         (
             {"SOPInstanceUID": "1.2.3"},
             r"9 images at different positions .* share a SOPInstanceUID, such as \S*/0000\.dcm and \S*/0001\.dcm: "
-            "they are no copies, .* Export the series again",
+            "they are not copies; .* Export the series again",
         ),
         (
             {"SOPInstanceUID": lambda k: f"1.2.{max(k, 7)}", "ImagePositionPatient": [0, 0, 0]},
@@ -80,16 +80,16 @@ def test_series_that_cannot_be_segmented(tmp_path, changes, reason):
         dicom.read(exam(tmp_path / "exam", **changes))
 
 
-def test_copies_of_an_image_are_taken_once(tmp_path):
+def test_copies_of_an_image_are_used_once(tmp_path):
     files = exam(tmp_path / "exam")
     copy = tmp_path / "exam" / "copy.dcm"
     copy.write_bytes(files[2].read_bytes())
     scan = dicom.read([*files, copy])
     assert scan.num_slices == len(files)
-    assert scan.notes == ("1 copies of images that are there already",)
+    assert scan.notes == ("1 copies of other images were left out",)
 
 
-def test_images_of_a_series_that_are_no_slices_are_left_out_alone(tmp_path):
+def test_only_images_that_are_not_slices_are_left_out_of_a_series(tmp_path):
     def kind(k):
         return ["ORIGINAL", "PRIMARY", "LOCALIZER" if k == 0 else "AXIAL"]
 
@@ -101,7 +101,7 @@ def test_images_of_a_series_that_are_no_slices_are_left_out_alone(tmp_path):
     assert "is a scout" in scan.notes[0]
 
 
-def test_a_copy_with_other_numbers_is_refused_where_the_uid_is_the_same(tmp_path):
+def test_a_copy_at_another_position_with_the_same_uid_is_refused(tmp_path):
     files = exam(tmp_path / "exam")
     dataset = pydicom.dcmread(files[2])
     dataset.ImagePositionPatient[2] += 40
@@ -145,25 +145,25 @@ def test_undecodable_pixels_name_the_file(tmp_path):
         (np.linspace(0, 2500, 60), None, "from 0 to 2500: not Hounsfield units .* Apply the rescale slope"),
         (np.linspace(-160, 240, 60), "hu", "from -160 to 240: not Hounsfield .*do not clip"),
         (np.linspace(-1000, 1e5, 60), None, "from -1000 to 100000: not Hounsfield"),
-        (np.linspace(-1000, 400, 60), "uint8", "from -1000 to 400: not windowed slices of 0 to 255 .*Leave out"),
+        (np.linspace(-1000, 400, 60), "uint8", "from -1000 to 400: not windowed slices of 0 to 255 .*Omit"),
         (np.linspace(0, 1, 60), None, "windowed to 0 to 1: .*multiply by 255 and use --input_kind=uint8"),
         (np.linspace(0, 1, 60), "uint8", "from 0 to 1: not windowed slices .*multiply by 255"),
-        (np.arange(60) % 3, None, r"from 0 to 2: .*label map \(the only values are 0, 1, 2\), .*give the scan itself"),
+        (np.arange(60) % 3, None, r"from 0 to 2: .*label map \(the only values are 0, 1, 2\), .*pass the scan itself"),
         (np.arange(60) % 3, "uint8", r"from 0 to 2: .*label map \(the only values are 0, 1, 2\)"),
         (np.arange(60) % 2 * 255, "uint8", r"from 0 to 255: .*label map \(the only values are 0, 255\)"),
         (np.arange(60) % 11 / 10, "uint8", "multiply by 255"),
         (np.full(60, np.inf), None, "holds infinite values in slice 0"),
-        (np.full(60, np.nan), None, r"holds nothing but -1024 \(NaN counts as air\)"),
+        (np.full(60, np.nan), None, r"holds only the value -1024 \(NaN counts as air\)"),
     ],
 )
-def test_values_that_are_not_what_a_network_takes(tmp_path, values, kind, reason):
+def test_values_that_a_network_does_not_accept(tmp_path, values, kind, reason):
     path = tmp_path / "v.nii"
     nib.save(nib.Nifti1Image(values.reshape(5, 4, 3).astype(np.float32), np.eye(4)), path)
     with pytest.raises(ValueError, match=reason):
         survey.survey(nifti.read(path, scratch_dir=tmp_path), kind, stand_in.WINDOW_HU)
 
 
-def test_windowed_volumes_are_taken_when_the_user_says_so(tmp_path):
+def test_windowed_volumes_are_accepted_if_declared(tmp_path):
     grey = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
     nib.save(nib.Nifti1Image(grey, affine("LPS", (1, 1, 1))), tmp_path / "v.nii.gz")
     row, mask = segment(tmp_path / "v.nii.gz", tmp_path / "out", input_kind="uint8")
@@ -175,7 +175,7 @@ def test_the_kind_of_pictures_and_dicom_is_known(tmp_path):
     Image.fromarray(np.full((8, 8), 90, np.uint8)).save(tmp_path / "s.png")
     for path, wrong in ((tmp_path / "s.png", "hu"), (exam(tmp_path / "exam")[0].parent, "uint8")):
         (source,) = find.find([path])
-        with pytest.raises(ValueError, match=f"by its format; leave out --input_kind={wrong}"):
+        with pytest.raises(ValueError, match=f"by its format; omit --input_kind={wrong}"):
             survey.survey(source.open(tmp_path), wrong, stand_in.WINDOW_HU)
 
 
@@ -214,7 +214,7 @@ def test_nifti_in_other_units_is_refused(tmp_path, unit, name):
     image = nib.Nifti1Image(chest(), affine("LPS", (1, 1, 2)))
     image.header["xyzt_units"] = unit
     nib.save(image, tmp_path / "v.nii")
-    with pytest.raises(ValueError, match=rf"v\.nii gives its spacing in {name}; write it anew in mm"):
+    with pytest.raises(ValueError, match=rf"v\.nii gives its spacing in {name}; rewrite it in mm"):
         nifti.read(tmp_path / "v.nii", scratch_dir=tmp_path)
 
 
@@ -226,9 +226,9 @@ def test_a_refused_scan_leaves_nothing_behind(tmp_path):
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
-def test_an_empty_result_is_said_loudly_with_its_values(tmp_path, caplog):
+def test_an_empty_result_is_reported_prominently_with_its_values(tmp_path, caplog):
     hu = np.full((20, 20, 3), -1000, np.int16)
-    hu[2:-2, 2:-2] = 300  # above all that the stand-in marks
+    hu[2:-2, 2:-2] = 300  # above the values that the stand-in marks
     nib.save(nib.Nifti1Image(hu, np.diag([-1, -1, 1, 1])), tmp_path / "v.nii")
     row, _ = segment(tmp_path / "v.nii", tmp_path / "out")
     said = r"EMPTY: no lesion was found (values -1000 to 300, mean -168.0; highest probability of a lesion 0.000)"
@@ -238,7 +238,7 @@ def test_an_empty_result_is_said_loudly_with_its_values(tmp_path, caplog):
     assert "no lungs were found" in row["notes"]
 
 
-def test_folders_give_their_scans(tmp_path):
+def test_scans_are_found_in_folders(tmp_path):
     exam(tmp_path / "patient/ct")
     exam(tmp_path / "patient/scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     nib.save(nib.Nifti1Image(chest(), np.eye(4)), tmp_path / "patient" / "ct.nii.gz")
@@ -250,7 +250,7 @@ def test_folders_give_their_scans(tmp_path):
     assert [name.split("_")[0] for name in names] == ["broken", "ct", "ct", "ct", "scout"]
     assert len(set(names)) == len(names)
     assert {source.format for source in sources} == {"dicom", "nifti"}
-    with pytest.raises(ValueError, match=r"broken\.dcm does not begin as a DICOM file"):
+    with pytest.raises(ValueError, match=r"broken\.dcm does not start like a DICOM file"):
         next(source for source in sources if source.name == "broken").open(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         find.find([tmp_path / "nowhere"])
@@ -275,7 +275,7 @@ def test_a_series_in_several_folders_is_one_scan(tmp_path):
         assert source.open(tmp_path).num_slices == len(files)
 
 
-def test_patients_that_share_uids_stay_apart(tmp_path):
+def test_patients_that_share_uids_are_separate(tmp_path):
     for number in range(2):
         for path in exam(tmp_path / str(number), PatientID=f"p{number}"):
             dataset = pydicom.dcmread(path)
@@ -284,14 +284,14 @@ def test_patients_that_share_uids_stay_apart(tmp_path):
     assert [source.name for source in find.find([tmp_path])] == ["0_series1", "1_series1"]
 
 
-def test_what_may_not_be_read_is_a_scan_with_a_reason(tmp_path, monkeypatch):
+def test_a_file_without_permission_is_a_scan_with_a_reason(tmp_path, monkeypatch):
     exam(tmp_path / "exam")
     (tmp_path / "secret.nii.gz").write_bytes(b"")
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: "secret" not in str(path) and allowed(path, mode))
     sources = {source.name: source for source in find.find([tmp_path])}
     assert set(sources) == {"exam_series1", "secret.nii"}
-    with pytest.raises(ValueError, match=r"secret\.nii\.gz cannot be read: this user has no permission"):
+    with pytest.raises(ValueError, match=r"secret\.nii\.gz cannot be read: permission denied"):
         sources["secret.nii"].open(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Many scans with real (tiny, untrained) networks: resumed, failing, in other processes."""
+"""Segmenting many scans with real (tiny, untrained) networks: resuming, failures, other processes."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ def networks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
-    """Two chests, the first as DICOM and as NIfTI, and a file that is none."""
+    """Writes two chests, the first as DICOM and as NIfTI, and a broken file."""
     folder = tmp_path_factory.mktemp("scans")
     for number in (7, 8):
         hu, _, affine = volume.render(0, number, 5, 96)
@@ -44,7 +44,7 @@ def job(networks, out, **options):
 
 
 def write_slices(folder, stems):
-    """Grey pictures, so small that they cost nothing."""
+    """Writes tiny grey pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, stem in enumerate(stems):
         grey = np.random.default_rng(number).integers(0, 256, (32, 32), np.uint8)
@@ -59,7 +59,7 @@ def labels(out, name):
     return nib.load(out / "masks" / f"{name}.nii.gz").get_fdata()
 
 
-def test_one_bad_scan_stops_no_other_and_a_rerun_does_what_is_missing(networks, scans, tmp_path):
+def test_a_failed_scan_stops_no_other_and_a_rerun_does_what_is_missing(networks, scans, tmp_path):
     out = tmp_path / "out"
     table, failures = segment_scans.run(job(networks, out), [scans])
     assert table["scan"].tolist() == ["chest7", "chest8", "exam_series1"]
@@ -72,7 +72,7 @@ def test_one_bad_scan_stops_no_other_and_a_rerun_does_what_is_missing(networks, 
     kept = (out / "scans/chest7/scan.json").stat().st_mtime_ns
     before = (out / "masks/chest8.nii.gz").read_bytes()
     shutil.rmtree(out / "scans/chest8")
-    (out / "scans/.partial-chest8/scratch").mkdir(parents=True)  # what a kill leaves behind
+    (out / "scans/.partial-chest8/scratch").mkdir(parents=True)  # as left by a killed process
     again, _ = segment_scans.run(job(networks, out), [scans])
     pd.testing.assert_frame_equal(again, table)
     assert (out / "scans/chest7/scan.json").stat().st_mtime_ns == kept
@@ -82,7 +82,7 @@ def test_one_bad_scan_stops_no_other_and_a_rerun_does_what_is_missing(networks, 
         segment_scans.run(job(networks, out, flips="all"), [scans])
 
 
-def test_scans_of_the_same_name_are_not_taken_for_one_another(networks, scans, tmp_path):
+def test_scans_of_the_same_name_are_not_confused(networks, scans, tmp_path):
     for name, number in (("a", 7), ("b", 8)):
         (tmp_path / name).mkdir()
         shutil.copy(scans / f"chest{number}.nii.gz", tmp_path / name / "ct.nii.gz")
@@ -90,14 +90,16 @@ def test_scans_of_the_same_name_are_not_taken_for_one_another(networks, scans, t
     first, _ = segment_scans.run(this, [tmp_path / "a"])
     table, failures = segment_scans.run(this, [tmp_path / "b"])
     assert table["source"].tolist() == [str(tmp_path / "a/ct.nii.gz")]
-    assert re.search(r"would be called ct, as .*a/ct\.nii\.gz in .*scans/ct to segment it anew", failures["reason"][0])
+    assert re.search(
+        r"would be named ct, like .*a/ct\.nii\.gz in .*scans/ct to segment it again", failures["reason"][0]
+    )
     table, failures = segment_scans.run(this, [tmp_path / "a", tmp_path / "b"])
     assert table["source"].tolist() == [str(tmp_path / name / "ct.nii.gz") for name in "ab"]
     assert failures.empty
     pd.testing.assert_frame_equal(table[:1], first, check_dtype=False)
 
 
-def test_a_changed_scan_is_not_taken_for_segmented(networks, scans, tmp_path):
+def test_a_changed_scan_does_not_count_as_segmented(networks, scans, tmp_path):
     path, this = tmp_path / "ct.nii.gz", job(networks, tmp_path / "out")
     shutil.copy(scans / "chest7.nii.gz", path)
     first, _ = segment_scans.run(this, [path])
@@ -105,8 +107,8 @@ def test_a_changed_scan_is_not_taken_for_segmented(networks, scans, tmp_path):
     table, failures = segment_scans.run(this, [path])
     pd.testing.assert_frame_equal(table, first)
     assert failures["reason"].tolist() == [
-        f"{path} has changed since ct in {this.out_dir} was made from it: delete {this.out_dir / 'scans/ct'} to "
-        "segment it anew."
+        f"{path} has changed since it was segmented as ct in {this.out_dir}; delete {this.out_dir / 'scans/ct'} to "
+        "segment it again."
     ]
     shutil.rmtree(tmp_path / "out/scans/ct")
     table, failures = segment_scans.run(this, [path])
@@ -115,7 +117,7 @@ def test_a_changed_scan_is_not_taken_for_segmented(networks, scans, tmp_path):
     os.utime(path, ns=(0, 1))  # the same size
     assert len(segment_scans.run(this, [path])[1]) == 1
     row = json.loads((tmp_path / "out/scans/ct/scan.json").read_text())
-    del row["stamp"]  # as they were written once
+    del row["stamp"]  # as in an earlier format
     (tmp_path / "out/scans/ct/scan.json").write_text(json.dumps(row))
     again, failures = segment_scans.run(this, [path])
     assert failures.empty
@@ -123,23 +125,23 @@ def test_a_changed_scan_is_not_taken_for_segmented(networks, scans, tmp_path):
 
 
 @pytest.mark.parametrize("name", segment_scans.WRITTEN)
-def test_files_of_a_user_are_not_written_over(networks, tmp_path, name):
+def test_files_of_a_user_are_not_overwritten(networks, tmp_path, name):
     write_slices(tmp_path / "ds" / name, ["images_0000_s"])
     before = contents(tmp_path)
-    refused = rf"--out=.*ds (must be .* holds {name} and no config|is --input=.*ds itself)"
+    refused = rf"--out=.*ds (must be .* holds {name} and no config|is the same folder as --input=.*ds)"
     for path in (tmp_path / "ds" / name, tmp_path / "ds"):
         with pytest.raises(ValueError, match=refused):
             segment_scans.run(job(networks, tmp_path / "ds"), [path])
-    with pytest.raises(ValueError, match=rf"--out=.*{name} is --input=.*{name} itself; take a new folder"):
+    with pytest.raises(ValueError, match=rf"--out=.*{name} is the same folder as --input=.*{name}; use a new folder"):
         segment_scans.run(job(networks, tmp_path / "ds" / name), [tmp_path / "ds", tmp_path / "ds/.." / "ds" / name])
     assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes.txt/out"])
-def test_a_file_cannot_be_written_to(networks, tmp_path, name):
+def test_the_output_folder_cannot_be_a_file(networks, tmp_path, name):
     write_slices(tmp_path / "one", ["a"])
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match=rf"{name} must be a folder, new or of .*, but .*notes\.txt is a file"):
+    with pytest.raises(ValueError, match=rf"{name} must be a folder, new or from .*, but .*notes\.txt is a file"):
         segment_scans.run(job(networks, tmp_path / name), [tmp_path / "one"])
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -152,8 +154,8 @@ def test_results_may_lie_above_or_below_the_scans(networks, tmp_path):
         assert failures.empty
 
 
-def test_what_a_scan_left_is_removed_when_it_is_done_again(networks, tmp_path):
-    """Whatever the names of its neighbours."""
+def test_old_files_of_a_scan_are_removed_when_it_is_segmented_again(networks, tmp_path):
+    """Files of scans with similar names stay."""
     out, ends = tmp_path / "out", ["_0000_s0.png", "_0001_s1.png", "_0002_s2.png"]
     names = ["ct", "ct_0001_x", "ct_0001_y_0002_z", "ctx"]
     for name in names:
@@ -163,11 +165,11 @@ def test_what_a_scan_left_is_removed_when_it_is_done_again(networks, tmp_path):
     everything = {name + end for name in names for end in ends} | {"ct_0002_v.nii.gz"}
     for kind in ("images", "masks"):
         assert {path.name for path in (out / kind).iterdir()} == everything
-        (out / kind / "ct.nii.gz").touch()  # of a volume that had the name once
+        (out / kind / "ct.nii.gz").touch()  # from a volume that had this name before
     for name in ("ct", "ct_0001_x"):
         shutil.rmtree(out / "scans" / name)
         (tmp_path / "in" / name / "s1.png").unlink()
-    (out / "scans/.partial-ct_0002_v").mkdir()  # a kill's
+    (out / "scans/.partial-ct_0002_v").mkdir()  # as left by a killed process
     table, failures = segment_scans.run(job(networks, out), [tmp_path / "in"])
     assert table["slices"].tolist() == [2, 2, 3, 5, 3]
     assert failures.empty
@@ -177,8 +179,8 @@ def test_what_a_scan_left_is_removed_when_it_is_done_again(networks, tmp_path):
         assert {path.name for path in (out / kind).iterdir()} == everything
 
 
-def test_what_lies_in_masks_and_images_is_that_of_the_scans(networks, tmp_path):
-    """Gone scans take their files along, lost files are written again; nobody else's files are touched."""
+def test_masks_and_images_match_the_scans(networks, tmp_path):
+    """Files of deleted scans are removed, lost files are rewritten, and other files are not touched."""
     out, names = tmp_path / "out", ["ct", "ct_0001_x", "other"]
     for name in names:
         write_slices(tmp_path / "in" / name, ["a", "b"])
@@ -202,7 +204,7 @@ def test_what_lies_in_masks_and_images_is_that_of_the_scans(networks, tmp_path):
     assert (out / "scans/other/scan.json").stat().st_mtime_ns == kept
 
 
-def test_a_lost_file_of_a_scan_that_is_not_given_is_told(networks, tmp_path):
+def test_a_lost_file_of_a_scan_outside_the_input_is_reported(networks, tmp_path):
     out = tmp_path / "out"
     for name in ("one", "two"):
         write_slices(tmp_path / name, ["a"])
@@ -211,12 +213,12 @@ def test_a_lost_file_of_a_scan_that_is_not_given_is_told(networks, tmp_path):
     table, failures = segment_scans.run(job(networks, out), [tmp_path / "two"])
     pd.testing.assert_frame_equal(table, first)
     assert failures[["scan", "reason"]].to_numpy().tolist() == [
-        ["one", f"{out}/masks/one_0000_a.png is lost: give {tmp_path}/one as --input too, to have it written again, or "
-         f"delete {out}/scans/one if the scan is to go."]
+        ["one", f"{out}/masks/one_0000_a.png is missing: add --input={tmp_path}/one to rewrite it, or "
+         f"delete {out}/scans/one to remove the scan."]
     ]  # fmt: skip
 
 
-def test_results_are_not_taken_for_scans(networks, scans, tmp_path):
+def test_results_do_not_count_as_scans(networks, scans, tmp_path):
     shutil.copy(scans / "chest7.nii.gz", tmp_path)
     for _ in range(2):
         table, failures = segment_scans.run(job(networks, tmp_path / "out"), [tmp_path])
@@ -226,7 +228,7 @@ def test_results_are_not_taken_for_scans(networks, scans, tmp_path):
         segment_scans.run(job(networks, tmp_path / "out"), [tmp_path / "out"])
 
 
-def test_processes_give_the_same(networks, scans, tmp_path):
+def test_other_processes_give_the_same_results(networks, scans, tmp_path):
     alone, _ = segment_scans.run(job(networks, tmp_path / "alone"), [scans])
     together, failures = segment_scans.run(job(networks, tmp_path / "together"), [scans], num_workers=1)
     pd.testing.assert_frame_equal(together, alone)
@@ -252,11 +254,13 @@ def test_a_network_must_say_what_it_was_trained_on(networks, scans, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_networks_in_each_others_place_are_refused(networks, scans, tmp_path):
+def test_swapped_networks_are_refused(networks, scans, tmp_path):
     swapped = dataclasses.replace(
         job(networks, tmp_path / "out"), single_dir=networks / "multi", multi_dir=networks / "single"
     )
-    with pytest.raises(ValueError, match=r"multi cannot be the single network: .* gives classes; .*multi swapped\?"):
+    with pytest.raises(
+        ValueError, match=r"multi cannot be the single network: .* gives classes; .*multi are swapped\."
+    ):
         segment_scans.run(swapped, [scans])
     shutil.copytree(networks, tmp_path / "odd")
     path = tmp_path / "odd/multi/model.json"
@@ -266,7 +270,7 @@ def test_networks_in_each_others_place_are_refused(networks, scans, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_tables_without_a_row_have_their_header(networks, scans, tmp_path):
+def test_empty_tables_have_a_header(networks, scans, tmp_path):
     table, failures = segment_scans.run(job(networks, tmp_path / "out"), [scans / "broken.nii.gz"])
     assert (len(table), len(failures)) == (0, 1)
     assert pd.read_csv(tmp_path / "out/measurements.csv").columns.tolist() == list(segment_scan.COLUMNS)
@@ -275,7 +279,7 @@ def test_tables_without_a_row_have_their_header(networks, scans, tmp_path):
     assert list(row) == [*segment_scan.COLUMNS, "identity", "stamp", "left_out"]
 
 
-def test_flips_average_over_the_turned_slice(networks):
+def test_flips_average_over_the_flipped_slice(networks):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 64), np.uint8)
 
@@ -294,7 +298,7 @@ def test_flips_average_over_the_turned_slice(networks):
 
 
 def test_all_files_of_a_folder_are_used_or_counted(networks, tmp_path):
-    """Again when nothing is left to do."""
+    """A second run, with nothing left to do, counts the same."""
     hu, _, affine = volume.render(0, 7, 5, 96)
     volume.write_dicom(tmp_path / "in/exam", hu, affine, patient_id="p7")
     slices = sorted((tmp_path / "in/exam").iterdir())
@@ -318,9 +322,7 @@ def test_all_files_of_a_folder_are_used_or_counted(networks, tmp_path):
         assert kinds == {"failed": 1, "left out": 1, "left out of a series": 2, "no scan": 1}
         reasons = rows.set_index(rows["path"].map(os.path.basename))["reason"]
         assert "is a scout" in reasons["scout"]
-        assert reasons[reasons.index.isin(["copy", slices[0].name])].tolist() == [
-            "a copy of an image that is there already"
-        ]
+        assert reasons[reasons.index.isin(["copy", slices[0].name])].tolist() == ["a copy of another image"]
 
 
 def test_threshold_and_islands(networks, scans, tmp_path):

@@ -1,4 +1,4 @@
-"""What launch.segment takes, it writes so that launch.phenotypes measures it."""
+"""launch.phenotypes can measure every scan that launch.segment accepts."""
 
 import hashlib
 
@@ -22,7 +22,7 @@ def write(path, values, dtype=np.float32):
 
 
 def measured(out, preset):
-    """Every slice by launch.phenotypes' way: {slice: (values, classes)}; raises where one is refused."""
+    """Reads every slice like launch.phenotypes, as (values, classes); raises if one is refused."""
     items = folder.items(out / "images", out / "masks", preset=preset)
     settings = phenotypes.make(preset, {})
     found = [item.source()[:2] for item in items]
@@ -34,8 +34,8 @@ def measured(out, preset):
 @pytest.mark.parametrize(
     "padding", [-2000, -3024, -4096, -4097, -8192, -32768, -99999, np.finfo(np.float32).min, np.nan]
 )
-def test_whatever_padding_is_taken_is_measured(tmp_path, padding):
-    """Corners outside of the field of view, as programs fill them; 20 of 40 slices were lost."""
+def test_scans_with_accepted_padding_are_measured(tmp_path, padding):
+    """Programs fill the corners outside the field of view in many ways; this used to lose 20 of 40 slices."""
     hu = chest().clip(-1000, None).astype(np.float32)
     hu[:3] = padding
     row, mask = segment(write(tmp_path / "v.nii.gz", hu), tmp_path / "out")
@@ -46,32 +46,34 @@ def test_whatever_padding_is_taken_is_measured(tmp_path, padding):
     np.testing.assert_array_equal(nib.load(mask).get_fdata(), stand_in.expected_of_hu(wanted))
     assert row["lowest_value"] == wanted.min()
     assert row["mean_value"] == pytest.approx(wanted.mean(dtype=np.float64), abs=0.01)
-    said = f"{padding:g} is no HU: it is taken for padding, as air"
+    said = f"{padding:g} is not a HU value: it counts as padding, that is, air"
     assert (said in row["notes"]) == (not kept and not np.isnan(padding))
     found = measured(tmp_path / "out", "hu")
     assert len(found) == hu.shape[2]
 
 
-def test_several_values_below_all_scanners_are_no_padding(tmp_path):
-    """Ten times HU, or padding that was interpolated: as air it would pass for a chest."""
+def test_several_values_below_any_scanners_range_are_not_padding(tmp_path):
+    """HU times ten, or interpolated padding: replaced with air, it would pass as a chest."""
     for name, values in {"tenfold": chest() * 10.0, "two": np.where(chest() < -700, -9000, chest() - 8500.0)}.items():
         path = write(tmp_path / f"{name}.nii", values)
-        with pytest.raises(ValueError, match=rf"{name}\.nii holds -\d+, -\d+ and the like: below -4096 HU one value"):
+        with pytest.raises(
+            ValueError, match=rf"{name}\.nii holds -\d+, -\d+ and similar values: below -4096 HU only one"
+        ):
             survey.survey(nifti.read(path, scratch_dir=tmp_path), None, stand_in.WINDOW_HU)
 
 
 @pytest.mark.parametrize(
     ("low", "high"), [(-500, 400), (-500.4, 32767), (-4096, 3071), (-1024, -1023), (-3024, 32767.0)]
 )
-def test_the_ends_of_what_is_taken_are_measured(tmp_path, low, high):
+def test_the_limits_of_accepted_values_are_measured(tmp_path, low, high):
     values = np.linspace(low, high, 6 * 5 * 4).reshape(6, 5, 4).astype(np.float32)
     segment(write(tmp_path / "v.nii", values), tmp_path / "out")
     assert len(measured(tmp_path / "out", "hu")) == 4
 
 
 @pytest.mark.parametrize("high", [1.5, 2, 254.6, 255])
-def test_the_ends_of_windowed_volumes_are_measured(tmp_path, high):
-    """Rounded to 0 and 1, grey levels would pass for 0 to 1, and be stretched to 255."""
+def test_the_limits_of_windowed_volumes_are_measured(tmp_path, high):
+    """Grey levels that round to 0 and 1 would pass as the range 0 to 1, and be stretched to 255."""
     values = np.linspace(0, high, 6 * 5 * 4).reshape(6, 5, 4).astype(np.float32)
     values.flat[0] = 0.5 if high < 2 else 0
     segment(write(tmp_path / "v.nii", values), tmp_path / "out", input_kind="uint8")
@@ -87,8 +89,8 @@ def test_a_volume_that_rounds_to_two_grey_levels_is_refused(tmp_path):
 
 @pytest.mark.parametrize("padding", [np.nan, -8192])
 @pytest.mark.parametrize("values", [np.linspace(0, 13361, 100), np.linspace(-160, 240, 100)], ids=["MR", "soft tissue"])
-def test_what_was_not_measured_is_no_air_of_a_chest(tmp_path, values, padding):
-    """Resampled MR with NaN around it was taken for a CT."""
+def test_unmeasured_voxels_do_not_count_as_the_air_of_a_chest(tmp_path, values, padding):
+    """Resampled MR surrounded by NaN used to pass as CT."""
     path = write(tmp_path / "v.nii", np.concatenate([np.full(20, padding), values]).reshape(6, 5, 4))
     found = rf"v\.nii holds values from {values.min():g} to {values.max():g}: not Hounsfield units"
     with pytest.raises(ValueError, match=found):
@@ -96,16 +98,16 @@ def test_what_was_not_measured_is_no_air_of_a_chest(tmp_path, values, padding):
 
 
 @pytest.mark.parametrize("padding", [np.nan, -8192])
-def test_windowed_volumes_hold_no_padding(tmp_path, padding):
+def test_windowed_volumes_must_not_hold_padding(tmp_path, padding):
     path = write(tmp_path / "v.nii", np.concatenate([np.full(20, padding), np.arange(100)]).reshape(6, 5, 4))
-    with pytest.raises(ValueError, match=r"v\.nii holds NaN or padding, which is no grey level; set it to 0"):
+    with pytest.raises(ValueError, match=r"v\.nii holds NaN or padding, which is not a grey level; set it to 0"):
         survey.survey(nifti.read(path, scratch_dir=tmp_path), "uint8", stand_in.WINDOW_HU)
 
 
-# Sizes and names at their ends.
+# Limits of sizes and names.
 
 
-def test_photon_counting_volumes_are_no_damaged_headers():
+def test_photon_counting_volumes_are_not_too_large():
     for shape in ((1024, 1024, 1500), (1024, 1024, 2048), (512, 512, 4096)):
         assert scan.check_grid(np.eye(4), shape, "v").shape == shape
     for shape in ((1024, 1024, 2049), (4096, 4096, 129), (4097, 1, 1)):
@@ -116,7 +118,7 @@ def test_photon_counting_volumes_are_no_damaged_headers():
 
 
 @pytest.mark.parametrize("stem", ["x" * 251, "é" * 125, "x" * 121, "x" * 120])
-def test_names_of_pictures_as_long_as_a_file_system_takes(tmp_path, stem):
+def test_names_of_pictures_as_long_as_the_file_system_allows(tmp_path, stem):
     (tmp_path / ("folder" * 42)).mkdir()
     grey = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
     Image.fromarray(grey).save(tmp_path / ("folder" * 42) / f"{stem}.png")
@@ -132,7 +134,7 @@ def test_names_of_pictures_as_long_as_a_file_system_takes(tmp_path, stem):
     np.testing.assert_array_equal(images[0], grey)
 
 
-def test_names_of_volumes_as_long_as_a_file_system_takes(tmp_path):
+def test_names_of_volumes_as_long_as_the_file_system_allows(tmp_path):
     path = write(tmp_path / ("v" * 248 + ".nii.gz"), chest())
     row, mask = segment(path, tmp_path / "out")
     assert (row["scan"], mask.is_file()) == ("v" * 80, True)

@@ -1,4 +1,4 @@
-"""Tiny networks that nothing has trained, but whose outputs vary: model folders for the tests of programs."""
+"""Model folders of tiny untrained networks with varying outputs, for the tests of programs."""
 
 import pathlib
 
@@ -28,7 +28,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _decided(name, variables):
-    """The variables with a last layer whose logits are of mean 0 and standard deviation 3 on noise."""
+    """Rescales the last layer so that logits on noise have mean 0 and standard deviation 3."""
     model, num_inputs = models.create(name, width=0.125), models.num_inputs(name)
     noise = np.random.default_rng(0).normal(size=(1, 64, 64, num_inputs)).astype(np.float32)
     logits = np.asarray(jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, noise))

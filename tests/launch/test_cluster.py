@@ -64,7 +64,7 @@ def test_the_command(script):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workdir=/a"], "Error: the first argument is the stage, found '--workdir=/a'"),
+        (["--workdir=/a"], "Error: the first argument must be the stage, found '--workdir=/a'"),
         (["trian", "--workdir=/a"], "Error: there is no launch/trian.py"),
         (["pipeline", "--config=a"], "Error: --workdir=FOLDER is missing"),
         (["pipeline", "--workdir=/a"], "was not found"),  # the cluster's program is not on this machine
@@ -105,7 +105,7 @@ def test_an_array_runs_one_run_of_a_grid_each():
     assert inside[2:8] == [".venv/bin/python", "-m", "launch.experiment", *FLAGS]
     assert inside[8] == "--index=$SLURM_ARRAY_TASK_ID"
     result = _run("slurm", "--dry_run", "pipeline", *FLAGS, ARRAY="0-7")
-    assert "Error: ARRAY is for the stage experiment, found 'pipeline'." in result.stderr
+    assert "Error: ARRAY only works with the stage experiment, found 'pipeline'." in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_file_is_no_folder_for_results(cohort, tmp_path):
     (tmp_path / "out").write_text("mine")
     result = call(f"--cohort={cohort}", "--mediators=^ggo_", f"--out={tmp_path / 'out'}", "--exposures=age")
     assert result.returncode == 1
-    assert "out must be a folder, new or of an earlier call, but" in result.stderr
+    assert "out must be a folder, new or from an earlier call, but" in result.stderr
     assert (tmp_path / "out").read_text() == "mine"
 
 

@@ -54,7 +54,7 @@ def finished(tmp_path_factory):
 
 def test_killed_run_goes_on_and_finished_stages_are_not_repeated(finished):
     workdir, output = finished
-    assert "segment_cohort: finished before, not run again." in output
+    assert "segment_cohort: already finished, skipping." in output
     assert "phenotypes: starting." in output
     for stage in stages.STAGES:
         assert json.loads((workdir / stage / "done.json").read_text())["skipped"] is None

@@ -1,1 +1,1 @@
-"""Scans as they come from a hospital or a collection: DICOM series, NIfTI volumes, pictures."""
+"""Readers of scans: DICOM series, NIfTI volumes, pictures."""

@@ -1,4 +1,4 @@
-"""CT series in DICOM: found in a folder, sorted by position, rescaled to Hounsfield units, read file by file."""
+"""Reads CT series in DICOM: groups files, sorts them by position, and rescales them to HU, file by file."""
 
 import dataclasses
 import pathlib
@@ -11,26 +11,26 @@ from pydicom import uid
 from ssinfnet_jax.inference.readers import dicom_geometry, dicom_header, dicom_parts, dicom_pixels, scan
 
 _NO_VOLUME = {"LOCALIZER": "a scout", "MIP": "a projection", "MINIP": "a projection", "SCREEN SAVE": "a screen shot"}
-# Besides "HU": what exporters write there for a CT image in HU. The standard's US says that the type is unspecified.
+# RescaleTypes besides "HU" that exporters write for CT images in HU. The standard's US means unspecified.
 _AS_HU = ("H", "US", "UNSPECIFIED", "UNKNOWN", "UNDEFINED", "NONE")
-_MOST_ODD = 3  # images of a series that face another way than all others: its scouts
-_SAME_WAY = 0.999  # the cosine between normals: 2.6 degrees
+_MOST_ODD = 3  # images of a series that face another way than the others: its scouts
+_SAME_WAY = 0.999  # cosine between normals: 2.6 degrees
 
 _Headers = dict[pathlib.Path, dict[str, Any]]
 
 
 class LeftOutError(ValueError):
-    """A series that belongs to an examination but is no CT volume: a scout, a secondary capture, a report."""
+    """A series of an examination that is not a CT volume: a scout, a secondary capture, a report."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """The files of a series, or of a set of slices in it.
+    """The files of a series, or of one set of slices in it.
 
     Attributes:
       files: in the order given.
-      uid, number: of the series; the number is that in the examination.
-      part: what tells the set from others of the series, such as (("ConvolutionKernel", "B70f"),).
+      uid, number: of the series; the number is its number in the examination.
+      part: what distinguishes the set from others in the series, such as (("ConvolutionKernel", "B70f"),).
     """
 
     files: tuple[pathlib.Path, ...]
@@ -40,7 +40,7 @@ class Series:
 
 
 def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathlib.Path, str]]:
-    """The series that DICOM files belong to, in the order of their numbers, and the files that cannot be read."""
+    """Groups DICOM files into series, ordered by number; also returns the unreadable files."""
     found: dict[tuple[str, str], _Headers] = {}
     unreadable = {}
     for path in files:
@@ -50,7 +50,7 @@ def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathl
         except ValueError as error:
             unreadable[path] = str(error)
             continue
-        # Some anonymisers give all patients the same UIDs.
+        # Some anonymisers assign the same UIDs to all patients.
         found.setdefault((series_uid, str(header["PatientID"])), {})[path] = header
     series = [
         Series(tuple(paths), series_uid, str(headers[paths[0]]["SeriesNumber"] or "0"), part)
@@ -61,11 +61,11 @@ def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathl
 
 
 def read(files: Sequence[pathlib.Path]) -> scan.Scan:
-    """Opens a series, in any order of its files; pixels are read when they are asked for.
+    """Opens a series, given its files in any order; pixels are read on demand.
 
     Raises:
-      LeftOutError: what is no CT volume.
-      ValueError: not HU, not axial, slices missing or twice; names the file or the gap.
+      LeftOutError: the series is not a CT volume.
+      ValueError: not HU, not axial, slices missing or duplicated; names the file or the gap.
     """
     headers, notes, left_out = _slices({path: dicom_header.read(path) for path in files})
     paths, grid = dicom_geometry.geometry(headers)
@@ -91,10 +91,10 @@ def read(files: Sequence[pathlib.Path]) -> scan.Scan:
 
 
 def _parts(headers: _Headers) -> dict[dicom_parts.Part, list[pathlib.Path]]:
-    """The sets of slices in a series, see `dicom_parts.split`; copies go with their set, other files with the first."""
+    """Splits a series into sets of slices (`dicom_parts.split`); copies join their set, other files the first set."""
     try:
         parts = dicom_parts.split(_slices(headers)[0])
-    except ValueError:  # `read` says why
+    except ValueError:  # `read` reports the reason
         return {(): list(headers)}
     first, taken = next(iter(parts)), {path for part in parts.values() for path in part}
     for path in [path for path in headers if path not in taken]:
@@ -104,9 +104,9 @@ def _parts(headers: _Headers) -> dict[dicom_parts.Part, list[pathlib.Path]]:
 
 
 def _slices(headers: _Headers) -> tuple[_Headers, tuple[str, ...], dict[pathlib.Path, str]]:
-    """The headers of the slices of a volume among those of a series, each once, notes, and why others are left out.
+    """Selects the headers of a volume's slices, each once; also returns notes, and reasons for files left out.
 
-    Raises: LeftOutError where none is a slice; ValueError for one that cannot be used.
+    Raises: LeftOutError if no file is a slice; ValueError for a slice that cannot be used.
     """
     kept, others, notes = {}, {}, []
     for path, header in headers.items():
@@ -125,13 +125,13 @@ def _slices(headers: _Headers) -> tuple[_Headers, tuple[str, ...], dict[pathlib.
     notes += [copies] if copies else []
     if others:
         notes.append(f"{len(others)} images of the series were left out, such as: {next(iter(others.values()))}")
-    left_out = dict.fromkeys(headers.keys() - kept.keys(), "a copy of an image that is there already")
+    left_out = dict.fromkeys(headers.keys() - kept.keys(), "a copy of another image")
     left_out |= {path: str(error) for path, error in others.items()}
     return kept, tuple(dict.fromkeys(notes)), left_out
 
 
 def _check_kind(header: dict[str, Any], path: pathlib.Path) -> None:
-    """Raises LeftOutError for what is not a CT image of a volume, ValueError for one that is not read."""
+    """Raises LeftOutError for a file that is not a CT image of a volume, ValueError for an unsupported one."""
     sop_class = uid.UID(str(dicom_header.need(header, "SOPClassUID", path)))
     if sop_class in (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage):
         raise ValueError(
@@ -147,7 +147,7 @@ def _check_kind(header: dict[str, Any], path: pathlib.Path) -> None:
 
 
 def _check_pixels(header: dict[str, Any], path: pathlib.Path) -> list[str]:
-    """What to say of how a slice becomes HU; raises ValueError where it does not."""
+    """Returns notes on the conversion of a slice to HU; raises ValueError if it cannot be converted."""
     frames, samples = (
         int(dicom_header.numbers(header, name, 1, path)[0]) if header[name] is not None else 1
         for name in ("NumberOfFrames", "SamplesPerPixel")
@@ -165,16 +165,16 @@ def _check_pixels(header: dict[str, Any], path: pathlib.Path) -> list[str]:
         )
     slope, _ = (dicom_header.numbers(header, name, 1, path)[0] for name in ("RescaleSlope", "RescaleIntercept"))
     if slope == 0:
-        raise ValueError(f"{path} has RescaleSlope 0, which makes all its pixels one value; export the series again.")
-    return [] if found == "HU" else [f"RescaleType {found} is taken for HU: the images are CT with slope and intercept"]
+        raise ValueError(f"{path} has RescaleSlope 0, which makes all pixels equal; export the series again.")
+    return [] if found == "HU" else [f"RescaleType {found} is read as HU: the images are CT with slope and intercept"]
 
 
 def _without_copies(headers: _Headers) -> tuple[_Headers, str]:
-    """The headers without copies of the same image, and a note if there were any.
+    """Drops copies of the same image; also returns a note if there were any.
 
-    Raises: ValueError for images that share a SOPInstanceUID and are no copies.
+    Raises: ValueError for images that share a SOPInstanceUID but are not copies.
     """
-    images: dict[str, dict[tuple, pathlib.Path]] = {}  # SOPInstanceUID -> place -> the first file
+    images: dict[str, dict[tuple, pathlib.Path]] = {}  # SOPInstanceUID -> place -> first file
     for path, header in headers.items():
         position = dicom_header.numbers(header, "ImagePositionPatient", 3, path)
         place = (*position, str(header["InstanceNumber"]))
@@ -185,18 +185,18 @@ def _without_copies(headers: _Headers) -> tuple[_Headers, str]:
         one, other = mixed[0][:2]
         raise ValueError(
             f"{sum(map(len, mixed))} images at different positions (ImagePositionPatient, InstanceNumber) share a "
-            f"SOPInstanceUID, such as {one} and {other}: they are no copies, an anonymiser may have overwritten it. "
-            "Export the series again, with another SOPInstanceUID for every image."
+            f"SOPInstanceUID, such as {one} and {other}: they are not copies; an anonymiser may have overwritten it. "
+            "Export the series again with a unique SOPInstanceUID for every image."
         )
     kept = {path: headers[path] for places in images.values() for path in places.values()}
     copies = len(headers) - len(kept)
-    return kept, f"{copies} copies of images that are there already" if copies else ""
+    return kept, f"{copies} copies of other images were left out" if copies else ""
 
 
 def _without_odd(headers: _Headers) -> tuple[_Headers, dict[pathlib.Path, LeftOutError]]:
-    """The headers without the few images that face another way than all others, and an error for each of these.
+    """Drops the few images that face another way than the others, with an error for each.
 
-    Scouts need not say that they are: some exports lack the image type.
+    These are scouts that do not say so: some exports lack the image type.
     """
     normals = np.stack([_normal(header, path) for path, header in headers.items()])
     usual = max(np.unique(normals.round(3), axis=0), key=lambda normal: (normals @ normal > _SAME_WAY).sum())
@@ -204,7 +204,7 @@ def _without_odd(headers: _Headers) -> tuple[_Headers, dict[pathlib.Path, LeftOu
     odd = [path for path in headers if not same[path]]
     if len(odd) > _MOST_ODD or 2 * len(odd) >= len(headers):
         return headers, {}
-    reason = "faces another way (ImageOrientationPatient {}) than the other {} images of the series, as a scout does."
+    reason = "faces another way (ImageOrientationPatient {}) than the other {} images of the series, like a scout."
     told = {
         path: LeftOutError(
             f"{path} " + reason.format(headers[path]["ImageOrientationPatient"], len(headers) - len(odd))
@@ -215,7 +215,7 @@ def _without_odd(headers: _Headers) -> tuple[_Headers, dict[pathlib.Path, LeftOu
 
 
 def _normal(header: dict[str, Any], path: pathlib.Path) -> np.ndarray:
-    """float64[3], of the image; zeros where it does not say how it lies."""
+    """Returns the normal of an image, float64[3]; zeros if its orientation is absent."""
     if header["ImageOrientationPatient"] is None:
         return np.zeros(3)
     numbers = dicom_header.numbers(header, "ImageOrientationPatient", 6, path)

@@ -1,4 +1,4 @@
-"""Where the slices of a CT series lie: sorted by position, on one regular grid."""
+"""The geometry of a CT series: slices sorted by position on one regular grid."""
 
 import itertools
 import pathlib
@@ -10,16 +10,16 @@ import numpy as np
 from ssinfnet_jax.inference.readers import dicom_header, scan
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SAME_MM = 0.01  # slices that are no further apart share a position
-_MOST_SETS = 4  # reconstructions that are looked for in the order of instance numbers
-_APART = "copy each set into a folder of its own, and segment the folders one call at a time"
+_SAME_MM = 0.01  # slices within this distance share a position
+_MOST_SETS = 4  # interleaved reconstructions to look for in the instance numbers
+_APART = "copy each set to its own folder, and segment the folders in separate calls"
 
 
 def geometry(headers: Mapping[pathlib.Path, Mapping[str, Any]]) -> tuple[list[pathlib.Path], scan.Grid]:
-    """Files sorted by position along the normal of the slices, and the grid (column, row, slice) of the series.
+    """Sorts files by position along the normal of the slices, and returns the grid (column, row, slice) of the series.
 
-    Raises: ValueError for slices that differ in size or direction, are not axial, share a position, are missing, or lie
-      at uneven distances; names the element and the files.
+    Raises: ValueError for slices that differ in size or direction, are not axial, share a position, are missing, or are
+      unevenly spaced; names the element and the files.
     """
     paths = list(headers)
     shared = ("Rows", "Columns"), ("PixelSpacing",), ("ImageOrientationPatient",)
@@ -44,11 +44,14 @@ def geometry(headers: Mapping[pathlib.Path, Mapping[str, Any]]) -> tuple[list[pa
     along_row, along_column = orientation[:3], orientation[3:]
     lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
     if max(abs(length - 1) for length in lengths) > 0.01 or abs(along_row @ along_column) > 0.01:
-        raise ValueError(f"{paths[0]} has ImageOrientationPatient {orientation.tolist()}: not two perpendicular units.")
+        raise ValueError(
+            f"{paths[0]} has ImageOrientationPatient {orientation.tolist()}; it must be two perpendicular unit "
+            "vectors. Export the series again."
+        )
     normal = np.cross(along_row, along_column)
     if abs(normal[2]) < np.sqrt(0.5):
         raise ValueError(
-            f"{paths[0]} is not axial (its slices face {np.round(normal, 2).tolist()}, patient coordinates); give the "
+            f"{paths[0]} is not axial (its slices face {np.round(normal, 2).tolist()}, patient coordinates); use the "
             "axial series of the examination."
         )
     positions = np.stack([dicom_header.numbers(headers[path], "ImagePositionPatient", 3, path) for path in paths])
@@ -64,17 +67,17 @@ def geometry(headers: Mapping[pathlib.Path, Mapping[str, Any]]) -> tuple[list[pa
 
 
 def share_positions(positions_mm: np.ndarray) -> np.ndarray:
-    """bool[N - 1]: whether neighbours along a line, sorted, are in the same place."""
+    """Returns bool[N - 1]: whether neighbours in sorted positions share a position."""
     return np.diff(positions_mm) < _SAME_MM
 
 
 def _step(paths: list[pathlib.Path], positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """From one slice to the next, mm; with a tilted gantry not along the normal.
+    """Returns the vector from one slice to the next in mm; with a tilted gantry it is not along the normal.
 
-    Raises: ValueError for slices in the same place, missing, or at uneven distances.
+    Raises: ValueError for slices that share a position, are missing, or are unevenly spaced.
     """
     if len(paths) == 1:
-        return normal  # of unknown thickness; nothing is measured across slices
+        return normal  # the thickness is unknown; nothing is measured across slices
     along = positions @ normal
     distances = np.diff(along)
     twice = np.flatnonzero(share_positions(along))
@@ -92,7 +95,7 @@ def _step(paths: list[pathlib.Path], positions: np.ndarray, normal: np.ndarray) 
         raise ValueError(
             f"{paths[0].parent} lacks about {round(float((multiples[gaps] - 1).sum()))} slices: between "
             f"{paths[k].name} and {paths[k + 1].name} are {distances[k]:.2f} mm, elsewhere {typical:.2f} mm. Copy or "
-            "export the series again, whole."
+            "export the complete series again."
         )
     step = (positions[-1] - positions[0]) / (len(paths) - 1)
     beside = positions - positions[0] - np.arange(len(paths))[:, None] * step
@@ -101,23 +104,24 @@ def _step(paths: list[pathlib.Path], positions: np.ndarray, normal: np.ndarray) 
         k = int(np.abs(distances - typical).argmax())
         raise ValueError(
             f"The slices of {paths[0].parent} are unevenly spaced: {paths[k].name} at {along[k]:.2f} mm and "
-            f"{paths[k + 1].name} at {along[k + 1]:.2f} mm along their normal are {distances[k]:.2f} mm apart, half of "
-            f"all no more than {typical:.2f} mm ({distances.min():.2f} to {distances.max():.2f} mm). Give a series "
-            "with one spacing, or resample it to one and give that as NIfTI."
+            f"{paths[k + 1].name} at {along[k + 1]:.2f} mm along their normal are {distances[k]:.2f} mm apart, but the "
+            f"median is {typical:.2f} mm ({distances.min():.2f} to {distances.max():.2f} mm). Use a series with even "
+            "spacing, or resample it to NIfTI with even spacing."
         )
     if np.abs(beside).max() > limit:
         raise ValueError(
             f"The slices of {paths[0].parent} do not lie on a regular grid: they are up to {np.abs(beside).max():.2f} "
-            f"mm beside it (distances {distances.min():.2f} to {distances.max():.2f} mm). Give another series of the "
+            f"mm off (distances {distances.min():.2f} to {distances.max():.2f} mm). Use another series of the "
             "examination."
         )
     return step
 
 
 def _check_one_set(instance_numbers: list[str], paths: list[pathlib.Path]) -> None:
-    """Raises ValueError where the order of instance numbers says that several sets of slices interleave.
+    """Raises ValueError if the instance numbers show that several sets of slices interleave.
 
-    A scanner numbers the slices of a set in their order: 1, 41, 2, 42, ... or 1, 1, 2, 2, ... along the patient is two.
+    A scanner numbers the slices of a set in order, so 1, 41, 2, 42, ... or 1, 1, 2, 2, ... along the patient are two
+    sets.
     """
     try:
         numbers = np.array([int(number) for number in instance_numbers])
@@ -127,9 +131,9 @@ def _check_one_set(instance_numbers: list[str], paths: list[pathlib.Path]) -> No
         sets = [numbers[k::num_sets] for k in range(num_sets)]
         if len(sets[-1]) > 2 and all(map(_in_order, sets)) and _are_apart(sets):
             raise ValueError(
-                f"{num_sets} sets of slices interleave in {paths[0].parent}: in order of position InstanceNumber is "
+                f"{num_sets} sets of slices interleave in {paths[0].parent}: by position, InstanceNumber is "
                 f"{', '.join(map(str, numbers[: 2 * num_sets]))}, ... in {paths[0].name}, {paths[1].name}, ... They "
-                f"may be reconstructions under one SeriesInstanceUID; {_APART}."
+                f"may be several reconstructions under one SeriesInstanceUID; {_APART}."
             )
 
 
@@ -139,7 +143,7 @@ def _in_order(numbers: np.ndarray) -> bool:
 
 
 def _are_apart(sets: list[np.ndarray]) -> bool:
-    """Whether sets of numbers follow one another, or each counts from the same number."""
+    """Whether the ranges of sets of numbers are consecutive, or all the same."""
     ranges = sorted((int(part.min()), int(part.max())) for part in sets)
     follow = all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
     return follow or all(one == ranges[0] for one in ranges)

@@ -1,4 +1,4 @@
-"""The elements of a DICOM file that say what it is and where it lies, with or without the preamble of a file."""
+"""Reads the elements that identify and place a DICOM image, from files with or without a preamble."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import pydicom
 from pydicom import uid
 from pydicom.valuerep import STANDARD_VR
 
-# Two reconstructions that an exporter has put under one SeriesInstanceUID differ in one of these.
+# Reconstructions that an exporter put under one SeriesInstanceUID differ in one of these.
 TELLING = (
     "ConvolutionKernel", "SeriesNumber", "AcquisitionNumber", "SeriesDescription", "ProtocolName", "ImageType",
     "SliceThickness", "KVP", "FilterType", "ReconstructionDiameter", "PixelSpacing", "Rows", "Columns",
@@ -21,15 +21,15 @@ _TAGS = (
     "RescaleIntercept", "RescaleType", "NumberOfFrames", "SamplesPerPixel", "ImageOrientationPatient",
     "ImagePositionPatient", "InstanceNumber",
 )  # fmt: skip
-_FIRST_GROUPS = (0x0002, 0x0008)  # of a file without preamble: its meta information, or its data set
-_LAST_FIRST_ELEMENT = 0x0018  # SOPInstanceUID: no data set starts after it
+_FIRST_GROUPS = (0x0002, 0x0008)  # of a file without preamble: meta information or data set
+_LAST_FIRST_ELEMENT = 0x0018  # SOPInstanceUID: no data set starts with a later element
 _PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")  # the tag, little and big endian
-_META_BYTES = 1024  # hold the meta information's SOP class
-_MOST_FIRST_BYTES = 1024  # of the value of that first element
+_META_BYTES = 1024  # contain the meta information's SOP class
+_MOST_FIRST_BYTES = 1024  # of the first element's value
 
 
 def is_dicom(path: pathlib.Path) -> bool:
-    """Whether a file is DICOM by its content: "DICM" behind a preamble, or a data set without one."""
+    """Whether a file is DICOM by its content: "DICM" after a preamble, or a data set without one."""
     with path.open("rb") as file:
         start = file.read(132)
     if start[128:] == b"DICM":
@@ -43,7 +43,7 @@ def is_dicom(path: pathlib.Path) -> bool:
 
 
 def is_directory(path: pathlib.Path) -> bool:
-    """Whether a DICOM file is the directory of a medium, whatever its name (DICOMDIR as a rule)."""
+    """Whether a DICOM file is the directory of a medium, whatever its name (usually DICOMDIR)."""
     with path.open("rb") as file:
         if uid.MediaStorageDirectoryStorage.encode() not in file.read(_META_BYTES):
             return False
@@ -55,7 +55,7 @@ def is_directory(path: pathlib.Path) -> bool:
 
 
 def read_dataset(path: pathlib.Path, *, pixels: bool = True, tags: Sequence[str] | None = None) -> pydicom.Dataset:
-    """Reads a DICOM file, also one that lacks its preamble or its meta information.
+    """Reads a DICOM file, even without preamble or meta information.
 
     Raises: ValueError naming the file; FileNotFoundError.
     """
@@ -63,7 +63,7 @@ def read_dataset(path: pathlib.Path, *, pixels: bool = True, tags: Sequence[str]
         dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True, specific_tags=tags and list(tags))
     except FileNotFoundError:
         raise
-    except Exception as error:  # pydicom raises whatever the file gave it
+    except Exception as error:  # pydicom raises many kinds of errors for damaged files
         raise ValueError(f"{path} cannot be read as DICOM ({error}); copy or export it again.") from error
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
@@ -73,7 +73,7 @@ def read_dataset(path: pathlib.Path, *, pixels: bool = True, tags: Sequence[str]
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-    """The elements by name: None where one is absent, its text where that is no value, as a number with a comma.
+    """Reads the elements by name: None if absent, the raw text if it is not a valid value, such as a decimal comma.
 
     Raises: ValueError naming the file; FileNotFoundError.
     """
@@ -81,12 +81,12 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def elements(dataset: pydicom.Dataset) -> dict[str, Any]:
-    """Those of `read`, of a data set."""
+    """Returns the elements of `read` from a data set."""
     return {name: _value(dataset, name) for name in _TAGS}
 
 
 def need(header: Mapping[str, Any], name: str, path: pathlib.Path) -> Any:
-    """The value of an element; ValueError if it has none."""
+    """Returns the value of an element; raises ValueError if it has none."""
     if header[name] in (None, ""):
         check_whole(path)
         raise ValueError(f"{path} has no {name}; export the original series, not a copy without it.")
@@ -94,14 +94,14 @@ def need(header: Mapping[str, Any], name: str, path: pathlib.Path) -> Any:
 
 
 def check_whole(path: pathlib.Path) -> None:
-    """Raises ValueError for a file that lacks an element because it ends before its pixels."""
+    """Raises ValueError if a file ends before its pixels, which explains a missing element."""
     data = path.read_bytes()
     if not any(tag in data for tag in _PIXEL_DATA):
-        raise ValueError(f"{path} ends before its pixels: it is truncated, or no image; copy or export it again.")
+        raise ValueError(f"{path} ends before its pixels: it is truncated or not an image; copy or export it again.")
 
 
 def numbers(header: Mapping[str, Any], name: str, count: int, path: pathlib.Path) -> np.ndarray:
-    """`count` finite numbers of an element: float64[count]."""
+    """Returns the `count` finite numbers of an element, float64[count]; raises ValueError for anything else."""
     value = need(header, name, path)
     try:
         found = np.asarray(value, dtype=np.float64).reshape(-1)
@@ -110,8 +110,8 @@ def numbers(header: Mapping[str, Any], name: str, count: int, path: pathlib.Path
     if found.shape != (count,) or not np.isfinite(found).all():
         shown = value if isinstance(value, str) or not isinstance(value, Sequence) else "\\".join(map(str, value))
         raise ValueError(
-            f"{path} has {name} {shown}; expected {count} number{'s' * (count > 1)}. DICOM writes numbers with a "
-            "decimal point, no comma, and a backslash between two: correct the element, or export the series again."
+            f"{path} has {name} {shown}; expected {count} number{'s' * (count > 1)}. DICOM numbers have a decimal "
+            "point, not a comma, and are separated by backslashes; correct the element, or export the series again."
         )
     return found
 
@@ -119,7 +119,7 @@ def numbers(header: Mapping[str, Any], name: str, count: int, path: pathlib.Path
 def _value(dataset: pydicom.Dataset, name: str) -> Any:
     try:
         return dataset.get(name)
-    except Exception:  # pydicom converts a value when it is asked for, and raises whatever that gives
+    except Exception:  # pydicom converts values on access, which may raise anything
         raw = dataset.get_item(name, keep_deferred=True).value
         return raw.decode("ascii", "replace").strip("\0 ") if isinstance(raw, bytes) else raw
 

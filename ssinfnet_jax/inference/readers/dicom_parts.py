@@ -1,4 +1,4 @@
-"""Several reconstructions or acquisitions under one SeriesInstanceUID, told apart by the elements that differ."""
+"""Separates reconstructions or acquisitions under one SeriesInstanceUID by the elements in which they differ."""
 
 import itertools
 import pathlib
@@ -12,15 +12,16 @@ from ssinfnet_jax.inference.readers import dicom_geometry, dicom_header
 _Headers = Mapping[pathlib.Path, Mapping[str, Any]]
 
 
-# What tells a set of slices from the others of a series: names of elements and their values; none where there is one.
+# What distinguishes a set of slices in a series: names of elements and their values; empty if there is only one set.
 Part = tuple[tuple[str, str], ...]
 
 
 def split(headers: _Headers) -> dict[Part, list[pathlib.Path]]:
-    """The sets of slices in a series, and the files of each.
+    """Splits a series into sets of slices, and returns the files of each.
 
-    An element tells sets apart where those overlap along the patient (slabs of one volume do not) and each is a regular
-    volume on its own; where slices share a position, one of them is enough. What no element tells apart is one set.
+    An element separates sets if they overlap along the patient (slabs of one volume do not) and each is a regular
+    volume on its own; if slices share a position, one regular set is enough. Slices that no element separates are one
+    set.
     """
     doubled = _doubled(headers)
     telling = []
@@ -37,7 +38,7 @@ def split(headers: _Headers) -> dict[Part, list[pathlib.Path]]:
 
 
 def part_of(header: Mapping[str, Any], names: Sequence[str]) -> Part:
-    """The set of slices that a file belongs to, where these elements tell sets apart."""
+    """Returns the set of slices that a file belongs to if these elements separate sets."""
     return tuple((name, _text(header[name])) for name in names)
 
 
@@ -64,7 +65,7 @@ def _is_volume(headers: _Headers, group: Sequence[pathlib.Path]) -> bool:
 
 
 def _overlap(headers: _Headers, groups: Sequence[Sequence[pathlib.Path]]) -> bool:
-    """Whether any two groups hold slices of the same stretch of the patient."""
+    """Whether any two groups cover the same stretch of the patient."""
     along = _along(headers)
     ranges = sorted((min(along[path] for path in group), max(along[path] for path in group)) for group in groups)
     return any(after[0] <= before[1] for before, after in itertools.pairwise(ranges))
@@ -75,7 +76,7 @@ def _doubled(headers: _Headers) -> bool:
 
 
 def _along(headers: _Headers) -> dict[pathlib.Path, float]:
-    """Positions along the normal of the first slice, mm."""
+    """Returns positions along the normal of the first slice, mm."""
     first, *_ = headers
     orientation = dicom_header.numbers(headers[first], "ImageOrientationPatient", 6, first)
     normal = np.cross(orientation[:3], orientation[3:])

@@ -1,4 +1,4 @@
-"""The pixels of a CT image in Hounsfield units, the same for every transfer syntax."""
+"""Reads the pixels of a CT image in Hounsfield units, for every transfer syntax."""
 
 import pathlib
 
@@ -13,14 +13,14 @@ def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
     """Reads a slice; padding becomes air.
 
     Args:
-      path: an image that `dicom.read` has taken.
-      shape: (columns, rows) that its header said.
+      path: an image accepted by `dicom.read`.
+      shape: (columns, rows) from its header.
     Returns: float32[rows, columns], HU.
     Raises: ValueError for pixels that cannot be decoded, naming the file; FileNotFoundError.
     """
     dataset = dicom_header.read_dataset(path)
     if "PixelData" not in dataset:
-        raise ValueError(f"{path} is truncated: it ends before its pixels, or in them; copy or export it again.")
+        raise ValueError(f"{path} is truncated: it ends before or within its pixels; copy or export it again.")
     header = dicom_header.elements(dataset)
     slope, intercept = (dicom_header.numbers(header, name, 1, path)[0] for name in ("RescaleSlope", "RescaleIntercept"))
     try:
@@ -29,17 +29,17 @@ def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
         words = _words(dataset)
         stored = _stored(words, dataset)
         padded = _padded(words, stored, dataset)
-    except Exception as error:  # pydicom and its decoders raise whatever the file gave them
+    except Exception as error:  # pydicom and its decoders raise many kinds of errors for damaged files
         raise ValueError(
             f"The pixels of {path} cannot be decoded ({error}); copy the file again, or export the series uncompressed."
         ) from error
     if stored.shape != shape[::-1]:
-        raise ValueError(f"The pixels of {path} are {stored.shape}, not {shape[::-1]}; export it again.")
+        raise ValueError(f"The pixels of {path} have shape {stored.shape}, not {shape[::-1]}; export it again.")
     return np.where(padded, scan.AIR_HU, stored * slope + intercept).astype(np.float32)
 
 
 def _words(dataset: pydicom.Dataset) -> np.ndarray:
-    """int64[rows, columns] >= 0: the words of BitsAllocated as they are stored, unused bits and all."""
+    """Returns int64[rows, columns] >= 0: the words of BitsAllocated as stored, including unused bits."""
     array = pixel_array(dataset, correct_unused_bits=False)
     if array.dtype.kind not in "iu":
         raise ValueError(f"they are {array.dtype}, not whole numbers")
@@ -47,7 +47,7 @@ def _words(dataset: pydicom.Dataset) -> np.ndarray:
 
 
 def _stored(words: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """The numbers in the BitsStored bits of words that end at HighBit; other bits may hold anything (PS3.5, 8.1.1)."""
+    """Extracts the numbers in the BitsStored bits that end at HighBit; other bits may hold anything (PS3.5, 8.1.1)."""
     bits, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
     high = int(dataset.get("HighBit") or bits - 1)
     if not 0 < bits <= high + 1 <= allocated:
@@ -56,16 +56,16 @@ def _stored(words: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
 
 
 def _interpreted(words: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """The lowest BitsStored bits as numbers, signed where PixelRepresentation says so."""
+    """Interprets the lowest BitsStored bits as numbers, signed if PixelRepresentation says so."""
     bits = int(dataset.BitsStored)
     values = words & (2**bits - 1)
     return values - ((values >> (bits - 1)) << bits) if dataset.PixelRepresentation else values
 
 
 def _padded(words: np.ndarray, stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Where pixels lie in the range of padding, bool.
+    """Returns a bool mask of pixels in the range of padding.
 
-    PixelPaddingValue and PixelPaddingRangeLimit may be written as signed or unsigned whatever the pixels are: -2000 and
+    PixelPaddingValue and PixelPaddingRangeLimit may be signed or unsigned regardless of the pixels: -2000 and
     63536 are the same word.
     """
     if dataset.get("PixelPaddingValue") is None:
@@ -76,7 +76,7 @@ def _padded(words: np.ndarray, stored: np.ndarray, dataset: pydicom.Dataset) -> 
     values = _interpreted(ends, dataset)
     if ((values % size == ends) | (ends < 2 ** int(dataset.BitsStored))).all():
         return (stored >= values.min()) & (stored <= values.max())
-    # BitsStored cannot hold such a value, as 63536 beside 12 unsigned bits: it is in the unused bits, too.
+    # BitsStored cannot hold such a value (63536 with 12 unsigned bits), so it also uses the unused bits.
     return (words >= ends.min()) & (words <= ends.max())
 
 

@@ -1,4 +1,4 @@
-"""From what a user points at to the scans in it."""
+"""Finds the scans in a user's files and folders."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ from ssinfnet_jax.data import input_files
 from ssinfnet_jax.inference.readers import dicom, dicom_header, nifti, pictures, scan
 
 _DICOM = (".dcm", ".dicom")
-_SCANS = (*nifti.SUFFIXES, *pictures.SUFFIXES, *_DICOM)  # what is meant for a scan by its name
+_SCANS = (*nifti.SUFFIXES, *pictures.SUFFIXES, *_DICOM)  # suffixes of files meant as scans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Source:
     """A scan that was found; small, so that it can be sent to another process.
 
     Attributes:
-      name: unique; made of the letters that a file name can hold.
+      name: unique, and valid as a file name.
       path: the file or folder.
       format: "dicom" | "nifti" | "pictures" | "unreadable".
-      files: that it is made of.
-      reason: why it cannot be read, where that is known already.
-      note: what a user should know of how it was found.
+      files: the scan's files.
+      reason: why it cannot be read, if that is already known.
+      note: what to tell the user about how it was found.
     """
 
     name: str
@@ -37,18 +37,18 @@ class Source:
 
     @property
     def identity(self) -> str:
-        """Tells it from all others: a hash of where its files are."""
+        """Identifies the scan: a hash of its files' paths."""
         return hashlib.sha256(b"\n".join(os.fsencode(os.path.realpath(path)) for path in self.files)).hexdigest()
 
     @property
     def stamp(self) -> str:
-        """Changes when a file does: a hash of their sizes and of when they were written. Raises OSError."""
-        stats = [path.stat() if path.exists() else None for path in self.files]  # None: a link to nothing
+        """Changes when a file changes: a hash of sizes and modification times. Raises OSError."""
+        stats = [path.stat() if path.exists() else None for path in self.files]  # None: a dangling link
         told = "\n".join(f"{stat.st_size} {stat.st_mtime_ns}" if stat else "" for stat in stats)
         return hashlib.sha256(told.encode()).hexdigest()
 
     def open(self, scratch_dir: pathlib.Path) -> scan.Scan:
-        """Opens the scan; raises ValueError or OSError for what cannot be segmented."""
+        """Opens the scan; raises ValueError or OSError if it cannot be segmented."""
         if self.reason:
             raise ValueError(self.reason)
         if self.format == "dicom":
@@ -61,19 +61,19 @@ class Source:
 
 
 def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = None) -> list[Source]:
-    """The scans in files and folders, folders in folders too; symbolic links are followed.
+    """Finds scans in files and folders, recursively; follows symbolic links.
 
-    A NIfTI file is a scan, a DICOM series is one, in however many folders its files lie, and so are all pictures of a
-    folder, or a picture given by itself. Other files are left alone, and so are results of earlier calls: they go to
-    `report`. What cannot be opened is a scan with a `reason`. What several paths or links lead to is taken once. Scans
-    beside files that hold nothing have a note.
+    A scan is a NIfTI file, a DICOM series (its files may lie in several folders), all pictures of a
+    folder, or a single picture given by itself. Other files and results of earlier calls are skipped and go to
+    `report`. Files that cannot be opened become a scan with a `reason`. A file reached by several paths or links
+    counts once. Scans beside empty files or dangling links get a note.
 
-    Raises: FileNotFoundError for a path that does not exist; ValueError if there is no scan in a path.
+    Raises: FileNotFoundError for a path that does not exist; ValueError if a path holds no scan.
     """
     report = input_files.Report() if report is None else report
     sources: dict[tuple[str, str], Source] = {}
-    slices: dict[pathlib.Path, pathlib.Path] = {}  # of DICOM, by where they really are
-    void: dict[pathlib.Path, list[pathlib.Path]] = {}  # files that hold nothing, by folder
+    slices: dict[pathlib.Path, pathlib.Path] = {}  # DICOM files by resolved path
+    void: dict[pathlib.Path, list[pathlib.Path]] = {}  # empty files and dangling links, by folder
     for path in inputs:
         if not input_files.exists(path, f"--input={path}"):
             raise FileNotFoundError(f"--input={path} does not exist.")
@@ -99,19 +99,19 @@ def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = Non
 
 
 def _with_note(source: Source, void: Mapping[pathlib.Path, list[pathlib.Path]]) -> Source:
-    """Says of a scan of several files that there are others beside them that may have been some of it."""
+    """Adds a note to a scan of several files if empty files or dangling links beside them may belong to it."""
     folders = {file.parent for file in source.files}
     beside = [file for folder in folders for file in void.get(folder, ()) if file not in source.files]
     if not beside or source.reason or source.format == "nifti":
         return source
-    text = f"{len(beside)} files beside it are empty or links to nothing, such as {min(beside)}: is it whole?"
+    text = f"{len(beside)} files beside it are empty or links to nothing, such as {min(beside)}: is it complete?"
     return dataclasses.replace(source, note="; ".join(filter(None, (source.note, text))))
 
 
 def _in_folder(
     folder: pathlib.Path, files: list[pathlib.Path], others: list[pathlib.Path], report: input_files.Report
 ) -> Iterable[Source]:
-    """The scans of a folder; what is no scan goes to `others`. Its DICOM files come as one, of format "slices"."""
+    """Yields the scans of a folder; other files go to `others`. Its DICOM files are one source, of format "slices"."""
 
     def take(test: Callable[[pathlib.Path], bool]) -> list[pathlib.Path]:
         nonlocal files
@@ -127,7 +127,7 @@ def _in_folder(
             report.leave_out(path, input_files.fault(path))
             others.append(path)
     for path in take(lambda path: not os.access(path, os.R_OK)):
-        reason = f"{path} cannot be read: this user has no permission; ask its owner, or copy it as a user who has."
+        reason = f"{path} cannot be read: permission denied; ask its owner for access."
         yield Source(path.stem, path, "unreadable", (path,), reason)
     for path in take(lambda path: path.name.lower().endswith(nifti.SUFFIXES)):
         yield Source(nifti.stem(path), path, "nifti", (path,))
@@ -141,7 +141,7 @@ def _in_folder(
         yield Source("", folder, "slices", tuple(slices))
     broken = take(lambda path: path.suffix.lower() in _DICOM)
     if broken:
-        reason = "does not begin as a DICOM file does, neither with a preamble nor without; copy or export it again."
+        reason = "does not start like a DICOM file, with or without a preamble; copy or export it again."
         yield _unreadable({path: f"{path} {reason}" for path in broken})
     for path in directories:
         report.leave_out(path, "DICOMDIR", "an index of other files")
@@ -158,7 +158,7 @@ def _series(slices: Sequence[pathlib.Path]) -> Iterable[Source]:
         if one.part:
             name += f"_{one.part[0][1]}"
             told = " and ".join(f"{element} {value}" for element, value in one.part)
-            note = f"one of several sets of slices under one SeriesInstanceUID: the one with {told}"
+            note = f"one of several sets of slices under one SeriesInstanceUID: that with {told}"
         yield Source(name, folder, "dicom", one.files, note=note)
     folders: dict[pathlib.Path, dict[pathlib.Path, str]] = {}
     for path, reason in unreadable.items():
@@ -167,7 +167,7 @@ def _series(slices: Sequence[pathlib.Path]) -> Iterable[Source]:
 
 
 def _unreadable(reasons: Mapping[pathlib.Path, str]) -> Source:
-    """The DICOM files of a folder that cannot be read, as one scan."""
+    """Returns the unreadable DICOM files of a folder as one scan."""
     files = tuple(reasons)
     if len(files) == 1:
         return Source(files[0].stem, files[0], "dicom", files, reasons[files[0]])
@@ -177,9 +177,9 @@ def _unreadable(reasons: Mapping[pathlib.Path, str]) -> Source:
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:
-    """Names as file names; where several are equal, each gets a hash of its files."""
+    """Makes names valid as file names; equal names each get a hash of their files."""
     clean = [re.sub(r"[^A-Za-z0-9._-]", "_", source.name).strip("._")[:80] or "scan" for source in sources]
-    counts = Counter(name.lower() for name in clean)  # some file systems do not tell case
+    counts = Counter(name.lower() for name in clean)  # some file systems ignore case
     return [
         dataclasses.replace(source, name=name if counts[name.lower()] == 1 else f"{name}_{source.identity[:8]}")
         for source, name in zip(sources, clean, strict=True)

@@ -1,4 +1,4 @@
-"""NIfTI volumes, read slice by slice from disk."""
+"""Reads NIfTI volumes slice by slice from disk."""
 
 import gzip
 import pathlib
@@ -16,17 +16,17 @@ _CHUNK = 2**22  # bytes
 
 
 def stem(path: pathlib.Path) -> str:
-    """File name without .nii or .nii.gz, in whatever case."""
+    """Returns the file name without .nii or .nii.gz, ignoring case."""
     return re.sub(r"\.nii(\.gz)?\Z", "", path.name, flags=re.IGNORECASE)
 
 
 def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
-    """Opens a volume; slices are read when they are asked for.
+    """Opens a volume; slices are read on demand.
 
-    A gzipped file cannot be read in any order: it is unpacked into `scratch_dir`, in chunks.
+    A gzipped file has no random access, so it is unpacked into `scratch_dir`, in chunks.
 
     Returns: a scan of unknown kind, with the file's scaling (slope, intercept) applied.
-    Raises: ValueError for what is not one 3-D volume of numbers, or is damaged; names the file.
+    Raises: ValueError, naming the file, unless it is one undamaged 3-D volume of numbers.
     """
     image = _open(path)
     shape = _shape_3d(image.shape, path)
@@ -35,7 +35,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
         raise ValueError(f"{path} holds {dtype} voxels; a CT volume holds integers or floats. Export it as greyscale.")
     unit = _unit(image.header)
     if unit not in ("mm", "unknown"):
-        raise ValueError(f"{path} gives its spacing in {unit}; write it anew in mm, as viewers expect it.")
+        raise ValueError(f"{path} gives its spacing in {unit}; rewrite it in mm, as viewers expect.")
     num_bytes = image.dataobj.offset + int(np.prod(shape)) * dtype.itemsize
     affine, notes = nifti.affine_mm(image.header, path)
     grid = scan.check_grid(affine, shape, str(path))
@@ -51,7 +51,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
     if is_longer:
         notes += (f"the file is longer than its header says ({num_bytes} bytes): are its shape and data type right?",)
 
-    # Mapped: where slices are stored along the first axis, nibabel's reading of one reads all of the file.
+    # Memory-mapped: if slices are stored along the first axis, nibabel reads the whole file for each slice.
     stored = np.asanyarray(image.dataobj.get_unscaled()).reshape(grid.shape, order="F")
     slope, intercept = image.dataobj.slope, image.dataobj.inter
 
@@ -78,7 +78,7 @@ def _open(path: pathlib.Path):
         image = nib.load(path)
     except FileNotFoundError:
         raise
-    except Exception as error:  # nibabel raises whatever the header gave it
+    except Exception as error:  # nibabel raises many kinds of errors for damaged headers
         raise ValueError(f"{path} cannot be read as NIfTI ({error}); copy or download it again.") from error
     if not isinstance(image, nib.Nifti1Pair):
         raise ValueError(f"{path} is not NIfTI but {type(image).__name__}; convert it to .nii.gz.")
@@ -86,7 +86,7 @@ def _open(path: pathlib.Path):
 
 
 def _unit(header: nib.Nifti1Header) -> str:
-    """Of the spacing: "mm", "meter", "micron", "unknown", or what a damaged header holds."""
+    """Returns the unit of the spacing: "mm", "meter", "micron", "unknown", or the number in a damaged header."""
     try:
         return header.get_xyzt_units()[0]
     except KeyError:
@@ -100,12 +100,12 @@ def _shape_3d(shape: tuple[int, ...], path: pathlib.Path) -> tuple[int, int, int
     if len(found) == 2:
         found = (*found, 1)
     if len(found) != 3:
-        raise ValueError(f"{path} has shape {shape}; expected one 3-D volume. Split series into single files.")
+        raise ValueError(f"{path} has shape {shape}; expected one 3-D volume. Split a series into one file per volume.")
     return found
 
 
 def _unpack(path: pathlib.Path, unpacked: pathlib.Path, num_bytes: int) -> bool:
-    """Unpacks the header and the voxels, and no byte more; returns whether there are more."""
+    """Unpacks exactly the header and the voxels; returns whether more bytes follow."""
     left = num_bytes
     try:
         with gzip.open(path) as file, unpacked.open("wb") as out:

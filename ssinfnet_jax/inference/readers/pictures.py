@@ -1,4 +1,4 @@
-"""Windowed slices as PNG or JPG."""
+"""Reads windowed slices from PNG or JPG."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def read(files: Sequence[pathlib.Path], source: pathlib.Path) -> scan.Scan:
-    """The pictures of a folder, or one, as a scan; their sizes may differ, and nothing is known of millimetres.
+    """Opens the pictures of a folder, or a single one, as a scan; sizes may differ, and the spacing is unknown.
 
     Args:
       files: in the order of the slices.
@@ -26,8 +26,8 @@ def read(files: Sequence[pathlib.Path], source: pathlib.Path) -> scan.Scan:
         files=tuple(files),
         patient_id=source.stem if len(files) == 1 else source.name,
         notes=(
-            "pictures are taken as they are: exported with the window that the network was trained on",
-            "they have no share of the lung, since they may be cut down to it",
+            "pictures are used as they are: they must be exported with the window that the network was trained on",
+            "pictures have no share of the lung, since they may be cropped to it",
         ),
     )
 

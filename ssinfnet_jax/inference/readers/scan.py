@@ -1,4 +1,4 @@
-"""A scan: axial slices in the radiologist's view, read one by one, and the way back to the grid of the source."""
+"""A scan: axial slices in the radiologist's view, read one by one, and the mapping back to the source's grid."""
 
 import dataclasses
 import functools
@@ -11,21 +11,21 @@ import numpy as np
 from ssinfnet_jax.data import nifti
 
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
-MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024: slices are streamed, over 12 GiB of disk
+MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; streaming them takes 12 GiB of disk
 KINDS = ("hu", "uint8")
-AIR_HU = -1024.0  # for what was not measured: padding, NaN
+AIR_HU = -1024.0  # for unmeasured voxels: padding, NaN
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
     """Where the voxels of a source lie, and how its axes are flipped and permuted (never resampled) for the view.
 
-    In the view slices go from inferior to superior, rows from anterior to posterior, columns from the patient's right
-    to the left, along the voxel axes that are closest to these.
+    In the view, slices run from inferior to superior, rows from anterior to posterior, columns from the patient's right
+    to the left, along the closest voxel axes.
 
     Attributes:
       affine: float64[4,4], voxel (i, j, k) of the source -> mm, RAS+ as in NIfTI; may be oblique or sheared.
-      shape: of the source, voxels.
+      shape: of the source, in voxels.
     """
 
     affine: np.ndarray
@@ -56,47 +56,47 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance of (slices, rows, columns) along the voxel axes."""
+        """Distances between (slices, rows, columns) along the voxel axes."""
         sizes = nib.affines.voxel_sizes(self.affine)
         lps = {int(axis): float(sizes[k]) for k, (axis, _) in enumerate(self._to_lps)}
         return lps[2], lps[1], lps[0]
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel; right for sheared grids (gantry tilt) too."""
+        """Volume of a voxel, also for sheared grids (gantry tilt)."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     def source_slice(self, index: int) -> tuple[slice, slice, slice]:
-        """Where slice `index` of the view lies in the source."""
+        """Locates slice `index` of the view in the source."""
         axis = self.slice_axis
         at = index if self._to_lps[axis, 1] == 1 else self.shape[axis] - 1 - index
         return tuple(slice(at, at + 1) if k == axis else slice(None) for k in range(3))
 
     def to_view(self, block: np.ndarray) -> np.ndarray:
-        """A slice of the source, one voxel thick, as [rows, columns] of the view."""
+        """Turns a slice of the source, one voxel thick, into [rows, columns] of the view."""
         return nib.orientations.apply_orientation(block, self._to_lps)[:, :, 0].T
 
     def to_source(self, view: np.ndarray) -> np.ndarray:
-        """[rows, columns] of the view as a slice of the source, one voxel thick: the inverse of `to_view`."""
+        """Turns [rows, columns] of the view into a slice of the source, one voxel thick; the inverse of `to_view`."""
         return nib.orientations.apply_orientation(view.T[:, :, None], self._from_lps)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """What is segmented as one: a series, a volume, or the pictures of a folder.
+    """A scan to segment: a series, a volume, or the pictures of a folder.
 
     Attributes:
-      source: file or folder that it is from.
+      source: its file or folder.
       format: "dicom" | "nifti" | "pictures".
-      kind: "hu" or "uint8" (windowed); None where the file does not tell.
-      num_slices: how many.
-      read: index -> the slice as a view: float32[H,W], or uint8[H,W] of pictures.
+      kind: "hu" or "uint8" (windowed); None if the format does not tell.
+      num_slices: number of slices.
+      read: index -> the slice in the view: float32[H,W], or uint8[H,W] for pictures.
       grid: None for pictures.
-      files: of the slices in the order of the view; empty for a volume.
+      files: of the slices, in the order of the view; empty for a volume.
       header: of a NIfTI source.
-      patient_id: as the file says, else a name of the file.
-      notes: what a user should know of how it was read.
-      left_out: files that are no slices of it, and why.
+      patient_id: from the file, else derived from its name.
+      notes: what to tell the user about how it was read.
+      left_out: files that are not slices of it, with reasons.
     """
 
     source: pathlib.Path
@@ -113,14 +113,14 @@ class Scan:
 
 
 def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:
-    """The grid of a source.
+    """Checks the size and affine of a source and returns its grid.
 
     Raises: ValueError for a size or an affine that no scan has.
     """
     if any(not 1 <= side <= MAX_SIDE for side in shape) or np.prod(shape, dtype=float) > MAX_VOXELS:
         raise ValueError(
             f"{source} has {' x '.join(map(str, shape))} voxels; a side has at most {MAX_SIDE}, a scan {MAX_VOXELS} "
-            "(2048 slices of 1024 x 1024). If the header is not damaged, cut or resample the scan; else copy it again."
+            "(2048 slices of 1024 x 1024). If the header is damaged, copy the file again; else crop or resample it."
         )
     affine = np.asarray(affine, np.float64)
     nifti.check_affine(affine, source)

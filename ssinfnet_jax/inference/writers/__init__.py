@@ -1,1 +1,1 @@
-"""Results in the geometry of their source: NIfTI, DICOM-SEG, pictures."""
+"""Writes results in the geometry of their source: NIfTI, DICOM-SEG, pictures."""

@@ -1,4 +1,4 @@
-"""DICOM Segmentation objects, for viewers such as 3D Slicer and OHIF."""
+"""Writes DICOM Segmentation objects, for viewers such as 3D Slicer and OHIF."""
 
 import pathlib
 import warnings
@@ -16,7 +16,7 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.inference.readers import dicom_header
 from ssinfnet_jax.inference.readers.scan import Scan
 
-# Codes of the DICOM standard: the finding in CID 6102, its category in CID 7150, where it is in SNOMED CT.
+# Codes of the DICOM standard: the finding in CID 6102, its category in CID 7150, its location in SNOMED CT.
 _CATEGORY = Code("49755003", "SCT", "Morphologically Altered Structure")
 _TYPES = {
     1: ("GGO", Code("112120", "DCM", "Ground glass opacity"), (86, 180, 233)),
@@ -24,13 +24,13 @@ _TYPES = {
 }
 _LUNG = Code("39607008", "SCT", "Lung")
 _UTF_8 = "ISO_IR 192"
-_SERIES_NUMBER = 9001  # above those that scanners give
-# Elements that must be there though they may be empty; anonymised copies lack some.
+_SERIES_NUMBER = 9001  # above those of scanners
+# Elements that must be present but may be empty; anonymised copies lack some.
 _MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-# Of these, those whose values are checked; anonymised copies hold 00000000 and the like.
+# Those of them whose values are checked; anonymised copies hold values such as 00000000.
 _FORMS = {
     "PatientBirthDate": valuerep.DA,
     "StudyDate": valuerep.DA,
@@ -40,42 +40,42 @@ _FORMS = {
 
 
 def write(path: pathlib.Path, labels: np.ndarray, scan: Scan) -> None:
-    """Writes GGO and consolidation as two binary segments that refer to the source images, whole or not at all.
+    """Writes GGO and consolidation as two binary segments that refer to the source images, complete or not at all.
 
     Args:
       path: ending in .dcm.
       labels: uint8[columns, rows, slices] of {0, 1, 2}, in the grid of the scan.
       scan: a DICOM series.
-    Raises: ValueError where the series lacks what a DICOM-SEG must say.
+    Raises: ValueError if the series lacks data that a DICOM-SEG requires.
     """
     frames = np.zeros((scan.num_slices, labels.shape[1], labels.shape[0]), np.uint8)
     for index in range(scan.num_slices):
         frames[index] = labels[scan.grid.source_slice(index)][:, :, 0].T
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of how the source names its patient
+            warnings.simplefilter("ignore")  # about the format of the patient's name
             segmentation = _make([_source(file, scan) for file in scan.files], frames)
-    except Exception as error:  # pydicom and highdicom raise whatever the series holds or lacks
-        raise ValueError(f"no DICOM-SEG can refer to {scan.source}: {error}") from error
+    except Exception as error:  # pydicom and highdicom raise many kinds of errors for odd series
+        raise ValueError(f"no DICOM-SEG could be written for {scan.source}: {error}") from error
     with rundir.writing(path) as partial:
         segmentation.save_as(partial)
 
 
 def _source(file: pathlib.Path, scan: Scan) -> pydicom.Dataset:
-    """A source image without its pixels, with what must be there, its texts as UTF-8."""
+    """Reads a source image without pixels, adds required elements, and converts its texts to UTF-8."""
     source = dicom_header.read_dataset(file, pixels=False)
     source.decode()
-    source.SpecificCharacterSet = _UTF_8  # highdicom knows few of the standard's others
+    source.SpecificCharacterSet = _UTF_8  # highdicom supports few others
     for name in _MAY_BE_EMPTY:
         if name not in source or not _is_valid(name, source.get(name)):
             setattr(source, name, None)
-    if not isinstance(source.get("SliceThickness"), float):  # absent, or no number
+    if not isinstance(source.get("SliceThickness"), float):  # absent, or not a number
         source.SliceThickness = scan.grid.spacing_mm[0]
     return source
 
 
 def _is_valid(name: str, value: Any) -> bool:
-    """Whether an element that may be empty has a value that a new object may hold."""
+    """Whether an element that may be empty has a value that is valid in a new object."""
     try:
         return not value or name not in _FORMS or bool(_FORMS[name](value))
     except ValueError:

@@ -1,4 +1,4 @@
-"""NIfTI volumes in the voxel grid of their source."""
+"""Writes NIfTI volumes in the voxel grid of their source."""
 
 import gzip
 import pathlib
@@ -16,15 +16,16 @@ _PLACE = (
 
 
 def write(path: pathlib.Path, volume: np.ndarray, scan: Scan, *, slope: float = 1.0, description: str) -> None:
-    """Writes a volume, whole or not at all, with the affine of the source, bit for bit where that is NIfTI.
+    """Writes a volume, complete or not at all, with the affine of the source (bit for bit for NIfTI sources).
+
+    Only the geometry is copied from the source's header, since headers can identify the patient.
 
     Args:
       path: ending in .nii.gz.
       volume: [I,J,K] in the grid of the source; a memory map is read slice by slice.
-      scan: whose grid it is.
+      scan: the source scan.
       slope: of the stored numbers, such as 1/255 for probabilities.
-      description: at most 79 letters, for the header. Nothing else is taken from the source's header but its geometry,
-        since headers can tell who the patient is.
+      description: at most 79 characters, for the header.
     """
     header = _header(scan)
     header.set_data_dtype(volume.dtype)
@@ -37,7 +38,7 @@ def write(path: pathlib.Path, volume: np.ndarray, scan: Scan, *, slope: float = 
     header.set_slope_inter(slope, 0)
     header["descrip"] = description.encode()
     header.set_data_offset(header.single_vox_offset)
-    # A fixed time in the file's head: the same result is the same file.
+    # A fixed time in the gzip header, so that equal results are equal files.
     with (
         rundir.writing(path) as partial,
         partial.open("wb") as raw,
@@ -55,6 +56,6 @@ def _header(scan: Scan) -> nib.Nifti1Header:
     header.set_xyzt_units("mm")
     header.set_sform(scan.grid.affine, code="scanner")
     axes = scan.grid.affine[:3, :3] / nib.affines.voxel_sizes(scan.grid.affine)
-    if np.allclose(axes.T @ axes, np.eye(3), atol=1e-4):  # a tilted gantry shears the grid: no quaternion says that
+    if np.allclose(axes.T @ axes, np.eye(3), atol=1e-4):  # a tilted gantry shears the grid, which a qform cannot hold
         header.set_qform(scan.grid.affine, code="scanner")
     return header

@@ -1,4 +1,4 @@
-"""Label maps of pictures, and pictures to look at: lesions tinted over the slice."""
+"""Writes label maps as PNG, and overlays with tinted lesions."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,16 @@ from PIL import Image, ImageDraw
 
 from ssinfnet_jax import rundir
 
-# Indices 0 background, 1 GGO, 2 consolidation; the colours tell the classes apart for every kind of colour vision.
+# Indices 0 background, 1 GGO, 2 consolidation; the colours are distinguishable with every kind of colour vision.
 PALETTE = [0, 0, 0, 86, 180, 233, 230, 159, 0]
 _ALPHA = 0.4
-_TILE = 240  # pixels a side
+_TILE = 240  # pixels per side
 _COLUMNS = 4
 NUM_TILES = 12
 
 
 def write_labels(path: pathlib.Path, pred: np.ndarray) -> None:
-    """Writes uint8[H,W] of {0, 1, 2} as a palette PNG, whole or not at all."""
+    """Writes uint8[H,W] of {0, 1, 2} as a palette PNG, complete or not at all."""
     image = Image.fromarray(pred).convert("P")
     image.putpalette(PALETTE)
     with rundir.writing(path) as partial:
@@ -25,13 +25,13 @@ def write_labels(path: pathlib.Path, pred: np.ndarray) -> None:
 
 
 def write_grey(path: pathlib.Path, grey: np.ndarray) -> None:
-    """Writes uint8[H,W] as PNG, whole or not at all."""
+    """Writes uint8[H,W] as PNG, complete or not at all."""
     with rundir.writing(path) as partial:
         Image.fromarray(grey).save(partial, format="PNG")
 
 
 def overlay(grey: np.ndarray, pred: np.ndarray) -> Image.Image:
-    """A slice with its lesions tinted: uint8[H,W], uint8[H,W] of {0, 1, 2} -> RGB."""
+    """Tints the lesions of a slice: uint8[H,W], uint8[H,W] of {0, 1, 2} -> RGB."""
     colours = np.asarray(PALETTE, np.float32).reshape(-1, 3)[pred]
     rgb = np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
     tinted = np.where(pred[..., None] > 0, (1 - _ALPHA) * rgb + _ALPHA * colours, rgb)
@@ -39,7 +39,7 @@ def overlay(grey: np.ndarray, pred: np.ndarray) -> Image.Image:
 
 
 def write_sheet(path: pathlib.Path, pictures: Mapping[str, Image.Image]) -> None:
-    """Writes titled pictures on one sheet, whole or not at all."""
+    """Writes titled pictures on one sheet, complete or not at all."""
     num_rows = -(-len(pictures) // _COLUMNS)
     sheet = Image.new("RGB", (min(len(pictures), _COLUMNS) * _TILE, num_rows * _TILE))
     pen = ImageDraw.Draw(sheet)
@@ -54,7 +54,7 @@ def write_sheet(path: pathlib.Path, pictures: Mapping[str, Image.Image]) -> None
 
 
 def chosen(affected: Sequence[int], num_slices: int) -> list[int]:
-    """At most NUM_TILES slices, evenly from the affected ones, or from all where none is."""
+    """Chooses at most NUM_TILES slices, evenly from the affected ones, or from all if none is affected."""
     among = list(affected) or list(range(num_slices))
     places = np.unique(np.linspace(0, len(among) - 1, min(len(among), NUM_TILES)).round().astype(int))
     return [among[place] for place in places]
