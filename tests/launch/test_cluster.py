@@ -67,11 +67,11 @@ def test_the_command(script):
         (["--workdir=/a"], "Error: the first argument must be the stage, found '--workdir=/a'"),
         (["trian", "--workdir=/a"], "Error: there is no launch/trian.py"),
         (["pipeline", "--config=a"], "Error: --workdir=FOLDER is missing"),
-        (["pipeline", "--workdir=/a"], "was not found"),  # the cluster's program is not on this machine
+        (["pipeline", "--workdir=/a"], "was not found"),  # the cluster's program is not installed
     ],
 )
 def test_mistakes(script, arguments, message, tmp_path):
-    # Without --dry_run, a machine that has the cluster's program would run it: here is none but what the script needs.
+    # The PATH has only what the script needs: without --dry_run, an installed cluster program would be run.
     for program in ("bash", "dirname"):
         (tmp_path / program).symlink_to(shutil.which(program))
     result = _run(script, *arguments, **SETTINGS[script], PATH=str(tmp_path))
@@ -96,7 +96,7 @@ def test_usage(script):
     assert "--dry_run" in result.stdout
 
 
-def test_an_array_runs_one_run_of_a_grid_each():
+def test_each_job_of_an_array_runs_one_run_of_a_grid():
     result = _run("slurm", "--dry_run", "experiment", *FLAGS, ARRAY="0-7%4")
     assert result.returncode == 0, result.stderr
     command = shlex.split(result.stdout)
@@ -113,7 +113,7 @@ def test_an_array_runs_one_run_of_a_grid_each():
     [(75, "RUNNING", True), (143, "RUNNING", True), (75, "COMPLETING", False), (1, "RUNNING", False)],
 )
 @pytest.mark.parametrize(("array", "job"), [({}, "7"), ({"ARRAY": "0-3"}, "5_2")])
-def test_a_job_that_was_stopped_is_queued_again(code, state, queued, array, job, tmp_path):
+def test_a_stopped_job_is_requeued(code, state, queued, array, job, tmp_path):
     fakes = {"srun": f"exit {code}", "squeue": f"[ $3 = {job} ] && echo {state}", "scontrol": 'echo "$@"'}
     for name, body in fakes.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
