@@ -77,8 +77,8 @@ def get_config() -> ml_collections.ConfigDict:
             "name": "recommended",
             "seed": 0,
             "save_every_s": 600.0,
-            "parallel": "pmap",  # or "jit": how a step is divided among the devices; what comes out is the same
-            # With "jit": arrays of a state with so many elements or more are split over the devices; None: none are.
+            "parallel": "pmap",  # or "jit": how steps are divided among the devices; the result is the same
+            # With "jit": arrays of a state with at least this many elements are split over the devices; None: none are.
             "fsdp_min_size": config_dict.placeholder(int),
             "data": {
                 "datasets": (),  # (name, config) of each

@@ -5,7 +5,9 @@ import re
 from absl import flags
 
 _STEPS = flags.DEFINE_string(
-    "profile_steps", None, "Steps N:M of each training to profile, from 1, such as 10:20; traced into its folder."
+    "profile_steps",
+    None,
+    "Steps N:M of each training to profile, such as 10:20; the trace goes to profile/ in the stage's folder.",
 )
 
 

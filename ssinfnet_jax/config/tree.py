@@ -215,8 +215,8 @@ class Config:
       multi: see `Multi`; None: the lesion alone.
       phenotypes: see `Phenotypes`.
       mediation: see `Mediation`.
-      parallel: how steps are divided among the devices (`networks.parallel`), which does not change what comes out.
-      fsdp_min_size: with "jit", arrays of a state with so many elements or more are split over the devices.
+      parallel: how steps are divided among the devices (`networks.parallel`), which does not change the result.
+      fsdp_min_size: with "jit", arrays of a state with at least this many elements are split over the devices.
     """
 
     name: Annotated[str, Text("demo")]

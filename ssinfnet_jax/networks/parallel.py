@@ -107,35 +107,35 @@ def eval_batch_size(global_batch_size: int) -> int:
 class Strategy(abc.ABC):
     """How states and batches lie on the devices, and how a step runs there.
 
-    Whichever is chosen, a training comes out the same but for rounding, and its checkpoints are the same files.
+    The choice changes the result of a training by rounding only, and its checkpoints not at all.
 
     Attributes:
-      axis_name: the mapped axis, over which a step and its networks sum; None: sums are over the whole batch already.
+      axis_name: the mapped axis over which a step and its networks sum; None: a step sees the whole batch.
     """
 
     axis_name: str | None
 
     @abc.abstractmethod
     def place(self, state: Any) -> Any:
-        """Host arrays, the same in every process -> the state on the devices."""
+        """Puts a state of host arrays, the same in every process, on the devices."""
 
     @abc.abstractmethod
     def place_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """This process's slices [B,...], of a tree -> its part of the batch on the devices; without slice ids."""
+        """Puts this process's part of a batch, a tree of host arrays [B,...], on the devices; drops slice ids."""
 
     @abc.abstractmethod
     def fetch(self, state: Any) -> Any:
-        """The state as host arrays in every process; all processes call it together."""
+        """Returns a state as host arrays; all processes call this together."""
 
     @abc.abstractmethod
     def _compile(self, step: Callable, state: Any) -> Callable:
-        """The step on the devices, for a placed state, which is donated; metrics are replicated."""
+        """Compiles a step for states placed like `state`; the first is donated, metrics are replicated."""
 
     def map_step(self, step: Callable, key: jax.Array) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
-        """Runs `step(state, *other_states, batch, key)` on all devices, as `run(state, *other_states, batch)`.
+        """Returns `run(state, *other_states, batch)`, which runs `step(state, *other_states, batch, key)` everywhere.
 
-        States and batch must be placed; the step must be made with this strategy's `axis_name`. The first state is
-        donated. Metrics are scalars on the devices, for `jax.device_get`.
+        States and batch must be placed, and the step made with this strategy's `axis_name`. The first state is donated.
+        Metrics are scalars on the devices, for `jax.device_get`.
 
         Several devices that are one CPU finish a step before the next one is handed to them: they share a pool of
         threads, and once hung with many steps under way (not reproduced; probably steps that wait for each other fill
@@ -163,7 +163,7 @@ class Strategy(abc.ABC):
 class Pmap(Strategy):
     """`jax.pmap`: each device holds the whole state and a part of the batch, and runs the step on these alone.
 
-    On the devices all arrays have a first axis more, of the devices of this process.
+    On the devices every array has a leading axis, one entry per device of this process.
     """
 
     axis_name = AXIS
@@ -190,8 +190,8 @@ class Jit(Strategy):
     """`jax.jit` with shardings: one program over the whole batch, which the compiler divides among the devices.
 
     Args:
-      fsdp_min_size: arrays of a state with so many elements or more are split over the devices, along the longest axis
-        that their number divides (fully sharded data parallel); None: every device holds the whole state.
+      fsdp_min_size: arrays of a state with at least this many elements are split over the devices, along the longest
+        axis that divides evenly (fully sharded data parallel); None: every device holds the whole state.
     """
 
     axis_name = None
@@ -215,7 +215,7 @@ class Jit(Strategy):
 
     def fetch(self, state):
         def fetch_one(x):
-            # One after the other: the devices need not hold all of a state that is split.
+            # One array at a time, so that no device has to hold the whole state.
             whole = x if x.is_fully_replicated else self._gather(x)
             return jax.device_get(whole.addressable_data(0))
 

@@ -1,4 +1,4 @@
-"""Batches on the devices: the next one is read and placed while a step runs."""
+"""Prefetch to the devices: the next batch is read and placed while a step runs."""
 
 import concurrent.futures
 import time
@@ -9,15 +9,15 @@ import jax
 
 
 class Feed:
-    """The batches of consecutive steps, one ahead, by a thread.
+    """The batches of consecutive steps; a thread prepares one ahead.
 
-    A batch depends on its step alone, so what is read ahead and never taken changes nothing.
+    A batch depends on its step alone, so a batch that is prepared and never taken changes nothing.
 
     Args:
       read: function (step) -> batch on the host, called in one thread.
       place: function (batch on the host) -> batch on the devices.
-      num_steps: of the training; nothing is read beyond.
-    Attributes: waited_s: seconds in which the devices had nothing to do because a batch was not there.
+      num_steps: of the training; no batch is read beyond the last step.
+    Attributes: waited_s: seconds that the devices were idle because a batch was not ready.
     """
 
     def __init__(self, read: Callable[[int], Any], place: Callable[[Any], Any], num_steps: int):
@@ -27,12 +27,12 @@ class Feed:
         self._next: tuple[int, concurrent.futures.Future] | None = None
 
     def take(self, step: int, running: Any = ()) -> Any:
-        """The batch of a step.
+        """Returns the batch of a step.
 
         Args:
           step: its number.
-          running: arrays that the devices compute; until they are there, no device waits for this batch.
-        Raises: what reading raises.
+          running: arrays that are still being computed; the devices are idle only once these are done.
+        Raises: what `read` raises.
         """
         if self._next is None or self._next[0] != step:
             self._submit(step)

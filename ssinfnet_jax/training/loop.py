@@ -68,7 +68,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a training is driven, which does not change what comes out.
+    """How a training runs; none of these changes its result.
 
     Attributes:
       strategy: of the devices.
@@ -177,7 +177,7 @@ def _leave(title: str, signals: "_Signals", when: str) -> NoReturn:
 
 
 class _Log:
-    """The rows of metrics and the progress bar of a training that begins, or is resumed, at a step."""
+    """The rows of metrics and the progress bar of a training that starts, or resumes, at a step."""
 
     def __init__(self, training: Training, start: int, batches: feed.Feed):
         self._training, self._batches = training, batches
@@ -187,16 +187,16 @@ class _Log:
             disable=not parallel.is_main(),
         )  # fmt: skip
         self._pending: list[tuple[str, Mapping[str, jax.Array]]] = []
-        self._since, self._waited_s = time.monotonic(), 0.0  # of the row to come: its begin, what was waited before
+        self._since, self._waited_s = time.monotonic(), 0.0  # of the next row: its start, and what was waited before it
 
     @property
     def running(self) -> Mapping[str, jax.Array]:
-        """The metrics of the last step, which the devices may still compute."""
+        """The metrics of the last step, which may still be computed."""
         return self._pending[-1][1] if self._pending else {}
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Within it no step is run, and the time does not count for the speed."""
+        """Excludes the time within from the speed; no step runs there."""
         jax.block_until_ready(self.running)
         started = time.monotonic()
         yield
@@ -245,11 +245,11 @@ class _Log:
         self._writer.write(done, phase, done / self._training.steps_per_epoch, values)
 
     def end_bar(self) -> None:
-        """Leaves the bar as it is."""
+        """Closes the progress bar."""
         self._bar.close()
 
     def close(self) -> None:
-        """Ends the bar, and writes what is buffered."""
+        """Closes the progress bar and writes what is buffered."""
         self._bar.close()
         self._writer.close()
 

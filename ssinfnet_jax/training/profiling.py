@@ -13,11 +13,11 @@ class Profile:
     """Traces steps of a training on process 0, into `<directory>/profile`.
 
     Args:
-      steps: first and last one, counted from 1; None: no profile.
+      steps: first and last step, counted from 1; None: no profile.
       directory: of the stage.
-      start: how many steps were done before, by a training that is resumed.
+      start: steps done before this training was resumed.
       num_steps: of the training.
-    Raises: ValueError for steps beyond the last.
+    Raises: ValueError for steps after the last.
     """
 
     def __init__(self, steps: tuple[int, int] | None, directory: pathlib.Path, start: int, num_steps: int):
@@ -27,7 +27,7 @@ class Profile:
         first, last = steps
         if last > num_steps:
             raise ValueError(
-                f"--profile_steps={first}:{last}: the training in {directory} has {num_steps} steps; choose from these."
+                f"--profile_steps={first}:{last}: the training in {directory} has {num_steps} steps; choose others."
             )
         if first <= start:
             logging.warning("Steps %d:%d are not profiled: the training is resumed at step %d.", first, last, start + 1)
@@ -41,14 +41,14 @@ class Profile:
             self._is_tracing = True
 
     def end(self, step: int, result: Any) -> None:
-        """Called after a step, with arrays that it computes."""
+        """Called after a step, with its metrics."""
         if self._is_tracing and step == self._steps[1]:
             jax.block_until_ready(result)
             self.close()
             logging.info("Profile of steps %d:%d: %s", *self._steps, self._directory)
 
     def close(self) -> None:
-        """Ends a trace that is under way."""
+        """Stops a running trace."""
         if self._is_tracing:
             self._is_tracing = False
             jax.profiler.stop_trace()

@@ -131,7 +131,7 @@ def _disagree():
 
 
 def _main():
-    from launch import flags, stages
+    from launch import flags, profile_flag, stages
     from ssinfnet_jax.data import pipeline, prepare
     from ssinfnet_jax.training import loop
 
@@ -165,7 +165,7 @@ def _main():
         _disagree()
     if os.environ["TOY_PADDING"]:
         pipeline.TrainBatches = Padded
-    flags.run(lambda config, run_dir: stages.run(config, run_dir, STAGES), stages.check)
+    flags.run(lambda config, run_dir: stages.run(config, run_dir, STAGES, profile=profile_flag.steps()), stages.check)
 
 
 if __name__ == "__main__":
