@@ -1,5 +1,6 @@
 """What we hold to be right at full size (352x352, GPU or TPU); the dataset configs start from it.
 
+What a key means, and what may stand there, is in `ssinfnet_jax/config`.
 REFERENCE numbers of the paper, where it states them, are in the comments; where we differ, the reason is there too.
 """
 
@@ -17,11 +18,10 @@ LIGHT = {"brightness": 0.1, "contrast": 0.2, "gamma": 0.3}
 def get_config() -> ml_collections.ConfigDict:
     """The whole config tree."""
     pretrain = {
-        # A model folder to start from, of launch.import_checkpoint or another run; "pretrained": that of the package.
         "initial": "",
         "batch_size": 16,
-        # [kind, epochs]; the paper: 200, 200, then 100 / 100 alternating "for 1800 epochs in total", which would make
-        # 2200, where it says 2000 in all; ours end at 2000.
+        # The paper: 200, 200, then 100 / 100 alternating "for 1800 epochs in total", which would make 2200, where it
+        # says 2000 in all; ours end at 2000.
         "phases": [["inpaint_random", 200], ["coach", 200], *[["inpaint_coach", 100], ["coach", 100]] * 8],
         "coach": {"width": 1.0},
         # Differs from the paper: the coach sees its binary mask and learns by the soft one's gradient, as what makes a
@@ -39,13 +39,12 @@ def get_config() -> ml_collections.ConfigDict:
         # pixels, so that the pretrained network has seen lungs at the scale of segmentation too.
         "augmentation": {"flip_left_right": True, "flip_up_down": True, "quarter_turns": True, "scale": (0.36, 1.0)},
         "num_examples": 4,
-        "validate_every_epochs": config_dict.placeholder(float),  # beside the end of every phase; None: then alone
-        "keep": "last",  # or the "best" of the last phase in which the inpainter learns, on held-out slices
+        "validate_every_epochs": config_dict.placeholder(float),
+        "keep": "last",
         "log_every": 20,
     }  # fmt: skip
     train = {
-        "initial": "",  # the same, for a training without pretraining
-        # Modules taken over from the pretraining, as ("encoder",); None: all but the last layers.
+        "initial": "",
         "transfer": config_dict.placeholder(tuple),
         "epochs": 500,
         "batch_size": 16,
@@ -57,17 +56,15 @@ def get_config() -> ml_collections.ConfigDict:
             "scale": (0.8, 1.0),
             **LIGHT,
         },
-        "scales": (1.0,),  # side of the slices in a step, one of these; each compiles a program of its own
-        "scale_order": "random",  # or "in_turn": in equal stretches of the training, such as coarse before fine
+        "scales": (1.0,),
+        "scale_order": "random",
         "label_smoothing": 0.0,
-        "averaging": 0.0,  # decay of averaged weights, which are then the result; 0: none
-        # Unlabeled slices that the averaged weights label, {"batch_size": 4} (training/mean_teacher.py); single only.
+        "averaging": 0.0,
         "teacher": config_dict.placeholder(dict),
-        "oversample": False,  # repeats slices of rarer classes
+        "oversample": False,
         "validate_every_epochs": 10,
-        # Stops at the first validation after so long without a better one; None: never.
         "patience_epochs": config_dict.placeholder(float),
-        "keep": "last",  # or "best" on the validation split
+        "keep": "last",
         "log_every": 20,
     }
     # Copies: a ConfigDict keeps a dict that stands in two places as one, and a change of one would be one of both.
@@ -81,7 +78,7 @@ def get_config() -> ml_collections.ConfigDict:
             # With "jit": arrays of a state with at least this many elements are split over the devices; None: none are.
             "fsdp_min_size": config_dict.placeholder(int),
             "data": {
-                "datasets": (),  # (name, config) of each
+                "datasets": (),
                 "image_size": 352,
                 "normalisation": {"mean": 0.45, "std": 0.27},
                 "splits": {"seed": 0, "fractions": {"train": 0.7, "val": 0.1, "test": 0.2}},
@@ -103,10 +100,8 @@ def get_config() -> ml_collections.ConfigDict:
             "multi": {
                 # With "shared_up": True the pretraining reaches the expanding path too (docs/networks.md).
                 "model": {"name": "multi_ssinfnet", "options": {"width": 1.0}},
-                "prior_source": "predicted",  # or "cross_fitted" (prior_folds more trainings), "ground_truth"
+                "prior_source": "predicted",
                 "prior_folds": 5,
-                # How both networks' probabilities become labels (training/decision.py): the likeliest class by the
-                # multi network, or "joint": the single network finds the lesion, the multi network divides it.
                 "decision": {"rule": "likeliest"},
                 "pretrain": pretrain(),
                 "train": {
@@ -120,27 +115,24 @@ def get_config() -> ml_collections.ConfigDict:
                     },
                 },
             },
-            # settings: what differs from analysis.phenotypes.EIGHT_BIT, as {"bin_width": 4.0, "classes": {...}}.
             "phenotypes": {"by_patient": "slice_mean", "settings": {}},
             "mediation": {
                 "exposures": ["age", "gender", "underlying"],
                 "mediators": "^(ggo|consolidation|lesion)_(firstorder|glcm|gldm|ngtdm|shape2D)_",
-                # Which pairs are significant: by the "indirect" effect, or by the three regressions of the "paper".
                 "rule": "indirect",
                 "alpha": 0.05,
                 "max_correlation": 0.8,
                 "prefer": ["PixelSurface", "Entropy", "Imc1"],
                 "adjust": "fdr_bh",
-                "family": "all",  # p values are adjusted over all pairs, or over those of each "exposure"
+                "family": "all",
                 "covariates": [],
-                # The path model goes from an exposure to the mediators "selected" for it, or to "all" selected ones.
                 "paths": "selected",
                 # Differs from the paper, whose path model does not let residuals of mediators correlate: where they do,
                 # it calls too much significant (docs/analysis.md).
                 "residual_covariances": True,
                 "link": "logit",
                 "bootstrap_draws": 1000,
-                "seed": 0,  # of the resamples
+                "seed": 0,
             },
         }
     )  # fmt: skip

@@ -211,10 +211,10 @@ def _made_once(run_dir: rundir.RunDir, name: str, experiments: Sequence[pathlib.
 
 
 def _read_by(stage: Stage, run: pathlib.Path) -> dict[str, Any]:
-    """What a stage reads of the config that a run folder holds; None for what is below a section left out."""
+    """What a stage reads of the config that a run folder holds; None where it has no such key."""
     tree = json.loads((run / "config.json").read_text())
     return {
-        name: functools.reduce(lambda section, key: None if section is None else section[key], name.split("."), tree)
+        name: functools.reduce(lambda section, key: section and section.get(key), name.split("."), tree)
         for name in stage.reads
     }
 

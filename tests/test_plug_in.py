@@ -13,10 +13,11 @@ import pytest
 from configs import ct_phantom, losses
 from launch import flags, stages
 from ssinfnet_jax import models, plug_in, rundir
+from ssinfnet_jax.config import Augmentation
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, augment, segment_step, state
+from ssinfnet_jax.training import adversarial_step, segment_step, state
 from tests.training import toy, toy_stages
 
 LOSS = '''
@@ -185,7 +186,7 @@ def test_a_backbone_of_a_fork_is_one_file(fork, tmp_path):
     model, optimizer = models.create("infnet", **options), optax.sgd(0.1)
     step = segment_step.make_step(
         model, optimizer, num_inputs=3, output="maps", losses=losses.losses("bce", "edge"),
-        options=segment_step.Options(augment.make_options({}), Normalisation()),
+        options=segment_step.Options(Augmentation(), Normalisation(0.5, 0.25)),
     )  # fmt: skip
     start = state.create(model, optimizer, seed=0, num_channels=3)
     np.testing.assert_array_equal(
@@ -197,7 +198,7 @@ def test_a_backbone_of_a_fork_is_one_file(fork, tmp_path):
     assert np.isfinite(metrics["loss"])
     assert (after.params["encoder"]["gain2"] != start.params["encoder"]["gain2"]).all()
 
-    card = NetworkCard("infnet", options, image_size=32, normalisation=Normalisation())
+    card = NetworkCard("infnet", options, image_size=32, normalisation=Normalisation(0.5, 0.25))
     storage.save(tmp_path / "model", state.variables(start), card)
     variables, _ = storage.load(tmp_path / "model")
     assert "gain2" in variables["params"]["encoder"]
@@ -222,13 +223,15 @@ def test_a_game_of_a_fork_s_losses(who, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     tables = {"inpainter": {"mine": {"fn": "outside_game:absolute"}}, "coach": {"mine": {"fn": "outside_game:timid"}}}
     adversarial_step.check_losses(tables["inpainter"], tables["coach"], "config.x", 3, "maps")
-    game = adversarial_step.Game(toy.Toy(), toy.ToyCoach(), 3, Normalisation(), tables["inpainter"], tables["coach"])
+    game = adversarial_step.Game(
+        toy.Toy(), toy.ToyCoach(), 3, Normalisation(0.5, 0.25), tables["inpainter"], tables["coach"]
+    )
     optimizer = optax.sgd(0.1)
     inpainter = state.create(game.inpainter, optimizer, seed=0, num_channels=3)
     coach = state.create(game.coach, optimizer, seed=0, num_channels=3)
     batch = {**toy.batch(size=64, count=2), "erased_by_coach": np.ones(2, np.float32)}
     make = adversarial_step.make_inpaint_step if who == "inpainter" else adversarial_step.make_coach_step
-    step = jax.jit(make(game, optimizer, augmentation=augment.make_options({})))
+    step = jax.jit(make(game, optimizer, augmentation=Augmentation()))
     players = (inpainter, coach) if who == "inpainter" else (coach, inpainter)
     _, metrics = step(*players, batch, jax.random.key(0))
     assert metrics["mine"] == metrics["loss"]

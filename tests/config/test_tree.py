@@ -11,6 +11,10 @@ import pytest
 from configs import covid_semiseg, ct_phantom, medseg_ictcf, recommended
 from configs.losses import LOSSES
 from ssinfnet_jax import config as configs
+from ssinfnet_jax.analysis.mediation.adjust import FAMILIES, METHODS
+from ssinfnet_jax.analysis.mediation.binomial import LOG_CDF
+from ssinfnet_jax.analysis.mediation.result import RULES
+from ssinfnet_jax.analysis.phenotypes.aggregation import HOW
 from ssinfnet_jax.config import fields, training
 from tests import trees
 
@@ -74,6 +78,16 @@ def test_every_key_says_what_it_means(section):
     attributes = section.__doc__.partition("Attributes:")[2] or section.__doc__
     for key in fields.types_of(section):
         assert re.search(rf"\b{key}\b", attributes), key
+
+
+def test_choices_are_those_of_the_code():
+    wanted = {
+        (configs.Mediation, "adjust"): METHODS, (configs.Mediation, "family"): FAMILIES,
+        (configs.Mediation, "rule"): RULES, (configs.Mediation, "link"): LOG_CDF,
+        (configs.Phenotypes, "by_patient"): HOW,
+    }  # fmt: skip
+    for (section, key), known in wanted.items():
+        assert configs.choices(section, key) == tuple(known), key
 
 
 TABLES = {

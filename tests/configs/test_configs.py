@@ -70,7 +70,7 @@ MISTAKES = {
     "data.normalisation.std": (0.0, r"config\.data\.normalisation\.std must be in \[0\.001, 1000\], found 0\.0"),
     "data.image_sze": (64, "Unknown config.data.image_sze; it has datasets, image_size"),
     "data.splits": ({"num_folds": 3, "test_fold": 0}, "config.data.splits lacks seed"),
-    "data.splits.test_fold": (3, r"test_fold must be in 0\.\.2, found 3"),
+    "data.splits.test_fold": (3, r"config.data.splits.test_fold must be in 0\.\.2, since num_folds is 3; found 3"),
     "single.model.options.backbone": ("resnet51", "Unknown backbone 'resnet51'"),
     "single.train.losses": ({"focal": {"fn": "segmentation:focal", "gama": 1}}, "Unknown hyper-parameter gama of loss"),
     "multi.train.losses": ({"focal": {"fn": "segmentation:focal", "alpha": (1, 4)}}, "cannot be computed of 3 classes"),

@@ -1,5 +1,6 @@
 import sys
 import types
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import losses
+from ssinfnet_jax.config import Range
 from ssinfnet_jax.losses import compose
 
 
@@ -158,3 +160,38 @@ def test_no_terms():
 def test_unknown_name_in_the_config_table():
     with pytest.raises(ValueError, match="Unknown loss focl; choose from bce, focal"):
         losses.losses("focl")
+
+
+MAPS = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("fn", "key", "value", "rule"),
+    [
+        ("segmentation:focal", "gamma", -1.0, r"must be at least 0, found -1\.0; give a number, such as 1\.0"),
+        ("segmentation:focal", "gamma", True, "must be at least 0, found True; give a number"),
+        (
+            "segmentation:focal",
+            "alpha",
+            (1.0, -1.0, 4.0),
+            r"must be at least 0, found \(1\.0, -1\.0, 4\.0\); give",
+        ),
+        ("segmentation:dice", "smooth", 0.0, "must be positive, found 0.0"),
+        ("segmentation:dice", "smooth", "1", "must be positive, found '1'"),
+        ("segmentation:tversky", "beta", float("nan"), "must be at least 0, found nan"),
+        ("segmentation:weighted_iou_bce", "window", 31.5, "must be positive, found 31.5; give a whole number"),
+    ],
+)
+def test_a_hyper_parameter_out_of_the_range_that_its_loss_states(fn, key, value, rule):
+    with pytest.raises(ValueError, match=rf"^config\.x\.mine\.{key} {rule}"):
+        compose.check({"mine": {"fn": fn, key: value}}, "config.x", MAPS, MAPS, fields={})
+
+
+def test_a_fork_states_ranges_too_where_it_wants_to(monkeypatch):
+    def bounded(logits, target, *, power: Annotated[float, Range("[1, 2]", 1.5)] = 1.0, free: float = 0.0):
+        return (jnp.abs(logits - target) ** power + free).mean((1, 2, 3))
+
+    table = _module(monkeypatch, bounded=bounded)
+    compose.check({"mine": {**table["bounded"], "power": 2, "free": -9.0}}, "config.x", MAPS, MAPS, fields={})
+    with pytest.raises(ValueError, match=r"^config\.x\.mine\.power must be in \[1, 2\], found 3; give"):
+        compose.check({"mine": {**table["bounded"], "power": 3}}, "config.x", MAPS, MAPS, fields={})

@@ -85,7 +85,7 @@ def hospitals(rng, studies, a, b, per=10, count=60):
 
 @pytest.mark.parametrize("effect", [0.0, 0.4])
 def test_clusters_are_covered(effect):
-    """2000 studies of 60 hospitals with 10 patients: Monte Carlo error 0.5 %. Without clusters a tenth and more is missed."""
+    """2000 studies of 60 hospitals with 10 patients: Monte Carlo error 0.5 %. Without clusters a tenth is missed."""
     x, m, y, hospital = hospitals(np.random.default_rng(1), 2000, a=0.4, b=effect)
     of = sampling.Sampling(clusters=hospital)
     pair = pairs.standardise(x, m, y)
