@@ -12,7 +12,7 @@ import numpy as np
 
 from ssinfnet_jax import models
 from ssinfnet_jax.config import Augmentation, Optimizer
-from ssinfnet_jax.networks import folded, prediction
+from ssinfnet_jax.networks import prediction
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import adversarial_step, optim, segment_step, state
 
@@ -47,11 +47,11 @@ class Workload(NamedTuple):
 
 
 def inference(name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> Workload:
-    """Predicts the probabilities of a batch of slices with the form of the network that `inference.segmenter` uses."""
+    """Predicts the probabilities of a batch of slices, as `inference.segmenter` does."""
     model, num_inputs = models.create(name, **options), models.num_inputs(name)
-    network, variables = folded.fold(model, models.init(model, 0, num_inputs), num_inputs=num_inputs)
+    variables = models.init(model, 0, num_inputs)
     predict = prediction.make_predict(
-        network, num_inputs=num_inputs, output=models.output(name, **options), normalisation=Normalisation(0.5, 0.25)
+        model, num_inputs=num_inputs, output=models.output(name, **options), normalisation=Normalisation(0.5, 0.25)
     )
     inputs = {key: value for key, value in _batch(image_size, batch_size).items() if key in ("image", "prior")}
     arguments = jax.device_put((variables, inputs))

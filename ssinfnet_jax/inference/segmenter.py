@@ -12,7 +12,7 @@ from PIL import Image
 
 from ssinfnet_jax import models
 from ssinfnet_jax.data import pipeline
-from ssinfnet_jax.networks import card, folded, parallel, prediction, storage
+from ssinfnet_jax.networks import card, parallel, prediction, storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 
@@ -80,9 +80,9 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
     folders = {"single": single_dir} | ({"multi": multi_dir} if multi_dir is not None else {})
     variables, cards, predicts = {}, {}, {}
     for which, folder in folders.items():
-        stored, cards[which] = storage.load(folder)
+        variables[which], cards[which] = storage.load(folder)
         cards[which].check_applicable(folder)
-        predicts[which], variables[which] = _make_predict(which, cards[which], stored)
+        predicts[which] = _make_predict(which, cards[which])
     if multi_dir is not None:
         card.check_same_input(*((folder, cards[which]) for which, folder in folders.items()))
 
@@ -162,16 +162,12 @@ def _flipped(predict: Callable, flips: Sequence[tuple[int, ...]]) -> Callable:
     return run
 
 
-def _make_predict(which: str, stored: NetworkCard, variables: dict[str, Any]):
-    """Returns the prediction function of a stored network in its inference form, and the variables of that form."""
+def _make_predict(which: str, stored: NetworkCard) -> Callable:
+    """Returns the prediction function of a stored network."""
     stored.check_role(which)
-    num_inputs = models.num_inputs(stored.model)
-    network = models.create(stored.model, **stored.options)
-    network, variables = folded.fold(network, variables, num_inputs=num_inputs)
-    predict = prediction.make_predict(
-        network,
-        num_inputs=num_inputs,
+    return prediction.make_predict(
+        models.create(stored.model, **stored.options),
+        num_inputs=models.num_inputs(stored.model),
         output=models.output(stored.model, **stored.options),
         normalisation=stored.normalisation,
     )
-    return predict, variables

@@ -8,6 +8,7 @@ import numpy as np
 
 from ssinfnet_jax.config import NotNegative, Positive, Range
 from ssinfnet_jax.losses.reduction import pixel_mean, pixel_sum
+from ssinfnet_jax.models import ops
 
 
 def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -100,7 +101,7 @@ def weighted_iou_bce(
     _check_shapes(logits, target)
     if window < 1 or window % 2 == 0:
         raise ValueError(f"weighted_iou_bce: window must be odd, found {window}.")
-    weight = 1 + 5 * jnp.abs(_box_mean(target, window) - target)
+    weight = 1 + 5 * jnp.abs(ops.box_mean(target, window) - target)
     cross_entropy = _bce_map(logits, target)
     if unweighted_bce:
         cross_entropy = pixel_mean(cross_entropy)
@@ -167,13 +168,3 @@ def _contour(inside: jax.Array) -> jax.Array:
     padded = jnp.pad(inside, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     rows = (padded[:, :-2, 1:-1] != inside) | (padded[:, 2:, 1:-1] != inside)
     return rows | (padded[:, 1:-1, :-2] != inside) | (padded[:, 1:-1, 2:] != inside)
-
-
-def _box_mean(x: jax.Array, window: int) -> jax.Array:
-    """Mean over window x window, zero padded, as two products with band matrices (45 times a pooling on a CPU)."""
-
-    def band(size):
-        distance = np.abs(np.arange(size)[:, None] - np.arange(size)[None, :])
-        return jnp.asarray((distance <= window // 2) / window, x.dtype)
-
-    return jnp.einsum("oh,bhwc,pw->bopc", band(x.shape[1]), x, band(x.shape[2]))

@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssinfnet_jax.models import batch_norm, initialize, ops
+from ssinfnet_jax.models import initialize, ops
+from ssinfnet_jax.models.cpu import batch_norm
 
 
 def scaled(channels: int, width: float) -> int:
@@ -82,9 +83,9 @@ class BatchNorm(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[...,C] -> float[...,C]."""
         common = dict(momentum=0.9, epsilon=1e-5, dtype=self.dtype, name="norm")
-        if train:
+        if train and ops.on_cpu():
             return batch_norm.TrainingBatchNorm(axis_name=self.axis_name, **common)(x)
-        return nn.BatchNorm(use_running_average=True, **common)(x)
+        return nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name, **common)(x)
 
 
 class BasicConv(nn.Module):

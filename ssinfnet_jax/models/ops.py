@@ -1,13 +1,10 @@
-"""Array operations of the networks that have a fast and a slow form; the choice per backend is made here only.
+"""Array operations of networks and losses that have a form for CPUs (`models.cpu`) and XLA's own; the choice is here.
 
-Measured on two CPU cores, forward and backward: a 1x1 convolution is three times as fast written as a matrix product,
-pooling up to forty times as fast written with strided slices, a transposed convolution eight to thirty times as fast
-written as a matrix product whose results are added where they overlap. Elsewhere XLA's own operations are used.
+`forms_for` lets a program for several platforms hold each one's form.
 """
 
 import contextlib
 import contextvars
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ssinfnet_jax.models import kernel_gradient
+from ssinfnet_jax.models.cpu import forms, kernel_gradient
 
 _backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
 
@@ -31,7 +28,8 @@ def forms_for(backend: str) -> Iterator[None]:
         _backend.reset(token)
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether what is traced gets the forms for CPUs."""
     return (_backend.get() or jax.default_backend()) == "cpu"
 
 
@@ -40,12 +38,10 @@ def conv_general_dilated(lhs: jax.Array, rhs: jax.Array, window_strides, padding
 
     On the CPU 1x1 convolutions are matrix products, and large images have the kernel's gradient of `kernel_gradient`.
     """
-    if not _on_cpu() or kwargs.get("feature_group_count", 1) > 1:
+    if not on_cpu() or kwargs.get("feature_group_count", 1) > 1:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
     if rhs.shape[:2] == (1, 1):
-        lhs = lhs[:, :: window_strides[0], :: window_strides[1]]
-        out = lhs.reshape(-1, lhs.shape[-1]) @ rhs[0, 0]
-        return out.reshape(*lhs.shape[:-1], rhs.shape[-1])
+        return forms.pointwise_conv(lhs, rhs, tuple(window_strides))
     if kernel_gradient.pays(lhs.shape) and not isinstance(padding, str):
         dilation = tuple(kwargs.get("rhs_dilation") or (1, 1))
         geometry = kernel_gradient.Geometry(tuple(window_strides), tuple(map(tuple, padding)), dilation)
@@ -77,11 +73,23 @@ def _reduce_windows(x: jax.Array, combine: Callable, identity: float, *, size: i
     """Windows of size x size pixels, reduced; odd ones are centred on the pixels, padded with `identity`."""
     pad = (size - 1) // 2
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=identity)
-    if not _on_cpu():
-        return lax.reduce_window(x, identity, combine, (1, size, size, 1), (1, stride, stride, 1), "VALID")
-    height, width = x.shape[1] - 2 * pad, x.shape[2] - 2 * pad
-    x = functools.reduce(combine, [x[:, offset : offset + height : stride] for offset in range(size)])
-    return functools.reduce(combine, [x[:, :, offset : offset + width : stride] for offset in range(size)])
+    if on_cpu():
+        return forms.reduce_windows(x, combine, size=size, stride=stride)
+    return lax.reduce_window(x, identity, combine, (1, size, size, 1), (1, stride, stride, 1), "VALID")
+
+
+def box_mean(x: jax.Array, window: int) -> jax.Array:
+    """Mean over window x window pixels, an odd number, zero padded, always divided by window^2: float[B,H,W,C]."""
+    if on_cpu():
+        return forms.box_mean(x, window)
+    pad = window // 2
+    pads = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+    return lax.reduce_window(x, 0.0, lax.add, (1, window, window, 1), (1, 1, 1, 1), pads) / window**2
+
+
+def pixel_sum(x: jax.Array) -> jax.Array:
+    """Sum over pixels: float[B,H,W,C] -> float[B,C]."""
+    return forms.pixel_sum(x) if on_cpu() else x.sum(axis=(1, 2))
 
 
 def conv_transpose_3x3_stride_2(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -92,25 +100,10 @@ def conv_transpose_3x3_stride_2(x: jax.Array, kernel: jax.Array) -> jax.Array:
       kernel: float[3, 3, C, D].
     Returns: float[B, 2 H, 2 W, D] (torch: stride 2, padding 1, output_padding 1).
     """
-    batch, height, width, channels = x.shape
-    if not _on_cpu():
-        numbers, pads = ("NHWC", "HWIO", "NHWC"), ((1, 2), (1, 2))
-        return lax.conv_general_dilated(
-            x, kernel[::-1, ::-1], (1, 1), pads, lhs_dilation=(2, 2), dimension_numbers=numbers
-        )
-    flat = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    parts = (x.reshape(-1, channels) @ flat).reshape(batch, height, width, 3, 3, kernel.shape[-1])
-    # Even rows take the kernel's middle row; odd ones its last row from above and its first row from below.
-    parts = _interleave(parts[:, :, :, 1], parts[:, :, :, 2], parts[:, :, :, 0], axis=1)
-    return _interleave(parts[:, :, :, 1], parts[:, :, :, 2], parts[:, :, :, 0], axis=2)
-
-
-def _interleave(middle: jax.Array, last: jax.Array, first: jax.Array, *, axis: int) -> jax.Array:
-    """Even places of `axis` hold `middle`, odd ones `last` plus what `first` has one place further on."""
-    moved = lax.slice_in_dim(first, 1, None, axis=axis)
-    moved = jnp.pad(moved, [(0, int(dim == axis)) for dim in range(first.ndim)])
-    out = jnp.stack([middle, last + moved], axis=axis + 1)
-    return out.reshape(*middle.shape[:axis], 2 * middle.shape[axis], *middle.shape[axis + 1 :])
+    if on_cpu():
+        return forms.conv_transpose_3x3_stride_2(x, kernel)
+    numbers, pads = ("NHWC", "HWIO", "NHWC"), ((1, 2), (1, 2))
+    return lax.conv_general_dilated(x, kernel[::-1, ::-1], (1, 1), pads, lhs_dilation=(2, 2), dimension_numbers=numbers)
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int], *, align_corners: bool = False) -> jax.Array:

@@ -14,7 +14,7 @@ def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisatio
     """A function (variables, batch) -> probabilities.
 
     Args:
-      model: a single or a multi network, or what `folded.fold` made of it.
+      model: a single or a multi network.
       num_inputs: channels of its input, 3 or 6.
       output: what it gives, as `models.output` says: "maps", "lesion" or "classes".
       normalisation: of its training.

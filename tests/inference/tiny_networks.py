@@ -2,13 +2,13 @@
 
 import pathlib
 
+import flax
 import jax
 import numpy as np
 
 from ssinfnet_jax import models
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
-from tests.networks.test_folded import _trained
 
 DESCRIPTION = {
     "image_size": 64,
@@ -19,10 +19,24 @@ DESCRIPTION = {
 }
 
 
+def trained(variables, seed=0):
+    """The variables with norms as a training leaves them: no statistic, scale or bias is what it started as."""
+    rng = np.random.default_rng(seed)
+    draws = {
+        "mean": lambda shape: rng.normal(0, 0.3, shape),
+        "var": lambda shape: rng.uniform(0.5, 3, shape),
+        "scale": lambda shape: rng.uniform(0.2, 0.6, shape),
+        "bias": lambda shape: rng.normal(0, 0.2, shape),
+    }
+    flat = flax.traverse_util.flatten_dict(variables)
+    drawn = {p: draws[p[-1]](x.shape).astype(np.float32) if p[-1] in draws else x for p, x in flat.items()}
+    return flax.traverse_util.unflatten_dict(drawn)
+
+
 def write(folder: pathlib.Path) -> pathlib.Path:
     """Writes `single` and `multi` into the folder."""
     for which, name in (("single", "unet"), ("multi", "multi_ssinfnet")):
-        variables = _decided(name, _trained(models.init(models.create(name, width=0.125), 3, models.num_inputs(name))))
+        variables = _decided(name, trained(models.init(models.create(name, width=0.125), 3, models.num_inputs(name))))
         storage.save(folder / which, variables, NetworkCard.from_json({"model": name, **DESCRIPTION}))
     return folder
 

@@ -3,8 +3,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
-from ssinfnet_jax.models import ops
+from ssinfnet_jax import models
+from ssinfnet_jax.models import blocks, ops
+from ssinfnet_jax.models.cpu import kernel_gradient
 
 
 def test_bilinear_resizing_as_jax_does():
@@ -19,10 +22,11 @@ def test_align_corners_keeps_the_corners():
     np.testing.assert_allclose(matrix @ np.arange(4), np.arange(7) / 2, atol=1e-6)
 
 
-@pytest.fixture(params=["cpu", "elsewhere"])
-def backend(request, monkeypatch):
+@pytest.fixture(params=["cpu", "gpu"])
+def backend(request):
     """Both forms of an operation run on the CPU."""
-    monkeypatch.setattr(jax, "default_backend", lambda: request.param)
+    with ops.forms_for(request.param):
+        yield request.param
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -39,15 +43,84 @@ def test_pools_as_flax_does(backend, dtype):
         np.testing.assert_allclose(ops.avg_pool_3x3(x, stride).astype(jnp.float32), expected, **tolerance)
 
 
-def test_gradients_of_pools_do_not_depend_on_the_form(monkeypatch):
+NUMBERS = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+TWO_FORMS = {
+    "max_pool_2x2": ops.max_pool_2x2,
+    "max_pool_3x3_stride_2": ops.max_pool_3x3_stride_2,
+    "avg_pool_2x2": ops.avg_pool_2x2,
+    "avg_pool_3x3": lambda x: ops.avg_pool_3x3(x, 2),
+    "box_mean": lambda x: ops.box_mean(x, 5),
+    "pixel_sum": ops.pixel_sum,
+    "pointwise": lambda x: ops.conv_general_dilated(x, KERNEL[:1, :1], (2, 2), "VALID", **NUMBERS),
+    "conv_transpose_3x3_stride_2": lambda x: ops.conv_transpose_3x3_stride_2(x, KERNEL),
+    "large": lambda x: ops.conv_general_dilated(x, KERNEL, (1, 1), ((1, 1), (1, 1)), **NUMBERS),
+}
+KERNEL = np.random.default_rng(3).normal(size=(3, 3, 3, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", TWO_FORMS)
+def test_value_and_gradient_do_not_depend_on_the_form(name, monkeypatch):
+    monkeypatch.setattr(kernel_gradient, "pays", lambda shape: True)
     x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3))
-    pools = (ops.max_pool_2x2, ops.max_pool_3x3_stride_2, ops.avg_pool_2x2, lambda x: ops.avg_pool_3x3(x, 2))
-    gradients = []
-    for name in ("cpu", "elsewhere"):
-        monkeypatch.setattr(jax, "default_backend", lambda name=name: name)
-        gradients.append([jax.grad(lambda x, pool=pool: (pool(x) ** 2).sum())(x) for pool in pools])
-    for fast, plain in zip(*gradients, strict=True):
-        np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-6)
+    found, programs = [], []
+    for backend in ("cpu", "gpu"):
+
+        def value(x):
+            out = TWO_FORMS[name](x)
+            return (out**2).sum(), out
+
+        with ops.forms_for(backend):
+            (_, out), gradient = jax.value_and_grad(value, has_aux=True)(x)
+            programs.append(str(jax.make_jaxpr(jax.grad(lambda x: value(x)[0]))(x)))
+        found.append((out, gradient))
+    assert programs[0] != programs[1]
+    for fast, plain in zip(*found, strict=True):
+        np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 3, 7])
+def test_mean_over_a_box_by_scipy(backend, window):
+    x = np.random.default_rng(0).normal(size=(2, 9, 6, 3)).astype(np.float32)
+    expected = scipy.ndimage.uniform_filter(x, (1, window, window, 1), mode="constant")
+    np.testing.assert_allclose(ops.box_mean(jnp.asarray(x), window), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_forms_for_cpus_are_used_there_only():
+    """In a training step of a network: no gradient written out, and windows reduced by XLA elsewhere."""
+    model = models.create("infnet", width=0.0625)
+    x = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
+    variables = models.shapes(model, 3)
+
+    text = {}
+    for backend in ("cpu", "gpu", "tpu"):
+
+        def value(variables, x):  # of its own for each: JAX remembers what it has traced
+            maps, changed = model.apply(variables, x, train=True, mutable=["batch_stats"])
+            return maps["map_2"], changed
+
+        with ops.forms_for(backend):
+            text[backend] = str(jax.make_jaxpr(value)(variables, x))
+    assert "custom_vjp_call" in text["cpu"]
+    assert "reduce_window" not in text["cpu"]
+    for backend in ("gpu", "tpu"):
+        assert "custom_vjp_call" not in text[backend]
+        assert "reduce_window" in text[backend]
+
+
+def test_batch_norm_is_the_same_by_flax_and_by_hand():
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 4)) + 1
+    model, found = blocks.BatchNorm(), []
+    for backend in ("cpu", "gpu"):
+        with ops.forms_for(backend):
+            variables = model.init(jax.random.key(0), x, train=True)
+
+            def value(params, x, variables=variables):
+                out, changed = model.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+                return jnp.sin(out).sum(), (out, changed)
+
+            found.append((variables, *jax.grad(value, argnums=(0, 1), has_aux=True)(variables["params"], x)))
+    assert jax.tree.structure(found[0]) == jax.tree.structure(found[1])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *found)
 
 
 def test_transposed_convolution_by_its_definition(backend):
@@ -60,11 +133,11 @@ def test_transposed_convolution_by_its_definition(backend):
     np.testing.assert_allclose(found, expected[:, 1:-1, 1:-1], rtol=1e-5, atol=1e-5)
 
 
-def test_pointwise_convolution_as_lax_does():
+def test_pointwise_convolution_as_lax_does(backend):
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 5))
     kernel = jax.random.normal(jax.random.key(1), (1, 1, 5, 7))
     for stride in (1, 2):
         arguments = (x, kernel, (stride, stride), "VALID")
-        expected = jax.lax.conv_general_dilated(*arguments, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        found = ops.conv_general_dilated(*arguments, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        expected = jax.lax.conv_general_dilated(*arguments, **NUMBERS)
+        found = ops.conv_general_dilated(*arguments, **NUMBERS)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

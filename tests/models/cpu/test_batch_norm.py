@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssinfnet_jax.models import batch_norm
+from ssinfnet_jax.models.cpu import batch_norm
 
 AXIS = "devices"
 

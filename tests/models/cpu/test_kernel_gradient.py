@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssinfnet_jax.models import kernel_gradient, ops
-from ssinfnet_jax.models.kernel_gradient import Geometry
+from ssinfnet_jax.models import ops
+from ssinfnet_jax.models.cpu import kernel_gradient
+from ssinfnet_jax.models.cpu.kernel_gradient import Geometry
 
 CASES = [
     ((3, 3), Geometry((1, 1), ((1, 1), (1, 1)), (1, 1)), (12, 10)),
