@@ -148,7 +148,7 @@ def read_clinical(path: str | os.PathLike) -> pd.DataFrame:
             f"Clinical table {os.fspath(path)} has {num_problems(problems)} problems; fix them:\n  {lines}"
         )
     if table.empty:
-        raise ValueError(f"Clinical table {os.fspath(path)} has no rows.")
+        raise ValueError(f"Clinical table {os.fspath(path)} has no rows; add one per patient.")
     warn_of(doubts, path)
     result = pd.DataFrame(parsed).set_index("patient")
     result.attrs["doubts"] = doubts.to_dict("records")

@@ -120,17 +120,17 @@ def read_all(texts: Sequence[str]) -> tuple[list[float], pd.DataFrame, dict[str,
     Returns: the counts, NaN also for refused texts; the doubtful texts, each once, with columns text, count
       (diseases), patients (how many have this text), why; and the reason for each refused text.
     """
-    held = collections.Counter(texts)
-    answers = {text: vocabulary.answer(text) for text in held if not is_unknown(text)}
+    counts = collections.Counter(texts)
+    answers = {text: vocabulary.answer(text) for text in counts if not is_unknown(text)}
     if True in answers.values() and None not in answers.values():
         readings = {
             text: Reading(float(said), "yes and no: whether any, not how many") for text, said in answers.items()
         }
         refused = {}
     else:
-        readings, refused = _read_each(held)
+        readings, refused = _read_each(counts)
     missing = Reading(math.nan)
-    doubts = [(text, said.count, held[text], said.doubt) for text, said in readings.items() if said.doubt]
+    doubts = [(text, said.count, counts[text], said.doubt) for text, said in readings.items() if said.doubt]
     listed = pd.DataFrame(doubts, columns=["text", "count", "patients", "why"])
     return [readings.get(text, missing).count for text in texts], listed, refused
 

@@ -213,7 +213,7 @@ def _open(path: str | os.PathLike):
     nifti_header.check_voxels(name)
     try:
         volume = nib.load(name)
-    except Exception as error:  # nibabel raises whatever the header gave it
+    except Exception as error:  # nibabel raises many kinds of errors for damaged headers
         raise ValueError(f"{name} cannot be read as NIfTI ({error}); copy or download it again.") from error
     if not isinstance(volume, nib.Nifti1Pair):
         raise ValueError(f"{name} is not NIfTI but {type(volume).__name__}; convert it to .nii.gz.")

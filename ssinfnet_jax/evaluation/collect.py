@@ -43,9 +43,9 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
     made = {"slices": slices, "summary": comparison.summarize(slices)}
     if slices["method"].nunique() > 1 and (slices["method"] == experiment["reference"]).any():
         made["comparison"] = comparison.compare(slices, reference=experiment["reference"], **experiment["compare"])
-        held = {name: method.get("factors") for name, method in experiment["methods"].items()}
-        if all(held.values()):
-            made["factors"] = factors.effects(slices, held, **experiment["compare"])
+        of_methods = {name: method.get("factors") for name, method in experiment["methods"].items()}
+        if all(of_methods.values()):
+            made["factors"] = factors.effects(slices, of_methods, **experiment["compare"])
     made["published"] = _published([folder / "runs" / run.name for run in done], set(slices["class"]))
     for name in TABLES:
         if name in made and not made[name].empty:

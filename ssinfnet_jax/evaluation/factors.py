@@ -31,7 +31,7 @@ def effects(slices: pd.DataFrame, factors: Mapping[str, Mapping[str, bool]], **o
     Raises: ValueError as `comparison.compare`.
     """
     found = []
-    for name in dict.fromkeys(name for held in factors.values() for name in held):
+    for name in dict.fromkeys(name for of_method in factors.values() for name in of_method):
         pairs = [pair for pair in pairs_of(factors, name) if set(pair) <= set(slices["method"])]
         if not pairs:
             continue
