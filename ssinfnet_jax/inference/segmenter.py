@@ -100,7 +100,7 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
 
 
 class Segmenter:
-    """Both networks, compiled for the devices of this process; the batch size is rounded up to a multiple of their number.
+    """Both networks, compiled for this process's devices; the batch size is rounded up to a multiple of their number.
 
     Other arguments and errors are those of `load_program`.
     """
