@@ -9,18 +9,14 @@ where this one has no such table or figure.
 """
 
 import pathlib
-import re
 
-import pandas as pd
 from absl import flags
 
 from launch import stages
-from ssinfnet_jax import rundir
-from ssinfnet_jax.analysis import cohort_table, mediation
+from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.analysis.mediation.intervals import METHODS
 from ssinfnet_jax.config import Mediation, choices, read
-from ssinfnet_jax.report.kit import figure_style
-from ssinfnet_jax.report.run import mediation_figures
+from ssinfnet_jax.report.mediation import table_analysis
 
 _COHORT = flags.DEFINE_string(
     "cohort", None, "CSV or XLSX file, one row per patient; takes the place of config and workdir."
@@ -76,13 +72,11 @@ _OPTIONS = {
     "seed": flags.DEFINE_integer("seed", 0, "Of the resamples; with --cohort."),
 }  # fmt: skip
 
-_FIGURE = re.compile(r"(forest_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)")  # what draw() may write
-
 
 def analyse_table() -> None:
     """Analyses the table of the flags, and writes tables and figures.
 
-    Raises: ValueError for a table that cannot be analysed, see cohort_table.read() and mediation.analyse().
+    Raises: ValueError for a table that cannot be analysed, see table_analysis.run().
     """
     chosen = {name: flag.value for name, flag in _OPTIONS.items()}
     if not chosen["mediators"] or not _OUT.value:
@@ -92,52 +86,14 @@ def analyse_table() -> None:
         raise ValueError(
             f"--forest_interval={_INTERVAL.value} needs resamples; set --bootstrap_draws above 0, as to 5000."
         )
-    out = pathlib.Path(_OUT.value)
-    rundir.check_folder(out)
-    table = cohort_table.read(
+    found = table_analysis.run(
         _COHORT.value,
-        chosen["exposures"],
-        _OUTCOME.value,
-        chosen["covariates"],
-        mediators=chosen["mediators"],
+        pathlib.Path(_OUT.value),
+        mediation.Options(**chosen, outcome=_OUTCOME.value),
         missing_codes=_MISSING_CODES.value,
+        interval=_INTERVAL.value,
     )
-    found = mediation.analyse(table, mediation.Options(**chosen, outcome=_OUTCOME.value))
-    found.write(out)
-    cohort_table.write_doubts(table, out / "doubtful_words.csv")
-    draw(found, table, out / "figures", _INTERVAL.value)
-    pairs = found.univariate
-    print(f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {found.univariate.attrs['family']}.")
-    print(f"Several mediators: {found.reason or found.selected}")
-    if found.multiple:
-        print(f"Path model: {found.multiple.verdict.text}")
-    print(f"Written to {out}. {found.caveat()}")
-
-
-def draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path, interval: str = "delta") -> None:
-    """Forest plots, heat map of the significant mediators, and path plots, as far as there is something to show.
-
-    `interval` is that of the forest plots: "delta", or a bootstrap interval ("percentile", "bc", "bca"). Those
-    of an earlier analysis in the folder that are not drawn this time are removed.
-    """
-    figures = {}
-    fitted = found.univariate[found.univariate["flag"] == ""]
-    drawn = {} if interval == "delta" or found.intervals is None else {"intervals": found.intervals, "method": interval}
-    pages = mediation_figures.forest_pages(found.univariate, **drawn) if len(fitted) else []
-    for number, page in enumerate(pages, 1):
-        figures[f"forest_{number}"] = page
-    mediators = list(dict.fromkeys(fitted.loc[fitted["is_mediator"], "mediator"]))
-    if len(mediators) > 1:
-        threshold = found.options["threshold"]
-        figures["correlation_heatmap"] = mediation_figures.correlation_heatmap(table, mediators, threshold=threshold)
-    plots = mediation_figures.path_plots(found.multiple) if found.multiple else []
-    for number, plot in enumerate(plots, 1):
-        figures["path_plot" if len(plots) == 1 else f"path_plot_{number}"] = plot
-    for path in out_dir.glob("*"):
-        if _FIGURE.fullmatch(path.name) and path.stem not in figures:
-            path.unlink()
-    for name, figure in figures.items():
-        figure_style.save(figure, out_dir, name)
+    print(*table_analysis.words(found), f"Written to {_OUT.value}. {found.caveat()}", sep="\n")
 
 
 if __name__ == "__main__":

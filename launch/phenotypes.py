@@ -7,18 +7,14 @@ where it was stopped, and computes what is new or has changed; the exit code is 
 or NIfTI; a mask has the name of its image, is PNG or NIfTI, and holds 0 background, 1 GGO, 2 consolidation.
 """
 
-import json
 import pathlib
 import sys
-from typing import Any
 
 from absl import flags
 
 from launch import dask_flags, paths
-from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import phenotypes
-from ssinfnet_jax.analysis.phenotypes import folder
-from ssinfnet_jax.data import input_files, labels
+from ssinfnet_jax.analysis.phenotypes import measure_folder
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of slices or volumes; takes the place of config and workdir.")
 _MASKS = flags.DEFINE_string("masks", None, "Folder of masks of the same names; with --images.")
@@ -46,74 +42,35 @@ _EMPTY_AREA = flags.DEFINE_enum(
 )
 
 
-def measure_folder() -> None:
+def measure() -> None:
     """Measures the slices of the flags, writes the tables, and says what is in them.
 
-    Raises: ValueError or OSError for what cannot be measured, see folder.items() and phenotypes.measure().
+    Raises: ValueError or OSError for what cannot be measured, see measure_folder.run().
     """
     paths.check_given(_IMAGES, _MASKS, _OUT)
     if not _MASKS.value or not _OUT.value:
         raise ValueError("With --images, give --masks (a folder) and --out (a folder).")
-    settings, report = phenotypes.make(_PRESET.value, _changes()), input_files.Report()
-    items = folder.items(
+    tables = measure_folder.run(
         _IMAGES.value,
         _MASKS.value,
+        pathlib.Path(_OUT.value),
         preset=_PRESET.value,
+        settings=_SETTINGS.value,
         patients=_PATIENTS.value,
-        spacing_mm=_spacing_mm(),
+        spacing_mm=_SPACING.value,
         voxel_by_voxel=_IGNORE_GEOMETRY.value,
-        report=report,
+        how=_AGGREGATION.value,
+        empty_area=_EMPTY_AREA.value,
+        workers=dask_flags.options(),
     )
-    out = pathlib.Path(_OUT.value)
-    with rundir.holding(out):
-        work = phenotypes.Work(
-            parts_dir=out / "parts",
-            provenance={
-                "spacing_mm": _SPACING.value,
-                "masks": labels.OUR_CLASSES.name,
-                "ignore_mask_geometry": _IGNORE_GEOMETRY.value,
-            },
-            **dask_flags.options(),
-        )
-        tables = phenotypes.measure(
-            items, settings=settings, how=_AGGREGATION.value, empty_area=_EMPTY_AREA.value, work=work
-        )
-        tables.about["notes"] = report.notes
-        tables.write(out)
-        failed = tables.slices.loc[tables.slices["error"] != "", "error"]
-        folder.leave_out_failed(items, tables.slices["error"].tolist(), report)
-        report.write(out)
     print(tables.summary().to_string(index=False))
-    print(f"{len(tables.slices)} slices of {len(tables.patients)} patients, {_AGGREGATION.value}. Written to {out}.")
-    if len(failed):
-        sys.exit(f"{len(failed)} slices failed; the reasons are in {out / 'slices.csv'}, column error.")
-
-
-def _changes() -> dict[str, Any]:
-    if _SETTINGS.value is None:
-        return {}
-    try:
-        changes = json.loads(pathlib.Path(_SETTINGS.value).read_text())
-    except OSError as error:
-        raise ValueError(f"--settings={_SETTINGS.value} cannot be read ({error.strerror}).") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{_SETTINGS.value} is not JSON: {error}.") from error
-    if not isinstance(changes, dict):
-        raise ValueError(f'{_SETTINGS.value} must hold an object, as {{"bin_width": 4}}; found {changes!r:.80}.')
-    return changes
-
-
-def _spacing_mm() -> tuple[float, float] | None:
-    if _SPACING.value is None:
-        return None
-    try:
-        height, width = map(float, _SPACING.value)
-    except ValueError:
-        raise ValueError(f"--spacing_mm={','.join(_SPACING.value)} must be two lengths, as 0.7,0.7.") from None
-    return height, width
+    num_slices, num_patients = len(tables.slices), len(tables.patients)
+    print(f"{num_slices} slices of {num_patients} patients, {_AGGREGATION.value}. Written to {_OUT.value}.")
+    if failed := int((tables.slices["error"] != "").sum()):
+        sys.exit(f"{failed} slices failed; the reasons are in {pathlib.Path(_OUT.value) / 'slices.csv'}, column error.")
 
 
 if __name__ == "__main__":
     from launch import stages  # here, because worker processes load this file and need no network
 
-    stages.main("phenotypes", instead=("images", measure_folder))
+    stages.main("phenotypes", instead=("images", measure))

@@ -8,28 +8,14 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import pandas as pd
 from absl import app, flags, logging
 
 from launch import paths, program
-from ssinfnet_jax import pretrained, rundir
-from ssinfnet_jax.data import input_files
-from ssinfnet_jax.inference import results, segment_scan, segment_scans, segmenter
+from ssinfnet_jax import pretrained
+from ssinfnet_jax.inference import segment_scan, segment_scans, segmenter
 from ssinfnet_jax.networks.card import NetworkCard
-from ssinfnet_jax.networks.decision import Decision
-from ssinfnet_jax.report.kit import viewer
-from ssinfnet_jax.report.scans import scan_pages
+from ssinfnet_jax.report.scans import scan_pages, segmented
 
-_SHOWN = {  # column of measurements.csv -> its title on the pages
-    "slices": "slices",
-    "slices_affected": "slices affected",
-    "ggo_ml": "GGO (ml)",
-    "consolidation_ml": "consolidation (ml)",
-    "lesion_ml": "lesion (ml)",
-    "lesion_px": "lesion (voxels)",
-    "lesion_share_of_lung_approx": "lesion / lung (approximate)",
-    "notes": "notes",
-}
 flags.adopt_module_key_flags(program)  # for --help
 _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given several times.", required=True)
 _SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network; none: that of the package.")
@@ -72,91 +58,27 @@ def main(argv: Sequence[str]) -> None:
             single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
             program.cache_dir(),
         )  # fmt: skip
-        measured, report = segment_scans.measured(out_dir), input_files.Report()
-        table, failures = segment_scans.run(
+        table, failures, num_used = found = segmented.run(
             job,
             [pathlib.Path(path) for path in _INPUT.value],
+            names=tuple(flag.value or "that of the package" for flag in (_SINGLE, _MULTI)),
             num_workers=_NUM_WORKERS.value,
             scheduler=_SCHEDULER.value,
-            report=report,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
         sys.exit("Stopped; the same command goes on from here.")
-    for name in measured - set(table["scan"]):
-        scan_pages.remove_case(out_dir, name)
-    _write_pages(out_dir, table, failures, single_dir, multi_dir, options)
-    columns = [
-        "scan",
-        "slices",
-        "slices_affected",
-        "ggo_ml",
-        "consolidation_ml",
-        "lesion_share_of_lung_approx",
-        "empty",
-    ]
     if len(table):
-        print(table[columns].to_string(index=False))
+        print(found.words())
     for row in failures.itertuples():
         print(f"{'Left out' if row.left_out else 'FAILED'} {row.scan}: {row.reason}", file=sys.stderr)
     look = f"; look at {out_dir / scan_pages.INDEX}" if len(table) else ""
     logging.info("Written to %s%s.", out_dir, look)
     failed = int((~failures["left_out"].astype(bool)).sum())
-    if failed or not report.used:  # `table` holds the scans of earlier calls, too
+    if failed or not num_used:  # `table` holds the scans of earlier calls, too
         what = f"{failed} scans failed" if failed else f"no scan was segmented ({len(failures)} left out)"
         sys.exit(f"{what}; the reasons are in {out_dir / 'failures.csv'}.")
-
-
-def _write_pages(
-    out_dir: pathlib.Path,
-    table: pd.DataFrame,
-    failures: pd.DataFrame,
-    single_dir: pathlib.Path,
-    multi_dir: pathlib.Path,
-    options: segment_scan.Options,
-) -> None:
-    """Writes a page with a viewer for every scan that has none, and the index if there is a scan."""
-    window_hu, _ = NetworkCard.read(single_dir).scan_input(single_dir)
-    decision = NetworkCard.read(multi_dir).decision or Decision()
-    for row in table.to_dict("records"):
-        page = out_dir / scan_pages.CASES / f"{scan_pages.file_name(row['scan'])}.html"
-        made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
-        written = page.is_file() and page.with_suffix(".jpg").is_file() and page.stat().st_mtime >= made
-        if not written and not segment_scan.lost_file(out_dir, row["scan"]):
-            images, classes, areas = results.load_views(out_dir, row["scan"], window_hu)
-            facts = {title: row[name] for name, title in _SHOWN.items() if row[name] != "" and not pd.isna(row[name])}
-            labels = [f"slice {index}" for index in range(len(images))]  # as in slices.csv and the pictures
-            case = viewer.Case(row["scan"], images, classes, facts=facts, labels=labels, areas=areas)
-            scan_pages.write_case(out_dir, case)
-    if len(table):
-        shown = table[["scan", *_SHOWN]].rename(columns={"scan": "case"})
-        empty = int(table["empty"].sum())
-        scan_pages.write(
-            out_dir,
-            shown,
-            title="Segmented scans",
-            facts={
-                "Single network": _SINGLE.value or "that of the package",
-                "Multi network": _MULTI.value or "that of the package",
-                "Window (HU)": " to ".join(f"{edge:g}" for edge in window_hu),
-                "Lesion": segment_scan.decide_by(decision, options).words,
-                "Islands removed below": f"{options.min_island:g} mm² (pixels of pictures)",
-                "Flips": options.flips,
-                "View": options.view,
-                "Outside of the lungs": f"lesions {'removed' if options.outside_lungs == 'remove' else 'kept'}",
-                "Commit": rundir.provenance()["commit"],
-            },
-            titles=_SHOWN,
-            without=failures,
-            headline=[
-                (str(len(table)), "scans", "for research, not for diagnosis"),
-                (str(empty), "without a lesion", "their notes say what was seen"),
-                (str(len(failures)), "not segmented", "the reasons stand below" if len(failures) else "none failed"),
-            ],
-        )
-    else:
-        (out_dir / scan_pages.INDEX).unlink(missing_ok=True)  # of scans that are gone
 
 
 if __name__ == "__main__":

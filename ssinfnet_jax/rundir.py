@@ -33,6 +33,19 @@ PACKAGES = (
     "pyradiomics",
     "statsmodels",
 )
+STAGES = {  # name of a stage, which is that of its folder, in the order of the pipeline -> its title
+    "prepare": "Prepare data",
+    "pretrain_single": "Pretrain single network",
+    "train_single": "Train single network",
+    "crossfit_single": "Cross-fit single networks",
+    "predict_priors": "Predict priors",
+    "pretrain_multi": "Pretrain multi network",
+    "train_multi": "Train multi network",
+    "evaluate": "Evaluate",
+    "segment_cohort": "Segment cohort",
+    "phenotypes": "Phenotypes",
+    "mediate": "Mediation analysis",
+}
 # Config keys that affect how a run is computed but not its result: they may change when it is resumed.
 EXECUTION = ("parallel", "fsdp_min_size", "save_every_s")
 

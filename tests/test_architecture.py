@@ -24,7 +24,7 @@ ALLOWED = {  # folder: what it may import from the package, besides itself and t
     "inference": {"data", "models", "networks"},
     "evaluation": {"data", "models", "metrics", "networks", "training", "inference"},
     "analysis": {"data"},
-    "report": {"data", "networks", "analysis"},
+    "report": {"data", "metrics", "networks", "inference", "evaluation", "analysis"},
 }
 
 

@@ -13,7 +13,7 @@ from absl import logging
 from PIL import Image
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.analysis import mediation, severity
+from ssinfnet_jax.analysis import mediation, severity, truth
 from ssinfnet_jax.analysis import phenotypes as radiomics
 from ssinfnet_jax.config import Config, Mediation, plain
 from ssinfnet_jax.data import datasets, prepare
@@ -133,9 +133,9 @@ def mediate(config: Config, run_dir: rundir.RunDir) -> str | None:
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)
     analysis.write(directory)
-    truth = [pair for name, _ in config.data.datasets for pair in datasets.truth(name)]
-    if truth:
-        found = compare_with_truth(analysis.univariate, truth)
+    known = [pair for name, _ in config.data.datasets for pair in datasets.truth(name)]
+    if known:
+        found = truth.compare(analysis.univariate, known)
         found.to_csv(directory / "truth.csv", index=False)
         logging.info("Mediators that the generator put in:\n%s", found.to_string(index=False))
     logging.info("Mediation: %s", analysis.reason or f"selected {analysis.selected}")
@@ -152,21 +152,6 @@ def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:
     cohort = slices[slices["split"] == "cohort"].drop_duplicates("patient_id")
     table = cohort[["patient_id", *CLINICAL]].reset_index(drop=True)
     return table.assign(severity=severity.binarize(cohort["severity_level"]).to_numpy())
-
-
-def compare_with_truth(univariate: pd.DataFrame, truth: list[Mapping[str, Any]]) -> pd.DataFrame:
-    """What the analysis says of the pairs whose truth is known.
-
-    Args:
-      univariate: result of `mediation.univariate`.
-      truth: {"exposure", "phenotype", "mediates"} per pair.
-    Returns: exposure, mediator, expected ("mediator" | "null"), found (bool), indirect_p_adj.
-    """
-    pairs = pd.DataFrame(truth).rename(columns={"phenotype": "mediator"})
-    pairs["expected"] = np.where(pairs["mediates"], "mediator", "null")
-    merged = pairs[["exposure", "mediator", "expected"]].merge(univariate, on=["exposure", "mediator"], how="left")
-    merged["found"] = merged["is_mediator"].fillna(False).astype(bool)
-    return merged[["exposure", "mediator", "expected", "found", "indirect_std", "indirect_p_adj"]]
 
 
 def _read(records: Sequence[Mapping[str, Any]], position: int, mask: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:

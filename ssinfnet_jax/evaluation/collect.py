@@ -10,10 +10,8 @@ import pandas as pd
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data.datasets import registry
-from ssinfnet_jax.evaluation import comparison, cost, factors, run_state
+from ssinfnet_jax.evaluation import columns, comparison, cost, factors, run_state
 from ssinfnet_jax.evaluation.grid import Run
-
-TABLES = ("slices", "summary", "comparison", "factors", "published")
 
 
 def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Path) -> pd.DataFrame:
@@ -28,7 +26,7 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
     states = pd.DataFrame(
         [{"run": run.name, **run_state.of(folder / "runs" / run.name, experiment, run.config)} for run in grid]
     )
-    failed = states[states["state"] == "failed"].drop(columns="state")
+    failed = states[states["state"] == "failed"][list(columns.FAILURES)]
     rundir.write_text(folder / "failures.csv", failed.to_csv(index=False))
     done = [run for run, state in zip(grid, states["state"], strict=True) if state == "done"]
     tables = folder / "tables"
@@ -37,7 +35,7 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
         found = cost.collect({run.name: folder / "runs" / run.name for run in done})
         rundir.write_text(tables / "cost.csv", found.to_csv(index=False))
         return states
-    slices = read_slices(folder, done, run_state.NETWORKS[experiment["network"]])
+    slices = read_slices(folder, done, columns.NETWORKS[experiment["network"]])
     if slices.empty:
         return states
     made = {"slices": slices, "summary": comparison.summarize(slices)}
@@ -47,7 +45,7 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
         if all(of_methods.values()):
             made["factors"] = factors.effects(slices, of_methods, **experiment["compare"])
     made["published"] = _published([folder / "runs" / run.name for run in done], set(slices["class"]))
-    for name in TABLES:
+    for name in columns.GRID:
         if name in made and not made[name].empty:
             rundir.write_text(tables / f"{name}.csv", made[name].to_csv(index=False))
         else:

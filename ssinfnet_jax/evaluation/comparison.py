@@ -18,7 +18,8 @@ resamples patients and seeds. Both tests ignore that the networks of a cross-val
 makes them somewhat overconfident.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,30 +113,39 @@ def compare(
     methods = list(dict.fromkeys(slices["method"]))
     if reference not in methods:
         raise ValueError(f"Unknown reference method {reference!r}; the table has {', '.join(map(str, methods))}.")
-    tables = []
-    for data, part in slices.groupby("data", sort=False):
-        classes = pd.Index(part["class"].unique())
-        patients = long_table.patients(part)
-        found = {
-            method: long_table.arrange(rows, classes, patients.index, metrics)
-            for method, rows in part.groupby("method", sort=False)
-        }
-        if reference not in found:
-            logging.warning("No comparison on %s: the reference %r has no results.", data, reference)
-            continue
-        other = found.pop(reference)
-        rows = []
-        for method, own in found.items():
-            for name, members in _groups(classes, own, other).items():
-                for column, metric in enumerate(metrics):
-                    pair = _pair(own, other, column, members)
-                    about = {"data": data, "method": method, "reference": reference, "class": name, "metric": metric}
-                    rows.append({**about, **_compare(pair, patients.to_numpy(), test, num_draws, seed)})
-        table = pd.DataFrame(rows)
-        for name in ("p", "seed_p") if rows else ():
-            table.insert(table.columns.get_loc(name) + 1, f"{name}_adj", holm(table[name].to_numpy(float)))
-        tables.append(table)
+    row_of = functools.partial(_compare, test=test, num_draws=num_draws, seed=seed)
+    tables = [
+        _compare_data(data, part, reference, metrics, row_of) for data, part in slices.groupby("data", sort=False)
+    ]
+    tables = [table for table in tables if table is not None]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _compare_data(
+    data: str, slices: pd.DataFrame, reference: str, metrics: Sequence[str], row_of: Callable[..., dict[str, Any]]
+) -> pd.DataFrame | None:
+    """compare() on one data set, one row by `row_of(pair, patients)`; None without the reference."""
+    classes = pd.Index(slices["class"].unique())
+    patients = long_table.patients(slices)
+    found = {
+        method: long_table.arrange(rows, classes, patients.index, metrics)
+        for method, rows in slices.groupby("method", sort=False)
+    }
+    if reference not in found:
+        logging.warning("No comparison on %s: the reference %r has no results.", data, reference)
+        return None
+    other = found.pop(reference)
+    rows = []
+    for method, own in found.items():
+        for name, members in _groups(classes, own, other).items():
+            for column, metric in enumerate(metrics):
+                pair = _pair(own, other, column, members)
+                about = {"data": data, "method": method, "reference": reference, "class": name, "metric": metric}
+                rows.append({**about, **row_of(pair, patients.to_numpy())})
+    table = pd.DataFrame(rows)
+    for name in ("p", "seed_p") if rows else ():
+        table.insert(table.columns.get_loc(name) + 1, f"{name}_adj", holm(table[name].to_numpy(float)))
+    return table
 
 
 class _Pair(NamedTuple):

@@ -11,6 +11,7 @@ from absl import logging
 from ssinfnet_jax import rundir
 from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import labels, prepare
+from ssinfnet_jax.evaluation import columns
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.metrics import overlap, roc
 
@@ -97,7 +98,7 @@ def summarize(
       seed: of the resampling.
       num_draws: number of resamples.
       metrics: metrics to summarize.
-    Returns: table with columns class, metric, mean, error, n, excluded.
+    Returns: table of `columns.SUMMARY`.
     Source: the paper, eqs. 12-13.
     """
     rows = []
@@ -118,7 +119,7 @@ def summarize(
             if (is_there & np.isnan(values).all(axis=0)).any():
                 # A network that never predicts a class has no precision for it; averaging the rest would flatter it.
                 rows[-1].update(mean=np.nan, error=np.nan, n=0, excluded=len(values))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(columns.SUMMARY))
 
 
 def _mean_of_means(values: np.ndarray) -> float:
@@ -133,7 +134,7 @@ def _pooled_roc(pool: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, .
     curves = [
         roc.curve(probs[:, column], truth[:, column]).assign(**{"class": name}) for column, name in enumerate(classes)
     ]
-    return pd.concat(curves)[["class", "fpr", "tpr", "threshold"]]
+    return pd.concat(curves)[list(columns.ROC)]
 
 
 def _example(result: segmenter.Segmentation, dice: float, size: int) -> dict[str, Any]:

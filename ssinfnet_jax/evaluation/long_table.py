@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ssinfnet_jax.evaluation import columns
 from ssinfnet_jax.metrics import overlap
-
-KEYS = ("data", "method", "seed", "slice_id", "class")
 
 
 class Measured(NamedTuple):
@@ -23,7 +22,7 @@ def check(slices: pd.DataFrame, metrics: Sequence[str]) -> None:
     unknown = [metric for metric in metrics if metric not in overlap.METRICS]
     if unknown or not metrics:
         raise ValueError(f"Unknown metric {unknown or 'none'}; choose from {', '.join(overlap.METRICS)}.")
-    missing = [name for name in (*KEYS, "patient_id", *metrics) if name not in slices.columns]
+    missing = [name for name in (*columns.ROW, "patient_id", *metrics) if name not in slices.columns]
     if missing:
         raise ValueError(f"The table of slices lacks the columns {', '.join(missing)}; it has {', '.join(slices)}.")
     text = [name for name in metrics if not pd.api.types.is_numeric_dtype(slices[name])]
@@ -31,12 +30,12 @@ def check(slices: pd.DataFrame, metrics: Sequence[str]) -> None:
         raise ValueError(f"Column {text[0]} of the table of slices must hold numbers, found {slices[text[0]].dtype}.")
     if slices.empty:
         raise ValueError("The table of slices is empty; evaluate a run first.")
-    for name in KEYS:
+    for name in columns.ROW:
         if slices[name].isna().any():
             raise ValueError(
                 f"The table of slices has no {name} in row {int(slices[name].isna().argmax())}; fill in every row."
             )
-    twice = slices.duplicated(list(KEYS))
+    twice = slices.duplicated(list(columns.ROW))
     if twice.any():
         row = slices[twice].iloc[0]
         raise ValueError(

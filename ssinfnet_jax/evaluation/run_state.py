@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ssinfnet_jax import rundir
+from ssinfnet_jax.evaluation import columns
 
-NETWORKS = {"single": ("single",), "multi": ("multi",), "both": ("single", "multi")}  # an experiment's "network"
 _SHOWN = 3  # config differences in a message
 FAILED = "failed.json"  # in the folder of a failed run: stage, reason
 
@@ -32,7 +32,10 @@ def missing_results(folder: pathlib.Path, experiment: Mapping[str, Any]) -> list
     if experiment["task"] == "cost":
         names = ["cost.json"]
     else:
-        names = ["evaluate/done.json", *(f"evaluate/{name}_slices.csv" for name in NETWORKS[experiment["network"]])]
+        names = [
+            "evaluate/done.json",
+            *(f"evaluate/{name}_slices.csv" for name in columns.NETWORKS[experiment["network"]]),
+        ]
     return [name for name in names if not (folder / name).is_file()]
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.data.datasets import registry
-from ssinfnet_jax.evaluation import collect, grid, run_state
+from ssinfnet_jax.evaluation import collect, columns, grid, run_state
 from ssinfnet_jax.metrics import overlap
 
 EXPERIMENT = {
@@ -56,6 +56,8 @@ def test_finished_runs_are_collected_and_failures_listed(tmp_path):
     assert row["mean"] == pytest.approx(own.mean())
     assert row["n"] == 8
     comparison = pd.read_csv(tmp_path / "tables" / "comparison.csv")
+    for table in ("slices", "summary", "comparison", "published"):  # what a page needs of each
+        assert set(columns.GRID[table]) <= set(pd.read_csv(tmp_path / "tables" / f"{table}.csv")), table
     assert set(comparison["class"]) == {"lesion", "background", "ggo", "consolidation", "overall"}
     assert set(comparison["n"]) == {4}  # slices that both methods have
 

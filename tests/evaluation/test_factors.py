@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats import multitest
 
-from ssinfnet_jax.evaluation import factors
+from ssinfnet_jax.evaluation import columns, factors
 
 FULL = {
     f"{a}{b}{c}": {"inpainting": bool(a), "focal": bool(b), "lookahead": bool(c)}
@@ -37,6 +37,7 @@ def _dice(slices, methods=FULL):
 def test_main_effects_match_the_simulated_ones():
     slices = _slices()
     effects = _dice(slices)
+    assert set(columns.GRID["factors"]) <= set(effects.reset_index())
     assert list(effects["pairs"]) == [4, 4, 4]
     truth = {"inpainting": 0.11, "focal": -0.04, "lookahead": 0.0}
     for name, value in truth.items():

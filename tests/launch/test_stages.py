@@ -85,6 +85,10 @@ def test_what_a_run_of_another_grid_has_begun_is_its_own(makers, tmp_path):
     assert not (run_dir.path / "train_single").is_symlink()
 
 
+def test_the_run_folder_knows_the_stages_in_order():
+    assert list(stages.STAGES) == list(rundir.STAGES)
+
+
 def test_a_stage_needs_what_stands_before_it():
     names = list(stages.STAGES)
     for name, stage in stages.STAGES.items():

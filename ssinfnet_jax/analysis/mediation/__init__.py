@@ -6,8 +6,8 @@ With bootstrap intervals, natural effects on a binary outcome, and sensitivity t
 from ssinfnet_jax.analysis.mediation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.natural import natural_effects
+from ssinfnet_jax.analysis.mediation.options import Options
 from ssinfnet_jax.analysis.mediation.procedure import analyse
-from ssinfnet_jax.analysis.mediation.procedure_options import Options
 from ssinfnet_jax.analysis.mediation.result import CAVEAT, Analysis
 from ssinfnet_jax.analysis.mediation.sensitivity import e_value, sensitivity
 from ssinfnet_jax.analysis.mediation.several.correlation_filter import PREFER, Filtered, correlation_filter

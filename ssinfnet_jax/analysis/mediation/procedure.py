@@ -9,16 +9,13 @@ import pandas as pd
 from ssinfnet_jax.analysis.mediation import columns
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
-from ssinfnet_jax.analysis.mediation.procedure_options import Options
+from ssinfnet_jax.analysis.mediation.options import Options
 from ssinfnet_jax.analysis.mediation.result import RULES, Analysis
 from ssinfnet_jax.analysis.mediation.sensitivity import sensitivity
 from ssinfnet_jax.analysis.mediation.several import dependence
 from ssinfnet_jax.analysis.mediation.several.correlation_filter import correlation_filter
 from ssinfnet_jax.analysis.mediation.several.multiple import Multiple, multiple
 from ssinfnet_jax.analysis.mediation.univariate import univariate
-from ssinfnet_jax.config import Mediation, choices
-
-PATHS = choices(Mediation, "paths")
 
 
 def analyse(table: pd.DataFrame, options: Options) -> Analysis:

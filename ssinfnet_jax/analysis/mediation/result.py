@@ -95,7 +95,7 @@ class Analysis:
           write() writes.
         """
         folder = pathlib.Path(folder)
-        summary = _read_json(folder / "summary.json")
+        summary = _read_summary(folder / "summary.json")
         tables = {name: _read_table(folder / f"{name}.csv") for name in (*_TABLES, *_OF_MODEL)}
         for name in ("univariate", "filter_log", "sensitivity", *(_OF_MODEL if summary["fit"] else ())):
             if tables[name] is None:
@@ -152,6 +152,7 @@ class Analysis:
 _TABLES = ("univariate", "intervals", "natural", "sensitivity", "filter_log", "multiple_intervals")
 _OF_MODEL = ("multiple_estimates", "multiple_total_effects")
 _FILES = (*(f"{name}.{ending}" for name in (*_TABLES, *_OF_MODEL) for ending in ("csv", "tex")), "multiple_fit.json")
+_NEEDED_OPTIONS = ("rule", "alpha", "threshold", "link")  # to show an analysis
 # Columns whose cells are text, whatever they look like.
 _TEXT = (
     "exposure",
@@ -187,6 +188,16 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON ({error}); delete it and run the analysis again.") from error
+
+
+def _read_summary(path: pathlib.Path) -> dict[str, Any]:
+    summary = _read_json(path)
+    needed = ("options", "selected", "fit", "num_dropped", "no_path_model_because", "no_natural_effects_because")
+    missing = [key for key in needed if key not in summary]
+    missing += [f"options.{key}" for key in _NEEDED_OPTIONS if key not in summary.get("options", {})]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: an earlier version wrote it. Run the analysis again.")
+    return summary
 
 
 def _json(values: dict[str, Any]) -> str:

@@ -68,22 +68,21 @@ def items(
         logging.warning("Every one of %d slices is taken for a patient; --patients says whose they are.", len(image_of))
     found = []
     for name, image in image_of.items():
-        mask = mask_of[name]
         try:
-            version = _stamp(image) + _stamp(mask)
+            version = _stamp(image) + _stamp(mask_of[name])
             geometry = nifti.geometry(image) if volumes else None
         except (ValueError, OSError) as error:  # one file must not stop the others
-            found.append(Item(name, patient_of[name], functools.partial(_fail, image, mask, str(error))))
+            found.append(Item(name, patient_of[name], functools.partial(_fail, image, mask_of[name], str(error))))
             continue
-        if geometry is None:
-            read = functools.partial(picture_slices.read, image, mask, spacing_mm or (1.0, 1.0))
-            found.append(Item(name, patient_of[name], read, version))
-            continue
-        for text in geometry.notes:
-            report.notes.append(f"{image}: {text}.")
-        for index in range(geometry.shape[0]):
-            read = functools.partial(volume_slices.read, image, mask, index, preset, voxel_by_voxel, version)
-            found.append(Item(f"{name}_{index:04d}", patient_of[name], read, version))
+        readers = {name: functools.partial(picture_slices.read, image, mask_of[name], spacing_mm or (1.0, 1.0))}
+        if geometry is not None:
+            report.notes += [f"{image}: {text}." for text in geometry.notes]
+            how = (preset, voxel_by_voxel, version)
+            readers = {
+                f"{name}_{index:04d}": functools.partial(volume_slices.read, image, mask_of[name], index, *how)
+                for index in range(geometry.shape[0])
+            }
+        found += [Item(slice_id, patient_of[name], read, version) for slice_id, read in readers.items()]
     if report.notes:
         logging.warning("%d notes on headers, such as: %s", len(report.notes), report.notes[0])
     return found

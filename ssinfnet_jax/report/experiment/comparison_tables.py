@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from ssinfnet_jax.metrics import overlap
 from ssinfnet_jax.report.experiment import read_grid
 from ssinfnet_jax.report.kit import tables
 from ssinfnet_jax.report.kit.figure_style import TITLES
@@ -65,7 +66,7 @@ def metrics(experiment: read_grid.Experiment) -> TableFile | None:
             "again to have it written anew."
         )
     held = {tuple(row[key] for key in keys): row for _, row in summary.iterrows()}
-    shown = [name for name in read_grid.METRICS if name in set(summary["metric"])]
+    shown = [name for name in overlap.METRICS if name in set(summary["metric"])]
     shown += [name for name in dict.fromkeys(summary["metric"]) if name not in shown]
     place = _Place.of(experiment, summary)
     rows, numbers = [], []

@@ -8,33 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from ssinfnet_jax import rundir
+from ssinfnet_jax.evaluation import columns, grid
 from ssinfnet_jax.report.kit import table_files
-from ssinfnet_jax.report.run import run_files
 
-SLICES = ("data", "method", "fold", "seed", "slice_id", "patient_id", "class")
-SUMMARY = ("data", "method", "class", "metric", "mean", "error", "n")
-COMPARISON = ("data", "method", "reference", "class", "metric", "n", "difference", "low", "high", "p", "p_adj")
-FACTORS = (
-    "data",
-    "factor",
-    "class",
-    "metric",
-    "pairs",
-    "n",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_adj",
-    "smallest",
-    "largest",
-)
-PUBLISHED = ("method", "class", "metric", "mean", "n", "source")
-NETWORKS = ("single", "multi", "both")
-METRICS = ("dice", "iou", "recall", "precision", "auc")
 _REMEDY = "collect the runs again (--collect) to have it written anew"
 _KEYS = {"name": str, "task": str, "network": str, "methods": dict, "runs": list}
-_RUN_KEYS = ("name", "method", "data", "fold", "seed")
+_RUN_KEYS = tuple(name for name in grid.Run._fields if name != "config")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +62,7 @@ class Experiment:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks that are compared: single, multi or both."""
-        network = self.config.get("network")
-        return ("single", "multi") if network == "both" else (network,)
+        return columns.NETWORKS[self.config["network"]]
 
     @property
     def methods(self) -> dict[str, str]:
@@ -127,36 +106,36 @@ class Experiment:
     @functools.cached_property
     def slices(self) -> pd.DataFrame | None:
         """tables/slices.csv: a row per run, test slice and class; None where there is none."""
-        return self._table("slices", SLICES)
+        return self._table("slices")
 
     @functools.cached_property
     def summary(self) -> pd.DataFrame | None:
         """tables/summary.csv: mean ± 1.96 standard errors; None where there is none."""
-        return self._table("summary", SUMMARY)
+        return self._table("summary")
 
     @functools.cached_property
     def comparison(self) -> pd.DataFrame | None:
         """tables/comparison.csv: paired differences from the reference; None where there is none."""
-        return self._table("comparison", COMPARISON)
+        return self._table("comparison")
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame | None:
         """tables/factors.csv: main effects of the factors of an ablation; None where there is none."""
-        return self._table("factors", FACTORS)
+        return self._table("factors")
 
     @functools.cached_property
     def published(self) -> pd.DataFrame | None:
         """tables/published.csv: published figures of the official test part; None where it was not what was tested."""
-        return table_files.read_csv(self.folder / "tables" / "published.csv", PUBLISHED, remedy=_REMEDY)
+        return table_files.read_csv(self.folder / "tables" / "published.csv", columns.GRID["published"], remedy=_REMEDY)
 
     @functools.cached_property
     def cost(self) -> pd.DataFrame | None:
         """tables/cost.csv: what each network costs; None where there is none."""
-        return self._table("cost", ("network",))
+        return self._table("cost")
 
-    def _table(self, name: str, required: Sequence[str]) -> pd.DataFrame | None:
+    def _table(self, name: str) -> pd.DataFrame | None:
         path = self.folder / "tables" / f"{name}.csv"
-        table = table_files.read_csv(path, required, remedy=_REMEDY)
+        table = table_files.read_csv(path, columns.GRID[name], remedy=_REMEDY)
         if table is None or table.empty:
             return None
         unknown = sorted(set(table.get("method", [])) - set(self.methods), key=str)
@@ -186,7 +165,7 @@ def read(folder: str | pathlib.Path) -> Experiment:
         )
     _check(config, path)
     failures = table_files.read_csv(
-        folder / "failures.csv", ("run", "stage", "reason"), remedy="delete it and run the experiment again"
+        folder / "failures.csv", columns.FAILURES, remedy="delete it and run the experiment again"
     )
     reasons = {} if failures is None else {row["run"]: row for _, row in failures.iterrows()}
     return Experiment(folder, config, [_run(folder, run, reasons.get(run["name"])) for run in config.get("runs", [])])
@@ -201,8 +180,10 @@ def _check(config: Any, path: pathlib.Path) -> None:
             raise ValueError(f"{path} needs {key!r} ({kind.__name__}); {remedy}.")
     if cost:
         return
-    if config["network"] not in NETWORKS:
-        raise ValueError(f"{path}: the network is one of {list(NETWORKS)}, found {config['network']!r}; {remedy}.")
+    if config["network"] not in columns.NETWORKS:
+        raise ValueError(
+            f"{path}: the network is one of {list(columns.NETWORKS)}, found {config['network']!r}; {remedy}."
+        )
     methods, reference = list(config["methods"]), config.get("reference")
     if reference is not None and reference not in methods:
         raise ValueError(f"{path}: the reference is one of the methods {methods}, found {reference!r}; {remedy}.")
@@ -216,7 +197,7 @@ def _check(config: Any, path: pathlib.Path) -> None:
 
 def _run(folder: pathlib.Path, run: Mapping[str, Any], failure: pd.Series | None) -> GridRun:
     place = folder / "runs" / run["name"]
-    markers = {name: table_files.read_json(place / name / "done.json") for name in run_files.STAGES}
+    markers = {name: table_files.read_json(place / name / "done.json") for name in rundir.STAGES}
     markers = {name: marker for name, marker in markers.items() if marker is not None}
     shared = [name for name in markers if (place / name).is_symlink()]
     evaluated = markers.get("evaluate")

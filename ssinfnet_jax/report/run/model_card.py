@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from ssinfnet_jax.evaluation import columns
 from ssinfnet_jax.report.kit import figure_style, render, tables
 from ssinfnet_jax.report.run import data_tables, run_files
 
@@ -70,7 +71,7 @@ def _metrics(run: run_files.Run | None) -> tuple[list[list[str]], list[str]]:
     """Rows of network, class and `0.712 ± 0.043 (48)` for each metric, and the metrics' names."""
     rows, names = [], []
     for network in run_files.NETWORKS if run is not None else ():
-        summary = run.csv(f"evaluate/{network}_summary.csv", run_files.SUMMARY)
+        summary = run.csv(f"evaluate/{network}_summary.csv", columns.SUMMARY)
         if summary is None:
             continue
         names = list(dict.fromkeys(summary["metric"]))

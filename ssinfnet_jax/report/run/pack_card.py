@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from ssinfnet_jax import rundir
 from ssinfnet_jax.data.datasets import registry
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
@@ -25,7 +26,7 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
     networks = {which: NetworkCard.read(folder / which) for which in ("single", "multi")}
     slices = run.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
     names = [name for name, _ in run.config["data"]["datasets"]]
-    stages = [run.stages[name] for name in run_files.STAGES if run.stages[name].state == "done"]
+    stages = [run.stages[name] for name in rundir.STAGES if run.stages[name].state == "done"]
     return render.write(
         folder / model_card.CARD,
         "PACK_CARD.md.j2",
@@ -34,8 +35,7 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
         titles=figure_style.TITLES,
         limits=limits.strip(),
         stages=[
-            {"title": run_files.STAGES[stage.name], "minutes": round(stage.marker["seconds"] / 60, 1)}
-            for stage in stages
+            {"title": rundir.STAGES[stage.name], "minutes": round(stage.marker["seconds"] / 60, 1)} for stage in stages
         ],
         commits=list(dict.fromkeys(str(stage.marker["commit"]) for stage in stages)),
         cards={which: card.to_json() for which, card in networks.items()},

@@ -7,6 +7,8 @@ sentence in its section; the page never fails for it.
 
 import pathlib
 
+from ssinfnet_jax.analysis import truth
+from ssinfnet_jax.evaluation import columns
 from ssinfnet_jax.report.kit import blocks, render, tables
 from ssinfnet_jax.report.run import run_files
 from ssinfnet_jax.report.run.sections import data, evaluation, how, mediation, patients, training
@@ -55,7 +57,7 @@ def _headline(run: run_files.Run) -> list[dict[str, str]]:
         ("single", "lesion", "Lesion Dice, single network"),
         ("multi", "overall", "Overall Dice, multi network"),
     ):
-        table = run.csv(f"evaluate/{network}_summary.csv", run_files.SUMMARY)
+        table = run.csv(f"evaluate/{network}_summary.csv", columns.SUMMARY)
         row = None if table is None else table[(table["class"] == kind) & (table["metric"] == "dice")]
         if row is None or row.empty:
             strip.append({"value": tables.MISSING, "label": label, "note": "not evaluated in this run"})
@@ -63,18 +65,17 @@ def _headline(run: run_files.Run) -> list[dict[str, str]]:
         row = row.iloc[0]
         note = f"mean ± 1.96 SE, n = {tables.number(row['n'])} slices"
         strip.append({"value": tables.mean_error(row["mean"], row["error"]), "label": label, "note": note})
-    univariate = mediation.read_univariate(run)
-    if univariate is None:
+    if run.analysis is None:
         value, note = tables.MISSING, "no mediation analysis in this run"
     else:
-        found = univariate[univariate["found"]]
+        found = run.analysis.univariate[run.analysis.significant]
         value = str(found["mediator"].nunique())
-        note = f"{blocks.count(len(found), 'pair')} of {len(univariate)} tested"
+        note = f"{blocks.count(len(found), 'pair')} of {len(run.analysis.univariate)} tested"
     strip.append({"value": value, "label": "Mediators found", "note": note})
-    truth = run.csv("mediate/truth.csv", mediation.TRUTH)
-    if truth is not None:
-        right = int(mediation.as_expected(truth).sum())
-        strip.append({"value": f"{right} / {len(truth)}", "label": "Known effects recovered", "note": "generated data"})
+    known = run.csv("mediate/truth.csv", truth.COLUMNS)
+    if known is not None:
+        right = int(truth.as_expected(known).sum())
+        strip.append({"value": f"{right} / {len(known)}", "label": "Known effects recovered", "note": "generated data"})
     return strip
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import io
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,23 +13,11 @@ import pandas as pd
 from matplotlib import figure as mpl_figure
 from PIL import Image
 
+from ssinfnet_jax import rundir
+from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.report.kit import blocks, figure_style, table_files
 
-STAGES = {
-    "prepare": "Prepare data",
-    "pretrain_single": "Pretrain single network",
-    "train_single": "Train single network",
-    "crossfit_single": "Cross-fit single networks",
-    "predict_priors": "Predict priors",
-    "pretrain_multi": "Pretrain multi network",
-    "train_multi": "Train multi network",
-    "evaluate": "Evaluate",
-    "segment_cohort": "Segment cohort",
-    "phenotypes": "Phenotypes",
-    "mediate": "Mediation analysis",
-}
 NETWORKS = {"single": "Single network (lesion)", "multi": "Multi network (GGO, consolidation)"}
-SUMMARY = ("class", "metric", "mean", "error", "n", "excluded")  # columns of evaluate/*_summary.csv
 MAX_PIXELS = 2240  # width of an embedded picture: twice that of the page
 
 
@@ -43,7 +32,7 @@ class Stage:
     @property
     def reason(self) -> str:
         """Why there may be nothing to show; empty for a stage that is done."""
-        title = STAGES[self.name]
+        title = rundir.STAGES[self.name]
         return {
             "done": "",
             "skipped": f"{title}: skipped. {self.marker.get('skipped')}",
@@ -69,6 +58,12 @@ class Run:
         """Names and configs of the datasets, as readers see them."""
         pairs = (self.config.get("data") or {}).get("datasets") or []
         return " + ".join(" / ".join(map(str, pair)) for pair in pairs) or "unknown dataset"
+
+    @functools.cached_property
+    def analysis(self) -> mediation.Analysis | None:
+        """The mediation analysis of the run; None where there is none."""
+        folder = self.path("mediate")
+        return mediation.Analysis.read(folder) if (folder / "summary.json").is_file() else None
 
     def csv(self, name: str, required: Sequence[str] = ()) -> pd.DataFrame | None:
         """Table of the run folder; None where there is no such file, or no row in it."""
@@ -110,7 +105,7 @@ def read(workdir: pathlib.Path) -> Run:
             "start one there first (launch/pipeline.py writes config.json)."
         )
     stages = {}
-    for name in STAGES:
+    for name in rundir.STAGES:
         marker = table_files.read_json(workdir / name / "done.json")
         if marker is None:
             state = "unfinished" if (workdir / name).is_dir() else "not run"

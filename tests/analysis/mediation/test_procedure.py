@@ -312,6 +312,11 @@ def test_what_cannot_be_read_is_named(cohort, tmp_path):
     assert earlier.reason == (
         f"{tmp_path / 'summary.json'} comes from an earlier version, which did not describe the model"
     )
+    del summary["options"]["rule"], summary["selected"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(ValueError, match=r"summary\.json lacks selected, options\.rule: an earlier version wrote it\."):
+        mediation.Analysis.read(tmp_path)
+    found.write(tmp_path)
     (tmp_path / "univariate.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"univariate\.csv is missing; run the analysis again\."):
         mediation.Analysis.read(tmp_path)

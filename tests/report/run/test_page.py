@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.analysis.mediation import Options
 from ssinfnet_jax.report.kit import tables
-from ssinfnet_jax.report.run import page, run_files
+from ssinfnet_jax.report.run import page
 
 HOSTILE = "<script>alert('x')</script>&$_{1}$"
 SECTIONS = [
@@ -58,7 +59,7 @@ def fill(workdir, image, truth):
     random = np.random.default_rng(0)
     config = {"name": "demo", "seed": 1, "data": {"datasets": [["ct_phantom", "small"]], "note": "<b>&"}}
     (workdir / "config.json").write_text(json.dumps(config))
-    for stage in run_files.STAGES:
+    for stage in rundir.STAGES:
         write_done(workdir, stage)
     num = len(image)
     ids = [HOSTILE, *(f"p{i:02d}_{i}" for i in range(1, num))]
@@ -383,7 +384,7 @@ def test_mediation_without_path_model_says_why(tmp_path):
 def test_only_config_says_what_was_not_run(tmp_path):
     (tmp_path / "config.json").write_text('{"name": "bare", "data": {"datasets": [["medseg", "default"]]}}')
     text = visible(page.write(tmp_path))
-    for stage, title in run_files.STAGES.items():
+    for stage, title in rundir.STAGES.items():
         assert f"{title}: not run (the run folder has no {stage}/)." in text
     assert "<img" not in text
     assert "not evaluated in this run" in text

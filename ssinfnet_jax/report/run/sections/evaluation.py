@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ssinfnet_jax.evaluation import columns
 from ssinfnet_jax.report.kit import blocks, curve_figures, figure_style, slice_figures, tables, viewer
 from ssinfnet_jax.report.run import distribution_figures, run_files
 
@@ -17,9 +18,9 @@ def build(run: run_files.Run) -> blocks.Section:
     section.add("note", run.stages["evaluate"].reason)
     curves, values = {}, {}
     for network, title in run_files.NETWORKS.items():
-        summary = run.csv(f"evaluate/{network}_summary.csv", run_files.SUMMARY)
+        summary = run.csv(f"evaluate/{network}_summary.csv", columns.SUMMARY)
         slices = run.csv(f"evaluate/{network}_slices.csv", ("slice_id", "class", "dice"))
-        curve = run.csv(f"evaluate/{network}_roc.csv", ("class", "fpr", "tpr"))
+        curve = run.csv(f"evaluate/{network}_roc.csv", columns.ROC[:3])
         if summary is None and slices is None and curve is None:
             if run.stages["evaluate"].state == "done":
                 section.add("note", f"{title}: not evaluated in this run.")

@@ -1,5 +1,6 @@
 """How a run was made: its stages, commits, versions and config."""
 
+from ssinfnet_jax import rundir
 from ssinfnet_jax.report.kit import blocks, table_files, tables
 from ssinfnet_jax.report.run import run_files
 
@@ -16,7 +17,7 @@ def build(run: run_files.Run) -> blocks.Section:
     for stage in run.stages.values():
         seconds = stage.marker.get("seconds")
         cells = [
-            tables.text_cell(run_files.STAGES[stage.name]),
+            tables.text_cell(rundir.STAGES[stage.name]),
             tables.Cell(stage.state, stage.state, str(stage.marker.get("skipped") or "")),
             tables.Cell(tables.duration(seconds), seconds),
             tables.text_cell(str(stage.marker.get("finished") or tables.MISSING).replace("T", " ")[:19]),

@@ -1,50 +1,73 @@
 """Mediation analysis: pairs one by one, what stands beside the linear models, several mediators in one."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.report.kit import blocks, table_files, tables
-from ssinfnet_jax.report.run import mediation_figures, mediation_tables, run_files
+from ssinfnet_jax.analysis import truth as known_truth
+from ssinfnet_jax.analysis.mediation import Analysis
+from ssinfnet_jax.report.kit import blocks, tables
+from ssinfnet_jax.report.mediation import correlation_heatmap, forest, path_plot
+from ssinfnet_jax.report.mediation import tables as mediation_tables
+from ssinfnet_jax.report.run import run_files
 
-TRUTH = ("exposure", "mediator", "expected", "found")  # columns of mediate/truth.csv
+_PAIR = ["exposure", "mediator"]
+_NATURAL = (
+    "A {link} regression of severity in place of the linear one: how much the probability of the outcome changes "
+    "when the exposure goes from one value to the other, through the phenotype (indirect) and otherwise (direct)."
+)
 
 
 def build(run: run_files.Run) -> blocks.Section:
     """Section with tables and figures of every part of the analysis."""
     section = blocks.Section("mediation", "Mediation analysis", "Mediation")
     section.add("note", run.stages["mediate"].reason)
-    univariate = read_univariate(run)
-    if univariate is None:
+    analysis = run.analysis
+    if analysis is None:
         return section
-    summary = table_files.read_json(run.path("mediate", "summary.json")) or {}
-    section.add("caution", str(summary.get("caveat") or mediation.CAVEAT))
-    options, family = _mediation_options(run)
-    found = univariate[univariate["found"]]
+    found = analysis.univariate[analysis.significant]
+    section.add("caution", analysis.caveat())
+    _pairs(run, section, analysis, found)
+    _figures(run, section, analysis, found)
+    _beside_the_linear_models(section, analysis, found)
+    if len(analysis.filter_log):
+        table = tables.from_frame(
+            analysis.filter_log,
+            "What was left out, what was kept instead, and why; r with several is the multiple correlation.",
+        )
+        title = f"Correlation filter and linear relations ({len(analysis.filter_log)} left out)"
+        section.add("details", (title, [blocks.Block("table", table)]))
+    _multiple(run, section, analysis)
+    return section
+
+
+def _pairs(run: run_files.Run, section: blocks.Section, analysis: Analysis, found: pd.DataFrame) -> None:
+    """What was tested, the significant pairs, whether known effects were recovered, all pairs."""
+    univariate, options = analysis.univariate, analysis.options
     counts = ", ".join(f"{name}: {count}" for name, count in found["exposure"].value_counts().items())
-    level = f"{options['alpha']:g}" if "alpha" in options else "the level of the configuration"
     rule = {
-        "indirect": f"adjusted p of the indirect effect below {level}",
-        "paper": f"all three adjusted p below {level}, and the direct effect smaller than the total",
-    }[options.get("rule", "indirect")]
+        "indirect": f"adjusted p of the indirect effect below {options['alpha']:g}",
+        "paper": f"all three adjusted p below {options['alpha']:g}, and the direct effect smaller than the total",
+    }[options["rule"]]
     section.add(
         "text",
         f"{blocks.count(len(univariate), 'exposure-mediator pair')} tested one by one; {len(found)} significant"
-        f"{f' ({counts})' if counts else ''}: {rule}. {family}",
+        f"{f' ({counts})' if counts else ''}: {rule}. Family of tests: {univariate.attrs['family'].rstrip('.')}.",
     )
     if len(found):
         table = mediation_tables.pairs(found, "Significant mediators, smallest adjusted p first.", verdict=False)
         section.add("table", table)
-    truth = run.csv("mediate/truth.csv", TRUTH)
+    truth = run.csv("mediate/truth.csv", known_truth.COLUMNS)
     if truth is not None:
         section.add("table", _truth_table(truth))
     table = mediation_tables.pairs(univariate, "All pairs, smallest adjusted p first.", verdict=True)
     section.add("details", (f"All {len(univariate)} pairs", [blocks.Block("table", table)]))
-    for exposure, pairs in univariate.groupby("exposure", sort=False):
+
+
+def _figures(run: run_files.Run, section: blocks.Section, analysis: Analysis, found: pd.DataFrame) -> None:
+    """Forest plot of each exposure, correlations of the significant mediators."""
+    for exposure, pairs in analysis.univariate.groupby("exposure", sort=False):
         fitted = int((pairs["flag"] == "").sum())
         if fitted:
             caption = (
@@ -52,7 +75,7 @@ def build(run: run_files.Run) -> blocks.Section:
                 "with estimates; the largest effects where there are more than 40."
             )
             name = f"forest_{re.sub(r'[^0-9A-Za-z-]+', '_', str(exposure))}"
-            section.add("figure", run.figure(name, mediation_figures.forest(pairs), caption))
+            section.add("figure", run.figure(name, forest.forest(pairs), caption))
     patients = run.csv("mediate/table.csv")
     mediators = list(dict.fromkeys(found["mediator"]))
     held = [] if patients is None else [name for name in mediators if name in patients]
@@ -60,146 +83,63 @@ def build(run: run_files.Run) -> blocks.Section:
         known = patients[held].notna().to_numpy(int)
         of_pairs = (known.T @ known)[np.triu_indices(len(held), 1)]
         least, most = tables.number(of_pairs.min()), tables.number(of_pairs.max())
+        threshold = analysis.options["threshold"]
         caption = (
             f"Correlations of the {len(held)} significant mediators over the patients that have both values, "
             f"n = {least if least == most else f'{least} to {most}'}, "
-            "ordered by hierarchical clustering. Bold number or dot: |r| above 0.8."
+            f"ordered by hierarchical clustering. Bold number or dot: |r| above {threshold:g}."
         )
-        figure = mediation_figures.correlation_heatmap(patients, held)
+        figure = correlation_heatmap.correlation_heatmap(patients, held, threshold=threshold)
         section.add("figure", run.figure("correlation_heatmap", figure, caption))
-    _beside_the_linear_models(run, section, found)
-    log = run.csv("mediate/filter_log.csv")
-    if log is not None:
-        table = tables.from_frame(
-            log, "What was left out, what was kept instead, and why; r with several is the multiple correlation."
-        )
-        section.add(
-            "details",
-            (f"Correlation filter and linear relations ({len(log)} left out)", [blocks.Block("table", table)]),
-        )
-    _multiple(run, section)
-    return section
 
 
-def _beside_the_linear_models(run: run_files.Run, section: blocks.Section, found: pd.DataFrame) -> None:
+def _beside_the_linear_models(section: blocks.Section, analysis: Analysis, found: pd.DataFrame) -> None:
     """Bootstrap intervals, natural effects on a binary outcome, sensitivity: significant pairs, then all."""
-    keys = ["exposure", "mediator"]
     for name, heading, caption, make in (
         ("intervals", "", "Bootstrap intervals of the indirect effects", mediation_tables.intervals),
         ("natural", "Severity as a binary outcome", "Natural effects", mediation_tables.natural),
         ("sensitivity", "Sensitivity to unmeasured confounding", "Sensitivity", mediation_tables.sensitivity),
     ):
-        table = run.csv(f"mediate/{name}.csv", keys)
+        table = getattr(analysis, name)
         if table is None:
             continue
         section.add("heading", heading)
         if name == "natural":
-            section.add("text", _NATURAL.format(link=_mediation_options(run)[0].get("link", "logit")))
-        significant = table.merge(found[keys], on=keys)
+            section.add("text", _NATURAL.format(link=analysis.options["link"]))
+        significant = table.merge(found[_PAIR], on=_PAIR)
         if len(significant):
             section.add("table", make(significant, f"{caption} of the significant pairs."))
         block = blocks.Block("table", make(table, f"{caption} of all pairs."))
         section.add("details", (f"{caption} of all {len(table)} pairs", [block]))
 
 
-_NATURAL = (
-    "A {link} regression of severity in place of the linear one: how much the probability of the outcome changes "
-    "when the exposure goes from one value to the other, through the phenotype (indirect) and otherwise (direct)."
-)
-
-
-def read_univariate(run: run_files.Run) -> pd.DataFrame | None:
-    """mediate/univariate.csv with `flag` as text and a column `found`: significant by the rule of the run."""
-    univariate = run.csv("mediate/univariate.csv", ("exposure", "mediator", "is_mediator"))
-    if univariate is None:
-        return None
-    flag = univariate.get("flag", pd.Series(index=univariate.index, dtype=object)).astype(object)
-    univariate["flag"] = flag.where(flag.notna(), "")
-    for name in ("is_mediator", "is_mediator_paper"):
-        if name in univariate:
-            univariate[name] = table_files.as_bool(univariate[name])
-    paper = _mediation_options(run)[0].get("rule") == "paper" and "is_mediator_paper" in univariate
-    return univariate.assign(found=univariate["is_mediator_paper" if paper else "is_mediator"])
-
-
-def _mediation_options(run: run_files.Run) -> tuple[Mapping[str, Any], str]:
-    """Options of the analysis and its family of tests in words; empty without mediate/summary.json."""
-    summary = table_files.read_json(run.path("mediate", "summary.json")) or {}
-    family = str(summary.get("family") or "")
-    return summary.get("options") or {}, f"Family of tests: {family.rstrip('.')}." if family else ""
-
-
-def _multiple(run: run_files.Run, section: blocks.Section) -> None:
+def _multiple(run: run_files.Run, section: blocks.Section, analysis: Analysis) -> None:
     """The model with several mediators: path plot, estimates, total effects, fit."""
     section.add("heading", "Several mediators in one model")
-    summary = table_files.read_json(run.path("mediate", "summary.json")) or {}
-    estimates = run.csv("mediate/multiple_estimates.csv", ("lhs", "op", "rhs", "label", "est", "se", "p", "std"))
-    if estimates is None:
-        reason = summary.get("no_path_model_because") or "it needs a mediator that passes the filter"
-        section.add("note", f"There is no such model in this run: {reason}.")
+    model = analysis.multiple
+    if model is None:
+        section.add("note", f"There is no such model in this run: {analysis.reason}.")
         return
-    totals = run.csv("mediate/multiple_total_effects.csv")
-    fit = table_files.read_json(run.path("mediate", "multiple_fit.json")) or summary.get("fit") or {}
-    if fit:
-        model = _path_model(estimates, fit, totals, (summary.get("options") or {}).get("covariates") or [])
-        mediators = len({name for names in model.exposures.values() for name in names})
-        caption = (
-            f"Path model of {blocks.count(len(model.exposures), 'exposure')} and "
-            f"{blocks.count(mediators, 'mediator')}, standardised estimates, n = "
-            f"{tables.number(fit.get('ntotal'))} patients. Small number in a box: residual variance; dashed bow: "
-            "correlation of exposures; grey dashed arrow: not significant by the path's own z test, not adjusted."
-        )
-        section.add("caution" if model.verdict.word == "poor" else "text", model.verdict.text)
-        plots = mediation_figures.path_plots(model)
-        for number, plot in enumerate(plots, 1):
-            name = "path_plot" if len(plots) == 1 else f"path_plot_{number}"
-            section.add("figure", run.figure(name, plot, caption))
-    section.add("table", mediation_tables.estimates(estimates))
-    intervals = run.csv("mediate/multiple_intervals.csv")
-    if intervals is not None:
-        table = mediation_tables.intervals(intervals, "Bootstrap intervals of the effects that this model defines.")
-        section.add("table", table)
-    if totals is not None:
-        section.add("table", mediation_tables.total_effects(totals))
-    if fit:
-        section.add("table", mediation_tables.fit_measures(fit, model.verdict.text))
-
-
-def _path_model(
-    estimates: pd.DataFrame, fit: Mapping[str, Any], totals: pd.DataFrame | None, covariates: Sequence[str]
-) -> mediation.Multiple:
-    """The fitted model from its files: the outcome explains nothing, and nothing explains an exposure."""
-    paths = estimates[estimates["op"] == "~"]
-    explained = list(dict.fromkeys(paths["lhs"]))
-    outcome = next(name for name in explained if name not in set(paths["rhs"]))
-    exposures = {
-        name: list(paths.loc[(paths["rhs"] == name) & (paths["lhs"] != outcome), "lhs"])
-        for name in dict.fromkeys(paths["rhs"])
-        if name not in explained and name not in covariates
-    }
-    known = {name: np.nan if value is None else value for name, value in fit.items()}  # JSON has no NaN
-    left, right = estimates["lhs"], estimates["rhs"]
-    free = (estimates["op"] == "~~") & (left != right) & left.isin(explained) & right.isin(explained)
-    return mediation.Multiple(
-        estimates=estimates,
-        fit=known,
-        total_effects=pd.DataFrame() if totals is None else totals,
-        exposures=exposures,
-        outcome=outcome,
-        num_dropped=0,
-        covariates=covariates,
-        residual_covariances=bool(free.any()),
+    caption = (
+        f"Path model of {blocks.count(len(model.exposures), 'exposure')} and "
+        f"{blocks.count(len(model.mediators), 'mediator')}, standardised estimates, n = "
+        f"{tables.number(model.fit['ntotal'])} patients. Small number in a box: residual variance; dashed bow: "
+        "correlation of exposures; grey dashed arrow: not significant by the path's own z test, not adjusted."
     )
-
-
-def as_expected(truth: pd.DataFrame) -> pd.Series:
-    """Whether each pair of mediate/truth.csv was found to be what it was generated as."""
-    return (truth["expected"] == "mediator") == table_files.as_bool(truth["found"])
+    section.add("caution" if model.verdict.word == "poor" else "text", model.verdict.text)
+    for name, plot in path_plot.named(model).items():
+        section.add("figure", run.figure(name, plot, caption))
+    section.add("table", mediation_tables.estimates(model.estimates))
+    if analysis.multiple_intervals is not None:
+        caption = "Bootstrap intervals of the effects that this model defines."
+        section.add("table", mediation_tables.intervals(analysis.multiple_intervals, caption))
+    section.add("table", mediation_tables.total_effects(model.total_effects))
+    section.add("table", mediation_tables.fit_measures(model.fit, model.verdict.text))
 
 
 def _truth_table(truth: pd.DataFrame) -> tables.Table:
-    right = as_expected(truth)
-    shown = truth.assign(found=np.where(table_files.as_bool(truth["found"]), "mediator", "null"))
+    right = known_truth.as_expected(truth)
+    shown = truth.assign(found=np.where(truth["found"], "mediator", "null"))
     shown["as_expected"] = np.where(right, "yes", "no")
     columns = {
         "exposure": ("Exposure", tables.text_cell),

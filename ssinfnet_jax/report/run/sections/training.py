@@ -45,7 +45,8 @@ def build_training(run: run_files.Run) -> blocks.Section:
     for network, title in run_files.NETWORKS.items():
         stage = run.stages[f"train_{network}"]
         section.add("heading", title)
-        section.add("note", run.stages["predict_priors"].reason if network == "multi" else "")
+        for name in ("crossfit_single", "predict_priors") if network == "multi" else ():
+            section.add("note", run.stages[name].reason)
         section.add("note", stage.reason)
         metrics = table_files.read_metrics(run.path(stage.name, "metrics.jsonl"))
         if metrics is None and stage.state == "done":

@@ -1,4 +1,4 @@
-"""Tables of the report page for the mediation analysis."""
+"""Tables of pages for the mediation analysis."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,6 +8,11 @@ import pandas as pd
 
 from ssinfnet_jax.analysis.mediation import CUTOFFS
 from ssinfnet_jax.report.kit import tables
+
+
+def _text_cell(value: Any) -> tables.Cell:
+    return tables.text_cell(None if value == "" else value)
+
 
 _PAIR = {"exposure": ("Exposure", tables.text_cell), "mediator": ("Mediator", tables.text_cell)}
 _FIT = {
@@ -32,7 +37,7 @@ def pairs(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> tables.Ta
     """Effects of each exposure-mediator pair with their standard errors, smallest adjusted p first.
 
     Args:
-      univariate: mediate/univariate.csv, or some of its rows, with bool columns `is_mediator`, `found`.
+      univariate: of an analysis, or some of its rows.
       caption: the sentence above.
       verdict: whether two last columns say which pairs are significant by their indirect effect (or why one
         could not be fitted) and by the paper's three regressions.
@@ -44,26 +49,22 @@ def pairs(univariate: pd.DataFrame, caption: str, *, verdict: bool) -> tables.Ta
         "direct": ("Direct", "exposure to outcome, given the mediator"),
         "total": ("Total", "exposure to outcome"),
     }
-    effects = {name: pair for name, pair in effects.items() if f"{name}_est" in univariate}
     heads = [tables.Column("Exposure"), tables.Column("Mediator"), tables.Column("n", True)]
     heads += [tables.Column("p (adj.)", True, "of the indirect effect, adjusted for the number of tests")]
     heads += [tables.Column("Indirect, std.", True, "indirect effect of standardised variables")]
     heads += [tables.Column(head, True, hint) for head, hint in effects.values()]
     heads += [tables.Column("Significant"), tables.Column("Paper's rule")] if verdict else []
     rows = []
-    ordered = univariate.sort_values("indirect_p_adj") if "indirect_p_adj" in univariate else univariate
-    for _, row in ordered.head(tables.MAX_ROWS).iterrows():
-        cells = [tables.text_cell(row["exposure"]), tables.text_cell(row["mediator"]), tables.number_cell(row.get("n"))]
-        cells += [tables.p_cell(row.get("indirect_p_adj")), tables.number_cell(row.get("indirect_std"))]
+    for _, row in univariate.sort_values("indirect_p_adj").head(tables.MAX_ROWS).iterrows():
+        cells = [tables.text_cell(row["exposure"]), tables.text_cell(row["mediator"]), tables.number_cell(row["n"])]
+        cells += [tables.p_cell(row["indirect_p_adj"]), tables.number_cell(row["indirect_std"])]
         for name in effects:
-            error = row.get(f"{name}_se")
-            note = "" if error is None or pd.isna(error) else f"SE {tables.number(error, 2)}"
+            note = "" if pd.isna(row[f"{name}_se"]) else f"SE {tables.number(row[f'{name}_se'], 2)}"
             cells.append(dataclasses.replace(tables.number_cell(row[f"{name}_est"]), note=note))
         if verdict:
-            cell = tables.text_cell(row.get("flag") or ("yes" if row["is_mediator"] else "no"))
-            note = row.get("note")  # NaN in a file without one
-            cells.append(dataclasses.replace(cell, note=f"mediator: {note}" if isinstance(note, str) and note else ""))
-            cells += [tables.text_cell("yes" if row.get("is_mediator_paper") else "no")]
+            cell = tables.text_cell(row["flag"] or ("yes" if row["is_mediator"] else "no"))
+            cells.append(dataclasses.replace(cell, note=f"mediator: {row['note']}" if row["note"] else ""))
+            cells.append(tables.text_cell("yes" if row["is_mediator_paper"] else "no"))
         rows.append(cells)
     foot = "SE: standard error."
     if len(univariate) > tables.MAX_ROWS:
@@ -75,11 +76,11 @@ def estimates(table: pd.DataFrame) -> tables.Table:
     """Estimates of the model with several mediators, in the order of lavaan's output.
 
     Args:
-      table: mediate/multiple_estimates.csv.
+      table: of a Multiple.
     """
     columns = {
         "parameter": ("Parameter", tables.text_cell),
-        "label": ("Label", tables.text_cell),
+        "label": ("Label", _text_cell),
         "est": ("Estimate", tables.number_cell),
         "se": ("SE", tables.number_cell),
         "z": ("z", tables.number_cell),
@@ -99,7 +100,7 @@ def total_effects(table: pd.DataFrame) -> tables.Table:
     """Effects of the exposures without any mediator.
 
     Args:
-      table: mediate/multiple_total_effects.csv.
+      table: of a Multiple.
     """
     columns = {
         "exposure": ("Exposure", tables.text_cell),
@@ -116,7 +117,7 @@ def fit_measures(fit: Mapping[str, Any], verdict: str) -> tables.Table:
     """Fit measures, with what each means where it is known.
 
     Args:
-      fit: mediate/multiple_fit.json.
+      fit: of a Multiple.
       verdict: whether the model fits, in words.
     """
     rows = []
@@ -137,7 +138,7 @@ def intervals(table: pd.DataFrame, caption: str) -> tables.Table:
     """Bootstrap intervals, percentile, BC and BCa beside one another.
 
     Args:
-      table: mediate/intervals.csv or mediate/multiple_intervals.csv.
+      table: of bootstrap() or bootstrap_multiple().
       caption: the sentence above.
     """
     shown = table.assign(
@@ -152,9 +153,9 @@ def intervals(table: pd.DataFrame, caption: str) -> tables.Table:
         "percentile": ("Percentile", tables.text_cell),
         "bc": ("Bias-corrected", tables.text_cell),
         "bca": ("BCa", tables.text_cell),
-        "flag": ("Not fitted because", tables.text_cell),
+        "flag": ("Not fitted because", _text_cell),
     }
-    if "flag" in shown and shown["flag"].isna().all():
+    if not _has_text(shown, "flag"):
         del columns["flag"]
     draws = tables.number(table["draws"].max())
     return tables.from_frame(shown, caption, columns, foot=f"95 % intervals from the same {draws} resamples.")
@@ -164,7 +165,7 @@ def natural(table: pd.DataFrame, caption: str) -> tables.Table:
     """Natural effects on the probability of the outcome, in percentage points, smallest adjusted p first.
 
     Args:
-      table: mediate/natural.csv, or some of its rows.
+      table: of natural_effects(), or some of its rows.
       caption: the sentence above.
     """
     shown = table.sort_values("indirect_p_adj")
@@ -184,8 +185,8 @@ def natural(table: pd.DataFrame, caption: str) -> tables.Table:
         share += " " + _interval(shown, "proportion_mediated").where(shown["proportion_mediated"].notna(), "")
     shown["proportion"] = share
     columns |= {"proportion": ("Proportion mediated", tables.text_cell)}
-    columns |= {"note": ("Note on the mediator", tables.text_cell)} if _has_text(shown, "note") else {}
-    columns |= {"flag": ("Not fitted because", tables.text_cell)} if shown["flag"].notna().any() else {}
+    columns |= {"note": ("Note on the mediator", _text_cell)} if _has_text(shown, "note") else {}
+    columns |= {"flag": ("Not fitted because", _text_cell)} if _has_text(shown, "flag") else {}
     shown["contrast"] = [
         f"{tables.number(a)}, {tables.number(b)}" for a, b in zip(shown["from"], shown["to"], strict=True)
     ]
@@ -200,7 +201,7 @@ def sensitivity(table: pd.DataFrame, caption: str) -> tables.Table:
     """What it takes to explain the indirect effects away, the most fragile pair first.
 
     Args:
-      table: mediate/sensitivity.csv, or some of its rows.
+      table: of sensitivity(), or some of its rows.
       caption: the sentence above.
     """
     columns = _PAIR | {
@@ -219,7 +220,7 @@ def sensitivity(table: pd.DataFrame, caption: str) -> tables.Table:
 
 
 def _has_text(table: pd.DataFrame, name: str) -> bool:
-    return name in table and table[name].replace("", None).notna().any()
+    return name in table and (table[name] != "").any()
 
 
 def _interval(table: pd.DataFrame, name: str) -> pd.Series:

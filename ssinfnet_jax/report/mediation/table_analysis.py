@@ -1,0 +1,76 @@
+"""The mediation analysis of a user's table, without any run: tables, figures, and the result in words."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.analysis import cohort_table, mediation
+from ssinfnet_jax.report.kit import figure_style
+from ssinfnet_jax.report.mediation import correlation_heatmap, forest, path_plot
+
+_FIGURE = re.compile(r"(forest_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)")  # what _draw() may write
+
+
+def run(
+    cohort: str,
+    out_dir: pathlib.Path,
+    options: mediation.Options,
+    *,
+    missing_codes: Sequence[str] = (),
+    interval: str = "delta",
+) -> mediation.Analysis:
+    """Analyses a table, and writes tables, figures and `doubtful_words.csv`; what an earlier call wrote is replaced.
+
+    Args:
+      cohort: CSV or XLSX file, one row per patient.
+      out_dir: folder to write to.
+      options: of the analysis.
+      missing_codes: see cohort_table.read().
+      interval: of the forest plots: "delta", or a bootstrap interval ("percentile", "bc", "bca").
+    Raises: ValueError for a table that cannot be analysed, see cohort_table.read() and mediation.analyse().
+    """
+    rundir.check_folder(out_dir)
+    roles = (options.exposures, options.outcome, options.covariates)
+    table = cohort_table.read(cohort, *roles, mediators=options.mediators, missing_codes=missing_codes)
+    found = mediation.analyse(table, options)
+    found.write(out_dir)
+    cohort_table.write_doubts(table, out_dir / "doubtful_words.csv")
+    _draw(found, table, out_dir / "figures", interval)
+    return found
+
+
+def words(found: mediation.Analysis) -> list[str]:
+    """The result in lines."""
+    pairs = found.univariate
+    fit = [f"Path model: {found.multiple.verdict.text}"] if found.multiple else []
+    return [
+        f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {pairs.attrs['family']}.",
+        f"Several mediators: {found.reason or found.selected}",
+        *fit,
+    ]
+
+
+def _draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path, interval: str) -> None:
+    """Forest plots, heat map of the significant mediators, and path plots, as far as there is something to show.
+
+    Those of an earlier analysis in the folder that are not drawn this time are removed.
+    """
+    figures = {}
+    fitted = found.univariate[found.univariate["flag"] == ""]
+    drawn = {} if interval == "delta" or found.intervals is None else {"intervals": found.intervals, "method": interval}
+    pages = forest.forest_pages(found.univariate, **drawn) if len(fitted) else []
+    figures |= {f"forest_{number}": page for number, page in enumerate(pages, 1)}
+    mediators = list(dict.fromkeys(fitted.loc[fitted["is_mediator"], "mediator"]))
+    if len(mediators) > 1:
+        threshold = found.options["threshold"]
+        heatmap = correlation_heatmap.correlation_heatmap(table, mediators, threshold=threshold)
+        figures["correlation_heatmap"] = heatmap
+    figures |= path_plot.named(found.multiple) if found.multiple else {}
+    for path in out_dir.glob("*"):
+        if _FIGURE.fullmatch(path.name) and path.stem not in figures:
+            path.unlink()
+    for name, figure in figures.items():
+        figure_style.save(figure, out_dir, name)
