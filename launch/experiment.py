@@ -22,7 +22,7 @@ from absl import flags, logging
 from launch import flags as common
 from launch import grid_runner, processes, profile_flag, stages
 from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import cost, grid, run_state, timing
+from ssinfnet_jax.evaluation import cost, grid, grid_folder, run_state, timing
 from ssinfnet_jax.networks import parallel
 
 _INDEX = flags.DEFINE_integer("index", None, "Run the K-th run of the grid alone, from 0.", lower_bound=0)
@@ -46,32 +46,19 @@ def run_all(experiment: dict[str, Any], folder: pathlib.Path) -> None:
 
     # The networks belong to the processes of the runs; this one would take a part of the accelerator from them.
     jax.config.update("jax_platforms", "cpu")
-    path = folder / "experiment.json"
-    if _COLLECT.value and path.is_file():
-        # What was run in this folder, whatever the config file says today; how it is compared may change.
-        held = json.loads(path.read_text())
-        if held["name"] != experiment["name"]:
-            raise ValueError(
-                f"--workdir={folder} holds the experiment {held['name']!r}, not {experiment['name']!r}; give the "
-                "config or the folder of the one that is to be collected."
-            )
-        experiment = held | {key: experiment[key] for key in ("compare",) if key in experiment}
-    elif _COLLECT.value and not (folder / "runs").is_dir():
-        raise ValueError(f"--workdir={folder} holds no experiment: there is nothing to collect.")
+    if _COLLECT.value:
+        experiment = grid_folder.to_collect(experiment, folder)
     runs = grid.runs(experiment)
     if not _COLLECT.value:
         _check(experiment, runs)
         # Where time is measured, nothing else runs.
         environments = processes.apart(1 if experiment["task"] == "cost" else _PARALLEL.value)
     with rundir.holding(folder):
-        if not _COLLECT.value or not path.is_file():
-            _write_description(experiment, runs, path)
+        if not _COLLECT.value or not (folder / grid_folder.FILE).is_file():
+            given = [shlex.quote(flag) for flag in sys.argv[1:] if flag.lstrip("-") != "collect"]
+            grid_folder.write(experiment, runs, folder, f"python -m launch.experiment {' '.join(given)}")
         if not _COLLECT.value:
-            missing = [
-                (index, run.name)
-                for index, run in enumerate(runs)
-                if run_state.missing_results(folder / "runs" / run.name, experiment)
-            ]
+            missing = grid_folder.missing(experiment, runs, folder)
             logging.info("%d of %d runs are done.", len(runs) - len(missing), len(runs))
             grid_runner.run(missing, folder, environments)
         states = collect.write(experiment, runs, folder)
@@ -94,8 +81,7 @@ def run_one(experiment: dict[str, Any], folder: pathlib.Path, index: int) -> Non
         raise ValueError(f"--index={index}: the grid has runs 0 to {len(runs) - 1}.")
     run = runs[index]
     path = folder / "runs" / run.name
-    if (folder / "experiment.json").is_file():
-        _check_same_grid(experiment, folder / "experiment.json")
+    grid_folder.check_same(experiment, folder)
     logging.info("Run %d of %d: %s", index + 1, len(runs), run.name)
     with grid_runner.noting_failure(path, STAGES):
         if experiment["task"] == "cost":
@@ -116,7 +102,7 @@ def _shared() -> list[pathlib.Path]:
     """The folders of --share; ValueError for one that is no experiment's."""
     folders = [pathlib.Path(name) for name in _SHARE.value]
     for folder in folders:
-        if not (folder / "experiment.json").is_file():
+        if not (folder / grid_folder.FILE).is_file():
             raise ValueError(f"--share={folder} is no folder of an experiment: it has no experiment.json.")
     return folders
 
@@ -136,28 +122,6 @@ def _check(experiment: dict[str, Any], runs: Sequence[grid.Run]) -> None:
             stages.check(run.config, STAGES)
         except ValueError as error:
             raise ValueError(f"Run {run.name}: {error}") from error
-
-
-def _write_description(experiment: dict[str, Any], runs: Sequence[grid.Run], path: pathlib.Path) -> None:
-    """Writes `experiment.json`; ValueError if the folder holds another grid."""
-    if path.is_file() and any((path.parent / "runs").glob("*")):
-        _check_same_grid(experiment, path)
-    wanted = json.loads(json.dumps(experiment))
-    wanted["runs"] = [run._asdict() | {"config": None} for run in runs]
-    given = [flag for flag in sys.argv[1:] if flag.lstrip("-") != "collect"]  # the command that runs the whole grid
-    wanted["command"] = "python -m launch.experiment " + " ".join(shlex.quote(flag) for flag in given)
-    rundir.write_text(path, json.dumps(wanted, indent=2) + "\n")
-
-
-def _check_same_grid(experiment: dict[str, Any], path: pathlib.Path) -> None:
-    """Raises ValueError if `experiment.json` describes another grid; how it is compared may differ."""
-    wanted, found = json.loads(json.dumps(experiment)), json.loads(path.read_text())
-    differing = [key for key in wanted if found.get(key) != wanted[key] and key != "compare"]
-    if differing:
-        raise ValueError(
-            f"{path.parent} holds another experiment ({', '.join(differing)} differ); take a new --workdir, or go on "
-            "with the old config."
-        )
 
 
 def main(experiment: dict[str, Any], workdir: pathlib.Path) -> None:

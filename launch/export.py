@@ -5,15 +5,12 @@ python -m launch.export --single=MODEL_FOLDER [--multi=MODEL_FOLDER] --out=NEW_F
 """
 
 import pathlib
-import shutil
 import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from ssinfnet_jax import rundir
-from ssinfnet_jax.inference import export
-from ssinfnet_jax.report.run import model_card
+from ssinfnet_jax.report.run import hand_on
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder with trained networks.")
 _SINGLE = flags.DEFINE_string("single", None, "In place of --workdir: model folder of the single network.")
@@ -35,33 +32,14 @@ def main(argv: Sequence[str]) -> None:
 def _write(out_dir: pathlib.Path) -> None:
     if (_WORKDIR.value is None) == (_SINGLE.value is None) or (_MULTI.value and not _SINGLE.value):
         raise ValueError("Give either --workdir, or --single (and --multi, if there is one).")
-    if out_dir.exists():
-        raise ValueError(f"--out={out_dir} exists; give a new folder, or delete this one.")
     workdir = None if _WORKDIR.value is None else pathlib.Path(_WORKDIR.value)
     if workdir is None:
         single, multi = pathlib.Path(_SINGLE.value), _MULTI.value and pathlib.Path(_MULTI.value)
     else:
-        run = rundir.RunDir(workdir)
-        single = run.require("train_single", "model/model.json") / "model"
-        multi = run.require("train_multi", "model/model.json") / "model" if _has_multi(run) else None
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with rundir.writing(out_dir) as partial:
-        shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
-        partial.mkdir()
-        try:
-            program = export.write(partial, single, multi)
-            model_card.write(partial / model_card.CARD, program, provenance=rundir.provenance(), workdir=workdir)
-        except BaseException:
-            shutil.rmtree(partial)
-            raise
+        single, multi = hand_on.models_of(workdir)
+    program = hand_on.write_exported(out_dir, single, multi, workdir)
     print(f"Exported: {out_dir} ({program['megabytes']:.1f} MB, for {', '.join(program['platforms'])})")
     print(f"Run it: python {out_dir / 'run_exported.py'} SLICE.png LABELS.png")
-
-
-def _has_multi(run: rundir.RunDir) -> bool:
-    """Whether a run has a multi network: neither its config nor its data leave it out."""
-    config = run.path / "config.json"
-    return not run.was_skipped("train_multi") and not (config.is_file() and rundir.read_json(config)["multi"] is None)
 
 
 if __name__ == "__main__":

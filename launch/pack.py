@@ -4,16 +4,13 @@ python -m launch.pack --workdir=runs/all_slices --folds=runs/fold0 --folds=runs/
 """
 
 import pathlib
-import shutil
 import sys
 from collections.abc import Sequence
 
 from absl import app, flags
 
 from launch import program
-from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import pack
-from ssinfnet_jax.report.run import pack_card
+from ssinfnet_jax.report.run import hand_on
 
 flags.adopt_module_key_flags(program)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of the networks.", required=True)
@@ -29,21 +26,14 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     program.prepare()
-    out_dir, workdir = pathlib.Path(_OUT.value), pathlib.Path(_WORKDIR.value)
+    out_dir = pathlib.Path(_OUT.value)
     try:
-        if out_dir.exists():
-            raise ValueError(f"--out={out_dir} exists; give a new folder, or delete this one.")
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        with rundir.writing(out_dir) as partial:
-            shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
-            partial.mkdir()
-            try:
-                found = pack.write(partial, workdir, [pathlib.Path(fold) for fold in _FOLDS.value])
-                limits = pathlib.Path(_LIMITS.value).read_text() if _LIMITS.value else "Nobody has looked yet."
-                pack_card.write(partial, workdir, found, limits)
-            except BaseException:
-                shutil.rmtree(partial)
-                raise
+        found = hand_on.write_packed(
+            out_dir,
+            pathlib.Path(_WORKDIR.value),
+            [pathlib.Path(fold) for fold in _FOLDS.value],
+            pathlib.Path(_LIMITS.value) if _LIMITS.value else None,
+        )
     except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
     for row in found["figures"]:

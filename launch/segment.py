@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from launch import paths, program
 from ssinfnet_jax import pretrained
 from ssinfnet_jax.inference import segment_scan, segment_scans, segmenter
+from ssinfnet_jax.inference.readers.scan import KINDS
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.report.scans import scan_pages, segmented
 
@@ -21,7 +22,7 @@ _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given 
 _SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network; none: that of the package.")
 _MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network; none: that of the package.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command goes on there.", required=True)
-_INPUT_KIND = flags.DEFINE_enum("input_kind", None, ["hu", "uint8"], "What the values are, where a file cannot tell.")
+_INPUT_KIND = flags.DEFINE_enum("input_kind", None, KINDS, "What the values are, where a file cannot tell.")
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Lesion where its probability is above; not given: as the networks' folder says.", 0.0, 1.0
 )

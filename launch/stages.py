@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import importlib
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,11 +42,9 @@ class Stage(NamedTuple):
     left_out: Callable[[Config], str | None] = lambda config: None
 
 
-def _analysis():
+def _analysis(name: str):
     # Not at the top, because it takes half a second to load, and runs of a grid have no use for it.
-    from ssinfnet_jax.analysis import stages
-
-    return stages
+    return importlib.import_module(f"ssinfnet_jax.analysis.{name}")
 
 
 _NO_MULTI = functools.partial(prepare.left_out, which="multi")
@@ -96,13 +95,13 @@ STAGES: dict[str, Stage] = {
         left_out=_NO_MULTI,
     ),
     "phenotypes": Stage(
-        lambda config, run: _analysis().phenotypes(config, run, **dask_flags.options()),
+        lambda config, run: _analysis("measure_cohort").run(config, run, **dask_flags.options()),
         reads=("data", "phenotypes"),
         needs=("prepare", "segment_cohort"),
         left_out=_NO_MULTI,
     ),
     "mediate": Stage(
-        lambda config, run: _analysis().mediate(config, run),
+        lambda config, run: _analysis("mediate_cohort").run(config, run),
         reads=("data", "mediation"),
         needs=("prepare", "phenotypes"),
         left_out=_NO_MULTI,
@@ -119,7 +118,7 @@ def check(tree: Mapping[str, Any], names: Sequence[str] = (*STAGES,)) -> Config:
     prepare.check(config)
     config_check.check(config)
     if not {"phenotypes", "mediate"}.isdisjoint(names):
-        _analysis().check(config)
+        _analysis("config_check").check(config)
     return config
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import socket
 import subprocess
 import time
@@ -304,6 +305,25 @@ def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     partial = path.with_name(f".partial-{path.name}")
     yield partial
     partial.rename(path)
+
+
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where to write the files of a folder that is to be there whole or not at all.
+
+    Raises: ValueError if it exists.
+    """
+    if path.exists():
+        raise ValueError(f"--out={path} exists; give a new folder, or delete this one.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as partial:
+        shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
+        partial.mkdir()
+        try:
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial)
+            raise
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

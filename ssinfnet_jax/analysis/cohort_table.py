@@ -9,7 +9,8 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax.analysis import severity, table_codes
-from ssinfnet_jax.data import clinical, text_table, vocabulary
+from ssinfnet_jax.data import text_table
+from ssinfnet_jax.data.clinical import clinical_table, vocabulary
 
 PATIENT = "patient_id"
 _WORDS = ("age", "gender", "underlying")  # kinds of columns whose words become numbers
@@ -33,10 +34,10 @@ def read(
 
     Args:
       path: CSV (UTF-8, comma) or XLSX, one row per patient, with phenotypes as numbers. The column of patients, which
-        may be missing, is called `patient_id` or as in clinical.COLUMN_NAMES.
+        may be missing, is called `patient_id` or as in clinical_table.COLUMN_NAMES.
       exposures, covariates: columns, whatever their case and blanks; `age`, `gender` and `underlying` are also found
-        by their other names in clinical.COLUMN_NAMES. Words in these three are understood as in data.clinical (gender
-        becomes 0 female, 1 male); in other columns yes and no become 1 and 0.
+        by their other names in clinical_table.COLUMN_NAMES. Words in these three are understood as in
+        data.clinical.clinical_table (gender becomes 0 female, 1 male); in other columns yes and no become 1 and 0.
       outcome: column; numbers, yes and no, or severity levels, see severity.outcome().
       mediators: regular expression of the other columns that are analysed; they are looked through for codes.
       missing_codes: what means "missing" beside empty cells and words such as NA: `-9999` in any column, `bmi=-9` in
@@ -50,13 +51,15 @@ def read(
     """
     path = pathlib.Path(path)
     wanted = [*exposures, outcome, *covariates]
-    texts = text_table.read(path, "The cohort table", lambda cells: all(clinical.find(name, cells) for name in wanted))
+    texts = text_table.read(
+        path, "The cohort table", lambda cells: all(clinical_table.find(name, cells) for name in wanted)
+    )
     texts, header = _named(path, texts, wanted)
     texts = _without_notes(path, texts)
     if texts.empty:
         raise ValueError(f"The cohort table {path} has no rows.")
     texts = table_codes.without(path, texts, missing_codes, keep=PATIENT)
-    columns, doubts = {}, clinical.no_doubts()
+    columns, doubts = {}, clinical_table.no_doubts()
     for name, column in texts.items():
         if name == PATIENT:
             columns[name] = column.where(column != "")
@@ -71,7 +74,7 @@ def read(
     analysed = [name for name in texts if name in wanted or (mediators and _found(mediators, name))]
     table_codes.check_missing(path, table[[name for name in analysed if name != PATIENT]], missing_codes)
     table_codes.check_groups(path, table[list(dict.fromkeys([*exposures, *covariates]))])
-    clinical.warn_of(doubts, path)
+    clinical_table.warn_of(doubts, path)
     table.attrs["doubts"] = doubts.to_dict("records")
     return table
 
@@ -86,7 +89,7 @@ def write_doubts(table: pd.DataFrame, path: pathlib.Path) -> None:
 
 def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table with the wanted names and PATIENT, and the names that these columns have in the file."""
-    found = {name: clinical.find(name, texts.columns) for name in wanted}
+    found = {name: clinical_table.find(name, texts.columns) for name in wanted}
     missing = [name for name, matches in found.items() if not matches]
     if missing:
         raise ValueError(f"{path} has no columns {missing}; it has {list(texts.columns)[:12]}. Rename or add them.")
@@ -95,8 +98,10 @@ def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tu
             raise ValueError(f"{path}: the columns {matches} are all called {name!r}; rename or delete all but one.")
     header = {name: matches[0] for name, matches in found.items()}
     for name, column in header.items():
-        kind = clinical.kind_of(column)
-        others = [other for other in texts if kind and clinical.kind_of(other) == kind and other not in header.values()]
+        kind = clinical_table.kind_of(column)
+        others = [
+            other for other in texts if kind and clinical_table.kind_of(other) == kind and other not in header.values()
+        ]
         if others:
             logging.warning("%s: column %r is taken for %r; these are not: %s.", path, column, name, others)
     twice = [(a, b) for a in header for b in header if a < b and header[a] == header[b]]
@@ -138,7 +143,7 @@ def _without_notes(path: pathlib.Path, texts: pd.DataFrame) -> pd.DataFrame:
 
 def _patients(path: pathlib.Path, texts: pd.DataFrame, taken: Sequence[str]) -> list[str]:
     """The column of patients, if there is one."""
-    columns = [name for name in clinical.find(PATIENT, texts.columns) if name not in taken]
+    columns = [name for name in clinical_table.find(PATIENT, texts.columns) if name not in taken]
     if len(columns) > 1:
         raise ValueError(f"{path}: the columns {columns} may all be of patients; call the right one {PATIENT}.")
     return columns
@@ -153,25 +158,25 @@ def _outcome(path: pathlib.Path, texts: pd.Series) -> pd.Series:
 
 def _role(path: pathlib.Path, texts: pd.Series, header: str) -> tuple[pd.Series, pd.DataFrame]:
     """An exposure or covariate as numbers, and doubtful words in it."""
-    kind = clinical.kind_of(texts.name) or clinical.kind_of(header)
+    kind = clinical_table.kind_of(texts.name) or clinical_table.kind_of(header)
     if kind in _WORDS:
-        numbers, problems, doubts = clinical.parse_column(kind, texts, header, trust_codes=True)
+        numbers, problems, doubts = clinical_table.parse_column(kind, texts, header, trust_codes=True)
     else:
-        (numbers, problems), doubts = _numbers(texts), clinical.no_doubts()
+        (numbers, problems), doubts = _numbers(texts), clinical_table.no_doubts()
     if problems:
         called = repr(texts.name) if header == texts.name else f"{texts.name!r} (column {header!r})"
         codes = table_codes.like_missing(texts[texts.index.isin([row for rows, _ in problems for row in rows])])
         told = f". If {codes[0]} means missing, give --missing_codes={texts.name}={codes[0]}." if codes else ""
         raise ValueError(
-            f"{path}: {clinical.num_problems(problems)} values of {called} must be corrected:\n  "
-            f"{clinical.problem_lines(problems)}{told}"
+            f"{path}: {clinical_table.num_problems(problems)} values of {called} must be corrected:\n  "
+            f"{clinical_table.problem_lines(problems)}{told}"
         )
     return numbers, doubts
 
 
-def _numbers(texts: pd.Series) -> tuple[pd.Series, list[clinical.Problem]]:
+def _numbers(texts: pd.Series) -> tuple[pd.Series, list[clinical_table.Problem]]:
     """Cells as numbers; yes and no as 1 and 0 where there is nothing else; NaN for words that say "unknown"."""
-    known = texts[~texts.map(clinical.is_missing)]
+    known = texts[~texts.map(clinical_table.is_missing)]
     numbers = pd.to_numeric(known, errors="coerce")
     words = known[numbers.isna()]
     if len(words) == len(known) and len(known) and not words.str.match(r"\W*\d").any():
@@ -191,7 +196,7 @@ def _other(texts: pd.Series) -> pd.Series:
     """A column without a role: numbers where all that is known is numbers, else its words."""
     numbers = pd.to_numeric(texts, errors="coerce")
     words = texts[numbers.isna() & (texts != "")]
-    missing = {text: clinical.is_missing(text) for text in words.unique()}
+    missing = {text: clinical_table.is_missing(text) for text in words.unique()}
     if all(missing.values()):
         if missing:
             logging.info("Column %r: %s is taken for missing.", texts.name, ", ".join(map(repr, missing)))

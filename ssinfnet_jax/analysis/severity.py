@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from ssinfnet_jax.data import clinical, vocabulary
+from ssinfnet_jax.data.clinical import clinical_table, vocabulary
 
 LEVELS = {
     "Control (Healthy)": 0,
@@ -53,7 +53,7 @@ def outcome(texts: pd.Series) -> pd.Series:
     Returns: float64, with the index of `texts`.
     Raises: ValueError as binarize(), for anything else.
     """
-    known = texts[~texts.map(clinical.is_missing)]
+    known = texts[~texts.map(clinical_table.is_missing)]
     numbers = pd.to_numeric(known, errors="coerce")
     if numbers.notna().all():
         return numbers.reindex(texts.index).astype(float)
@@ -78,6 +78,6 @@ def _opposites(word: str) -> tuple[str, ...]:
 def _level(name: object) -> str | None:
     """One of LEVELS, "" for words that say "unknown", None for others."""
     try:
-        return clinical.parse_severity(str(name))
+        return clinical_table.parse_severity(str(name))
     except ValueError:
         return None

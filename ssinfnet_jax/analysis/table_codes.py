@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-from ssinfnet_jax.data import clinical, vocabulary
+from ssinfnet_jax.data.clinical import clinical_table, vocabulary
 
 NO_OTHERS = "none"  # of --missing_codes
 _MISSING = re.compile(r"-?(?:9{2,6}|8{2,6}|7{2,6})(?:\.9|\.99|\.0+)?|-[1789](?:\.0+)?|-?1e\+?30|-?32768|-2147483648")
@@ -49,7 +49,7 @@ def without(path: str | os.PathLike, texts: pd.DataFrame, codes: Sequence[str], 
         column, is_one, code = entry.rpartition("=")
         if entry.strip() == NO_OTHERS:
             continue
-        names = clinical.find(column.strip(), texts.columns) if is_one else [n for n in texts if n != keep]
+        names = clinical_table.find(column.strip(), texts.columns) if is_one else [n for n in texts if n != keep]
         if not names:
             raise ValueError(f"{path} has no column {column!r} of missing_codes {entry!r}; it has {list(texts)[:12]}.")
         found = {name: texts[name].map(lambda text, code=code: _equal(text, code)) for name in names}
@@ -76,7 +76,7 @@ def check_missing(path: str | os.PathLike, table: pd.DataFrame, declared: Sequen
         return
     found = []
     for name in table:
-        if clinical.kind_of(name) != "age" and pd.api.types.is_numeric_dtype(table[name]):
+        if clinical_table.kind_of(name) != "age" and pd.api.types.is_numeric_dtype(table[name]):
             found += [(name, value, count) for value, count in _suspects(table[name].astype(float))]
     if found:
         listed = "; ".join(f"{name!r} has {value:g} ({count}x)" for name, value, count in found[:10])
@@ -95,12 +95,12 @@ def check_groups(path: str | os.PathLike, table: pd.DataFrame) -> None:
     Raises: ValueError, with the values and the remedy.
     """
     for name in table:
-        if clinical.kind_of(name) == "patient":
+        if clinical_table.kind_of(name) == "patient":
             raise ValueError(
                 f"{path}: {name!r} is a column of patients, which is no exposure or covariate; leave it out."
             )
         values = np.unique(table[name].dropna().to_numpy(float))
-        if len(values) < _FEW or (values % 1).any() or clinical.kind_of(name):
+        if len(values) < _FEW or (values % 1).any() or clinical_table.kind_of(name):
             continue
         shown = f"{', '.join(f'{value:g}' for value in values[:6])}{', ...' if len(values) > 6 else ''}"
         words = " ".join(re.sub(r"[\W_]+|(?<=[a-z])(?=[A-Z])", " ", name).split())

@@ -23,6 +23,7 @@ from ssinfnet_jax.inference.readers import dicom, find
 from ssinfnet_jax.networks import card
 from ssinfnet_jax.networks.card import NetworkCard
 
+FAILURES = ("scan", "source", "left_out", "reason")  # columns of failures.csv
 # Everything that a call writes, including its pages.
 WRITTEN = ("images", "masks", "scans", "cases", "measurements.csv", "failures.csv", input_files.FILE, "report.html")
 
@@ -76,14 +77,7 @@ def run(
     report = input_files.Report() if report is None else report
     sources = find.find(inputs, report)
     _check_out(job.out_dir, inputs)
-    config = {"options": dataclasses.asdict(job.options)}
-    models = [(directory, NetworkCard.read(directory)) for directory in (job.single_dir, job.multi_dir)]
-    for which, (directory, found) in zip(("single", "multi"), models, strict=True):
-        _check_role(which, directory, found)
-        found.scan_input(directory)
-        config[f"{which}_sha256"] = _hash(directory)
-    card.check_same_input(*models)
-    run_dir = rundir.open_run(job.out_dir, config)
+    run_dir = rundir.open_run(job.out_dir, _config(job))
     scans_dir = run_dir.stage("scans")
     for partial in scans_dir.glob(".partial-*"):
         shutil.rmtree(partial)
@@ -102,16 +96,9 @@ def run(
     failures, refused = [], {}
     for source, result in itertools.chain(changed, taken, lost, _results(job, free, num_workers, scheduler)):
         if isinstance(result, Exception):
-            left_out = isinstance(result, dicom.LeftOutError)
-            reason = input_files.readable(" ".join(str(result).split())) or type(result).__name__
-            path = input_files.readable(str(source.path))
-            failures.append({"scan": source.name, "source": path, "left_out": left_out, "reason": reason})
-            refused[source.identity] = ("left out" if left_out else "failed", reason)
-            # Unexpected errors are logged with their traceback.
-            foreseen = isinstance(result, ValueError | OSError | dask_tasks.WorkerDiedError)
-            logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else result)
-    columns = ["scan", "source", "left_out", "reason"]
-    failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=columns)
+            failures.append(_failure(source, result))
+            refused[source.identity] = ("left out" if failures[-1]["left_out"] else "failed", failures[-1]["reason"])
+    failed = pd.DataFrame(sorted(failures, key=lambda row: row["scan"]), columns=list(FAILURES))
     done = [json.loads(path.read_text()) for path in sorted(scans_dir.glob("*/scan.json"))]
     table = pd.DataFrame(done, columns=segment_scan.COLUMNS)
     for name in measured(job.out_dir) - set(table["scan"]):
@@ -122,6 +109,29 @@ def run(
     _count_files(sources, refused, done, report)
     report.write(job.out_dir)
     return table, failed
+
+
+def _config(job: Job) -> dict[str, Any]:
+    """What the results depend on. Raises ValueError for a model that cannot be what it is given as."""
+    config = {"options": dataclasses.asdict(job.options)}
+    models = [(directory, NetworkCard.read(directory)) for directory in (job.single_dir, job.multi_dir)]
+    for which, (directory, found) in zip(("single", "multi"), models, strict=True):
+        _check_role(which, directory, found)
+        found.scan_input(directory)
+        config[f"{which}_sha256"] = _hash(directory)
+    card.check_same_input(*models)
+    return config
+
+
+def _failure(source: find.Source, error: Exception) -> dict[str, Any]:
+    """A row of failures.csv."""
+    reason = input_files.readable(" ".join(str(error).split())) or type(error).__name__
+    # Unexpected errors are logged with their traceback.
+    foreseen = isinstance(error, ValueError | OSError | dask_tasks.WorkerDiedError)
+    logging.warning("%s: %s", source.name, reason, exc_info=None if foreseen else error)
+    left_out = isinstance(error, dicom.LeftOutError)
+    path = input_files.readable(str(source.path))
+    return dict(zip(FAILURES, (source.name, path, left_out, reason), strict=True))
 
 
 def _count_files(

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import severity
-from ssinfnet_jax.data import clinical
+from ssinfnet_jax.data.clinical import clinical_table
 
 
 def test_nine_levels_make_two_groups():
@@ -17,7 +17,7 @@ def test_spelling_of_case_spaces_and_hyphens_does_not_matter():
     assert severity.binarize(written).tolist() == [0, 1, 1, 0]
     assert severity.binarize(["critically-ill", "Suspected (COVID-19 confirmed later)"]).tolist() == [1, 1]
     assert severity.binarize(["unknown", "-", "Control"]).isna().tolist() == [True, True, False]
-    assert tuple(severity.LEVELS) == clinical.SEVERITY_LEVELS
+    assert tuple(severity.LEVELS) == clinical_table.SEVERITY_LEVELS
 
 
 def test_unknown_patients_stay_unknown_and_keep_their_index():

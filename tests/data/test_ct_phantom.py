@@ -7,7 +7,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from ssinfnet_jax.data import clinical
+from ssinfnet_jax.data.clinical.clinical_table import SEVERITY_LEVELS
 from ssinfnet_jax.data.datasets import ct_phantom
 from ssinfnet_jax.data.datasets.ct_phantom import anatomy, generator, population
 
@@ -24,7 +24,7 @@ def table(num: int, seed: int) -> pd.DataFrame:
         patient = population.sample_patient(seed, number)
         rows.append(
             {name: getattr(patient, name) for name in ("age", "gender", "underlying")}
-            | {"severity": population.binary_severity(patient.severity_level)}
+            | {"severity": int(SEVERITY_LEVELS.index(patient.severity_level) >= 4)}
             | dict(patient.properties)
         )
     return pd.DataFrame(rows)
@@ -73,7 +73,7 @@ def test_healthy_patients_have_no_lesion_and_the_others_have():
     assert healthy
     for patient in PATIENTS:
         assert render(patient).lesion.any() == bool(patient.properties)
-        assert bool(patient.properties) == (patient.severity_level not in clinical.SEVERITY_LEVELS[:2])
+        assert bool(patient.properties) == (patient.severity_level not in SEVERITY_LEVELS[:2])
 
 
 def test_area_mean_and_spread_of_ggo_follow_the_patients_properties():

@@ -91,14 +91,7 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
         elif known.any():
             words[name] = table[name][known].iloc[0]
     if spoiled:
-        first, text = next(iter(spoiled.items()))
-        row = int(text.to_numpy().argmax())
-        raise ValueError(
-            f"Columns that match the mediators {expression!r} have cells that are not numbers: "
-            f"{_short(list(spoiled))}; the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the "
-            "header is row 1). Numbers have a decimal point and no unit. Correct or empty these cells, or choose an "
-            "expression that leaves the columns out."
-        )
+        raise ValueError(_spoiled(table, expression, spoiled))
     told = f"{_short(list(words))}, as {next(iter(words.values()))!r:.40}" if words else ""
     if identifiers:
         logging.info(
@@ -118,6 +111,18 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
     if words:
         logging.info("Columns that match the mediators %r, but hold words, are left out: %s.", expression, told)
     return names
+
+
+def _spoiled(table: pd.DataFrame, expression: str, spoiled: dict[str, pd.Series]) -> str:
+    """What is wrong with columns of numbers that have cells of text, `spoiled`: column -> which cells."""
+    first, text = next(iter(spoiled.items()))
+    row = int(text.to_numpy().argmax())
+    return (
+        f"Columns that match the mediators {expression!r} have cells that are not numbers: "
+        f"{_short(list(spoiled))}; the first one is {table[first].iloc[row]!r} in {first!r}, row {row + 2} (the "
+        "header is row 1). Numbers have a decimal point and no unit. Correct or empty these cells, or choose an "
+        "expression that leaves the columns out."
+    )
 
 
 def is_identifier(column: pd.Series) -> bool:

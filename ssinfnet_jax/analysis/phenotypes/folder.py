@@ -12,7 +12,8 @@ from absl import logging
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import clinical, input_files, nifti, text_table
+from ssinfnet_jax.data import input_files, nifti, text_table
+from ssinfnet_jax.data.clinical import clinical_table
 
 _JPEG = (".jpg", ".jpeg")
 _PICTURES = (".png", *_JPEG)
@@ -56,12 +57,7 @@ def items(
     report = input_files.Report() if report is None else report
     image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks), report)
     volumes = [name for name, path in image_of.items() if _ending(path) in _VOLUMES]
-    if 0 < len(volumes) < len(image_of):
-        raise ValueError(f"{images} holds NIfTI and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
-    if preset == HU.name and not volumes:
-        raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need NIfTI.")
-    if spacing_mm is not None and volumes:
-        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the NIfTI files of {images} tell their own.")
+    _check_kind(images, len(volumes), len(image_of), preset, spacing_mm)
     scans = _scans(pathlib.Path(images).parent) if patients is None else {}
     patient_of = _patients(list(image_of), patients, scans)
     if patients is None and not volumes and len(set(patient_of.values())) == len(image_of) > 1:
@@ -86,6 +82,17 @@ def items(
     if report.notes:
         logging.warning("%d notes on headers, such as: %s", len(report.notes), report.notes[0])
     return found
+
+
+def _check_kind(
+    images: str | os.PathLike, num_volumes: int, num_files: int, preset: str, spacing_mm: tuple[float, float] | None
+) -> None:
+    if 0 < num_volumes < num_files:
+        raise ValueError(f"{images} holds NIfTI and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
+    if preset == HU.name and not num_volumes:
+        raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need NIfTI.")
+    if spacing_mm is not None and num_volumes:
+        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the NIfTI files of {images} tell their own.")
 
 
 def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input_files.Report) -> None:
@@ -221,13 +228,13 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
 
 def _patient_table(path: pathlib.Path) -> Mapping[str, str]:
     def of_files(cells: Iterable[str]) -> list[str]:
-        return [cell for cell in cells if clinical.plain_name(cell) in _FILE_NAMES]
+        return [cell for cell in cells if clinical_table.plain_name(cell) in _FILE_NAMES]
 
     def is_header(cells: Sequence[str]) -> bool:
-        return bool(of_files(cells) and clinical.find("patient_id", cells))
+        return bool(of_files(cells) and clinical_table.find("patient_id", cells))
 
     table = text_table.read(path, "The table of patients", is_header)
-    found = {"file": of_files(table.columns), "patient_id": clinical.find("patient_id", table.columns)}
+    found = {"file": of_files(table.columns), "patient_id": clinical_table.find("patient_id", table.columns)}
     lacking = [name for name, columns in found.items() if not columns]
     if lacking:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs file and patient_id.")

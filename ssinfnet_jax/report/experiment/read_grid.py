@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import columns, grid
+from ssinfnet_jax.evaluation import columns, grid, grid_folder
 from ssinfnet_jax.report.kit import table_files
 
 _REMEDY = "collect the runs again (--collect) to have it written anew"
@@ -156,7 +156,7 @@ def read(folder: str | pathlib.Path) -> Experiment:
       grid.
     """
     folder = pathlib.Path(folder)
-    path = folder / "experiment.json"
+    path = folder / grid_folder.FILE
     config = table_files.read_json(path)
     if config is None:
         raise FileNotFoundError(

@@ -48,6 +48,11 @@ class Multiple:
     removed: pd.DataFrame = dataclasses.field(default_factory=lambda: dependence.log([]))
 
     @property
+    def names(self) -> list[str]:
+        """All variables: exposures, covariates, mediators, outcome."""
+        return [*self.exposures, *self.covariates, *self.mediators, self.outcome]
+
+    @property
     def mediators(self) -> dict[str, list[str]]:
         """mediator -> its exposures, in order of first mention."""
         every = dict.fromkeys(itertools.chain.from_iterable(self.exposures.values()))
@@ -122,22 +127,23 @@ def multiple(
         raise ValueError("No exposure has a mediator; a path model needs at least one.")
     data = columns.numeric(table, [*exposures, *covariates, *parents, outcome])
     empty = _without_relations(data, empty)
-    exposures, covariates, parents = empty.exposures, empty.covariates, empty.mediators
-    fixed = [*exposures, *covariates]
-    names = [*fixed, *parents, outcome]
-    data = data[names]
-    complete = data.dropna()
-    correlations, sd = _moments(complete, names)
-    equations = {m: [*its, *covariates] for m, its in parents.items()} | {outcome: [*fixed, *parents]}
-    correlated = list(parents) if residual_covariances and len(parents) > 1 else []
-    model = PathModel(correlations, len(complete), equations, fixed, correlated)
+    complete = data[empty.names].dropna()
+    correlations, sd = _moments(complete, empty.names)
+    model = PathModel(correlations, len(complete), *_equations(empty))
     return dataclasses.replace(
         empty,
-        estimates=_estimates(model, sd, exposures, outcome),
+        estimates=_estimates(model, sd, empty.exposures, outcome),
         fit=fit_measures(model, sd),
-        total_effects=_total_effects(complete, list(exposures), list(covariates), outcome),
+        total_effects=_total_effects(complete, list(empty.exposures), list(empty.covariates), outcome),
         num_dropped=len(data) - len(complete),
     )
+
+
+def _equations(model: Multiple) -> tuple[dict[str, list[str]], list[str], list[str]]:
+    """Left side -> regressors; variables that no equation explains; mediators whose residuals may correlate."""
+    fixed, parents = [*model.exposures, *model.covariates], model.mediators
+    equations = {m: [*its, *model.covariates] for m, its in parents.items()} | {model.outcome: [*fixed, *parents]}
+    return equations, fixed, list(parents) if model.residual_covariances and len(parents) > 1 else []
 
 
 def _without_relations(data: pd.DataFrame, model: Multiple) -> Multiple:

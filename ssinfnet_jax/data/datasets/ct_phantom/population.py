@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ssinfnet_jax.data.clinical import SEVERITY_LEVELS
+from ssinfnet_jax.data.clinical.clinical_table import SEVERITY_LEVELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,11 +106,6 @@ def sample_patient(seed: int, number: int) -> Patient:
     latent += sum(effect * exposures[name] for name, effect in DIRECT.items())
     level = SEVERITY_LEVELS[2 + int(np.searchsorted(_LEVEL_ENDS, latent))]
     return Patient(number, age, gender, underlying, level, properties)
-
-
-def binary_severity(level: str) -> int:
-    """Returns 1 from "Suspected (COVID-19-confirmed later)" upwards, else 0."""
-    return int(SEVERITY_LEVELS.index(level) >= 4)
 
 
 def _standardised(age: float, gender: int, underlying: int) -> dict[str, float]:

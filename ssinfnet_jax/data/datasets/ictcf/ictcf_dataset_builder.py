@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from ssinfnet_jax.data import clinical, ct
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.data.clinical import clinical_table
 from ssinfnet_jax.data.datasets import slice_builder
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -27,7 +28,7 @@ class Builder(slice_builder.SliceBuilder):
 
     def list_slices(self, source_dir: Path | None) -> Sequence[slice_builder.Slice]:
         """Lists the slices of all patients that have both a folder and a row in the clinical table."""
-        table = clinical.read_clinical(_find_table(source_dir))
+        table = clinical_table.read_clinical(_find_table(source_dir))
         for doubt in table.attrs["doubts"]:
             self.note(
                 "doubtful diseases", f"{doubt['text']!r} ({doubt['patients']}x): {doubt['count']:g}; {doubt['why']}"
@@ -88,7 +89,7 @@ def _find_patients(source_dir: Path) -> dict[str, Path]:
     for folder in sorted(source_dir.rglob("*")):
         if not folder.is_dir() or not re.fullmatch(r"patient[\s_-]*\d+", folder.name, flags=re.IGNORECASE):
             continue
-        patient = clinical.patient_key(folder.name)
+        patient = clinical_table.patient_key(folder.name)
         if patient in folders:
             raise ValueError(
                 f"Patient {patient} has two folders, {folders[patient]} and {folder}; merge or remove one."

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import pandas as pd
 from absl import logging
 
-from ssinfnet_jax.data import diseases, text_table, vocabulary
+from ssinfnet_jax.data import text_table
+from ssinfnet_jax.data.clinical import diseases, vocabulary
 
 SEVERITY_LEVELS = (
     "Control (Healthy)",
@@ -293,14 +294,6 @@ def parse_gender(text: str) -> float:
         known = ", ".join(word for words in _GENDERS.values() for word in words.split()[:3])
         raise ValueError(f"gender {text.strip()!r} is unknown; use one of {known}, or leave the cell empty")
     return float(_GENDER[words])
-
-
-def count_diseases(text: str) -> float:
-    """Counts the distinct diseases in a free text, or returns the number it holds; 0 for none, NaN if unknown.
-
-    Raises: ValueError, see diseases.read().
-    """
-    return diseases.read(text).count
 
 
 def parse_severity(text: str) -> str:

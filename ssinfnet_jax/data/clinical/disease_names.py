@@ -2,7 +2,7 @@
 
 import re
 
-from ssinfnet_jax.data import vocabulary
+from ssinfnet_jax.data.clinical import vocabulary
 
 # Unambiguous spellings of common diseases, in the form of vocabulary.key.
 _SYNONYMS = {

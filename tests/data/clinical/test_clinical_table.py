@@ -1,11 +1,10 @@
 import math
-import re
 
 import openpyxl
 import pandas as pd
 import pytest
 
-from ssinfnet_jax.data import clinical
+from ssinfnet_jax.data.clinical import clinical_table
 
 HEADER = "Patient,Age (years),Sex,Underlying diseases,Morbidity outcome\n"
 
@@ -13,76 +12,6 @@ HEADER = "Patient,Age (years),Sex,Underlying diseases,Morbidity outcome\n"
 def write(path, text):
     path.write_text(text, encoding="utf-8")
     return path
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("diabetes", 1),
-        ("Diabetes, hypertension", 2),
-        ("diabetes and hypertension; COPD", 3),
-        ("hypertension/Hypertension", 1),
-        ("gland and node disease", 2),
-        ("None", 0),
-        ("No underlying disease.", 0),
-        ("-", 0),
-        ("3", 3),
-        ("3.0", 3),
-        ("No comorbidities", 0),
-        ("no comorbidity", 0),
-        ("No chronic diseases", 0),
-        ("No known past medical history.", 0),
-        ("none reported", 0),
-        ("None known", 0),
-        ("denied", 0),
-        ("healthy", 0),
-        ("Previously healthy", 0),
-        ("Negative", 0),
-        ("N", 0),
-        ("无", 0),
-        ("hypertension+diabetes", 2),
-        ("hypertension & diabetes", 2),
-        ("高血压、糖尿病", 2),
-        ("hypertension，diabetes；COPD", 3),
-        ("hypertension\ndiabetes\r\n", 2),
-        ("hypertension (grade 2, controlled)", 1),
-        ("hypertension (grade 2 (treated, stable)), type 2 diabetes", 2),
-        ("高血压（2级，稳定）", 1),
-        ("chronic obstructive\tpulmonary  disease, no other diseases", 1),
-        ("nodular goitre, non-small cell lung cancer", 2),
-    ],
-)
-def test_count_diseases(text, count):
-    assert clinical.count_diseases(text) == count
-
-
-@pytest.mark.parametrize("text", ["", "N/A", "unknown", "/", " "])
-def test_count_diseases_missing(text):
-    assert math.isnan(clinical.count_diseases(text))
-
-
-@pytest.mark.parametrize(
-    ("text", "piece"),
-    [
-        ("2 diseases", "2 diseases"),
-        ("2.5", "2.5"),
-        ("-1", "-1"),
-        ("no history of diabetes", "no history of diabetes"),
-        ("hypertension, no diabetes", "no diabetes"),
-        ("Not examined", "not examined"),
-        ("否认糖尿病", "否认糖尿病"),
-        ("hypertension (grade 2", "hypertension (grade 2"),
-    ],
-)
-def test_count_diseases_refuses_what_it_does_not_understand(text, piece):
-    message = rf"diseases {text!r} cannot be counted ({piece!r} is not understood); write a number such as 2"
-    with pytest.raises(ValueError, match=re.escape(message)):
-        clinical.count_diseases(text)
-
-
-def test_count_diseases_refuses_text_without_a_name():
-    with pytest.raises(ValueError, match=r"diseases '\(treated\)' cannot be counted; write a number such as 2"):
-        clinical.count_diseases("(treated)")
 
 
 @pytest.mark.parametrize(
@@ -95,27 +24,27 @@ def test_count_diseases_refuses_text_without_a_name():
     ],
 )
 def test_parse_age(text, age):
-    assert clinical.parse_age(text) == pytest.approx(age, rel=1e-12)
+    assert clinical_table.parse_age(text) == pytest.approx(age, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["-1", "121", "old", ">89", "60-69", "45 m", "1500 months"])
 def test_parse_age_refuses(text):
     with pytest.raises(ValueError, match=f"age '{text}' is not a number of years from 0 to 120"):
-        clinical.parse_age(text)
+        clinical_table.parse_age(text)
 
 
 @pytest.mark.parametrize("text", ["", "-", "/", "NA", "unknown", "不详", "k.A.", "Missing", "?"])
 def test_missing_words(text):
-    assert math.isnan(clinical.parse_age(text))
-    assert math.isnan(clinical.parse_gender(text))
-    assert clinical.parse_severity(text) == ""
+    assert math.isnan(clinical_table.parse_age(text))
+    assert math.isnan(clinical_table.parse_gender(text))
+    assert clinical_table.parse_severity(text) == ""
 
 
 def test_gender_words_in_several_languages():
     for text in ("女", "女性", "w", "weiblich", "femme", "femenino", "donna", "♀", "Female.", "0 (female)"):
-        assert clinical.parse_gender(text) == 0
+        assert clinical_table.parse_gender(text) == 0
     for text in ("男", "Männlich", "m", "homme", "varón", "uomo", "♂", "1=male"):
-        assert clinical.parse_gender(text) == 1
+        assert clinical_table.parse_gender(text) == 1
 
 
 def test_codes_explained_by_the_header():
@@ -126,32 +55,32 @@ def test_codes_explained_by_the_header():
         "gender_1m_2f",
         "性别(1男2女)",
     ):
-        codes = clinical.gender_codes(header)
-        assert {code: clinical.parse_gender(word) for code, word in codes.items()} == {1.0: 1.0, 2.0: 0.0}
-        assert clinical.kind_of(header) == "gender"
-    assert clinical.gender_codes("Sex") == clinical.gender_codes("Gender (0/1)") == {}
+        codes = clinical_table.gender_codes(header)
+        assert {code: clinical_table.parse_gender(word) for code, word in codes.items()} == {1.0: 1.0, 2.0: 0.0}
+        assert clinical_table.kind_of(header) == "gender"
+    assert clinical_table.gender_codes("Sex") == clinical_table.gender_codes("Gender (0/1)") == {}
 
 
 def test_parse_gender():
-    assert [clinical.parse_gender(text) for text in ("F", "female", " Male", "m")] == [0, 0, 1, 1]
-    assert math.isnan(clinical.parse_gender(""))
+    assert [clinical_table.parse_gender(text) for text in ("F", "female", " Male", "m")] == [0, 0, 1, 1]
+    assert math.isnan(clinical_table.parse_gender(""))
     with pytest.raises(ValueError, match="gender '1' is unknown; use one of female"):
-        clinical.parse_gender("1")
+        clinical_table.parse_gender("1")
 
 
 def test_parse_severity_tolerates_case_spaces_and_hyphens():
-    for level in clinical.SEVERITY_LEVELS:
-        assert clinical.parse_severity(level) == level
-        assert clinical.parse_severity(f"  {level.upper().replace(' ', '  ').replace('-', ' ')}") == level
-    assert clinical.parse_severity("") == ""
+    for level in clinical_table.SEVERITY_LEVELS:
+        assert clinical_table.parse_severity(level) == level
+        assert clinical_table.parse_severity(f"  {level.upper().replace(' ', '  ').replace('-', ' ')}") == level
+    assert clinical_table.parse_severity("") == ""
     with pytest.raises(ValueError, match=r"severity 'Moderate' is unknown; use one of Control \(Healthy\), "):
-        clinical.parse_severity("Moderate")
+        clinical_table.parse_severity("Moderate")
 
 
 @pytest.mark.parametrize("name", ["Patient 12", "patient_012", "12", "12.0", "P-12", " P12 "])
 def test_patient_key(name):
-    assert clinical.patient_key(name) == "12"
-    assert clinical.patient_key("Smith  A") == "smith a"
+    assert clinical_table.patient_key(name) == "12"
+    assert clinical_table.patient_key("Smith  A") == "smith a"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
@@ -171,7 +100,7 @@ def test_read_clinical(tmp_path, suffix):
         rows.to_csv(path, index=False)
     else:
         rows.to_excel(path, index=False)
-    table = clinical.read_clinical(path)
+    table = clinical_table.read_clinical(path)
     assert table.index.tolist() == ["1", "2"]
     assert table.loc["1"].tolist() == [63, 1, 2, "Severe"]
     assert math.isnan(table.loc["2", "age"])
@@ -190,7 +119,7 @@ def test_read_clinical_reads_a_chinese_spreadsheet_with_a_title(tmp_path, caplog
     ):
         book.active.append(row)
     book.save(tmp_path / "c.xlsx")
-    table = clinical.read_clinical(tmp_path / "c.xlsx")
+    table = clinical_table.read_clinical(tmp_path / "c.xlsx")
     assert table["age"].tolist() == [45, 60, 61]
     assert table["gender"].tolist() == [1, 0, 0]
     assert table["underlying"].tolist()[::2] == [2, 1]
@@ -198,17 +127,17 @@ def test_read_clinical_reads_a_chinese_spreadsheet_with_a_title(tmp_path, caplog
     assert [doubt["text"] for doubt in table.attrs["doubts"]] == ["高血压，不详"]
     assert "1 disease texts are doubtful" in caplog.text
     with pytest.raises(ValueError, match=r"row 2 \(patient 1\): diseases '1\.5' cannot be counted"):
-        clinical.read_clinical(write(tmp_path / "c.csv", HEADER + "1,45,M,1.5,Mild\n"))
+        clinical_table.read_clinical(write(tmp_path / "c.csv", HEADER + "1,45,M,1.5,Mild\n"))
     with pytest.raises(
         ValueError, match=r"row 2 \(patient 1\) and row 3: gender is unknown: it is coded as 0 \(1x\), 1"
     ):
-        clinical.read_clinical(write(tmp_path / "c.csv", HEADER + "1,45,1,1,Mild\n2,45,0,1,Mild\n"))
+        clinical_table.read_clinical(write(tmp_path / "c.csv", HEADER + "1,45,1,1,Mild\n2,45,0,1,Mild\n"))
 
 
 def test_read_clinical_lists_all_problems_with_their_rows(tmp_path):
     path = write(tmp_path / "c.csv", HEADER + "1,150,Male,,Mild\n2,50,x,,Mild\n3,50,F,,Odd\n1,5,F,,Mild\n,5,F,,Mild\n")
     with pytest.raises(ValueError, match=r"c\.csv has 5 problems; fix them") as error:
-        clinical.read_clinical(path)
+        clinical_table.read_clinical(path)
     for problem in (
         "row 2 (patient 1): age '150' is not",
         "row 3 (patient 2): gender 'x' is unknown",
@@ -226,24 +155,24 @@ def test_read_clinical_lists_the_columns_found(tmp_path):
         r"It has the columns 'Patient', 'Age \(months\)', 'Sex', 'Gender', 'Comorbidities', 'Severity'; rename them"
     )
     with pytest.raises(ValueError, match=message):
-        clinical.read_clinical(path)
+        clinical_table.read_clinical(path)
 
 
 def test_read_clinical_names_missing_empty_and_unreadable_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.csv does not exist"):
-        clinical.read_clinical(tmp_path / "gone.csv")
+        clinical_table.read_clinical(tmp_path / "gone.csv")
     with pytest.raises(ValueError, match=r"bad\.xlsx cannot be read .*save it as CSV"):
-        clinical.read_clinical(write(tmp_path / "bad.xlsx", "text"))
+        clinical_table.read_clinical(write(tmp_path / "bad.xlsx", "text"))
     with pytest.raises(ValueError, match=r"empty\.csv has no rows"):
-        clinical.read_clinical(write(tmp_path / "empty.csv", HEADER))
+        clinical_table.read_clinical(write(tmp_path / "empty.csv", HEADER))
 
 
 def test_read_clinical_refuses_rows_longer_than_the_header(tmp_path):
     with pytest.raises(ValueError, match="row 3 has 6"):
-        clinical.read_clinical(write(tmp_path / "d.csv", HEADER + "1,50,F,none,Mild\n2,51,F,asthma, gout,Mild\n"))
+        clinical_table.read_clinical(write(tmp_path / "d.csv", HEADER + "1,50,F,none,Mild\n2,51,F,asthma, gout,Mild\n"))
     path = write(tmp_path / "c.csv", HEADER + "1,50,F,none,Mild,\n2,51,F,none,Mild,\n")
     message = r"c\.csv cannot be read \(rows have more cells than the header: row 2 has 6, the header 5; delete commas"
     with pytest.raises(ValueError, match=message):
-        clinical.read_clinical(path)
+        clinical_table.read_clinical(path)
     write(path, HEADER + '\n1,50,F,"asthma, gout",Mild\n2,51,F\n')  # commas in quotes, and short rows, are fine
-    assert clinical.read_clinical(path)["underlying"].iloc[0] == 2
+    assert clinical_table.read_clinical(path)["underlying"].iloc[0] == 2

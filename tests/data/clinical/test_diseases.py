@@ -2,11 +2,12 @@
 
 import contextlib
 import math
+import re
 import time
 
 import pytest
 
-from ssinfnet_jax.data import diseases, vocabulary
+from ssinfnet_jax.data.clinical import diseases, vocabulary
 
 
 @pytest.mark.parametrize(
@@ -231,3 +232,73 @@ def test_keys_of_words():
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("diabetes", 1),
+        ("Diabetes, hypertension", 2),
+        ("diabetes and hypertension; COPD", 3),
+        ("hypertension/Hypertension", 1),
+        ("gland and node disease", 2),
+        ("None", 0),
+        ("No underlying disease.", 0),
+        ("-", 0),
+        ("3", 3),
+        ("3.0", 3),
+        ("No comorbidities", 0),
+        ("no comorbidity", 0),
+        ("No chronic diseases", 0),
+        ("No known past medical history.", 0),
+        ("none reported", 0),
+        ("None known", 0),
+        ("denied", 0),
+        ("healthy", 0),
+        ("Previously healthy", 0),
+        ("Negative", 0),
+        ("N", 0),
+        ("无", 0),
+        ("hypertension+diabetes", 2),
+        ("hypertension & diabetes", 2),
+        ("高血压、糖尿病", 2),
+        ("hypertension，diabetes；COPD", 3),
+        ("hypertension\ndiabetes\r\n", 2),
+        ("hypertension (grade 2, controlled)", 1),
+        ("hypertension (grade 2 (treated, stable)), type 2 diabetes", 2),
+        ("高血压（2级，稳定）", 1),
+        ("chronic obstructive\tpulmonary  disease, no other diseases", 1),
+        ("nodular goitre, non-small cell lung cancer", 2),
+    ],
+)
+def test_count(text, count):
+    assert diseases.read(text).count == count
+
+
+@pytest.mark.parametrize("text", ["", "N/A", "unknown", "/", " "])
+def test_count_missing(text):
+    assert math.isnan(diseases.read(text).count)
+
+
+@pytest.mark.parametrize(
+    ("text", "piece"),
+    [
+        ("2 diseases", "2 diseases"),
+        ("2.5", "2.5"),
+        ("-1", "-1"),
+        ("no history of diabetes", "no history of diabetes"),
+        ("hypertension, no diabetes", "no diabetes"),
+        ("Not examined", "not examined"),
+        ("否认糖尿病", "否认糖尿病"),
+        ("hypertension (grade 2", "hypertension (grade 2"),
+    ],
+)
+def test_count_refuses_what_it_does_not_understand(text, piece):
+    message = rf"diseases {text!r} cannot be counted ({piece!r} is not understood); write a number such as 2"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        diseases.read(text)
+
+
+def test_count_refuses_text_without_a_name():
+    with pytest.raises(ValueError, match=r"diseases '\(treated\)' cannot be counted; write a number such as 2"):
+        diseases.read("(treated)")

@@ -1,13 +1,9 @@
 """What is wrong in the analysis' sections of a config is found before anything is computed."""
 
-import dataclasses
-import pathlib
-
-import pandas as pd
 import pytest
 
 from configs import covid_semiseg, ct_phantom
-from ssinfnet_jax.analysis import mediation, stages
+from ssinfnet_jax.analysis import config_check, mediation
 from ssinfnet_jax.config import read_config
 
 
@@ -63,17 +59,17 @@ MISTAKES = [
 def test_mistakes_of_the_mediation(config, key, value, message):
     config["mediation"][key] = value
     with pytest.raises(ValueError, match=message):
-        stages.check(read_config(config))
+        config_check.check(read_config(config))
 
 
 def test_mediators_must_be_phenotypes_of_these_settings(config):
     config["mediation"]["mediators"] = "_glcm_"
-    stages.check(read_config(config))
+    config_check.check(read_config(config))
     config["phenotypes"]["settings"] = {"classes": {"firstorder": ("Entropy",)}}
     with pytest.raises(
         ValueError, match=r"'_glcm_' matches none of the .* columns .*, such as ggo_shape2D_PixelSurface"
     ):
-        stages.check(read_config(config))
+        config_check.check(read_config(config))
 
 
 @pytest.mark.parametrize(
@@ -85,48 +81,7 @@ def test_mediators_must_be_phenotypes_of_these_settings(config):
 )
 def test_what_can_be_computed_passes(config, options):
     config["mediation"] |= options
-    stages.check(read_config(config))
-
-
-class ReachedError(Exception):
-    """Carries what the analysis was called with."""
-
-
-class RunWithPhenotypes:
-    def __init__(self, folder: pathlib.Path):
-        pd.DataFrame({"patient_id": ["p"], "ggo_A": [1.0]}).to_csv(folder / "patients.csv", index=False)
-        self.folder = folder
-
-    def require(self, name, *files):
-        return self.folder
-
-    def was_skipped(self, name):
-        return False
-
-
-def test_every_option_of_the_config_reaches_the_analysis(config, tmp_path, monkeypatch):
-    """Each key is changed in turn, and what the analysis is called with changes."""
-
-    def analyse(table, options):
-        raise ReachedError(options)
-
-    slices = {"split": ["cohort"], "patient_id": ["p"], "age": [50.0], "gender": [0], "underlying": [1]}
-    slices = pd.DataFrame(slices | {"severity_level": ["Severe"]})
-    monkeypatch.setattr(stages.mediation, "analyse", analyse)
-    monkeypatch.setattr(stages.prepare, "load", lambda *_: (None, slices))
-
-    def called_with(config):
-        with pytest.raises(ReachedError) as reached:
-            stages.mediate(config, RunWithPhenotypes(tmp_path))
-        return reached.value.args[0]
-
-    typed = read_config(config)
-    other = {key: f"other {key}" for key in config["mediation"]} | {"rule": "paper", "paths": "all"}
-    changed = dataclasses.replace(typed, mediation=dataclasses.replace(typed.mediation, **other))
-    before, after = called_with(typed), called_with(changed)
-    for key, value in other.items():
-        assert getattr(before, key) != getattr(after, key) == value
-    assert set(vars(after)) - set(config["mediation"]) == {"outcome", "min_n"}
+    config_check.check(read_config(config))
 
 
 def test_presets_of_the_path_model():

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from ssinfnet_jax.data import disease_names, vocabulary
+from ssinfnet_jax.data.clinical import disease_names, vocabulary
 
 MAX_DISEASES = 30  # a larger number is a code or a typo
 

@@ -1,0 +1,47 @@
+"""Stage `mediate` of a run: from the phenotypes and the clinical columns of the cohort to the mediation tables."""
+
+import pandas as pd
+from absl import logging
+
+from ssinfnet_jax import rundir
+from ssinfnet_jax.analysis import mediation, severity, truth
+from ssinfnet_jax.config import Config
+from ssinfnet_jax.data import datasets, prepare
+
+CLINICAL = ("age", "gender", "underlying")  # columns of the clinical table beside the outcome
+
+
+def run(config: Config, run_dir: rundir.RunDir) -> str | None:
+    """Writes the mediation analysis of the cohort: `table.csv` that it started from, its tables, and `truth.csv`.
+
+    Returns: None, or the reason why there is nothing to analyse.
+    """
+    folder = run_dir.require("phenotypes", "patients.csv")
+    if run_dir.was_skipped("phenotypes"):
+        return "there are no phenotypes of a cohort with a clinical table"
+    _, slices = prepare.load(config.data, run_dir)
+    patients = pd.read_csv(folder / "patients.csv", dtype={"patient_id": str})
+    table = patients.merge(clinical_table(slices), on="patient_id", validate="one_to_one")
+    analysis = mediation.analyse(table, mediation.Options(**vars(config.mediation)))
+    directory = run_dir.stage("mediate")
+    table.to_csv(directory / "table.csv", index=False)
+    analysis.write(directory)
+    known = [pair for name, _ in config.data.datasets for pair in datasets.truth(name)]
+    if known:
+        found = truth.compare(analysis.univariate, known)
+        found.to_csv(directory / "truth.csv", index=False)
+        logging.info("Mediators that the generator put in:\n%s", found.to_string(index=False))
+    logging.info("Mediation: %s", analysis.reason or f"selected {analysis.selected}")
+    if analysis.multiple:
+        verdict = analysis.multiple.verdict
+        logging.log(logging.WARNING if verdict.word == "poor" else logging.INFO, "Path model: %s", verdict.text)
+    if analysis.no_natural:
+        logging.info("Mediation: %s", analysis.no_natural)
+    return None
+
+
+def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:
+    """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1)."""
+    cohort = slices[slices["split"] == "cohort"].drop_duplicates("patient_id")
+    table = cohort[["patient_id", *CLINICAL]].reset_index(drop=True)
+    return table.assign(severity=severity.binarize(cohort["severity_level"]).to_numpy())

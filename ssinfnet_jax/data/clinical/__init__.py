@@ -1,0 +1,1 @@
+"""What clinical tables say of patients: words in several languages -> diseases -> columns of numbers."""

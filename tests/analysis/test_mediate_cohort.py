@@ -1,0 +1,55 @@
+import dataclasses
+import pathlib
+
+import pandas as pd
+import pytest
+
+from configs import ct_phantom
+from ssinfnet_jax.analysis import mediate_cohort
+from ssinfnet_jax.config import read_config
+
+
+@pytest.fixture
+def config():
+    return ct_phantom.get_config("tiny").to_dict()
+
+
+class ReachedError(Exception):
+    """Carries what the analysis was called with."""
+
+
+class RunWithPhenotypes:
+    def __init__(self, folder: pathlib.Path):
+        pd.DataFrame({"patient_id": ["p"], "ggo_A": [1.0]}).to_csv(folder / "patients.csv", index=False)
+        self.folder = folder
+
+    def require(self, name, *files):
+        return self.folder
+
+    def was_skipped(self, name):
+        return False
+
+
+def test_every_option_of_the_config_reaches_the_analysis(config, tmp_path, monkeypatch):
+    """Each key is changed in turn, and what the analysis is called with changes."""
+
+    def analyse(table, options):
+        raise ReachedError(options)
+
+    slices = {"split": ["cohort"], "patient_id": ["p"], "age": [50.0], "gender": [0], "underlying": [1]}
+    slices = pd.DataFrame(slices | {"severity_level": ["Severe"]})
+    monkeypatch.setattr(mediate_cohort.mediation, "analyse", analyse)
+    monkeypatch.setattr(mediate_cohort.prepare, "load", lambda *_: (None, slices))
+
+    def called_with(config):
+        with pytest.raises(ReachedError) as reached:
+            mediate_cohort.run(config, RunWithPhenotypes(tmp_path))
+        return reached.value.args[0]
+
+    typed = read_config(config)
+    other = {key: f"other {key}" for key in config["mediation"]} | {"rule": "paper", "paths": "all"}
+    changed = dataclasses.replace(typed, mediation=dataclasses.replace(typed.mediation, **other))
+    before, after = called_with(typed), called_with(changed)
+    for key, value in other.items():
+        assert getattr(before, key) != getattr(after, key) == value
+    assert set(vars(after)) - set(config["mediation"]) == {"outcome", "min_n"}
