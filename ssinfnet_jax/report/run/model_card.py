@@ -29,7 +29,7 @@ def write(
     """
     run = None if workdir is None else run_files.read(workdir)
     networks = program["networks"]
-    slices = None if run is None else run.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
+    slices = None if run is None else run.slices
     trained = [] if run is None else [run.stages["train_single"], run.stages["train_multi"]]
     rows, names = _metrics(run)
     return render.write(

@@ -24,7 +24,6 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
     """
     run = run_files.read(workdir)
     networks = {which: NetworkCard.read(folder / which) for which in ("single", "multi")}
-    slices = run.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
     names = [name for name, _ in run.config["data"]["datasets"]]
     stages = [run.stages[name] for name in rundir.STAGES if run.stages[name].state == "done"]
     return render.write(
@@ -40,7 +39,7 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
         commits=list(dict.fromkeys(str(stage.marker["commit"]) for stage in stages)),
         cards={which: card.to_json() for which, card in networks.items()},
         decision=(networks["multi"].decision or Decision()).words,
-        splits=[] if slices is None else model_card.table_rows(data_tables.splits(slices)),
+        splits=[] if run.slices is None else model_card.table_rows(data_tables.splits(run.slices)),
         origins={name: registry.origin(name) for name in dict.fromkeys(names)},
         cell=model_card.cell,
     )

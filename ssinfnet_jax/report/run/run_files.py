@@ -60,6 +60,11 @@ class Run:
         return " + ".join(" / ".join(map(str, pair)) for pair in pairs) or "unknown dataset"
 
     @functools.cached_property
+    def slices(self) -> pd.DataFrame | None:
+        """prepare/slices.csv: every slice and its split; None where there is none."""
+        return self.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
+
+    @functools.cached_property
     def analysis(self) -> mediation.Analysis | None:
         """The mediation analysis of the run; None where there is none."""
         folder = self.path("mediate")

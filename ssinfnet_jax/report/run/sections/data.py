@@ -10,7 +10,7 @@ def build(run: run_files.Run) -> blocks.Section:
     """Section with the splits, whether they share patients, and the clinical columns."""
     section = blocks.Section("data", "Data", "Data")
     section.add("note", run.stages["prepare"].reason)
-    slices = run.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
+    slices = run.slices
     if slices is None:
         return section
     section.add("table", data_tables.splits(slices))
