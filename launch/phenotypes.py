@@ -67,7 +67,7 @@ def measure() -> None:
     num_slices, num_patients = len(tables.slices), len(tables.patients)
     print(f"{num_slices} slices of {num_patients} patients, {_AGGREGATION.value}. Written to {_OUT.value}.")
     if failed := int((tables.slices["error"] != "").sum()):
-        sys.exit(f"{failed} slices failed; the reasons are in {pathlib.Path(_OUT.value) / 'slices.csv'}, column error.")
+        sys.exit(f"{failed} slices failed; see the reasons in {pathlib.Path(_OUT.value) / 'slices.csv'}, column error.")
 
 
 if __name__ == "__main__":

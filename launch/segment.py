@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
     failed = int((~failures["left_out"].astype(bool)).sum())
     if failed or not num_used:  # `table` holds the scans of earlier calls, too
         what = f"{failed} scans failed" if failed else f"no scan was segmented ({len(failures)} left out)"
-        sys.exit(f"{what}; the reasons are in {out_dir / 'failures.csv'}.")
+        sys.exit(f"{what}; see the reasons in {out_dir / 'failures.csv'}.")
 
 
 if __name__ == "__main__":
