@@ -113,7 +113,7 @@ def test_a_spreadsheet_as_people_have_it(cohort, tmp_path):
     remedy = re.search(r"give (--missing_codes=ggo_firstorder_Mean=-9999), or empty", asked.stderr)[1]
     result = call(*flags, remedy)
     assert result.returncode == 0, result.stderr
-    assert "left out: row 1 ('Table 1. Patients')" in result.stderr
+    assert "skipping the rows above it: row 1 ('Table 1. Patients')" in result.stderr
     doubts = pd.read_csv(out / "doubtful_words.csv")
     assert doubts[["text", "count", "patients"]].to_numpy().tolist() == [["gout, unknown", 1.0, 40]]
     found = pd.read_csv(out / "univariate.csv").set_index(["exposure", "mediator"])["n"]
