@@ -121,8 +121,8 @@ def _disagree():
 
     def fit_otherwise(initial, training, options):
         save_every_s = 1e9 if options.save_every_s == 0 else 0.0
-        training = dataclasses.replace(training, is_enough=lambda done: not training.is_enough(done))
-        return fit(initial, training, dataclasses.replace(options, save_every_s=save_every_s))
+        otherwise = dataclasses.replace(training, is_enough=lambda done: not training.is_enough(done))
+        return fit(initial, otherwise, dataclasses.replace(options, save_every_s=save_every_s))
 
     checkpoint.Best.offer, loop.fit = offer_better, fit_otherwise
     checkpoint.latest_step = lambda directory: 0
