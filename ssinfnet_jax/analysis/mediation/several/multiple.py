@@ -122,10 +122,9 @@ def multiple(
         if len(set(mediators)) < len(mediators):
             raise ValueError(f"A mediator of {exposure!r} is named twice: {mediators}.")
     empty = Multiple(pd.DataFrame(), {}, pd.DataFrame(), exposures, outcome, 0, list(covariates), residual_covariances)
-    parents = empty.mediators
-    if not parents:
+    if not empty.mediators:
         raise ValueError("No exposure has a mediator; a path model needs at least one.")
-    data = columns.numeric(table, [*exposures, *covariates, *parents, outcome])
+    data = columns.numeric(table, empty.names)
     empty = _without_relations(data, empty)
     complete = data[empty.names].dropna()
     correlations, sd = _moments(complete, empty.names)
