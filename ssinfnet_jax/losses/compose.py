@@ -25,7 +25,7 @@ LOSSES: dict[str, Callable[..., jax.Array]] = {
 # What steps and the loop log beside the terms.
 METRICS = (
     "loss", "grad_norm", "train_dice", "reconstruction", "context", "kl", "erased_fraction", "learning_rate", "step",
-    "phase",
+    "phase", "epoch", "slices_per_second", "time_waiting_for_data",
 )  # fmt: skip
 _LINE = ("fn", "weight", "maps")  # keys of a line that are no hyper-parameters
 
