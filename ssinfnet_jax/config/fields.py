@@ -100,7 +100,7 @@ def read(kind: Any, value: Any, name: str) -> Any:
 def check_options(function: Callable, options: Mapping[str, Any], name: str) -> None:
     """Raises ValueError for options that are not in the ranges which the function's parameters are annotated with."""
     parameters = inspect.signature(function).parameters
-    for key in options.keys() & parameters.keys():
+    for key in [key for key in options if key in parameters]:
         kind = parameters[key].annotation
         kinds = [kind, *typing.get_args(kind)] if _is_union(kind) else [kind]
         if any(typing.get_origin(one) is Annotated for one in kinds):

@@ -10,24 +10,14 @@ from ssinfnet_jax.config import Mediation, choices
 
 @dataclasses.dataclass(frozen=True)
 class Options(Mediation):
-    """How analyse() works: the options of a config, with defaults, and three more.
+    """How analyse() works: the options of a config (`config.Mediation`), with defaults, and two more.
 
     Attributes:
-      exposures: columns; those without a selected mediator are not in the path model.
       mediators: columns, or a regular expression that is searched in the names of numeric columns, such as
         "^ggo_(firstorder|glcm)_"; columns of text, and the counts of by_patient() and table() (num_slices,
         num_failed, num_bins), are passed over.
-      rule: a mediator is significant by its indirect effect ("indirect") or by the paper's three regressions
-        ("paper").
-      alpha, adjust, family, covariates, min_n: see univariate().
-      max_correlation, prefer: see correlation_filter().
-      paths: in the path model an exposure acts on the mediators "selected" for it, as in the paper, or on "all" that
-        were selected for any exposure of the model.
-      residual_covariances: whether the residuals of mediators may correlate in the path model, see multiple(); the
-        paper's may not.
-      link: see natural_effects().
-      bootstrap_draws, seed: see bootstrap(); 0 draws make no intervals.
       outcome: column, 0 or 1.
+      min_n: see univariate().
     Raises: ValueError for an unknown rule or unknown paths.
     """
 
