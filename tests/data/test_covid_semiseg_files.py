@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ssinfnet_jax.config import Splits
 from ssinfnet_jax.data import datasets, prepare
 
 
@@ -36,7 +37,7 @@ def test_labels_agree_and_consolidation_is_denser(dataset):
 
 
 def test_a_fifth_is_held_out_and_pretraining_does_not_see_it(dataset):
-    table = prepare.assign_splits(dataset.slices, {"seed": 0, "num_folds": 5, "test_fold": 0}, 0.1)
+    table = prepare.assign_splits(dataset.slices, Splits(seed=0, num_folds=5, test_fold=0), 0.1)
     assert table["split"].value_counts().to_dict() == {"unlabeled": 1600, "train": 40, "test": 10}
     assert (table.loc[table["split"] == "test", "pretrain"] == "").all()
 
