@@ -1,6 +1,6 @@
 # Two commands do it all on a fresh machine with Python >= 3.11:
 #   make demo   generated chest CT through every stage, ends with runs/demo/report.html
-#   make test   the tests
+#   make test   the tests; make test-all runs the long ones, too
 # make experiments  the paper's comparisons at their smallest; each ends with runs/experiments/NAME/report.html
 # make setup JAX=cpu|cuda13|cuda12|tpu  installs only; make check  the form; make clean  removes .venv and runs/demo.
 PYTHON ?= python3
@@ -24,7 +24,7 @@ SIZE ?= tiny
 # Runs at the same time; with GPUs each needs one of its own.
 PARALLEL ?= $(if $(filter cpu,$(JAX)),2,1)
 
-.PHONY: demo test experiments setup check clean
+.PHONY: demo test test-all experiments setup check clean
 
 demo: $(STAMP)
 	$(PY) -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=$(WORKDIR)
@@ -37,8 +37,14 @@ experiments: $(STAMP)
 	  shares="$$shares --share=$(EXPERIMENTS_DIR)/$$name"; \
 	done
 
+PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 test: $(STAMP)
-	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(PYTEST) -m "not long"
+	@echo "Left out: the long tests (programs killed and resumed, several processes, the browser, fuzzing). Run them all: make test-all"
+
+test-all: $(STAMP)
+	$(PYTEST)
 
 check: $(STAMP)
 	$(PY) -m ruff format --check .

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks import fuzz
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory):

@@ -14,6 +14,8 @@ import pytest
 
 from ssinfnet_jax.training import loop
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "launch.experiment", "--config=tests/launch/toy_experiment.py"]
 

@@ -71,6 +71,9 @@ def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
     variables, _ = storage.load(runs / "networks" / "single")
     small, _ = storage.load(tmp_path / "out" / "single")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), variables, small)
+    said = pack.figures(tmp_path / "out" / "single", tmp_path / "out" / "multi")
+    assert said[f"Dice on {found['slices']} held-out slices"].startswith(f"lesion {lesion['mean']:.2f} ± ")
+    assert not pack.figures(runs / "networks" / "single", runs / "networks" / "multi")
     again = _pack(runs, tmp_path / "out", ["fold0", "fold1"])
     assert again.returncode == 1
     assert "exists; give a new folder" in again.stderr

@@ -11,6 +11,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from ssinfnet_jax.report.kit import figure_style, viewer
 from ssinfnet_jax.report.scans import scan_pages
 
+pytestmark = pytest.mark.long
+
 HOSTILE = "<script>document.title='x'</script> \"q\" 'p' </script>"
 NUM = 30
 WITH_LESION = 12  # the slice with the largest lesion, which is shown first

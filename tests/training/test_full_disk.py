@@ -6,6 +6,8 @@ import pytest
 
 from tests.training import toy_run
 
+pytestmark = pytest.mark.long
+
 # Mounts a file system of so many bytes on a folder and runs the rest there; makes room and runs it again.
 SCRIPT = """
 folder=$1

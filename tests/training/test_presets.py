@@ -8,6 +8,8 @@ import pytest
 from configs import covid_semiseg
 from tests.training import toy_stages
 
+pytestmark = pytest.mark.long
+
 SPLIT = ["train"] * 8 + ["val"] * 2
 EVERY = 10
 

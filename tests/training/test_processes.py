@@ -12,6 +12,8 @@ import pytest
 from ssinfnet_jax.training import checkpoint, loop
 from tests.training import toy_run
 
+pytestmark = pytest.mark.long
+
 # The threshold of the coach's mask follows its scores: their bias has no effect, and its gradient is rounding.
 WITHOUT_EFFECT = "['score']['conv']['bias']"
 

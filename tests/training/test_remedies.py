@@ -15,6 +15,8 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.networks import storage
 from tests.training import toy_stages
 
+pytestmark = pytest.mark.long
+
 SINGLE = ("pretrain_single", "train_single")
 STAGES = (*SINGLE, "predict_priors", "pretrain_multi", "train_multi")
 

@@ -10,6 +10,8 @@ import pytest
 from ssinfnet_jax.training import checkpoint, loop
 from tests.training import toy_run
 
+pytestmark = pytest.mark.long
+
 # 21 updates; the pretraining's phases end after 6 and 12, and lookahead moves its slow weights at every 5th.
 KILLED = ("pretrain single:7", "pretrain single:14", "train single:4", "pretrain multi:5", "train multi:11")
 DEVICES = {"pmap": 1, "fsdp": 2}
