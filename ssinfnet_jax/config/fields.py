@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 import numbers
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         above = value > self._low if self.interval[0] == "(" else value >= self._low
         below = value < self._high if self.interval[-1] == ")" else value <= self._high
-        return math.isfinite(value) and above and below
+        return abs(value) <= sys.float_info.max and above and below
 
     def rule(self, is_whole: bool) -> str:
         """The interval in words."""
@@ -61,7 +62,7 @@ class _MisfitError(Exception):
     """A value is not of a type."""
 
 
-_NUMBER = Annotated[float, Range("(-inf, inf)", 1.0)]
+_FINITE = Range("(-inf, inf)", 1.0)
 
 
 def read(kind: Any, value: Any, name: str) -> Any:
@@ -182,11 +183,11 @@ def _frozen(value: Any, name: str) -> Any:
         return types.MappingProxyType({key: _frozen(one, _below(name, key)) for key, one in value.items()})
     if isinstance(value, list | tuple):
         return tuple(_frozen(one, f"{name}.{index}") for index, one in enumerate(value))
-    return read(_NUMBER, value, name) if _is_number(value) and not math.isfinite(value) else value
+    return value if not _is_number(value) or value in _FINITE else read(Annotated[float, _FINITE], value, name)
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], required: Sequence[str], name: str) -> None:
-    if unknown := sorted(set(table) - set(known)):
+    if unknown := sorted(map(str, set(table) - set(known))):
         raise ValueError(f"Unknown {_below(name, ', '.join(unknown))}; it has {', '.join(known)}.")
     if missing := [key for key in required if key not in table]:
         raise ValueError(f"{name} lacks {', '.join(missing)}; ssinfnet_jax/config says what it means.")

@@ -127,7 +127,7 @@ def _kind(value):
 PLUGGED_IN = re.compile(r"losses\.\w+\.(?!fn|weight|maps)|model\.options\.backbone")
 LEAVES = {path: _kind(value) for path, value in _leaves(BASE) if not PLUGGED_IN.search(path)}
 WRONG = {
-    "number": [-1e9, True, "1", math.nan, math.inf, -math.inf, np.float32("nan"), {}, [[1]], ["1"]],
+    "number": [-1e9, 10**400, True, "1", math.nan, math.inf, -math.inf, np.float32("nan"), {}, [[1]], ["1"]],
     "bool": [1, 0.0, "yes", None, []],
     "text": [1, None, {}, [1], True],
 }
