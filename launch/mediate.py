@@ -6,6 +6,16 @@ python -m launch.mediate --cohort=table.csv --exposures=age,gender,underlying --
 writes the tables as CSV and LaTeX, summary.json, and figures as PNG and SVG to DIR. The table has one row per
 patient; severity is 0 and 1, or the names of the levels. What an earlier call wrote to DIR is replaced, or removed
 where this one has no such table or figure.
+
+Flags by what they are for (docs/analysis.md says when to use which):
+  table:                cohort, out, missing_codes
+  columns:              exposures, mediators, outcome, covariates; C(scanner) is a column of categories
+  one mediator:         rule, alpha, adjust, family, link, interaction
+  missing values:       missing, imputations, imputation_cycles
+  hospitals, scanners:  cluster, weights, robust
+  several mediators:    max_correlation, prefer, paths, residual_covariances
+  many mediators:       sets, screening, fdr
+  bootstrap, figures:   bootstrap_draws, seed, forest_interval
 """
 
 import pathlib
@@ -15,6 +25,7 @@ from absl import flags
 from launch import stages
 from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.analysis.mediation.intervals import METHODS
+from ssinfnet_jax.analysis.mediation.several import multiple
 from ssinfnet_jax.config import Mediation, choices, read
 from ssinfnet_jax.report.mediation import table_analysis
 
@@ -71,6 +82,41 @@ _OPTIONS = {
     ),
     "seed": flags.DEFINE_integer("seed", 0, "Of the resamples; with --cohort."),
 }  # fmt: skip
+# What a run has no columns for, or does not ask for.
+_MORE = {
+    "interaction": flags.DEFINE_bool(
+        "interaction", False, "Natural effects in which the exposure may change what the mediator does; with --cohort."
+    ),
+    "cluster": flags.DEFINE_string(
+        "cluster", "", "Column of hospitals or scanners: errors and resamples are by these; with --cohort."
+    ),
+    "weights": flags.DEFINE_string(
+        "weights", "", "Column of weights of patients, above 0; errors are robust; with --cohort."
+    ),
+    "robust": flags.DEFINE_bool(
+        "robust", False, "Standard errors that hold where variances differ between patients; with --cohort."
+    ),
+    "sets": flags.DEFINE_list(
+        "sets", ["all", "region", "class"],
+        "Sets of mediators whose joint effects are wanted: all, region, class, name=expression; empty: none; with "
+        "--cohort.",
+    ),
+    "screening": flags.DEFINE_bool(
+        "screening", False, "Choose mediators among all of them in one model, given all others; with --cohort."
+    ),
+    "missing": flags.DEFINE_enum(
+        "missing", "listwise", list(multiple.MISSING),
+        "Path model: leave out patients with a missing value, or use what they have (full-information maximum "
+        "likelihood); with --cohort.",
+    ),
+    "imputations": flags.DEFINE_integer(
+        "imputations", 0, "Times that missing values are filled in for imputed.csv, such as 20; 0: none; with --cohort."
+    ),
+    "imputation_cycles": flags.DEFINE_integer(
+        "imputation_cycles", 10, "Rounds of the chained equations of each imputation; with --cohort."
+    ),
+    "fdr": flags.DEFINE_float("fdr", 0.05, "False discovery rate of the screening; with --cohort."),
+}  # fmt: skip
 
 
 def analyse_table() -> None:
@@ -86,10 +132,11 @@ def analyse_table() -> None:
         raise ValueError(
             f"--forest_interval={_INTERVAL.value} needs resamples; set --bootstrap_draws above 0, as to 5000."
         )
+    more = {name: flag.value for name, flag in _MORE.items()}
     found = table_analysis.run(
         _COHORT.value,
         pathlib.Path(_OUT.value),
-        mediation.Options(**chosen, outcome=_OUTCOME.value),
+        mediation.Options(**chosen, **more, outcome=_OUTCOME.value),
         missing_codes=_MISSING_CODES.value,
         interval=_INTERVAL.value,
     )

@@ -28,6 +28,8 @@ def read(
     covariates: Sequence[str] = (),
     *,
     mediators: str = "",
+    groups: Sequence[str] = (),
+    numbers: Sequence[str] = (),
     missing_codes: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Reads a cohort.
@@ -39,6 +41,8 @@ def read(
         by their other names in clinical_table.COLUMN_NAMES. Words in these three are understood as in
         data.clinical.clinical_table (gender becomes 0 female, 1 male); in other columns yes and no become 1 and 0.
       outcome: column; numbers, yes and no, or severity levels, see severity.outcome().
+      groups: columns of categories, such as hospitals and scanners, whose cells stay as they are.
+      numbers: other columns of numbers, such as weights.
       mediators: regular expression of the other columns that are analysed; they are looked through for codes.
       missing_codes: what means "missing" beside empty cells and words such as NA: `-9999` in any column, `bmi=-9` in
         one, and `none` if no other number is a code.
@@ -50,11 +54,12 @@ def read(
       look like codes for "missing", and exposures and covariates that look like codes of groups.
     """
     path = pathlib.Path(path)
-    wanted = [*exposures, outcome, *covariates]
+    wanted = [*exposures, outcome, *covariates, *numbers]
+    groups = [name for name in dict.fromkeys(groups) if name not in wanted]
     texts = text_table.read(
         path, "The cohort table", lambda cells: all(clinical_table.find(name, cells) for name in wanted)
     )
-    texts, header = _named(path, texts, wanted)
+    texts, header = _named(path, texts, [*wanted, *groups])
     texts = _without_notes(path, texts)
     if texts.empty:
         raise ValueError(f"The cohort table {path} has no rows.")
@@ -65,6 +70,8 @@ def read(
             columns[name] = column.where(column != "")
         elif name == outcome:
             columns[name] = _outcome(path, column)
+        elif name in groups:
+            columns[name] = column.where(~column.map(clinical_table.is_missing))
         elif name in wanted:
             columns[name], found = _role(path, column, header[name])
             doubts = found if len(found) else doubts  # there is one column of diseases
@@ -72,6 +79,7 @@ def read(
             columns[name] = _other(column)
     table = pd.DataFrame(columns).reset_index(drop=True)
     analysed = [name for name in texts if name in wanted or (mediators and _found(mediators, name))]
+    analysed = [name for name in analysed if name not in groups]
     table_codes.check_missing(path, table[[name for name in analysed if name != PATIENT]], missing_codes)
     table_codes.check_groups(path, table[list(dict.fromkeys([*exposures, *covariates]))])
     clinical_table.warn_of(doubts, path)

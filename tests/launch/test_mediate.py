@@ -11,6 +11,7 @@ import pytest
 
 from configs import recommended
 from ssinfnet_jax.analysis import mediation
+from ssinfnet_jax.analysis.mediation import categories, sampling
 from tests import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -49,14 +50,14 @@ def written(cohort, tmp_path_factory):
 def test_a_table_alone_gives_tables_and_figures(written):
     out, text = written
     tables = {"univariate", "intervals", "natural", "sensitivity", "filter_log"}
-    tables |= {"multiple_estimates", "multiple_total_effects", "multiple_intervals"}
+    tables |= {"multiple_estimates", "multiple_total_effects", "multiple_intervals", "joint"}
     found = {path.name for path in out.iterdir()}
     assert found == {f"{name}.{end}" for name in tables for end in ("csv", "tex")} | {
         "summary.json",
         "multiple_fit.json",
         "figures",
     }
-    figures = ("forest_1", "correlation_heatmap", "path_plot")
+    figures = ("forest_1", "joint_1", "correlation_heatmap", "path_plot")
     assert {path.name for path in (out / "figures").iterdir()} == {f"{n}.{e}" for n in figures for e in ("png", "svg")}
     assert text.startswith("6 pairs, 2 significant; holm over all pairs together: 6 tests of 2 exposures x 3 mediators")
     assert mediation.CAVEAT in text
@@ -80,6 +81,88 @@ def test_every_option_of_the_config_has_a_flag(cohort, tmp_path):
     expected = flags | {"prefer": ["Kurtosis"], "threshold": flags["max_correlation"], "residual_covariances": False}
     del expected["max_correlation"]
     assert {key: options[key] for key in expected} == expected
+
+
+def test_help_groups_every_flag():
+    """Each own flag stands once in the groups, and nothing else does."""
+    text = call("--help").stdout
+    groups = re.findall(r"^ {2}[a-z, ]+: {2,}(.+)$", text.partition("Flags by what they are for")[2], re.MULTILINE)
+    grouped = [name for line in groups for name in re.findall(r"[a-z_]+", line.partition(";")[0])]
+    own = re.findall(r"^ {2}--(?:\[no\])?(\w+):.*(?:\n(?! {2}--).*)*?with\s+--cohort", text, re.MULTILINE)
+    assert sorted(grouped) == sorted([*own, "cohort"])
+
+
+@pytest.fixture(scope="module")
+def hospitals(cohort, tmp_path_factory):
+    """The cohort in ten hospitals, three scanners, with weights."""
+    table = pd.read_csv(cohort)
+    table["hospital"] = [f"H{i % 10}" for i in range(200)]
+    table["scanner"] = np.array(["A", "B", "C"])[np.arange(200) // 10 % 3]
+    table["weight"] = 1 + np.arange(200) % 2
+    path = tmp_path_factory.mktemp("hospitals") / "cohort.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_hospitals_scanners_and_weights(hospitals, tmp_path):
+    out = tmp_path / "out"
+    flags = [f"--cohort={hospitals}", "--exposures=age,C(gender)", "--mediators=^ggo_", f"--out={out}"]
+    flags += ["--covariates=C(scanner)", "--cluster=hospital", "--weights=weight", "--interaction", "--screening"]
+    result = call(*flags, "--sets=all,shape=Entropy|Kurtosis", "--bootstrap_draws=50")
+    assert "Error: The screening of mediators takes no weights of patients" in result.stderr
+    flags.remove("--screening")
+    result = call(*flags, "--sets=all,shape=Entropy|Kurtosis", "--bootstrap_draws=50")
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(hospitals)
+    table["severity"] = (table["severity"] == "Severe").astype(int)
+    table, names = categories.expand(table, ["C(gender)", "C(scanner)"])
+    of = sampling.read(table, "hospital", "weight")
+    expected = mediation.univariate(
+        table, ["age", names[0]], [name for name in table if name.startswith("ggo_")], covariates=names[1:], sampling=of
+    )
+    found = pd.read_csv(out / "univariate.csv")
+    for name in ("exposure", "mediator"):
+        assert found[name].tolist() == expected[name].tolist()
+    np.testing.assert_allclose(found["indirect_se"], expected["indirect_se"])
+    np.testing.assert_allclose(found["indirect_p"], expected["indirect_p"])
+    joint = pd.read_csv(out / "joint.csv")
+    assert joint["mediators"].tolist() == ["all", "shape", "all", "shape"]
+    assert pd.read_csv(out / "natural.csv")["interaction_se"].notna().all()
+    assert "Joint effects of 4 sets of mediators; significant: age by all" in result.stdout
+
+
+def test_screening_of_a_table(cohort, tmp_path):
+    out = tmp_path / "out"
+    flags = [f"--cohort={cohort}", "--exposures=age", "--mediators=^ggo_", f"--out={out}", "--bootstrap_draws=0"]
+    result = call(*flags, "--screening", "--sets=")
+    assert result.returncode == 0, result.stderr
+    found = pd.read_csv(out / "screening.csv").set_index("mediator")
+    assert found["selected"].to_dict() == {
+        "ggo_firstorder_Entropy": True,
+        "ggo_firstorder_Kurtosis": True,
+        "ggo_firstorder_Mean": False,
+    }
+    assert "Screening (stability in brackets): ggo_firstorder_Entropy of age (" in result.stdout
+    assert not (out / "joint.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "flag", "message"),
+    [
+        ({"hospital": "H1"}, "--cluster=hospital", "All patients have the same 'hospital' ('H1')"),
+        ({"scanner": ["Z", *["A"] * 199]}, "--covariates=C(scanner)", "one patient alone is in the category 'Z'"),
+        ({"weight": -1}, "--weights=weight", "Weights must be numbers above 0"),
+        ({}, "--cluster=ward", "has no columns ['ward']"),
+        ({}, "--sets=texture", "Unknown set of mediators 'texture'"),
+        ({}, "--fdr=2", "fdr must be in (0, 1)"),
+    ],
+)
+def test_bad_hospitals(hospitals, tmp_path, change, flag, message):
+    pd.read_csv(hospitals).assign(**change).to_csv(tmp_path / "table.csv", index=False)
+    flags = [f"--cohort={tmp_path / 'table.csv'}", "--exposures=age", "--mediators=^ggo_", f"--out={tmp_path / 'out'}"]
+    result = call(*flags, "--bootstrap_draws=0", flag)
+    assert result.returncode == 1
+    assert message in result.stderr.strip().splitlines()[-1]
 
 
 def test_a_poor_fit_is_said_with_what_to_do(cohort, tmp_path):

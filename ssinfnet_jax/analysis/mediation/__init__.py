@@ -11,8 +11,10 @@ from ssinfnet_jax.analysis.mediation.procedure import analyse
 from ssinfnet_jax.analysis.mediation.result import CAVEAT, Analysis
 from ssinfnet_jax.analysis.mediation.sensitivity import e_value, sensitivity
 from ssinfnet_jax.analysis.mediation.several.correlation_filter import PREFER, Filtered, correlation_filter
+from ssinfnet_jax.analysis.mediation.several.joint import joint_effects, sets_by_name
 from ssinfnet_jax.analysis.mediation.several.model_fit import CUTOFFS
 from ssinfnet_jax.analysis.mediation.several.multiple import Multiple, multiple
+from ssinfnet_jax.analysis.mediation.several.screening import screen
 from ssinfnet_jax.analysis.mediation.univariate import univariate
 
 __all__ = [
@@ -29,8 +31,11 @@ __all__ = [
     "bootstrap_multiple",
     "correlation_filter",
     "e_value",
+    "joint_effects",
     "multiple",
     "natural_effects",
+    "screen",
     "sensitivity",
+    "sets_by_name",
     "univariate",
 ]

@@ -95,14 +95,20 @@ class _PairEffects:
 
 
 def bootstrap_multiple(
-    table: pd.DataFrame, model: Multiple, *, draws: int = 5000, level: float = 0.95, seed: int = 0
+    table: pd.DataFrame,
+    model: Multiple,
+    *,
+    sampling: Sampling = INDEPENDENT,
+    draws: int = 5000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Percentile, BC and BCa intervals of the defined effects (":=") of a path model.
 
     Args:
       table: the rows that multiple() was given.
       model: its result.
-      draws, level, seed: see bootstrap().
+      sampling, draws, level, seed: see bootstrap().
     Returns: one row per ":=" row of the estimates: label, rhs, est, std, and the columns of intervals().
     Raises: ValueError for draws < 1.
     """
@@ -110,14 +116,17 @@ def bootstrap_multiple(
         raise ValueError(f"draws must be at least 1, got {draws}.")
     exposures, mediators = list(model.exposures), list(model.mediators)
     names = [*exposures, *model.covariates, *mediators, model.outcome]
-    data = columns.numeric(table, names).dropna(subset=[model.outcome])
+    data = columns.numeric(table, names)
+    sampling, data = sampling.keep(data[model.outcome].notna().to_numpy()), data.dropna(subset=[model.outcome])
     complete = data.dropna()
     sd = complete.std(ddof=0)
     z = ((data - complete.mean()) / sd).where(data.notna().all(axis=1), 0.0).to_numpy()
     ones = data.notna().all(axis=1).to_numpy(float)[:, None]
     parents = [list(map(names.index, [*its, *model.covariates])) for its in model.mediators.values()]
     effects = [(mediators.index(m), exposures.index(x)) for m, its in model.mediators.items() for x in its]
-    sums = resample(products(np.concatenate([ones, z], axis=1)), identity, draws, seed)
+    weights = ones if sampling.weights is None else ones * sampling.weights[:, None]
+    features = products(np.concatenate([ones, z], axis=1)) * weights
+    sums = resample(features, identity, draws, seed, sampling.clusters)
     of_one = functools.partial(_path_effects, parents=parents, effects=effects, model=model)
     resamples = Resamples(of_one(sums.estimate[None])[0], of_one(sums.draws), of_one(sums.jackknife))
     found = intervals.intervals(resamples, level)

@@ -18,6 +18,17 @@ _COLUMNS = {  # the CSV files have all columns
         *(*_PAIR, "est", "se", "percentile_lower", "percentile_upper", "bc_lower", "bc_upper"),
         *("bca_lower", "bca_upper"),
     ],
+    "joint": [
+        *("exposure", "mediators", "num_independent", "n", "indirect_std", "indirect_est", "indirect_se"),
+        *("indirect_p", "indirect_p_adj", "direct_std", "total_std", "flag"),
+    ],
+    "imputed": [
+        *(*_PAIR, "indirect_est", "indirect_se", "indirect_lower", "indirect_upper", "indirect_p", "indirect_p_adj"),
+        *("indirect_fmi", "r_hat", "flag"),
+    ],
+    "screening": [
+        *(*_PAIR, "screened", "a_est", "a_p", "b_est", "b_p", "indirect_std", "joint_p", "q", "selected", "stability"),
+    ],
     "natural": [
         *(*_PAIR, "b_std", "indirect_est", "indirect_lower", "indirect_upper", "indirect_p_adj"),
         *("direct_est", "direct_lower", "direct_upper", "total_est", "proportion_mediated"),
@@ -40,6 +51,26 @@ _TEXTS = {  # caption, notes
         "Natural effects on the probability of the outcome.",
         "Differences of probability with 95 % intervals (delta method, not adjusted); p adj: of the indirect effect, "
         "adjusted; b std: of the mediator in the outcome's regression.",
+    ),
+    "joint": (
+        "Joint indirect effects of sets of mediators.",
+        "What runs along any mediator of a set, whatever their correlations; p adj: adjusted over all sets.",
+    ),
+    "screening": (
+        "Mediators chosen among all: screening, de-biased Lasso, tests of both paths together.",
+        "b: of the mediator given all others; joint p: the larger p of both paths; q: false discovery rate of "
+        "selecting all with a smaller one; stability: share of random halves of the patients in which the mediator is "
+        "selected.",
+    ),
+    "imputed": (
+        "Indirect effects with missing values filled in many times by chained equations.",
+        "Pooled by Rubin's rules, 95 % intervals; fmi: fraction of missing information; r hat: above 1.2 the chains "
+        "have not come together.",
+    ),
+    "missing": (
+        "What is missing, and why.",
+        "Empty: the region is not in the patient, so that there is nothing to measure; too small: for texture; "
+        "other: not recorded; p: of the difference between the mean outcomes of patients without and with a value.",
     ),
     "sensitivity": (
         "Sensitivity of the indirect effects to unmeasured confounding.",

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssinfnet_jax.analysis.mediation.several.correlation_filter import PREFER
+from ssinfnet_jax.analysis.mediation.several.multiple import MISSING
 from ssinfnet_jax.config import Mediation, choices
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Mediation):
-    """How analyse() works: the options of a config (`config.Mediation`), with defaults, and two more.
+    """How analyse() works: the options of a config (`config.Mediation`), with defaults, and more for callers.
 
     Attributes:
       mediators: columns, or a regular expression that is searched in the names of numeric columns, such as
@@ -18,7 +19,16 @@ class Options(Mediation):
         num_failed, num_bins), are passed over.
       outcome: column, 0 or 1.
       min_n: see univariate().
-    Raises: ValueError for an unknown rule or unknown paths.
+      cluster, weights, robust: see sampling.read().
+      interaction: see natural_effects().
+      sets: of mediators whose joint effects are wanted, see several.joint.sets_by_name(); () for none.
+      screening: whether mediators are chosen among all by several.screening.screen(), too.
+      fdr: false discovery rate of the screening.
+      missing: of the path model, see multiple(): "listwise" or "fiml", which makes no bootstrap intervals of it.
+      imputations, imputation_cycles: of imputed_effects(), beside listwise deletion; 0 imputations for none.
+    Exposures and covariates may be columns of categories, `C(scanner)`, see categories.expand().
+    Raises: ValueError for an unknown rule or unknown paths, an fdr outside (0, 1), weights in a screening, clusters
+      or weights with fiml.
     """
 
     mediators: str | Sequence[str]
@@ -36,8 +46,31 @@ class Options(Mediation):
     seed: int = 0
     outcome: str = "severity"
     min_n: int = 10
+    cluster: str = ""
+    weights: str = ""
+    robust: bool = False
+    interaction: bool = False
+    sets: Sequence[str] = ()
+    screening: bool = False
+    fdr: float = 0.05
+    missing: str = "listwise"
+    imputations: int = 0
+    imputation_cycles: int = 10
 
     def __post_init__(self):
+        if not 0 < self.fdr < 1:
+            raise ValueError(f"fdr must be in (0, 1), found {self.fdr}.")
+        if self.imputations and min(self.imputations, self.imputation_cycles) < 2:
+            raise ValueError(
+                "imputations must be 0 or 2 and more, and imputation_cycles 2 or more; found "
+                f"{self.imputations} and {self.imputation_cycles}."
+            )
+        if self.missing not in MISSING:
+            raise ValueError(f"Unknown missing {self.missing!r}; choose one of {', '.join(MISSING)}.")
+        if self.missing == "fiml" and (self.cluster or self.weights or self.robust):
+            raise ValueError("missing='fiml' takes neither cluster nor weights nor robust; leave one of both out.")
+        if self.screening and self.weights:
+            raise ValueError("The screening of mediators takes no weights of patients; leave one of both out.")
         for key in ("rule", "paths"):
             value, known = getattr(self, key), choices(Mediation, key)
             if value not in known:

@@ -6,15 +6,20 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation import categories, columns, sampling
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
+from ssinfnet_jax.analysis.mediation.imputation import imputed_effects
+from ssinfnet_jax.analysis.mediation.missing import missing_values, of_region
 from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
 from ssinfnet_jax.analysis.mediation.result import RULES, Analysis
+from ssinfnet_jax.analysis.mediation.sampling import Sampling
 from ssinfnet_jax.analysis.mediation.sensitivity import sensitivity
 from ssinfnet_jax.analysis.mediation.several import dependence
 from ssinfnet_jax.analysis.mediation.several.correlation_filter import correlation_filter
+from ssinfnet_jax.analysis.mediation.several.joint import joint_effects, sets_by_name
 from ssinfnet_jax.analysis.mediation.several.multiple import Multiple, multiple
+from ssinfnet_jax.analysis.mediation.several.screening import screen
 from ssinfnet_jax.analysis.mediation.univariate import univariate
 
 
@@ -33,24 +38,30 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
       numbers with a cell that is not a number.
     Source: the paper, "Mediation analysis".
     """
-    taken = {*options.exposures, *options.covariates, options.outcome}
+    terms = [*options.exposures, *options.covariates]
+    taken = {*terms, *map(categories.column, terms), options.outcome, options.cluster, options.weights}
+    table, options = _with_categories(table, options)
     options, relations = _without_dependent_covariates(table, options)
+    of_patients = sampling.read(table, options.cluster, options.weights, options.robust)
     chosen = options.mediators
     names = columns.matching(table, chosen, taken) if isinstance(chosen, str) else list(chosen)
     of_pairs = (table, options.exposures, names, options.outcome)
-    pairs = univariate(*of_pairs, alpha=options.alpha, **options.tests, **options.models)
+    models = options.models | {"sampling": of_patients}
+    pairs = univariate(*of_pairs, alpha=options.alpha, **options.tests, **models)
     selected = _select(table, pairs, options)
-    model, reason = _path_model(table, selected.acts_on, options)
+    model, reason = _path_model(table, selected.acts_on, options, of_patients)
     removed = [] if model is None else model.removed["removed"].tolist()
     if (pairs["flag"] != "").all():
         reason = _why_nothing_fits(pairs["flag"])
     natural, no_natural = None, _no_natural(table[options.outcome])
     if not no_natural:
-        natural = natural_effects(*of_pairs, link=options.link, **options.tests, **options.models)
+        chosen = {"link": options.link, "interaction": options.interaction}
+        natural = natural_effects(*of_pairs, **chosen, **options.tests, **models)
     intervals, of_model = None, None
     if options.bootstrap_draws:
-        intervals = bootstrap(*of_pairs, **options.draws, **options.models)
-        of_model = bootstrap_multiple(table, model, **options.draws) if model else None
+        intervals = bootstrap(*of_pairs, **options.draws, **models)
+        if model and options.missing == "listwise":
+            of_model = bootstrap_multiple(table, model, sampling=of_patients, **options.draws)
     return Analysis(
         univariate=pairs,
         filter_log=_joined([dependence.log(relations), selected.log, *([model.removed] if model else [])]),
@@ -63,7 +74,59 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
         natural=natural,
         no_natural=no_natural,
         sensitivity=sensitivity(pairs, natural),
+        missing=_missing(table, names, options),
+        imputed=_imputed(table, names, options, of_patients),
+        **_of_many(table, names, options, of_patients),
     )
+
+
+def _of_many(
+    table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling
+) -> dict[str, pd.DataFrame | None]:
+    """What is asked of all mediators together: joint effects of sets, screening."""
+    chosen = {"covariates": options.covariates, "sampling": of_patients}
+    joint, screening = None, None
+    if options.sets:
+        sets = sets_by_name(names, options.sets)
+        of_sets = (table, options.exposures, sets, options.outcome)
+        joint = joint_effects(*of_sets, adjust=options.adjust, **options.draws, **chosen)
+    if options.screening:
+        of_pairs = (table, options.exposures, names, options.outcome)
+        screening = screen(*of_pairs, fdr=options.fdr, seed=options.seed, **chosen)
+    return {"joint": joint, "screening": screening}
+
+
+def _missing(table: pd.DataFrame, names: Sequence[str], options: Options) -> pd.DataFrame | None:
+    """What is missing in the columns of the analysis; None where nothing is."""
+    roles = dict.fromkeys(options.exposures, "exposure") | dict.fromkeys(options.covariates, "covariate")
+    roles |= {options.outcome: "outcome"} | dict.fromkeys(names, "mediator")
+    found = missing_values(table, roles, options.outcome)
+    return found if len(found) else None
+
+
+def _imputed(table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling) -> pd.DataFrame | None:
+    """Effects of imputed tables, in which the phenotypes of regions without texture stay missing."""
+    if not options.imputations:
+        return None
+    never = {name: pd.concat(of_region(table, name), axis=1).any(axis=1) for name in names}
+    return imputed_effects(
+        *(table, options.exposures, names, options.outcome),
+        covariates=options.covariates,
+        sampling=of_patients,
+        never=pd.DataFrame(never),
+        link=options.link,
+        adjust=options.adjust,
+        count=options.imputations,
+        cycles=options.imputation_cycles,
+        seed=options.seed,
+    )
+
+
+def _with_categories(table: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, Options]:
+    """The table with indicators of categories, and the options that name these."""
+    table, exposures = categories.expand(table, options.exposures)
+    table, covariates = categories.expand(table, options.covariates)
+    return table, dataclasses.replace(options, exposures=exposures, covariates=covariates)
 
 
 class _Selection(NamedTuple):
@@ -83,6 +146,13 @@ def _select(table: pd.DataFrame, pairs: pd.DataFrame, options: Options) -> _Sele
     acts_on = {exposure: mediators for exposure, mediators in found.items() if mediators}
     if options.paths == "all":
         acts_on = {exposure: list(dict.fromkeys(kept["mediator"])) for exposure in acts_on}
+    # A category is compared with the reference only where the model has the other categories, too.
+    together = {exposure: [exposure, *categories.siblings(exposure, options.exposures)] for exposure in acts_on}
+    acts_on = {
+        name: list(dict.fromkeys(m for other in names for m in acts_on.get(other, [])))
+        for names in together.values()
+        for name in names
+    }
     return _Selection(found, acts_on, filtered.log)
 
 
@@ -125,11 +195,14 @@ def _no_natural(outcome: pd.Series) -> str:
     )
 
 
-def _path_model(table: pd.DataFrame, acts_on: dict[str, list[str]], options: Options) -> tuple[Multiple | None, str]:
+def _path_model(
+    table: pd.DataFrame, acts_on: dict[str, list[str]], options: Options, of_patients: Sampling
+) -> tuple[Multiple | None, str]:
     """The model, or why there is none."""
     if not acts_on:
         return None, "no significant mediator of any exposure"
     chosen = {"covariates": options.covariates, "residual_covariances": options.residual_covariances}
+    chosen |= {"sampling": of_patients, "missing": options.missing}
     try:
         return multiple(table, acts_on, options.outcome, **chosen), ""
     except ValueError as error:  # the univariate results stand by themselves

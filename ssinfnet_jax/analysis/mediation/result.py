@@ -42,6 +42,9 @@ class Analysis:
       natural: effects on a binary outcome, see natural_effects(); None where the outcome is not 0 and 1.
       no_natural: "" or why there are no natural effects, and no E-values with them.
       sensitivity: see sensitivity().
+      missing: see missing_values(); None where nothing is missing.
+      imputed: see imputed_effects(); None where it was not asked for.
+      joint, screening: see joint_effects(), screen(); None where they were not asked for.
     """
 
     univariate: pd.DataFrame
@@ -55,6 +58,10 @@ class Analysis:
     natural: pd.DataFrame | None
     no_natural: str
     sensitivity: pd.DataFrame
+    joint: pd.DataFrame | None = None
+    screening: pd.DataFrame | None = None
+    missing: pd.DataFrame | None = None
+    imputed: pd.DataFrame | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by the names of their files."""
@@ -149,7 +156,16 @@ class Analysis:
         }
 
 
-_TABLES = ("univariate", "intervals", "natural", "sensitivity", "filter_log", "multiple_intervals")
+_TABLES = (
+    "univariate",
+    "intervals",
+    "natural",
+    "sensitivity",
+    "filter_log",
+    "multiple_intervals",
+    "joint",
+    "screening",
+)
 _OF_MODEL = ("multiple_estimates", "multiple_total_effects")
 _FILES = (*(f"{name}.{ending}" for name in (*_TABLES, *_OF_MODEL) for ending in ("csv", "tex")), "multiple_fit.json")
 _NEEDED_OPTIONS = ("rule", "alpha", "threshold", "link")  # to show an analysis
@@ -157,6 +173,9 @@ _NEEDED_OPTIONS = ("rule", "alpha", "threshold", "link")  # to show an analysis
 _TEXT = (
     "exposure",
     "mediator",
+    "mediators",
+    "column",
+    "role",
     "flag",
     "note",
     "lhs",

@@ -8,10 +8,13 @@ import pandas as pd
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
+from ssinfnet_jax.analysis.mediation import categories
 from ssinfnet_jax.report.kit import figure_style
 from ssinfnet_jax.report.mediation import correlation_heatmap, forest, path_plot
 
-_FIGURE = re.compile(r"(forest_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)")  # what _draw() may write
+_FIGURE = re.compile(
+    r"(forest_\d+|joint_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)"
+)  # what _draw() may write
 
 
 def run(
@@ -33,13 +36,30 @@ def run(
     Raises: ValueError for a table that cannot be analysed, see cohort_table.read() and mediation.analyse().
     """
     rundir.check_folder(out_dir)
-    roles = (options.exposures, options.outcome, options.covariates)
-    table = cohort_table.read(cohort, *roles, mediators=options.mediators, missing_codes=missing_codes)
+    table = _read(cohort, options, missing_codes)
     found = mediation.analyse(table, options)
     found.write(out_dir)
     cohort_table.write_doubts(table, out_dir / "doubtful_words.csv")
     _draw(found, table, out_dir / "figures", interval)
     return found
+
+
+def _read(cohort: str, options: mediation.Options, missing_codes: Sequence[str]) -> pd.DataFrame:
+    """The columns that the options name, those of categories and hospitals as they are."""
+    roles = [
+        [name for name in names if not categories.is_term(name)] for names in (options.exposures, options.covariates)
+    ]
+    terms = [name for name in (*options.exposures, *options.covariates) if categories.is_term(name)]
+    return cohort_table.read(
+        cohort,
+        roles[0],
+        options.outcome,
+        roles[1],
+        mediators=options.mediators,
+        groups=[*map(categories.column, terms), *filter(None, [options.cluster])],
+        numbers=list(filter(None, [options.weights])),
+        missing_codes=missing_codes,
+    )
 
 
 def words(found: mediation.Analysis) -> list[str]:
@@ -50,7 +70,22 @@ def words(found: mediation.Analysis) -> list[str]:
         f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {pairs.attrs['family']}.",
         f"Several mediators: {found.reason or found.selected}",
         *fit,
+        *_of_many(found),
     ]
+
+
+def _of_many(found: mediation.Analysis) -> list[str]:
+    """What there is to say of sets of mediators, and of the screening."""
+    lines = []
+    if found.joint is not None:
+        small = found.joint[found.joint["indirect_p_adj"] < found.options["alpha"]]
+        names = ", ".join(f"{row.exposure} by {row.mediators}" for row in small.itertuples()) or "none"
+        lines.append(f"Joint effects of {len(found.joint)} sets of mediators; significant: {names}.")
+    if found.screening is not None:
+        chosen = found.screening[found.screening["selected"]]
+        names = ", ".join(f"{row.mediator} of {row.exposure} ({row.stability:.0%})" for row in chosen.itertuples())
+        lines.append(f"Screening (stability in brackets): {names or 'none selected'}.")
+    return lines
 
 
 def _draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path, interval: str) -> None:
@@ -68,6 +103,10 @@ def _draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path,
         threshold = found.options["threshold"]
         heatmap = correlation_heatmap.correlation_heatmap(table, mediators, threshold=threshold)
         figures["correlation_heatmap"] = heatmap
+    if found.joint is not None and (found.joint["flag"] == "").any():
+        sets = found.joint.rename(columns={"mediators": "mediator"})
+        sets["is_mediator"] = sets["indirect_p_adj"] < found.options["alpha"]
+        figures |= {f"joint_{number}": page for number, page in enumerate(forest.forest_pages(sets), 1)}
     figures |= path_plot.named(found.multiple) if found.multiple else {}
     for path in out_dir.glob("*"):
         if _FIGURE.fullmatch(path.name) and path.stem not in figures:

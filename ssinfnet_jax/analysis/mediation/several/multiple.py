@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,12 @@ import statsmodels.api as sm
 from scipy import stats
 
 from ssinfnet_jax.analysis.mediation import columns
-from ssinfnet_jax.analysis.mediation.several import dependence, model_fit
+from ssinfnet_jax.analysis.mediation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.several import dependence, full_information, model_fit
 from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, fit_measures
 
+MISSING = ("listwise", "fiml")
 _ESTIMATES = ["lhs", "op", "rhs", "label", "est", "se", "z", "p", "std"]
 
 
@@ -83,6 +86,8 @@ def multiple(
     *,
     covariates: Sequence[str] = (),
     residual_covariances: bool = False,
+    sampling: Sampling = INDEPENDENT,
+    missing: str = "listwise",
 ) -> Multiple:
     """Fits m_k = sum_j a_kj x_j + e_k, y = sum_j c_j x_j + sum_k b_k m_k + e by maximum likelihood.
 
@@ -108,6 +113,11 @@ def multiple(
         lavaan's `sem()` fits to the same equations, they may not; where they do in the data, its tests of b call too
         much significant and its intervals are too short (`Multiple.verdict` then says that it fits poorly). analyse()
         lets them correlate.
+      sampling: of the rows of `table`. With clusters, weights or `robust` standard errors are sandwiches, see
+        sampling.covariance(), with t tests of clusters - 1 degrees of freedom where there are clusters; chi-square and
+        the other fit measures still take patients for independent, with equal variances.
+      missing: "listwise" leaves out patients without a value in any of the columns, "fiml" uses what they have, see
+        full_information.fit(); it takes no `sampling`.
     Returns: Multiple. Covariates, exposures and mediators, in this order, that are linear combinations of earlier
       ones in the complete rows (dependence.first_relation()) are left out, with a warning and a row of `removed`;
       mediators of such an exposure become those of the exposures that it is made of.
@@ -117,6 +127,10 @@ def multiple(
     Source: the paper, eq. 15; Bollen 1989, Structural Equations with Latent Variables, chapter 4; lavaan's
       `sem()`.
     """
+    if missing not in MISSING:
+        raise ValueError(f"Unknown missing {missing!r}; choose one of {', '.join(MISSING)}.")
+    if missing == "fiml" and not sampling.is_plain:
+        raise ValueError("Models of incomplete data (fiml) take neither clusters nor weights nor robust errors.")
     exposures = {exposure: list(mediators) for exposure, mediators in exposures.items()}
     for exposure, mediators in exposures.items():
         if len(set(mediators)) < len(mediators):
@@ -126,15 +140,18 @@ def multiple(
         raise ValueError("No exposure has a mediator; a path model needs at least one.")
     data = columns.numeric(table, empty.names)
     empty = _without_relations(data, empty)
-    complete = data[empty.names].dropna()
-    correlations, sd = _moments(complete, empty.names)
-    model = PathModel(correlations, len(complete), *_equations(empty))
+    equations, fixed, correlated = _equations(empty)
+    how = {"equations": equations, "fixed": fixed, "correlated": correlated}
+    used = data[empty.names]
+    model, sd, errors, fit = _complete(used, sampling, how) if missing == "listwise" else _incomplete(used, how)
+    there = used[empty.names if missing == "listwise" else [*fixed, outcome]].notna().all(axis=1).to_numpy()
+    of_total = (list(empty.exposures), list(empty.covariates), outcome, sampling.keep(there))
     return dataclasses.replace(
         empty,
-        estimates=_estimates(model, sd, empty.exposures, outcome),
-        fit=fit_measures(model, sd),
-        total_effects=_total_effects(complete, list(empty.exposures), list(empty.covariates), outcome),
-        num_dropped=len(data) - len(complete),
+        estimates=_estimates(model, errors, sd, empty.exposures, outcome),
+        fit=fit,
+        total_effects=_total_effects(data[there], *of_total),
+        num_dropped=len(data) - model.n,
     )
 
 
@@ -143,6 +160,44 @@ def _equations(model: Multiple) -> tuple[dict[str, list[str]], list[str], list[s
     fixed, parents = [*model.exposures, *model.covariates], model.mediators
     equations = {m: [*its, *model.covariates] for m, its in parents.items()} | {model.outcome: [*fixed, *parents]}
     return equations, fixed, list(parents) if model.residual_covariances and len(parents) > 1 else []
+
+
+class _Errors(NamedTuple):
+    """covariance: of the paths, by (left, right); of_covariances: (left, right) -> standard error; df: of the tests."""
+
+    covariance: pd.DataFrame
+    of_covariances: dict[tuple[str, str], float]
+    df: float = np.inf
+
+
+def _complete(data: pd.DataFrame, sampling: Sampling, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:
+    """The model of the complete rows, the variables' standard deviations, errors, fit measures."""
+    complete = data.notna().all(axis=1).to_numpy()
+    data, sampling = data[complete], sampling.keep(complete)
+    if sampling.clusters is not None and sampling.clusters.max() < 1:
+        raise ValueError("The complete rows come from one cluster only; use mediators with fewer gaps.")
+    z, sd = _standardised(data, list(data), sampling)
+    weights = np.ones(len(z)) if sampling.weights is None else sampling.weights
+    model = PathModel((z * weights[:, None]).T @ z / len(z), len(z), **how)
+    own = [(left, left) for left in model.equations]
+    rest = pd.DataFrame(z.to_numpy() @ (np.eye(len(model.r)) - model.paths.to_numpy()).T, columns=model.r.index)
+    of_covariances = {}
+    for left, right in own + list(itertools.combinations(model.correlated, 2)):
+        value = model.residual.loc[left, right]
+        variance = (model.residual.loc[left, left] * model.residual.loc[right, right] + value**2) / model.n
+        if not sampling.is_plain:
+            moved = (rest[left] * rest[right] - value).to_numpy() * weights / model.n
+            variance = sampled.variance(moved[:, None], sampling)[0]
+        of_covariances[left, right] = np.sqrt(variance)
+    covariance = model.covariance() if sampling.is_plain else model.sandwich(z.to_numpy(), sampling)
+    df = sampled.df(sampling, np.ones((len(z), 1), bool))[0]
+    return model, sd, _Errors(covariance, of_covariances, df), fit_measures(model, sd)
+
+
+def _incomplete(data: pd.DataFrame, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:
+    """The same of all rows, by full information."""
+    found = full_information.fit(data, **how)
+    return found.model, found.sd, _Errors(found.covariance, found.se_of_covariances), found.fit
 
 
 def _without_relations(data: pd.DataFrame, model: Multiple) -> Multiple:
@@ -157,7 +212,7 @@ def _without_relations(data: pd.DataFrame, model: Multiple) -> Multiple:
         relation = dependence.first_relation(complete[names])
         needed = [*model.exposures, *(model.mediators if len(model.mediators) == 1 else [])]
         if not relation or (not relation.others and relation.name in needed):
-            break  # _moments() refuses constant columns that the model cannot do without
+            break  # _standardised() refuses constant columns that the model cannot do without
         relations.append(relation)
         model = _without(model, relation)
     # The outcome may be predicted very well, but not without error.
@@ -195,23 +250,24 @@ def _without(model: Multiple, relation: dependence.Relation) -> Multiple:
     return dataclasses.replace(model, exposures=exposures)
 
 
-def _moments(data: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """Correlations and standard deviations (divisor n); checks that a model can be fitted to them."""
+def _standardised(data: pd.DataFrame, names: list[str], sampling: Sampling) -> tuple[pd.DataFrame, pd.Series]:
+    """Standardised variables and their standard deviations (divisor n); checks that a model can be fitted to them."""
     if len(data) <= len(names):
         raise ValueError(
             f"{len(data)} complete rows for {len(names)} variables; use fewer mediators, or mediators with fewer gaps."
         )
-    sd = data.std(ddof=0)
-    constant = [name for name in names if sd[name] <= 1e-10 * abs(data[name].mean())]
+    mean = pd.Series(np.average(data, axis=0, weights=sampling.weights), names)
+    sd = np.sqrt(pd.Series(np.average((data - mean) ** 2, axis=0, weights=sampling.weights), names))
+    constant = [name for name in names if sd[name] <= 1e-10 * abs(mean[name])]
     if constant:
         raise ValueError(f"Constant in the complete rows: {constant}; leave them out.")
-    z = (data - data.mean()) / sd
-    return z.T @ z / len(data), sd
+    return (data - mean) / sd, sd
 
 
-def _estimates(model: PathModel, sd: pd.Series, exposures: dict[str, list[str]], outcome: str) -> pd.DataFrame:
-    labels = _labels(model, exposures, outcome)
-    covariance = model.covariance()
+def _estimates(
+    model: PathModel, errors: _Errors, sd: pd.Series, exposures: dict[str, list[str]], outcome: str
+) -> pd.DataFrame:
+    labels, covariance = _labels(model, exposures, outcome), errors.covariance
     implied_sd = pd.Series(np.sqrt(np.diag(model.implied)), model.implied.index)
     rows = []
     for (left, right), label in labels.items():
@@ -219,23 +275,22 @@ def _estimates(model: PathModel, sd: pd.Series, exposures: dict[str, list[str]],
         path, key = model.paths.loc[left, right], (left, right)
         se = np.sqrt(covariance.loc[key, key])
         rows.append((left, "~", right, label, path * scale, se * scale, path * implied_sd[right] / implied_sd[left]))
-    rows += _covariances(model, sd)
+    rows += _covariances(model, errors, sd)
     rows += _defined(model, labels, covariance, sd, exposures, outcome, implied_sd[outcome])
     estimates = pd.DataFrame(rows, columns=["lhs", "op", "rhs", "label", "est", "se", "std"])
     with np.errstate(divide="ignore", invalid="ignore"):
         estimates["z"] = np.where(estimates["se"] > 0, estimates["est"] / estimates["se"], np.nan)
-    estimates["p"] = 2 * stats.norm.sf(estimates["z"].abs())
+    estimates["p"] = 2 * stats.t.sf(estimates["z"].abs(), errors.df)
     return estimates[_ESTIMATES]
 
 
-def _covariances(model: PathModel, sd: pd.Series) -> list[tuple]:
+def _covariances(model: PathModel, errors: _Errors, sd: pd.Series) -> list[tuple]:
     """(Co)variances of residuals, then the fixed ones of the exposures."""
-    own = [(left, left) for left in model.equations]
     rows = []
-    for left, right in own + list(itertools.combinations(model.correlated, 2)):
+    for left, right in [(left, left) for left in model.equations] + list(itertools.combinations(model.correlated, 2)):
         value = model.residual.loc[left, right]
         variances = model.residual.loc[left, left] * model.residual.loc[right, right]
-        se, scale = np.sqrt((variances + value**2) / model.n), sd[left] * sd[right]
+        se, scale = errors.of_covariances[left, right], sd[left] * sd[right]
         std = value / (model.implied.loc[left, left] if left == right else np.sqrt(variances))
         rows.append((left, "~~", right, "", value * scale, se * scale, std))
     for left, right in itertools.combinations_with_replacement(model.fixed, 2):
@@ -288,8 +343,21 @@ def _defined(model, labels, covariance, sd, exposures, outcome, outcome_sd) -> l
     return result
 
 
-def _total_effects(data: pd.DataFrame, exposures: list[str], covariates: list[str], outcome: str) -> pd.DataFrame:
-    fit = sm.OLS(data[outcome], sm.add_constant(data[[*exposures, *covariates]], has_constant="add")).fit()
-    table = pd.DataFrame({"est": fit.params, "se": fit.bse, "t": fit.tvalues, "p": fit.pvalues}).loc[exposures]
+def _total_effects(
+    data: pd.DataFrame, exposures: list[str], covariates: list[str], outcome: str, sampling: Sampling
+) -> pd.DataFrame:
+    weights = np.ones(len(data)) if sampling.weights is None else sampling.weights
+    design = sm.add_constant(data[[*exposures, *covariates]], has_constant="add")
+    fit = sm.WLS(data[outcome], design, weights=weights).fit()
+    table = pd.DataFrame({"est": fit.params, "se": fit.bse})
+    df = fit.df_resid
+    if not sampling.is_plain:
+        weighted = design.to_numpy() * weights[:, None]
+        moved = weighted * fit.resid.to_numpy()[:, None] @ np.linalg.inv(weighted.T @ design.to_numpy())
+        table["se"] = np.sqrt(sampled.variance(moved, sampling))
+        df = df if sampling.clusters is None else sampling.clusters.max()
+    table["t"] = table["est"] / table["se"]
+    table["p"] = 2 * stats.t.sf(table["t"].abs(), df)
+    table = table.loc[exposures]
     table["std"] = table["est"] * data[exposures].std() / data[outcome].std()
     return table.rename_axis("exposure").reset_index()

@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import linalg, optimize, special, stats
 
+from ssinfnet_jax.analysis.mediation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.sampling import Sampling
+
 _ITERATIONS = 100
 _TOLERANCE = 1e-12  # of standardised coefficients
 
@@ -27,7 +30,7 @@ def coefficients(
     Returns: coefficients float[..., number on the right] of each equation.
     Source: Zellner 1962, doi:10.1080/01621459.1962.10480664.
     """
-    equations = [(left, np.asarray(right)) for left, right in equations]
+    equations = [(left, np.asarray(right, int)) for left, right in equations]
     found = [_solve(moments[..., right[:, None], right], moments[..., right, left]) for left, right in equations]
     if len({tuple(equations[i][1]) for i in correlated}) < 2:
         return found
@@ -113,10 +116,8 @@ class PathModel:
 
         s^2 / n inv(implied) per equation; jointly for equations with correlated residuals.
         """
-        joint = [self.correlated] if self.correlated else []
-        groups = joint + [[left] for left in self.equations if left not in self.correlated]
         blocks, keys = [], []
-        for group in groups:
+        for group in self._groups():
             rights = [self.implied.index.get_indexer(self.equations[left]) for left in group]
             weight = np.linalg.inv(self.residual.loc[group, group].to_numpy())
             blocks.append(np.linalg.inv(self.n * _information(self.implied.to_numpy(), rights, weight)))
@@ -124,30 +125,72 @@ class PathModel:
         index = pd.MultiIndex.from_tuples(keys)
         return pd.DataFrame(linalg.block_diag(*blocks), index, index)
 
+    def sandwich(self, z: np.ndarray, sampling: Sampling) -> pd.DataFrame:
+        """The same covariance from what each patient adds to the estimates, see sampling.covariance().
+
+        Args:
+          z: float[N, P], standardised variables in the order of `r`.
+          sampling: of the rows of `z`.
+        """
+        weights, moved, keys = np.ones(len(z)) if sampling.weights is None else sampling.weights, [], []
+        rest = z @ (np.eye(len(self.r)) - self.paths.to_numpy()).T
+        position = {name: i for i, name in enumerate(self.r.index)}
+        for group in self._groups():
+            rights = [self.r.index.get_indexer(self.equations[left]) for left in group]
+            inverse = np.linalg.inv(self.residual.loc[group, group].to_numpy())
+            errors = rest[:, [position[left] for left in group]] @ inverse
+            scores = np.concatenate([z[:, right] * errors[:, [i]] for i, right in enumerate(rights)], axis=1)
+            information = self.n * _information(self.r.to_numpy(), rights, inverse)
+            moved.append(np.linalg.solve(information, scores.T).T * weights[:, None])
+            keys += [(left, name) for left in group for name in self.equations[left]]
+        index = pd.MultiIndex.from_tuples(keys)
+        influence = np.concatenate(moved, axis=1)[:, None]
+        return pd.DataFrame(sampled.covariance(influence, sampling, np.ones((len(z), 1), bool))[0], index, index)
+
+    def _groups(self) -> list[list[str]]:
+        """Left sides of equations that are estimated together."""
+        joint = [self.correlated] if self.correlated else []
+        return joint + [[left] for left in self.equations if left not in self.correlated]
+
 
 def fit_measures(model: PathModel, sd: pd.Series) -> dict[str, float]:
     """lavaan's fit measures; see multiple() for the formulas. `sd` gives the likelihood its units."""
-    n, p, num_fixed = model.n, len(model.r), len(model.fixed)
+    n, p = model.n, len(model.r)
     log_det = {
         "sample": np.linalg.slogdet(model.r)[1],
         "implied": np.linalg.slogdet(model.implied)[1],
         "fixed": np.linalg.slogdet(model.r.loc[model.fixed, model.fixed])[1],
     }
     trace = np.trace(np.linalg.solve(model.implied, model.r))
-    num_equations = len(model.equations)
+    chisq = n * max(log_det["implied"] + trace - log_det["sample"] - p, 0.0)
+    baseline = n * (log_det["fixed"] - log_det["sample"])
+    # Given the exposures, whose share of the trace is their number; the sds bring in the units.
+    given = log_det["implied"] - log_det["fixed"] + trace - len(model.fixed)
+    logl = -n / 2 * (len(model.equations) * np.log(2 * np.pi) + given)
+    logl -= n * np.log(sd[list(model.equations)]).sum()
+    return measures(model, model.r, chisq, baseline, logl)
+
+
+def measures(
+    model: PathModel, r: pd.DataFrame, chisq: float, baseline: float, logl: float, more_parameters: int = 0
+) -> dict[str, float]:
+    """What is made of the chi-squares of a model and of the one without paths.
+
+    Args:
+      r: correlations without a model.
+      more_parameters: of the likelihood, beside paths, residual variances and covariances.
+    """
+    n, p, num_fixed, num_equations = model.n, len(r), len(model.fixed), len(model.equations)
     num_covariances = len(model.correlated) * (len(model.correlated) - 1) // 2
     npar = sum(len(right) for right in model.equations.values()) + num_equations + num_covariances
     moments = p * (p + 1) // 2 - num_fixed * (num_fixed + 1) // 2
     df, baseline_df = moments - npar, moments - num_equations
+    npar += more_parameters
     # A saturated model fits exactly; rounding must not show as a small chi-square.
-    chisq = n * max(log_det["implied"] + trace - log_det["sample"] - p, 0.0) if df else 0.0
-    baseline = n * (log_det["fixed"] - log_det["sample"])
-    # Given the exposures, whose share of the trace is their number; the sds bring in the units.
-    logl = -n / 2 * (num_equations * np.log(2 * np.pi) + log_det["implied"] - log_det["fixed"] + trace - num_fixed)
-    logl -= n * np.log(sd[list(model.equations)]).sum()
+    chisq = chisq if df else 0.0
     excess, baseline_excess = chisq - df, baseline - baseline_df
     largest = max(excess, baseline_excess, 0.0)
-    difference = (model.r - model.implied).to_numpy()[np.tril_indices(p)]
+    difference = (r - model.implied).to_numpy()[np.tril_indices(p)]
     return {
         "chisq": float(chisq),
         "df": df,

@@ -5,6 +5,7 @@ import statsmodels.api as sm
 from scipy import optimize, stats
 
 from ssinfnet_jax.analysis import mediation
+from ssinfnet_jax.analysis.mediation import sampling
 from ssinfnet_jax.analysis.mediation.several import path_model
 
 MODEL = {
@@ -282,3 +283,38 @@ def test_bounds_of_rmsea_at_their_ends(chisq, df, zeros):
     for bound, share in ((lower, 0.95), (upper, 0.05)):
         if bound:
             assert stats.ncx2.cdf(chisq, df, 200 * df * bound**2) == pytest.approx(share, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["robust", "cluster"])
+@pytest.mark.parametrize("weights", ["", "weight"])
+def test_sandwich_errors_equal_r(r_golden, r_values, kind, weights):
+    """Of every path with one mediator; the indirect effect of two by lavaan; total effects by lm()."""
+    table = r_golden("school")
+    of = sampling.read(table, cluster="class" * (kind == "cluster"), weights=weights, robust=kind == "robust")
+    model = mediation.multiple(table, {"ses": ["iq"]}, "lang", covariates=["multi"], sampling=of)
+    ending = "_weighted" if weights else ""
+    found = model.estimates.assign(name=lambda t: t["lhs"] + t["op"] + t["rhs"]).set_index("name")
+    for name, row in r_values("joint_and_clusters", kind + ending).iterrows():
+        assert found.loc[name, "est"] == pytest.approx(row["est"], rel=1e-9), name
+        assert found.loc[name, "se"] == pytest.approx(row["se"], rel=1e-9), name
+    total = r_values("joint_and_clusters", f"{kind}_total{ending}").loc["lang~ses"]
+    assert model.total_effects["est"][0] == pytest.approx(total["est"], rel=1e-9)
+    assert model.total_effects["se"][0] == pytest.approx(total["se"], rel=1e-9)
+    if kind == "robust" and not weights:
+        two = mediation.multiple(
+            table, {"ses": ["iq", "size"]}, "lang", covariates=["multi"], residual_covariances=True, sampling=of
+        )
+        expected = r_values("joint_and_clusters", "lavaan_two_robust.huber.white").loc["indirect"]
+        row = two.estimates.set_index("label").loc["ind_ses"]
+        assert row["se"] == pytest.approx(expected["se"], rel=1e-6)
+
+
+def test_bootstrap_of_clusters_is_that_of_the_pair(r_golden):
+    table = r_golden("school")
+    of = sampling.read(table, cluster="class", weights="weight")
+    options = {"draws": 200, "sampling": of}
+    model = mediation.multiple(table, {"ses": ["iq"]}, "lang", covariates=["multi"], sampling=of)
+    found = mediation.bootstrap_multiple(table, model, **options).iloc[0]
+    expected = mediation.bootstrap(table, ["ses"], ["iq"], "lang", covariates=["multi"], **options).iloc[0]
+    for name in ("est", "std", "se", "percentile_lower", "bca_upper"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-8), name
