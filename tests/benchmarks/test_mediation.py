@@ -1,8 +1,11 @@
+import pytest
+
 from benchmarks import mediation
 
 
-def test_a_small_case_is_measured():
-    case = {"patients": 60, "mediators": 4, "draws": 20}
+@pytest.mark.parametrize("change", [{}, {"clusters": 12}, {"what": "screening", "draws": 2}])
+def test_a_small_case_is_measured(change):
+    case = mediation.BASE | {"patients": 60, "mediators": 4, "draws": 20} | change
     found = mediation.measure(case)
     assert {name: found[name] for name in case} == case
     assert found["seconds"] >= 0

@@ -7,6 +7,7 @@ from ssinfnet_jax.analysis.mediation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.natural import natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
+from ssinfnet_jax.analysis.mediation.ordinal import ordinal_effects
 from ssinfnet_jax.analysis.mediation.procedure import analyse
 from ssinfnet_jax.analysis.mediation.result import CAVEAT, Analysis
 from ssinfnet_jax.analysis.mediation.sensitivity import e_value, sensitivity
@@ -34,6 +35,7 @@ __all__ = [
     "joint_effects",
     "multiple",
     "natural_effects",
+    "ordinal_effects",
     "screen",
     "sensitivity",
     "sets_by_name",

@@ -120,10 +120,15 @@ def fit(
     *,
     interaction: bool = False,
     sampling: Sampling = INDEPENDENT,
+    model: binomial.Binomial | None = None,
 ) -> pd.DataFrame:
-    """The columns of natural_effects() from `n` on, for K pairs that share a contrast (`values`) of the exposure."""
+    """The columns of natural_effects() from `n` on, for K pairs that share a contrast (`values`) of the exposure.
+
+    `model`: the outcome's regression, where it is known already.
+    """
     binary = mediator_shape.is_binary(pairs)
-    model, of_mediator = _regressions(pairs, binary, link, interaction)
+    outcome, of_mediator = _regressions(pairs, binary, link, interaction, fitted=model is not None)
+    model = model or outcome
     for_mediator = np.array([text.replace("the outcome", "the mediator") for text in of_mediator.flag], object)
     df = sampled.df(sampling, pairs.complete)
     flag = np.select(
@@ -167,19 +172,19 @@ def fit(
 
 
 def _regressions(
-    pairs: pairing.Pairs, binary: np.ndarray, link: str, interaction: bool
-) -> tuple[binomial.Binomial, binomial.Binomial]:
+    pairs: pairing.Pairs, binary: np.ndarray, link: str, interaction: bool, fitted: bool
+) -> tuple[binomial.Binomial | None, binomial.Binomial]:
     """The outcome's regression on [1, covariates, x, m, x m], and that of the mediators with two values.
 
-    Without interaction the last coefficient is 0, without variance.
+    Without interaction the last coefficient is 0, without variance. None for the first if it is `fitted` already.
     """
     ones = pairs.complete[..., None].astype(float)
     product = pairs.z[..., -3:-2] * pairs.z[..., -2:-1]
     design = np.concatenate([ones, pairs.z[..., :-1], *([product] if interaction else [])], axis=-1)
     # Standardised, an outcome of 0 and 1 is negative and positive. Flagged pairs are all zeros: not fitted.
     valid = pairs.weights * (pairs.flag == "")
-    model = binomial.fit(design, pairs.z[..., -1] > 0, valid, link)
-    if not interaction:
+    model = None if fitted else binomial.fit(design, pairs.z[..., -1] > 0, valid, link)
+    if model and not interaction:
         wider = [np.pad(model.coefficients, ((0, 0), (0, 1))), np.pad(model.covariance, ((0, 0), (0, 1), (0, 1)))]
         model = binomial.Binomial(*wider, model.flag, np.pad(model.influence, ((0, 0), (0, 0), (0, 1))))
     left = pairs.z.shape[-1] - 1  # 1, covariates, x
