@@ -146,6 +146,24 @@ def test_screening_of_a_table(cohort, tmp_path):
     assert not (out / "joint.csv").exists()
 
 
+def test_missing_values_of_a_table(cohort, tmp_path):
+    table = pd.read_csv(cohort)
+    table["ggo_firstorder_Entropy"] = table["ggo_firstorder_Entropy"].where(table.index % 5 > 0)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    out = tmp_path / "out"
+    flags = [f"--cohort={tmp_path / 'table.csv'}", "--exposures=age", "--mediators=(Entropy|Kurtosis)$", f"--out={out}"]
+    flags += ["--sets=", "--bootstrap_draws=20"]
+    result = call(*flags, "--missing=fiml", "--imputations=2", "--imputation_cycles=2")
+    assert result.returncode == 0, result.stderr
+    assert pd.read_csv(out / "missing.csv")[["column", "num_missing", "num_other"]].to_numpy().tolist() == [
+        ["ggo_firstorder_Entropy", 40, 40]
+    ]
+    assert pd.read_csv(out / "imputed.csv")["n"].tolist() == [200, 200]
+    assert pd.read_csv(out / "univariate.csv")["n"].tolist() == [160, 200]
+    assert json.loads((out / "multiple_fit.json").read_text())["ntotal"] == 200
+    assert not (out / "multiple_intervals.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "flag", "message"),
     [
@@ -155,6 +173,7 @@ def test_screening_of_a_table(cohort, tmp_path):
         ({}, "--cluster=ward", "has no columns ['ward']"),
         ({}, "--sets=texture", "Unknown set of mediators 'texture'"),
         ({}, "--fdr=2", "fdr must be in (0, 1)"),
+        ({}, "--imputations=1", "imputations must be 0 or 2 and more"),
     ],
 )
 def test_bad_hospitals(hospitals, tmp_path, change, flag, message):

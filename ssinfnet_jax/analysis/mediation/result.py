@@ -165,6 +165,8 @@ _TABLES = (
     "multiple_intervals",
     "joint",
     "screening",
+    "missing",
+    "imputed",
 )
 _OF_MODEL = ("multiple_estimates", "multiple_total_effects")
 _FILES = (*(f"{name}.{ending}" for name in (*_TABLES, *_OF_MODEL) for ending in ("csv", "tex")), "multiple_fit.json")
