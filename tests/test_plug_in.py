@@ -17,7 +17,7 @@ from ssinfnet_jax.config import Augmentation
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, segment_step, state
+from ssinfnet_jax.training.steps import adversarial_step, segment_step, state
 from tests.training import toy, toy_stages
 
 LOSS = '''

@@ -64,7 +64,7 @@ class Optimizer:
     """An optimizer with its learning rate.
 
     Attributes:
-      name: of the optimizer (`training.optim`).
+      name: of the optimizer (`training.steps.optim`).
       learning_rate: the largest.
       schedule: the rate stays, falls to 0 along a cosine, or falls in steps.
       warmup_steps: updates in which the rate rises linearly from 0, in the time of the rest.
@@ -131,7 +131,7 @@ class Phase(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a slice (`training.augment`); the defaults change nothing.
+    """What may happen to a slice (`training.steps.augment`); the defaults change nothing.
 
     Attributes:
       flip_left_right, flip_up_down: each with probability 1/2.
@@ -181,7 +181,7 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class GameOptions:
-    """Numbers of the adversarial pretraining (`training.adversarial_step`).
+    """Numbers of the adversarial pretraining (`training.steps.adversarial_step`).
 
     Attributes:
       keep_ratio: fraction of the regions that is kept.
@@ -253,7 +253,7 @@ class Pretrain:
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
-    """Unlabeled slices that the averaged weights label (`training.mean_teacher`).
+    """Unlabeled slices that the averaged weights label (`training.steps.mean_teacher`).
 
     Attributes:
       batch_size: unlabeled slices per update, of all devices together.

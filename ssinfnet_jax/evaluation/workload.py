@@ -14,7 +14,7 @@ from ssinfnet_jax import models
 from ssinfnet_jax.config import Augmentation, Optimizer
 from ssinfnet_jax.networks import prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, optim, segment_step, state
+from ssinfnet_jax.training.steps import adversarial_step, optim, segment_step, state
 
 STEPS = ("segment", "inpaint", "coach")
 AUGMENTATION = {"flip_left_right": True, "quarter_turns": True, "scale": (0.8, 1.0), "gamma": 0.3, "contrast": 0.2}

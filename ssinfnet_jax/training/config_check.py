@@ -9,8 +9,9 @@ from ssinfnet_jax import models
 from ssinfnet_jax.config import Config, Optimizer, Pretrain, Train
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.networks import card, parallel
-from ssinfnet_jax.training import adversarial_step, optim, segment_step, start_weights
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training import start_weights
+from ssinfnet_jax.training.steps import adversarial_step, optim, segment_step
+from ssinfnet_jax.training.steps import state as states
 
 
 def check(config: Config) -> None:

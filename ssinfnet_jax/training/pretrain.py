@@ -14,17 +14,9 @@ from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import LEARNER, Config, plain
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import storage
-from ssinfnet_jax.training import (
-    adversarial_step,
-    checkpoint,
-    loop,
-    network_setup,
-    optim,
-    phases,
-    start_weights,
-    watch,
-)
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training import checkpoint, loop, network_setup, phases, start_weights, watch
+from ssinfnet_jax.training.steps import adversarial_step, optim
+from ssinfnet_jax.training.steps import state as states
 
 
 def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None) -> str | None:

@@ -8,7 +8,7 @@ from ssinfnet_jax import models, pretrained
 from ssinfnet_jax.config import Config, plain
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training.steps import state as states
 
 
 def check(config: Config, which: str, shapes: dict[str, Any]) -> None:

@@ -17,16 +17,9 @@ from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import Config, Train
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import parallel, storage
-from ssinfnet_jax.training import (
-    checkpoint,
-    loop,
-    network_setup,
-    optim,
-    segment_step,
-    start_weights,
-    validation,
-)
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training import checkpoint, loop, network_setup, start_weights, validation
+from ssinfnet_jax.training.steps import optim, segment_step
+from ssinfnet_jax.training.steps import state as states
 
 LABELS = {"single": "lesion", "multi": "classes"}
 

@@ -9,7 +9,7 @@ from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.metrics import overlap
 from ssinfnet_jax.networks import parallel, prediction
 from ssinfnet_jax.training import checkpoint, network_setup
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training.steps import state as states
 
 
 class Validation:

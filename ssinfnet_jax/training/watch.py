@@ -10,8 +10,9 @@ import numpy as np
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import parallel
-from ssinfnet_jax.training import adversarial_step, checkpoint, network_setup
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training import checkpoint, network_setup
+from ssinfnet_jax.training.steps import adversarial_step
+from ssinfnet_jax.training.steps import state as states
 
 NUM_SLICES = 16
 

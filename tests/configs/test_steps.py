@@ -11,7 +11,8 @@ from configs import covid_semiseg, ct_phantom, medseg_ictcf
 from ssinfnet_jax import models
 from ssinfnet_jax.config import Augmentation, GameOptions, Optimizer, read, read_config
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, optim, phases, segment_step, state
+from ssinfnet_jax.training import phases
+from ssinfnet_jax.training.steps import adversarial_step, optim, segment_step, state
 
 FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
 VARIANTS = [(name, variant) for name, module in FILES.items() for variant in module.VARIANTS]

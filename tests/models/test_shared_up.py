@@ -9,8 +9,8 @@ import pytest
 
 from configs import covid_semiseg
 from ssinfnet_jax import models
-from ssinfnet_jax.training import state as states
 from ssinfnet_jax.training import train
+from ssinfnet_jax.training.steps import state as states
 
 WIDTH = {"width": 0.0625}
 

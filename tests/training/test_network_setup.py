@@ -11,7 +11,8 @@ from ssinfnet_jax.data import prepare
 from ssinfnet_jax.models import infnet
 from ssinfnet_jax.networks import card, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import config_check, optim, segment_step, state, train
+from ssinfnet_jax.training import config_check, train
+from ssinfnet_jax.training.steps import optim, segment_step, state
 from tests import trees
 from tests.training import toy, toy_stages
 

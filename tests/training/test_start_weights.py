@@ -10,7 +10,7 @@ from ssinfnet_jax import models
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.training import config_check, start_weights
-from ssinfnet_jax.training import state as states
+from ssinfnet_jax.training.steps import state as states
 from tests import trees
 from tests.training import toy_stages
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 
 from ssinfnet_jax.config import Augmentation
-from ssinfnet_jax.training import augment
+from ssinfnet_jax.training.steps import augment
 
 ALL = Augmentation(
     flip_left_right=True, quarter_turns=True, scale=(0.7, 1.2), cutout_probability=0.5, brightness=0.1, contrast=0.1,

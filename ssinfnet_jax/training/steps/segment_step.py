@@ -13,8 +13,8 @@ from ssinfnet_jax.losses import compose
 from ssinfnet_jax.models import infnet, ops
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
-from ssinfnet_jax.training import augment, mean_teacher, state, update
-from ssinfnet_jax.training.state import TrainState
+from ssinfnet_jax.training.steps import augment, mean_teacher, state, update
+from ssinfnet_jax.training.steps.state import TrainState
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssinfnet_jax.config import Lookahead, Optimizer
-from ssinfnet_jax.training import optim
+from ssinfnet_jax.training.steps import optim
 
 STEPS = Optimizer("sgd", 0.1, schedule="steps", epochs=(40, 80, 90), factor=0.1)
 

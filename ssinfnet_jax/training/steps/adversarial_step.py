@@ -18,8 +18,8 @@ from ssinfnet_jax.models import coach as coaching
 from ssinfnet_jax.models import infnet
 from ssinfnet_jax.networks import inputs
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
-from ssinfnet_jax.training import augment, state, update
-from ssinfnet_jax.training.state import TrainState
+from ssinfnet_jax.training.steps import augment, state, update
+from ssinfnet_jax.training.steps.state import TrainState
 
 
 class Game(NamedTuple):

@@ -11,7 +11,7 @@ from ssinfnet_jax.config import Augmentation
 from ssinfnet_jax.models import coach as coaching
 from ssinfnet_jax.networks import inputs, parallel
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import adversarial_step, state, update
+from ssinfnet_jax.training.steps import adversarial_step, state, update
 from tests.training import toy
 
 FLIP = Augmentation(flip_left_right=True)

@@ -10,7 +10,7 @@ from configs import losses
 from ssinfnet_jax.config import Augmentation, Optimizer, Teacher
 from ssinfnet_jax.losses import segmentation
 from ssinfnet_jax.networks import inputs, parallel
-from ssinfnet_jax.training import augment, mean_teacher, optim, segment_step, state
+from ssinfnet_jax.training.steps import augment, mean_teacher, optim, segment_step, state
 from tests.training import toy
 
 TEACHER = Teacher(batch_size=4, weight=0.5, ramp_epochs=2.0, sharpness=2.0)

@@ -11,7 +11,7 @@ from ssinfnet_jax.config import Augmentation, Lookahead, Optimizer
 from ssinfnet_jax.losses import segmentation
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import optim, segment_step, state
+from ssinfnet_jax.training.steps import optim, segment_step, state
 from tests.training import toy
 
 SGD = Optimizer("sgd", 0.1, options={"momentum": 0.7})

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from ssinfnet_jax import models
-from ssinfnet_jax.training import optim
+from ssinfnet_jax.training.steps import optim
 
 
 @flax.struct.dataclass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssinfnet_jax import models
-from ssinfnet_jax.training import state
+from ssinfnet_jax.training.steps import state
 
 
 def test_everything_but_the_last_layers_is_transferred():

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssinfnet_jax.training import optim
-from ssinfnet_jax.training.state import TrainState
+from ssinfnet_jax.training.steps import optim
+from ssinfnet_jax.training.steps.state import TrainState
 
 # params -> (terms to minimise {name: float[B]}, further metrics {name: float[B]}, new batch statistics)
 Objective = Callable[[Any], tuple[Mapping[str, jax.Array], Mapping[str, jax.Array], Any]]
