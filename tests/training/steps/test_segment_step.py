@@ -101,7 +101,7 @@ def test_terms_are_logged_and_add_up():
 
 def test_value_and_gradient_of_the_table_are_those_of_the_paper():
     """Eq. 5: the loss on four maps and the cross-entropy of the contour; here all maps are one."""
-    step, start = _make("single", {"name": "sgd", "learning_rate": 1.0}, label_smoothing=0.1)
+    step, start = _make("single", Optimizer("sgd", 1.0), label_smoothing=0.1)
     data = toy.batch(count=2)
     after, metrics = jax.jit(step)(start, data, jax.random.key(0))
     lesion = np.asarray(data["lesion"], np.float32)[..., None]
