@@ -63,7 +63,7 @@ def test_a_network_that_does_not_say_its_window_is_refused(tmp_path):
     [
         ([], "Give either --workdir, or --single"),
         (["--workdir=.", "--single=x"], "Give either --workdir, or --single"),
-        (["--workdir=."], "Stage 'train_single' has not finished in .: run it first"),
+        (["--workdir=."], "Stage 'train_single' has not finished in .; run it first"),
         (["--single=nowhere"], "No trained network in nowhere: run the stage that makes it"),
     ],
 )
