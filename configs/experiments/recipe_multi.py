@@ -8,11 +8,28 @@ A wave is a grid of its own; the single network of the recipe is trained once (`
 import ml_collections
 
 from configs import covid_semiseg, recommended
-from configs.experiments import common
+from configs.experiments import common, recipe_single
 from configs.losses import losses
+
+_DIVIDE = [
+    *recipe_single.WAVES["upright"]["upright"]["changes"],
+    ("multi.prior_source", "ground_truth"),
+    ("multi.train.augmentation.flip_up_down", False),
+    ("multi.train.augmentation.quarter_turns", False),
+    ("multi.train.epochs", 160),
+    ("multi.train.averaging", 0.99),
+    ("multi.train.validate_every_epochs", 40),
+]
+# Grey levels tell GGO from consolidation.
+_STEADY = [("multi.train.augmentation." + name, value)
+           for name, value in (("brightness", 0.02), ("contrast", 0.08), ("gamma", 0.08))]  # fmt: skip
 
 WAVES: dict[str, dict[str, dict]] = {
     "base": {"base": {"title": "baseline", "changes": []}},
+    "divide": {
+        "divide": {"title": "true priors, mirrored only", "changes": _DIVIDE},
+        "steady": {"title": "the same, grey levels hardly changed", "changes": [*_DIVIDE, *_STEADY]},
+    },
     "model": {
         "unet": {"title": "multi InfNet (U-Net)", "changes": [("multi.model.name", "multi_infnet")]},
         "focal": {"title": "focal loss alone", "changes": [("multi.train.losses", losses("focal"))]},

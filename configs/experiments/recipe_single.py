@@ -28,6 +28,19 @@ def _rate(learning_rate: float, batch_size: int) -> list:
     return [("single.train.optimizer.learning_rate", learning_rate), ("single.train.batch_size", batch_size)]
 
 
+_GROW = [("single.train.scales", (7 / 11, 7 / 11, 1.0)), ("single.train.scale_order", "in_turn")]
+_MIRRORED = {"flip_up_down": False, "quarter_turns": False}  # of the turns, only left to right
+_MILD = {"rotation": 20.0, "elastic": 0.01, "noise": 0.02, "blur": 0.7, "scale": (0.6, 1.1)}
+
+
+def _long(epochs: int) -> list:
+    """Changes for a training of many epochs: coarse to fine, batches of 2."""
+    return [
+        *_rate(3e-3, 2), *_GROW, ("single.train.epochs", epochs), ("single.train.averaging", 0.998),
+        ("single.train.validate_every_epochs", 50),
+    ]  # fmt: skip
+
+
 WAVES: dict[str, dict[str, dict]] = {
     "base": {"base": {"title": "baseline", "changes": []}},
     # How fast a recipe learns, by the training's own loss.
@@ -48,8 +61,7 @@ WAVES: dict[str, dict[str, dict]] = {
                 "224 pixels for two thirds, batches of 2, rate 3e-3, as many pixels",
                 [
                     *_rate(3e-3, 2),
-                    ("single.train.scales", (7 / 11, 7 / 11, 1.0)),
-                    ("single.train.scale_order", "in_turn"),
+                    *_GROW,
                     ("single.train.epochs", 66),
                 ],
             ),
@@ -84,6 +96,35 @@ WAVES: dict[str, dict[str, dict]] = {
             "title": "warp, unlabeled slices labeled by the averaged weights",
             "changes": [*_augmented(**WARP), ("single.train.teacher", {"batch_size": 4, "ramp_epochs": 60.0})],
         },
+    },
+    # Slices in the radiologist's view need no turns; whether they help all the same.
+    "upright": {
+        "upright": {
+            "title": "as grow, mirrored only, no other turns",
+            "changes": [
+                *_rate(3e-3, 2),
+                *_GROW,
+                ("single.train.epochs", 66),
+                ("single.train.averaging", 0.98),
+                *_augmented(**_MIRRORED),
+            ],
+        },
+        "upright_warp": {
+            "title": "mirrored only, 200 epochs, rotation, elastic deformation, noise, blur",
+            "changes": [*_long(200), *_augmented(**_MIRRORED, **_MILD)],
+        },
+    },
+    "long": {
+        name: {"title": f"224 pixels for two thirds, batches of 2, rate 3e-3, 300 epochs{title}", "changes": changes}
+        for name, title, changes in (
+            ("long", "", _long(300)),
+            ("long_warp", ", rotation, elastic deformation, noise, blur", [*_long(300), *_augmented(**_MILD)]),
+            (
+                "long_teacher",
+                ", unlabeled slices labeled by the averaged weights",
+                [*_long(300), ("single.train.teacher", {"batch_size": 2, "ramp_epochs": 100.0})],
+            ),
+        )
     },
 }
 
