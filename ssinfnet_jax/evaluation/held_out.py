@@ -131,9 +131,10 @@ def choose(slices: Sequence[Slice]) -> Decision:
         return np.nanmean([_dice(one.truth > 0, decision.labels(one.lesion, one.classes) > 0) for one in slices])
 
     def classes_dice(decision: Decision) -> float:
+        preds = [decision.labels(one.lesion, one.classes) for one in slices]
         values = [
-            [_dice(one.truth == label, decision.labels(one.lesion, one.classes) == label) for label in (1, 2)]
-            for one in slices
+            [_dice(one.truth == label, pred == label) for label in (1, 2)]
+            for one, pred in zip(slices, preds, strict=True)
         ]
         return np.nanmean(np.nanmean(np.array(values), axis=0))
 

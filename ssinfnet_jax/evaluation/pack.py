@@ -9,10 +9,9 @@ from typing import Any
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.evaluation import held_out
-from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks import packed, storage
 from ssinfnet_jax.networks.card import NetworkCard
 
-HELD_OUT = "held_out.json"
 _SAME = ("model", "options", "image_size", "normalisation", "window_hu", "view", "datasets")  # must agree in all folds
 
 
@@ -50,25 +49,8 @@ def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.
         "folds": len(folds),
         "dice": {name: {kind: value for kind, value in row.items() if value == value} for name, row in dice.iterrows()},
     }
-    rundir.write_text(out_dir / HELD_OUT, json.dumps(found, indent=1) + "\n")
+    rundir.write_text(out_dir / packed.FILE, json.dumps(found, indent=1) + "\n")
     return found
-
-
-def figures(single_dir: pathlib.Path, multi_dir: pathlib.Path) -> dict[str, str]:
-    """What pages say of packed networks, by title; empty for networks that were not packed together."""
-    path = single_dir.parent / HELD_OUT
-    if single_dir.parent != multi_dir.parent or not path.is_file():
-        return {}
-    found = rundir.read_json(path)
-    dice = {row["class"]: f"{row['mean']:.2f} ± {row['error']:.2f}" for row in found["figures"]}
-    said = [
-        f"{row['class']} {row['bias']:+.0%} in all, {row['low']:.2f} to {row['high']:.2f} times in 19 of 20 slices"
-        for row in found["agreement"]
-    ]
-    return {
-        f"Dice on {found['slices']} held-out slices": ", ".join(f"{name} {value}" for name, value in dice.items()),
-        "Their areas, predicted against true": "; ".join(said),
-    }
 
 
 def _model(workdir: pathlib.Path, which: str) -> pathlib.Path:

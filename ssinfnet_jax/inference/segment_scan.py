@@ -205,10 +205,9 @@ class _Result:
 
     def fill(self) -> list[dict[str, Any]]:
         """Runs the networks on the slices that may hold a lesion; returns `measure.count` of every slice."""
-        num_slices = self._scan.num_slices
-        looked_at = range(num_slices) if self._region is None else np.flatnonzero(self._region.any(axis=(1, 2)))
-        found = self._networks.segmenter.probabilities(self._slices, looked_at)
-        return [self._fill(index, next(found)[1] if index in looked_at else None) for index in range(num_slices)]
+        asked = np.ones(self._scan.num_slices, bool) if self._region is None else self._region.any(axis=(1, 2))
+        found = self._networks.segmenter.probabilities(self._slices, np.flatnonzero(asked))
+        return [self._fill(index, next(found)[1] if is_asked else None) for index, is_asked in enumerate(asked)]
 
     def _fill(self, index: int, probabilities: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
         """Decides and stores a slice, empty if the networks skipped it; returns its `measure.count`."""

@@ -47,7 +47,7 @@ def temper(probs: jax.Array, temperature: float | None, *, classes: bool = False
         return probs
     powers = probs ** (1 / temperature)
     if classes:
-        return powers / powers.sum(axis=-1, keepdims=True)
+        return powers / powers.sum(axis=-1, keepdims=True).clip(1e-12)
     return powers / (powers + (1 - probs) ** (1 / temperature))
 
 

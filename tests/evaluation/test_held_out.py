@@ -6,6 +6,7 @@ import pytest
 from scipy import special
 
 from ssinfnet_jax.evaluation import held_out
+from ssinfnet_jax.networks import prediction
 
 
 def _slice(number, truth, lesion, classes=None):
@@ -35,6 +36,12 @@ def test_temperatures_are_recovered():
     assert multi == pytest.approx(3, rel=0.05)
     again = held_out.temperatures(held_out.tempered(slices, single, multi))
     assert again == pytest.approx((1, 1), rel=0.02)
+
+
+def test_probabilities_that_vanish_stay_numbers():
+    """Sigmoids of a multi network may all underflow: its probabilities are then near 0."""
+    assert np.isfinite(prediction.temper(np.zeros((2, 2, 3), np.float32), 0.5, classes=True)).all()
+    np.testing.assert_array_equal(prediction.temper(np.array([0.0, 0.5, 1.0]), 3.0), [0, 0.5, 1])
 
 
 def _graded(number, threshold, share):

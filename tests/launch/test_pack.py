@@ -12,7 +12,7 @@ from ssinfnet_jax.config import read_config
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import pack
 from ssinfnet_jax.inference import segmenter
-from ssinfnet_jax.networks import storage
+from ssinfnet_jax.networks import packed, storage
 from tests import programs
 from tests.inference import tiny_networks
 
@@ -49,7 +49,7 @@ def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
     (tmp_path / "limits.md").write_text("Vessels are **taken** for lesions.\n")
     done = _pack(runs, tmp_path / "out", ["fold0", "fold1", "fold2"], f"--limits={tmp_path / 'limits.md'}")
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "out" / pack.HELD_OUT).read_text())
+    found = json.loads((tmp_path / "out" / packed.FILE).read_text())
     assert [row["class"] for row in found["figures"]] == ["lesion", "background", "ggo", "consolidation", "overall"]
     assert found["slices"] == len(found["dice"]) > 10
     assert found["folds"] == NUM_FOLDS
@@ -71,9 +71,9 @@ def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
     variables, _ = storage.load(runs / "networks" / "single")
     small, _ = storage.load(tmp_path / "out" / "single")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), variables, small)
-    said = pack.figures(tmp_path / "out" / "single", tmp_path / "out" / "multi")
+    said = packed.figures(tmp_path / "out" / "single", tmp_path / "out" / "multi")
     assert said[f"Dice on {found['slices']} held-out slices"].startswith(f"lesion {lesion['mean']:.2f} ± ")
-    assert not pack.figures(runs / "networks" / "single", runs / "networks" / "multi")
+    assert not packed.figures(runs / "networks" / "single", runs / "networks" / "multi")
     again = _pack(runs, tmp_path / "out", ["fold0", "fold1"])
     assert again.returncode == 1
     assert "exists; give a new folder" in again.stderr

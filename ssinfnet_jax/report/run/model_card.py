@@ -38,6 +38,7 @@ def write(
         name=" + ".join(network["model"] for network in networks.values()) if run is None else run.config["name"],
         multi="multi" in networks,
         joint=(networks.get("multi", {}).get("decision") or {}).get("rule") == "joint",
+        calibrated=all(network.get("temperature") for network in networks.values()),
         size=program["image_size"],
         window=program["window_hu"],
         program=program,

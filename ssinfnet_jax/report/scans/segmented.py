@@ -8,8 +8,8 @@ import pandas as pd
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.evaluation import pack
 from ssinfnet_jax.inference import results, segment_scan, segment_scans
+from ssinfnet_jax.networks import packed
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.report.kit import viewer
@@ -106,6 +106,6 @@ def _facts(job: segment_scans.Job, names: tuple[str, str], window_hu: tuple[floa
         "Flips": options.flips,
         "View": options.view,
         "Outside of the lungs": f"lesions {'removed' if options.outside_lungs == 'remove' else 'kept'}",
-        **pack.figures(job.single_dir, job.multi_dir),
+        **packed.figures(job.single_dir, job.multi_dir),
         "Commit": rundir.provenance()["commit"],
     }

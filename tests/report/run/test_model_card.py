@@ -66,6 +66,17 @@ def test_card_of_a_run(workdir, tmp_path):
         assert len(set(rows)) == 1
 
 
+def test_card_says_whether_probabilities_are_calibrated(tmp_path):
+    said = "scaled by temperatures set on held-out slices"
+    plain = model_card.write(tmp_path / "plain.md", PROGRAM, **GIVEN).read_text()
+    assert "(they are not calibrated)" in plain
+    assert said not in plain
+    networks = {which: network | {"temperature": 1.5} for which, network in PROGRAM["networks"].items()}
+    tempered = model_card.write(tmp_path / "t.md", PROGRAM | {"networks": networks}, **GIVEN).read_text()
+    assert "not calibrated" not in tempered
+    assert said in tempered
+
+
 def test_card_of_model_folders_says_what_is_not_known(tmp_path):
     single = PROGRAM | {"view": "frame", "networks": {"single": PROGRAM["networks"]["single"]}}
     text = model_card.write(tmp_path / "card.md", single, **GIVEN).read_text()
