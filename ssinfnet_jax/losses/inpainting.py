@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ssinfnet_jax.config import NotNegative, Positive
-from ssinfnet_jax.losses.reduction import pixel_sum
+from ssinfnet_jax.models.ops import pixel_sum
 
 
 def reconstruction(restored: jax.Array, target: jax.Array, *, keep: jax.Array, clip: Positive = 2.0) -> jax.Array:

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssinfnet_jax.config import NotNegative, Positive, Range
-from ssinfnet_jax.losses.reduction import pixel_mean, pixel_sum
-from ssinfnet_jax.models import ops
+from ssinfnet_jax.models.ops import box_mean, pixel_sum
 
 
 def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -22,7 +21,7 @@ def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
     Source: the paper, eq. 6.
     """
     _check_shapes(logits, target)
-    return pixel_mean(_bce_map(logits, target))
+    return _pixel_mean(_bce_map(logits, target))
 
 
 def contour_bce(logits: jax.Array, target: jax.Array) -> jax.Array:
@@ -72,7 +71,7 @@ def focal(
     signed = logits * (2 * target - 1)
     modulator = jnp.exp(gamma * jax.nn.log_sigmoid(-signed))
     weight = jnp.asarray(alpha, logits.dtype).reshape(1, 1, 1, -1)
-    return pixel_mean(weight * modulator * cross_entropy)
+    return _pixel_mean(weight * modulator * cross_entropy)
 
 
 def weighted_iou_bce(
@@ -101,10 +100,10 @@ def weighted_iou_bce(
     _check_shapes(logits, target)
     if window < 1 or window % 2 == 0:
         raise ValueError(f"weighted_iou_bce: window must be odd, found {window}.")
-    weight = 1 + 5 * jnp.abs(ops.box_mean(target, window) - target)
+    weight = 1 + 5 * jnp.abs(box_mean(target, window) - target)
     cross_entropy = _bce_map(logits, target)
     if unweighted_bce:
-        cross_entropy = pixel_mean(cross_entropy)
+        cross_entropy = _pixel_mean(cross_entropy)
     else:
         cross_entropy = (pixel_sum(weight * cross_entropy) / pixel_sum(weight)).mean(axis=-1)
     probs = jax.nn.sigmoid(logits)
@@ -161,6 +160,11 @@ def _check_shapes(logits: jax.Array, target: jax.Array) -> None:
 
 def _bce_map(logits: jax.Array, target: jax.Array) -> jax.Array:
     return jax.nn.softplus(logits) - logits * target
+
+
+def _pixel_mean(x: jax.Array) -> jax.Array:
+    """Mean over pixels and classes: float[B,H,W,C] -> float[B]."""
+    return pixel_sum(x).sum(axis=1) / (x.size // x.shape[0])
 
 
 def _contour(inside: jax.Array) -> jax.Array:
