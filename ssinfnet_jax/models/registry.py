@@ -1,6 +1,7 @@
 """Networks by name: a line in `MODELS`, or an `Entry` in any package."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,9 +119,7 @@ def _given(model: nn.Module, entry: Entry, variables: dict[str, Any]) -> dict[st
     inputs = jax.ShapeDtypeStruct((1, _SIZE, _SIZE, entry.num_inputs), jnp.float32)
     methods = ["__call__", *(["inpaint"] if entry.inpaints else [])]
     given = {
-        method: jax.eval_shape(
-            lambda v, x, method=method: model.apply(v, x, train=False, method=method), variables, inputs
-        )
+        method: jax.eval_shape(functools.partial(model.apply, train=False, method=method), variables, inputs)
         for method in methods
     }
     return jax.tree.map(lambda leaf: leaf.shape, given)

@@ -26,11 +26,6 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
-def num_processes() -> int:
-    """How many processes train together."""
-    return jax.process_count()
-
-
 def wait(name: str) -> None:
     """Waits until all processes are here, at the place called `name`."""
     if jax.process_count() > 1:

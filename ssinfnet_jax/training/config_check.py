@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from absl import logging
 
 from ssinfnet_jax import models
-from ssinfnet_jax.config import Config, Optimizer, Pretrain, Train
+from ssinfnet_jax.config import Config, Pretrain, Train
 from ssinfnet_jax.data import prepare
 from ssinfnet_jax.networks import card, parallel
 from ssinfnet_jax.training import start_weights
@@ -62,8 +62,8 @@ def _check_pretraining(which: str, name: str, output: str, section: Pretrain) ->
     for who in ("inpainter", "coach"):
         # What inpainting does not use is not decayed.
         decayed = {"used": True, "unused": who != "inpainter"}
-        key = f"{who}_optimizer"
-        _check_optimizer(getattr(section, key), f"config.{which}.pretrain.{key}", decayed)
+        with _named(f"config.{which}.pretrain.{who}_optimizer"):
+            optim.check(getattr(section, f"{who}_optimizer"), decayed)
 
 
 def _check_training(which: str, output: str, section: Train, has_validation: bool) -> None:
@@ -77,7 +77,8 @@ def _check_training(which: str, output: str, section: Train, has_validation: boo
         )
     segment_step.check_losses(section.losses, f"config.{which}.train.losses", output, teacher=bool(section.teacher))
     parallel.local_batch_size(section.batch_size, f"config.{which}.train.batch_size")
-    _check_optimizer(section.optimizer, f"config.{which}.train.optimizer")
+    with _named(f"config.{which}.train.optimizer"):
+        optim.check(section.optimizer)
     if section.teacher and which == "multi":
         raise ValueError(
             "config.multi.train.teacher must be None: the multi network could trust no prior of unlabeled slices."
@@ -93,8 +94,3 @@ def _named(name: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _check_optimizer(options: Optimizer, name: str, decayed: dict[str, bool] | None = None) -> None:
-    with _named(name):
-        optim.check(options, decayed)

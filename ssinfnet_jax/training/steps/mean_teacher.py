@@ -6,14 +6,11 @@ changed light, noise and blur too, and learns the teacher's sharpened probabilit
 Source: Tarvainen and Valpola 2017, arXiv:1703.01780; sharpening as in Berthelot et al. 2019, arXiv:1905.02249.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from ssinfnet_jax.config import Teacher
-
-Batch = dict[str, Any]
+from ssinfnet_jax.networks.inputs import Batch
 
 
 def weight(step: jax.Array, options: Teacher, steps_per_epoch: float) -> jax.Array:
