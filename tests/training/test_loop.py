@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
+from ssinfnet_jax.losses import compose
 from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.training import checkpoint, loop, metrics_log
@@ -51,6 +52,7 @@ def test_metrics_are_means_since_the_last_row(tmp_path):
     assert [(row["step"], row["loss"]) for row in rows] == [(2, 0.5), (4, 2.5), (6, 4.5), (8, 6.5), (10, 8.5)]
     assert rows[1]["epoch"] == 1.0
     assert [row["learning_rate"] for row in rows] == [0.01, 0.03, 0.05, 0.07, 0.09]
+    assert set(rows[0]) < set(compose.METRICS)
 
 
 def test_interrupted_run_goes_on_where_it_was(tmp_path):

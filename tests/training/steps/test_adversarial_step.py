@@ -8,6 +8,7 @@ import pytest
 
 from configs import losses
 from ssinfnet_jax.config import Augmentation
+from ssinfnet_jax.losses import compose
 from ssinfnet_jax.models import coach as coaching
 from ssinfnet_jax.networks import inputs, parallel
 from ssinfnet_jax.networks.inputs import Normalisation
@@ -127,6 +128,7 @@ def test_values_and_gradients_of_the_tables_are_those_of_the_paper(who):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest), moved, gradient)
     names = {"inpainter": {"reconstruction_loss", "context_loss", "context"}, "coach": {"coach_loss", "kl"}}[who]
     assert set(metrics) == names | {"loss", "grad_norm", "reconstruction", "erased_fraction"}
+    assert set(metrics) - set(losses.INPAINTER) - set(losses.COACH) < set(compose.METRICS)
 
 
 @pytest.mark.parametrize("who", ["inpainter", "coach"])

@@ -8,7 +8,7 @@ import scipy.ndimage
 
 from configs import losses
 from ssinfnet_jax.config import Augmentation, Lookahead, Optimizer
-from ssinfnet_jax.losses import segmentation
+from ssinfnet_jax.losses import compose, segmentation
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training.steps import optim, segment_step, state
@@ -97,6 +97,7 @@ def test_terms_are_logged_and_add_up():
     step, start = _make("unet", SGD)
     _, metrics = jax.jit(step)(start, toy.batch(), jax.random.key(0))
     assert set(metrics) == {"loss", "weighted_iou_bce", "train_dice", "grad_norm"}
+    assert set(metrics) - {"weighted_iou_bce"} < set(compose.METRICS)
 
 
 def test_value_and_gradient_of_the_table_are_those_of_the_paper():
