@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax.analysis.mediation.host import double_precision
-from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, coefficients, measures
+from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, measures, structure
 
 _ITERATIONS = 5000
 _TOLERANCE = 1e-10  # of standardised moments, from one step to the next
@@ -76,9 +76,13 @@ def fit(
     place = {name: i for i, name in enumerate(names)}
     system = [(place[left], [place[name] for name in right]) for left, right in equations.items()]
     joint = [list(equations).index(name) for name in correlated]
-    of_model = functools.partial(_implied, system=system, joint=joint, num_fixed=len(fixed))
-    alone = functools.partial(_implied, system=[(left, []) for left, _ in system], joint=[], num_fixed=len(fixed))
-    moments = [_expectation_maximisation(patterns, step) for step in (of_model, lambda covariance: covariance, alone)]
+    without_paths = [(left, []) for left, _ in system]
+    maximise = (
+        lambda covariance: structure(covariance, system, joint)[2],
+        lambda covariance: covariance,  # the saturated model
+        lambda covariance: structure(covariance, without_paths)[2],
+    )
+    moments = [_expectation_maximisation(patterns, step) for step in maximise]
     with double_precision():
         units = float((known @ np.log(scale.to_numpy())).sum())
         logls = [float(_log_likelihood(mean, sigma, patterns)) - units for mean, sigma, _ in moments]
@@ -92,22 +96,6 @@ def fit(
     unrestricted = pd.DataFrame(saturated / np.outer(spread, spread), names, names)
     measured = measures(model, unrestricted, max(2 * (highest - logl), 0.0), 2 * (highest - lowest), logl, free_moments)
     return Fit(model, scale * spread, covariance, of_covariances, measured)
-
-
-def _implied(
-    covariance: np.ndarray, system: list[tuple[int, list[int]]], joint: list[int], num_fixed: int
-) -> np.ndarray:
-    """The covariance that a path model implies where it is fitted to one, [P, P]; see path_model.coefficients()."""
-    rest = np.eye(len(covariance))
-    for (left, right), values in zip(system, coefficients(covariance, system, joint), strict=True):
-        rest[left, right] = -values
-    residual = rest @ covariance @ rest.T
-    free = np.eye(len(covariance), dtype=bool)
-    free[:num_fixed, :num_fixed] = True
-    lefts = [system[i][0] for i in joint]
-    free[np.ix_(lefts, lefts)] = True
-    spread = np.linalg.inv(rest)
-    return spread @ np.where(free, residual, 0.0) @ spread.T
 
 
 def _patterns(z: np.ndarray) -> Patterns:

@@ -1,6 +1,5 @@
 """Maximum likelihood of a recursive path model, and how well it fits."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,6 +54,28 @@ def coefficients(
     return found
 
 
+def structure(
+    moments: np.ndarray, equations: Sequence[tuple[int, Sequence[int]]], correlated: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A model fitted to one matrix: paths, (co)variances of residuals, the covariance that both imply.
+
+    Variables that are on no left side keep the covariances that they have.
+
+    Args:
+      moments, equations, correlated: see coefficients(); float[P, P].
+    Returns: float[P, P] each; paths are of the column's variable in the row's equation.
+    """
+    paths, free = np.zeros_like(moments), np.eye(len(moments), dtype=bool)
+    for (left, right), values in zip(equations, coefficients(moments, equations, correlated), strict=True):
+        paths[left, right] = values
+    fixed = np.setdiff1d(np.arange(len(moments)), [left for left, _ in equations])
+    for group in (fixed, [equations[i][0] for i in correlated]):
+        free[np.ix_(group, group)] = True
+    rest = np.eye(len(moments)) - paths
+    residual, spread = np.where(free, rest @ moments @ rest.T, 0.0), np.linalg.inv(rest)
+    return paths, residual, spread @ residual @ spread.T
+
+
 def _solve(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return np.linalg.solve(matrix, vector[..., None])[..., 0]
 
@@ -96,20 +117,8 @@ class PathModel:
         position = {name: i for i, name in enumerate(names)}
         system = [(position[left], [position[name] for name in right]) for left, right in equations.items()]
         places = [list(equations).index(name) for name in self.correlated]
-        paths = pd.DataFrame(0.0, names, names)
-        found = coefficients(r.to_numpy(), system, places)
-        for (left, right), values in zip(equations.items(), found, strict=True):
-            paths.loc[left, right] = values
-        rest = np.eye(len(names)) - paths.to_numpy()
-        unexplained = pd.DataFrame(rest @ r.to_numpy() @ rest.T, names, names)
-        residual = r.where(r.index.isin(fixed)[:, None] & r.index.isin(fixed)[None, :], 0.0)
-        for left in equations:
-            residual.loc[left, left] = unexplained.loc[left, left]
-        for left, right in itertools.permutations(self.correlated, 2):
-            residual.loc[left, right] = unexplained.loc[left, right]
-        spread = np.linalg.inv(rest)
-        self.paths, self.residual = paths, residual
-        self.implied = pd.DataFrame(spread @ residual.to_numpy() @ spread.T, names, names)
+        found = structure(r.to_numpy(), system, places)
+        self.paths, self.residual, self.implied = (pd.DataFrame(matrix, names, names) for matrix in found)
 
     def covariance(self) -> pd.DataFrame:
         """Covariance of all path coefficients, by (left, right), from the expected information.
