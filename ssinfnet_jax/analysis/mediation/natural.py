@@ -133,7 +133,7 @@ def fit(
     df = sampled.df(sampling, pairs.complete)
     flag = np.select(
         [pairs.flag != "", df < 1, model.flag != "", binary],
-        [pairs.flag, "complete rows come from one cluster only", model.flag, for_mediator],
+        [pairs.flag, sampled.ONE_CLUSTER, model.flag, for_mediator],
         default="",
     ).astype(object)
     usable = flag == ""

@@ -23,13 +23,14 @@ class Sampling(NamedTuple):
         return self.weights is None and self.clusters is None and not self.robust
 
     def keep(self, rows: np.ndarray) -> "Sampling":
-        """That of some of the patients: bool[N]."""
-        weights = None if self.weights is None else self.weights[rows]
+        """That of some of the patients, bool[N]; their weights have mean 1 again."""
+        weights = None if self.weights is None else self.weights[rows] * (rows.sum() / self.weights[rows].sum())
         clusters = None if self.clusters is None else np.unique(self.clusters[rows], return_inverse=True)[1]
         return Sampling(weights, clusters, self.robust)
 
 
 INDEPENDENT = Sampling()
+ONE_CLUSTER = "complete rows come from one cluster only"  # flag: nothing tells how much clusters differ
 
 
 def read(table: pd.DataFrame, cluster: str = "", weights: str = "", robust: bool = False) -> Sampling:

@@ -141,11 +141,8 @@ def fit(pairs: pairing.Pairs, sampling: Sampling = INDEPENDENT) -> pd.DataFrame:
             result |= {f"lm_{name}_se": se * sd[left] / sd[right], f"lm_{name}_p": p}
         result["lm_total_est"] = r_xy * sd["y"] / sd["x"]
     rows = pd.DataFrame(result)
-    rows.loc[pairs.flag != "", rows.columns != "n"] = np.nan
-    flag = pairs.flag
-    if sampling.clusters is not None:
-        flag = np.where((flag == "") & (df < 1), "complete rows come from one cluster only", flag).astype(object)
-        rows.loc[flag != "", rows.columns != "n"] = np.nan
+    flag = np.select([pairs.flag != "", df < 1], [pairs.flag, sampled.ONE_CLUSTER], default="").astype(object)
+    rows.loc[flag != "", rows.columns != "n"] = np.nan
     return rows.assign(flag=flag, note=mediator_shape.notes(pairs))
 
 

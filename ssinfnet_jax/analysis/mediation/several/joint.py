@@ -18,6 +18,7 @@ from ssinfnet_jax.analysis.mediation.resample import Resamples, cross_products, 
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
 from ssinfnet_jax.analysis.mediation.several import dependence
 
+# Of any region, so that tables of other programs have sets, too.
 _CLASSES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm", "shape2D", "shape")
 _EFFECTS = ("indirect", "direct", "total")
 
@@ -32,17 +33,13 @@ def sets_by_name(mediators: Sequence[str], sets: Sequence[str] = ("all", "region
     Raises: ValueError for a set of another form, an expression that is none or that finds no mediator.
     """
     found: dict[str, list[str]] = {}
+    group_of = {"region": lambda name: name.partition("_")[0], "class": _class_of}
     for wanted in sets:
         if wanted == "all":
             found["all"] = list(mediators)
-        elif wanted == "region":
-            for name in mediators:
-                if _class_of(name):
-                    found.setdefault(name.partition("_")[0], []).append(name)
-        elif wanted == "class":
-            for name in mediators:
-                if _class_of(name):
-                    found.setdefault(_class_of(name), []).append(name)
+        elif wanted in group_of:
+            for name in filter(_class_of, mediators):
+                found.setdefault(group_of[wanted](name), []).append(name)
         else:
             name, its = _by_expression(wanted, mediators)
             found[name] = its
@@ -143,7 +140,7 @@ def _of_set(data: pd.DataFrame, exposure: str, covariates: list[str], sampling: 
     if np.isinf(data.to_numpy()).any():
         return nothing | {"flag": "infinite value"}
     if sampling.clusters is not None and sampling.clusters.max() < 1:
-        return nothing | {"flag": "complete rows come from one cluster only"}
+        return nothing | {"flag": sampled.ONE_CLUSTER}
     kept, _ = dependence.independent(data.iloc[:, :-1])
     outcome, mediators = data.columns[-1], [name for name in kept if name not in (*covariates, exposure)]
     nothing["num_independent"] = len(mediators)
@@ -187,7 +184,7 @@ class _Fit:
 
 
 def _estimate(values: np.ndarray, num_covariates: int, sampling: Sampling) -> _Fit:
-    w = np.ones(len(values)) if sampling.weights is None else sampling.weights / sampling.weights.mean()
+    w = np.ones(len(values)) if sampling.weights is None else sampling.weights
     n = len(values)
     z = values - np.average(values, axis=0, weights=w)
     sd = np.sqrt(np.average(z**2, axis=0, weights=w))

@@ -309,6 +309,21 @@ def test_sandwich_errors_equal_r(r_golden, r_values, kind, weights):
         assert row["se"] == pytest.approx(expected["se"], rel=1e-6)
 
 
+@pytest.mark.parametrize("residual_covariances", [False, True])
+def test_weights_with_gaps_are_those_of_the_complete_rows(r_golden, residual_covariances):
+    """Patients without a value change nothing, however heavy they are."""
+    table = r_golden("school").assign(iq=lambda t: t["iq"].where(t["weight"] < 2.2))
+    found, expected = (
+        mediation.multiple(
+            data, {"ses": ["iq", "size"]}, "lang", residual_covariances=residual_covariances,
+            sampling=sampling.read(data, weights="weight"),
+        )
+        for data in (table, table.dropna())
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(found.estimates, expected.estimates, rtol=1e-9)
+    assert found.fit == pytest.approx(expected.fit, nan_ok=True)
+
+
 def test_bootstrap_of_clusters_is_that_of_the_pair(r_golden):
     table = r_golden("school")
     of = sampling.read(table, cluster="class", weights="weight")
