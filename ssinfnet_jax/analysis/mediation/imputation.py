@@ -10,6 +10,7 @@ from scipy import stats
 from statsmodels.imputation import mice
 
 from ssinfnet_jax.analysis.mediation import columns
+from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
 from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
@@ -39,7 +40,9 @@ class Pooled(NamedTuple):
 
 
 def pool(estimates: np.ndarray, errors: np.ndarray, df_complete: np.ndarray | float = np.inf) -> Pooled:
-    """Rubin's rules with the degrees of freedom of Barnard and Rubin.
+    """Rubin's rules with the degrees of freedom of Barnard and Rubin, for all effects of all pairs at once.
+
+    (statsmodels' `MICE.combine` pools one model of a formula, with normal tests.)
 
     With Q_l the estimates, U the mean squared error of one, B the variance between, m imputations:
       T = U + (1 + 1/m) B,   lambda = (1 + 1/m) B / T,   df = 1 / (1 / df_old + 1 / df_obs),
@@ -120,9 +123,9 @@ def _equations(data: pd.DataFrame, always: Sequence[str]) -> dict[str, list[str]
     r = data.corr(min_periods=_MIN_KNOWN).abs().fillna(0.0)
     equations = {}
     for name in data:
-        others = r[name].drop([name, *(other for other in always if other != name)])
-        best = others[others > 0].nlargest(_MAX_PREDICTORS).index
-        equations[name] = [*(other for other in always if other != name), *best]
+        needed = [other for other in always if other != name]
+        others = r[name].drop([name, *needed])
+        equations[name] = [*needed, *others[others > 0].nlargest(_MAX_PREDICTORS).index]
     return equations
 
 
@@ -178,6 +181,8 @@ def imputed_effects(
             natural.append(natural_effects(complete, exposures, mediators, outcome, link=link, **roles))
     first = of_pairs[0]
     df_complete = (first["n"] - len(covariates) - 3).to_numpy(float)
+    if sampling.clusters is not None:
+        df_complete = sampled.df(sampling, complete[first["mediator"]].notna().to_numpy())
     result = first[["exposure", "mediator", "n"]].copy()
     result["r_hat"] = [
         _worst(imputed.r_hat, [*row, *covariates, outcome]) for row in first[["exposure", "mediator"]].to_numpy()

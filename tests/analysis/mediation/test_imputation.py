@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import imputation
+from ssinfnet_jax.analysis.mediation import imputation, sampling
 
 
 def test_pool_equals_mice(r_values):
@@ -52,6 +52,14 @@ def test_nothing_missing_changes_nothing():
     for name in ("a_est", "b_se", "indirect_est", "indirect_se"):
         assert row[name] == pytest.approx(expected[name])
     assert row["r_hat"] == 1.0
+
+
+def test_clusters_are_the_degrees_of_freedom():
+    """Ten clusters, nothing missing: v = 9 of complete data, (v + 1) / (v + 3) v by Barnard and Rubin."""
+    table = study(np.random.default_rng(2)).dropna()
+    of = sampling.Sampling(clusters=np.arange(len(table)) % 10)
+    row = imputation.imputed_effects(table, ["x"], ["m"], "y", sampling=of, count=2, cycles=2).iloc[0]
+    assert row["indirect_df"] == pytest.approx(10 / 12 * 9)
 
 
 def test_draws_are_values_that_patients_have_and_the_seed_decides():
