@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from ssinfnet_jax.analysis.phenotypes import columns
+from ssinfnet_jax.analysis.phenotypes import columns, feature_classes
 from ssinfnet_jax.report.kit import fonts
 
 _CLASSES = {"firstorder": "first order", "shape2D": "shape"}  # others are abbreviations
@@ -23,6 +23,12 @@ def of(names: Sequence[str]) -> dict[str, str]:
             where = [_CLASSES.get(feature_class, feature_class.upper()), *([_filter(image)] if image else [])]
             labels[name] = f"{'' if common else _REGIONS.get(region, region) + ' '}{feature} ({', '.join(where)})"
     return labels
+
+
+def of_set(name: str, num_mediators: int) -> str:
+    """`firstorder` of 7 mediators -> `first order (7)`; sets with names of their own keep them."""
+    label = name.upper() if name in feature_classes.CLASSES else name
+    return f"{(_CLASSES | _REGIONS).get(name, label)} ({num_mediators})"
 
 
 def region_title(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
 from ssinfnet_jax.analysis.mediation import categories
 from ssinfnet_jax.report.kit import figure_style
-from ssinfnet_jax.report.mediation import correlation_heatmap, forest, path_plot
+from ssinfnet_jax.report.mediation import correlation_heatmap, forest, naming, path_plot
 
 _FIGURE = re.compile(
     r"(forest_\d+|joint_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)"
@@ -46,15 +46,12 @@ def run(
 
 def _read(cohort: str, options: mediation.Options, missing_codes: Sequence[str]) -> pd.DataFrame:
     """The columns that the options name, those of categories and hospitals as they are."""
-    roles = [
-        [name for name in names if not categories.is_term(name)] for names in (options.exposures, options.covariates)
-    ]
     terms = [name for name in (*options.exposures, *options.covariates) if categories.is_term(name)]
     return cohort_table.read(
         cohort,
-        roles[0],
+        [name for name in options.exposures if name not in terms],
         options.outcome,
-        roles[1],
+        [name for name in options.covariates if name not in terms],
         mediators=options.mediators,
         groups=[*map(categories.column, terms), *filter(None, [options.cluster])],
         numbers=list(filter(None, [options.weights])),
@@ -104,8 +101,8 @@ def _draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path,
         heatmap = correlation_heatmap.correlation_heatmap(table, mediators, threshold=threshold)
         figures["correlation_heatmap"] = heatmap
     if found.joint is not None and (found.joint["flag"] == "").any():
-        sets = found.joint.rename(columns={"mediators": "mediator"})
-        sets["is_mediator"] = sets["indirect_p_adj"] < found.options["alpha"]
+        sets = found.joint.assign(is_mediator=found.joint["indirect_p_adj"] < found.options["alpha"])
+        sets["mediator"] = list(map(naming.of_set, sets["mediators"], sets["num_mediators"]))
         figures |= {f"joint_{number}": page for number, page in enumerate(forest.forest_pages(sets), 1)}
     figures |= path_plot.named(found.multiple) if found.multiple else {}
     for path in out_dir.glob("*"):

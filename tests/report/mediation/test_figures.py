@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 
 from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.report.kit import fonts
-from ssinfnet_jax.report.mediation import correlation_heatmap, forest, path_plot
+from ssinfnet_jax.report.mediation import correlation_heatmap, forest, naming, path_plot
 from tests.report.mediation import drawings
 
 
@@ -41,6 +42,21 @@ def test_names_of_filters_classes_and_regions_are_readable(cohort, phenotypes):
     boxes = drawings.drawn_texts(plot)
     drawings.assert_apart(boxes)
     assert set(names.values()) <= {text.get_text() for text in boxes}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("ggo", "GGO (3)"),
+        ("lesion", "lesion (3)"),
+        ("firstorder", "first order (3)"),
+        ("glcm", "GLCM (3)"),
+        ("all", "all (3)"),
+        ("d_dimer", "d_dimer (3)"),
+    ],
+)
+def test_names_of_sets_are_readable(name, label):
+    assert naming.of_set(name, 3) == label
 
 
 def test_names_in_scripts_without_a_font_are_escaped_and_told(cohort, phenotypes, monkeypatch, caplog):
