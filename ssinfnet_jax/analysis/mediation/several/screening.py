@@ -160,7 +160,7 @@ def _test(values: np.ndarray, num_covariates: int, sampling: Sampling) -> _Tests
             a_se = np.sqrt(sampled.variance(x[:, None] * m / (x @ x), sampling))
         spread = np.sqrt((m**2).mean(0))
         r = np.nan_to_num(m.T @ y / (n * spread * np.sqrt((y**2).mean())))
-    df_a = df if sampling.clusters is None else sampling.clusters.max()
+    df_a, df_b = (df, np.inf) if sampling.clusters is None else (sampling.clusters.max(),) * 2
     p_a = 2 * stats.t.sf(np.abs(a / a_se), df_a)
     num_kept = min(len(r), int(2 * n / np.log(n)), n // 2)
     kept = np.sort(np.argsort(-np.abs(r), kind="stable")[:num_kept])
@@ -171,7 +171,7 @@ def _test(values: np.ndarray, num_covariates: int, sampling: Sampling) -> _Tests
     z, y_sd = m[:, kept] / spread[kept], np.sqrt((y**2).mean())
     found, se = debiased(z, y / y_sd, sampling, num_covariates + 2)
     b[kept], b_se[kept] = found * y_sd / spread[kept], se * y_sd / spread[kept]
-    p_b[kept] = 2 * (stats.norm.sf if sampling.clusters is None else lambda t: stats.t.sf(t, df_a))(np.abs(found / se))
+    p_b[kept] = 2 * stats.t.sf(np.abs(found / se), df_b)
     scale = values[:, num_covariates].std() / values[:, -1].std()
     screened = np.isin(np.arange(len(r)), kept)
     p_a = np.where(np.isnan(p_a), 1.0, p_a)
