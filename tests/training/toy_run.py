@@ -31,6 +31,7 @@ WAYS = {
     "jit": ("--config.parallel=jit",),
     "fsdp": ("--config.parallel=jit", "--config.fsdp_min_size=2"),
 }
+TIMEOUT_S = 300  # of a process, which takes a minute with nothing compiled before; four in turn keep to pytest's limit
 
 
 def start(workdir, *flags, within=(), **options) -> subprocess.Popen:
@@ -59,10 +60,10 @@ def command(workdir, *flags, devices=1, signal_at="", signal_to=0, disagrees=Non
     return run, environment
 
 
-def end(process: subprocess.Popen, code: int = 0, timeout_s: float = 600) -> str:
+def end(process: subprocess.Popen, code: int = 0) -> str:
     """Waits for a process; its output. Fails if it ends with another code."""
     try:
-        output, _ = process.communicate(timeout=timeout_s)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
     finally:
         process.kill()
     assert process.returncode == code, f"exit code {process.returncode} in place of {code}:\n{output[-4000:]}"
