@@ -37,8 +37,8 @@ from PIL import Image
 from ssinfnet_jax import models
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.ct_phantom import volume
+from ssinfnet_jax.data.readers import find
 from ssinfnet_jax.inference import segment_scan, segmenter
-from ssinfnet_jax.inference.readers import find
 from ssinfnet_jax.interop import read_tensors
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard

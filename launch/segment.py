@@ -12,8 +12,8 @@ from absl import app, flags, logging
 
 from launch import paths, program
 from ssinfnet_jax import pretrained
+from ssinfnet_jax.data.readers.scan import KINDS
 from ssinfnet_jax.inference import segment_scan, segment_scans, segmenter
-from ssinfnet_jax.inference.readers.scan import KINDS
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.report.scans import scan_pages, segmented
 

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from ssinfnet_jax.data import ct
-from ssinfnet_jax.inference.readers import nifti
+from ssinfnet_jax.data.readers import nifti
 
 
 def load_views(

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-from ssinfnet_jax.data import ct
+from ssinfnet_jax.data import ct, lung_region, survey
 from ssinfnet_jax.data.input_files import readable
-from ssinfnet_jax.inference import lung_region, measure, segmenter, survey
-from ssinfnet_jax.inference.readers import find
-from ssinfnet_jax.inference.readers.scan import Scan
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers.scan import Scan
+from ssinfnet_jax.inference import measure, segmenter
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
 from ssinfnet_jax.networks.decision import Decision
 

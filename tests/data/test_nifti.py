@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssinfnet_jax.data import nifti
-from ssinfnet_jax.inference.readers import nifti as readers_nifti
+from ssinfnet_jax.data.readers import nifti as readers_nifti
 
 
 def stored(volume_lps, axes):

@@ -11,8 +11,8 @@ from pydicom import uid
 from pydicom.fileset import FileSet
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
+from ssinfnet_jax.data.readers import dicom, find
 from ssinfnet_jax.inference import segment_scan
-from ssinfnet_jax.inference.readers import dicom, find
 from tests.inference import stand_in, test_geometry
 from tests.inference.test_geometry import affine, assert_seg_agrees, segment, series
 

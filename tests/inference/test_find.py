@@ -10,7 +10,7 @@ from PIL import Image
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data import input_files
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.inference.readers import find
+from ssinfnet_jax.data.readers import find
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
+from ssinfnet_jax.data.readers import dicom, find
 from ssinfnet_jax.inference import results, segment_scan
-from ssinfnet_jax.inference.readers import dicom, find
 from tests.inference import stand_in
 
 OPTIONS = segment_scan.Options(outside_lungs="keep")

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ssinfnet_jax.data import lung_region, survey
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.inference import lung_region, segment_scan, survey
-from ssinfnet_jax.inference.readers import find
-from ssinfnet_jax.inference.readers import nifti as nifti_reader
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers import nifti as nifti_reader
+from ssinfnet_jax.inference import segment_scan
 from tests.inference import stand_in
 
 

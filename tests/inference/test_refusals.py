@@ -8,8 +8,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from ssinfnet_jax.inference import segment_scan, survey
-from ssinfnet_jax.inference.readers import dicom, find, nifti
+from ssinfnet_jax.data import survey
+from ssinfnet_jax.data.readers import dicom, find, nifti
+from ssinfnet_jax.inference import segment_scan
 from tests.inference import stand_in
 from tests.inference.test_geometry import affine, chest, segment, series
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import folder
-from ssinfnet_jax.data import ct
-from ssinfnet_jax.inference import results, segment_scan, survey
-from ssinfnet_jax.inference.readers import find, nifti, scan
+from ssinfnet_jax.data import ct, survey
+from ssinfnet_jax.data.readers import find, nifti, scan
+from ssinfnet_jax.inference import results, segment_scan
 from tests.inference import stand_in
 from tests.inference.test_geometry import affine, chest, segment
 

@@ -13,8 +13,8 @@ from pydicom.sr.coding import Code
 
 import ssinfnet_jax
 from ssinfnet_jax import rundir
-from ssinfnet_jax.inference.readers import dicom_header
-from ssinfnet_jax.inference.readers.scan import Scan
+from ssinfnet_jax.data.readers import dicom_header
+from ssinfnet_jax.data.readers.scan import Scan
 
 # Codes of the DICOM standard: the finding in CID 6102, its category in CID 7150, its location in SNOMED CT.
 _CATEGORY = Code("49755003", "SCT", "Morphologically Altered Structure")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydicom import uid
 
-from ssinfnet_jax.inference.readers import dicom_geometry, dicom_header, dicom_parts, dicom_pixels, scan
+from ssinfnet_jax.data.readers import dicom_geometry, dicom_header, dicom_parts, dicom_pixels, scan
 
 _NO_VOLUME = {"LOCALIZER": "a scout", "MIP": "a projection", "MINIP": "a projection", "SCREEN SAVE": "a screen shot"}
 # RescaleTypes besides "HU" that exporters write for CT images in HU. The standard's US means unspecified.

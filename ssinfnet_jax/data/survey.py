@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ssinfnet_jax.data import ct
-from ssinfnet_jax.inference import lung_region
-from ssinfnet_jax.inference.readers import scan as scans
+from ssinfnet_jax.data import ct, lung_region
+from ssinfnet_jax.data.readers import scan as scans
 
 AIR_LIMIT_HU = -500.0  # a chest CT contains air, at least in the lungs
 _COARSE = 128  # largest side of reduced slices, pixels

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from ssinfnet_jax.data import ct
-from ssinfnet_jax.inference.readers import scan
+from ssinfnet_jax.data.readers import scan
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.inference.readers import dicom, dicom_header, nifti, pictures, scan
+from ssinfnet_jax.data.readers import dicom, dicom_header, nifti, pictures, scan
 
 _DICOM = (".dcm", ".dicom")
 _SCANS = (*nifti.SUFFIXES, *pictures.SUFFIXES, *_DICOM)  # suffixes of files meant as scans

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ssinfnet_jax.inference.readers import dicom_geometry, dicom_header
+from ssinfnet_jax.data.readers import dicom_geometry, dicom_header
 
 _Headers = Mapping[pathlib.Path, Mapping[str, Any]]
 

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from ssinfnet_jax.data import nifti, nifti_header
-from ssinfnet_jax.inference.readers import scan
+from ssinfnet_jax.data.readers import scan
 
 SUFFIXES = (".nii", ".nii.gz")
 _CHUNK = 2**22  # bytes

@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
-from ssinfnet_jax.inference.readers import dicom_header, scan
+from ssinfnet_jax.data.readers import dicom_header, scan
 
 
 def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
