@@ -1,8 +1,8 @@
-"""What divides lesions well into GGO and consolidation: one change of the recipe's multi network at a time, five folds.
+"""Recipe for GGO and consolidation: one change of the multi network at a time, five folds.
 
 python -m launch.experiment --config=configs/experiments/recipe_multi.py:WAVE --workdir=DIR --data_dir=FOLDER
 
-A wave is a grid of its own; the single network of the recipe is trained once (`--share` takes it from another grid).
+Each wave is a separate grid; the recipe's single network is trained once (`--share` takes it from another grid).
 """
 
 import ml_collections

@@ -2,5 +2,3 @@
 
 from ssinfnet_jax.models.initialize import init, shapes
 from ssinfnet_jax.models.registry import MODELS, Entry, check, create, inpaints, num_inputs, output
-
-__all__ = ["MODELS", "Entry", "check", "create", "init", "inpaints", "num_inputs", "output", "shapes"]

@@ -91,7 +91,7 @@ MISTAKES = {
     ),
     "single.train.batch_size": (3, r"config.single.train.batch_size is 3.* --config.single.train.batch_size=4"),
     "single.train.keep": ("first", r"Unknown config.single.train.keep 'first'; choose one of last, best"),
-    "single.train.scales": ((), "config.single.train.scales must hold positive factors"),
+    "single.train.scales": ((), "config.single.train.scales must have at least one factor"),
     "single.train.transfer": (("encodr",), "Unknown modules encodr in config.single.train.transfer; 'infnet' has "),
     "multi.train.averaging": (1.0, r"config.multi.train.averaging must be in \[0, 1\), found 1.0"),
     "single.pretrain.phases": (

@@ -21,8 +21,6 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "vgg16": VGG16,
 }
 
-__all__ = ["BACKBONES", "VGG16", "ResNet18", "ResNet50", "check_levels", "resolve"]
-
 _STRIDES = (8, 16, 32)
 _ATTRIBUTES = {"width", "dtype", "axis_name", "remat"}
 
