@@ -24,7 +24,9 @@ class Sampling(NamedTuple):
 
     def keep(self, rows: np.ndarray) -> "Sampling":
         """That of some of the patients, bool[N]; their weights have mean 1 again."""
-        weights = None if self.weights is None else self.weights[rows] * (rows.sum() / self.weights[rows].sum())
+        weights = None if self.weights is None else self.weights[rows]
+        if weights is not None:
+            weights = weights * len(weights) / weights.sum()
         clusters = None if self.clusters is None else np.unique(self.clusters[rows], return_inverse=True)[1]
         return Sampling(weights, clusters, self.robust)
 

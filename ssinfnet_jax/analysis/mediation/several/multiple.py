@@ -174,9 +174,9 @@ def _complete(data: pd.DataFrame, sampling: Sampling, how: dict) -> tuple[PathMo
     """The model of the complete rows, the variables' standard deviations, errors, fit measures."""
     complete = data.notna().all(axis=1).to_numpy()
     data, sampling = data[complete], sampling.keep(complete)
+    z, sd = _standardised(data, list(data), sampling)
     if sampling.clusters is not None and sampling.clusters.max() < 1:
         raise ValueError("The complete rows come from one cluster only; use mediators with fewer gaps.")
-    z, sd = _standardised(data, list(data), sampling)
     weights = np.ones(len(z)) if sampling.weights is None else sampling.weights
     model = PathModel((z * weights[:, None]).T @ z / len(z), len(z), **how)
     own = [(left, left) for left in model.equations]

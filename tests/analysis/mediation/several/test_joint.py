@@ -142,6 +142,14 @@ def test_sets_that_cannot_be_fitted_are_flagged(r_golden):
     )
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", [{"weights": "weight"}, {"cluster": "class"}])
+def test_a_set_that_no_patient_has(r_golden, options):
+    table = r_golden("school").assign(iq=np.nan)
+    found = effects(table, {"s": ["iq", "size"]}, sampling=sampling.read(table, **options), draws=50)
+    assert found["flag"][0] == "too few complete rows (0) for 5 variables"
+
+
 def test_a_set_without_mediators():
     with pytest.raises(ValueError, match="without a mediator"):
         joint.joint_effects(pd.DataFrame({"x": [1.0], "y": [1.0]}), ["x"], {"s": []}, "y")

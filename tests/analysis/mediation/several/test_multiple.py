@@ -324,6 +324,14 @@ def test_weights_with_gaps_are_those_of_the_complete_rows(r_golden, residual_cov
     assert found.fit == pytest.approx(expected.fit, nan_ok=True)
 
 
+@pytest.mark.parametrize("options", [{"weights": "weight"}, {"cluster": "class"}, {}])
+def test_a_model_that_no_patient_has(r_golden, options):
+    table = r_golden("school").assign(iq=np.nan)
+    of = sampling.read(table, **options)
+    with pytest.raises(ValueError, match="^0 complete rows for 4 variables; use fewer mediators"):
+        mediation.multiple(table, {"ses": ["iq", "size"]}, "lang", sampling=of)
+
+
 def test_bootstrap_of_clusters_is_that_of_the_pair(r_golden):
     table = r_golden("school")
     of = sampling.read(table, cluster="class", weights="weight")
