@@ -1,7 +1,7 @@
-"""Slice viewer: a stack of CT slices with label maps over it, as one piece of HTML that needs nothing else.
+"""Slice viewer: a stack of CT slices with overlaid label maps, as self-contained HTML.
 
-Slices travel as grey JPEG, label maps as palette PNG whose colour 0 is transparent, so that the page draws one over the
-other without looking at a pixel. `templates/viewer.html.j2`, `viewer.js` and `viewer.css` are the rest of it.
+Slices are stored as grey JPEGs, label maps as palette PNGs whose colour 0 is transparent, so that the page can draw one
+over the other as they are. See also `templates/viewer.html.j2`, `viewer.js` and `viewer.css`.
 """
 
 import base64
@@ -16,25 +16,25 @@ from PIL import Image
 
 from ssinfnet_jax.report.kit import figure_style, slice_drawing, tables
 
-MAX_SIDE = 384  # pixels; a larger slice is shown smaller
-MAX_FULL = 300  # slices of this size, which take about 12 MB; where there are more, they are shown smaller
+MAX_SIDE = 384  # pixels; larger slices are scaled down
+MAX_FULL = 300  # slices of this size, about 12 MB; more slices are scaled down
 QUALITY = 80  # of the JPEGs
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What one viewer shows: the slices of a scan, of a patient, or of a test set.
+    """What a viewer shows: the slices of a scan, of a patient, or of a test set.
 
     Attributes:
-      name: shown as it is; may hold any character.
+      name: title; may contain any character.
       images: uint8[N, H, W], N >= 1, windowed slices in the radiologist's view.
-      classes: uint8[N, H, W], the predicted label maps, numbers of `colours` or 0.
-      truth: the same from a reader, or None.
-      facts: what else to say of the case, by name.
-      labels: of each slice, N of them; none if None.
-      colours: colour of each class number from 1 on; `figure_style.NAMED` names them.
-      areas: pixels of each slice, N of them, where some are smaller than the stack and filled up; H W if None.
-    Raises: ValueError for shapes or types that do not fit, or classes without a colour.
+      classes: uint8[N, H, W], predicted label maps: 0 or a number of `colours`.
+      truth: ground truth in the same form, or None.
+      facts: further properties of the case, by name.
+      labels: of the N slices; None: no labels.
+      colours: colour of each class number from 1 on, of `figure_style.NAMED`.
+      areas: pixels of each of the N slices, if some were padded to the size of the stack; None: H W.
+    Raises: ValueError for shapes or dtypes that do not match, or classes without a colour.
     """
 
     name: str
@@ -52,24 +52,24 @@ class Case:
         for name, stack in stacks.items():
             if stack.dtype != np.uint8 or stack.ndim != 3 or stack.shape != self.images.shape or not stack.size:
                 raise ValueError(
-                    f"Case {self.name!r}: {name} is {stack.dtype}{list(stack.shape)} beside images of "
-                    f"{list(self.images.shape)}; give uint8[N, H, W] of one shape, N >= 1."
+                    f"Case {self.name!r}: {name} is {stack.dtype}{list(stack.shape)}, images are "
+                    f"{list(self.images.shape)}; pass uint8[N, H, W] of one shape, N >= 1."
                 )
             if name != "images" and stack.max() > max(self.colours):
                 raise ValueError(
-                    f"Case {self.name!r}: {name} hold the number {stack.max()}, but colours are given for "
-                    f"{sorted(self.colours)}; map the labels to these numbers or name a colour for each."
+                    f"Case {self.name!r}: {name} contains {stack.max()}, but only {sorted(self.colours)} have colours; "
+                    "map the labels to these numbers or add a colour for each."
                 )
         if self.labels is not None and len(self.labels) != len(self.images):
             raise ValueError(f"Case {self.name!r} has {len(self.images)} slices but {len(self.labels)} labels.")
 
 
 def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
-    """What the template `viewer.html.j2` asks for: the slices encoded, captions, and where the lesions are.
+    """The variables of the template `viewer.html.j2`: encoded slices, captions, and the profile of lesion sizes.
 
     Args:
       case: to show.
-      anchor: its place on the page, another one for every viewer there.
+      anchor: id of the viewer, unique on its page.
     """
     longest = MAX_SIDE * min(1.0, (MAX_FULL / len(case.images)) ** 0.5)
     factor = min(1.0, longest / max(case.images.shape[1:]))
@@ -101,7 +101,7 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
 
 
 def preview(case: Case, *, size: int = 96) -> str:
-    """The slice with the largest predicted lesion, tinted, as a data URI of at most `size` pixels per side."""
+    """The slice with the largest predicted lesion, tinted, as a data URI; at most `size` pixels per side."""
     index = int((case.classes > 0).sum(axis=(1, 2)).argmax())
     picture = Image.fromarray(slice_drawing.blend(case.images[index], case.classes[index], colours=case.colours))
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
@@ -114,7 +114,7 @@ def _jpeg(image: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def _label_png(classes: np.ndarray, size: tuple[int, int], colours: Mapping[int, str]) -> str | None:
-    """A label map as a palette PNG with transparent background; None where all is 0."""
+    """Encodes a label map as a palette PNG with transparent background; None if it is empty."""
     if not classes.any():
         return None
     palette = np.zeros((max(colours) + 1, 3), np.uint8)
@@ -134,16 +134,16 @@ def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
 
 def _caption(names: Sequence[str], shares: np.ndarray) -> str:
     """`GGO 2.1 %, consolidation 0.3 % of the slice`."""
-    held = [
+    found = [
         f"{name if name.isupper() else name.lower()} {tables.number(100 * share, 2)} %"
         for name, share in zip(names, shares, strict=True)
         if share
     ]
-    return f"{', '.join(held)} of the slice" if held else "no lesion predicted"
+    return f"{', '.join(found)} of the slice" if found else "no lesion predicted"
 
 
 def _profile(shares: np.ndarray, colours: Sequence[str]) -> list[tuple[str, str]]:
-    """Stacked bars, one SVG path per class: (colour, path), that of slice i around x = i, the largest of height 1."""
+    """Stacked bars as one SVG path per class: (colour, path); slice i is at x = i, the tallest bar has height 1."""
     if not shares.any():
         return []
     heights = shares / shares.sum(axis=0).max()

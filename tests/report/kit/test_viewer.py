@@ -109,11 +109,11 @@ def test_preview_is_of_the_largest_lesion():
 
 def test_mistakes_name_the_case():
     case = _case()
-    with pytest.raises(ValueError, match=r"Case 'x': classes is uint8\[3, 48, 64\] beside images of \[4, 48, 64\]"):
+    with pytest.raises(ValueError, match=r"Case 'x': classes is uint8\[3, 48, 64\], images are \[4, 48, 64\]"):
         viewer.Case("x", case.images, case.classes[:3])
     with pytest.raises(ValueError, match=r"Case 'x': truth is float64\[4, 48, 64\]"):
         viewer.Case("x", case.images, case.classes, case.classes / 2)
-    with pytest.raises(ValueError, match=r"Case 'x': classes hold the number 2, but colours are given for \[1\]"):
+    with pytest.raises(ValueError, match=r"Case 'x': classes contains 2, but only \[1\] have colours"):
         viewer.Case("x", case.images, case.classes, colours=figure_style.LESIONS)
     with pytest.raises(ValueError, match="Case 'x' has 4 slices but 1 labels"):
         viewer.Case("x", case.images, case.classes, labels=["a"])

@@ -1,4 +1,4 @@
-// Slice viewers: wheel, keys and slider move through the slices of a case; the overlay is drawn over them.
+// Slice viewers: wheel, keys and slider move through the slices of a case; the overlay is drawn on top.
 let pageMoved = -Infinity;
 addEventListener("scroll", () => { pageMoved = performance.now(); }, {passive: true});
 
@@ -27,7 +27,7 @@ for (const viewer of document.querySelectorAll(".viewer")) {
   };
   const paint = (to, from, x = 0, y = 0) => to.drawImage(from, x, y, width, height);
 
-  // What lies within 2 points of a region but not in it.
+  // The pixels within 2 of a region but outside of it.
   const outline = region => {
     const line = border.getContext("2d");
     line.clearRect(0, 0, width, height);
@@ -46,7 +46,7 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     const place = Number(slider.value), mine = ++turn;
     const shown = choices.find(choice => choice.checked)?.value ?? "classes";
     const [image, classes, truth] = await Promise.all(Object.keys(pictures).map(kind => picture(kind, place)));
-    if (mine !== turn) return;  // another slice is wanted by now
+    if (mine !== turn) return;  // another slice was asked for meanwhile
     pen.globalAlpha = 1;
     pen.imageSmoothingEnabled = true;
     paint(pen, image);
@@ -80,14 +80,14 @@ for (const viewer of document.querySelectorAll(".viewer")) {
 
   screen.addEventListener("wheel", event => {
     const now = performance.now();
-    if (event.ctrlKey || now - pageMoved < 300) return;  // zooming; or scrolling the page over the picture
+    if (event.ctrlKey || now - pageMoved < 300) return;  // zooming, or scrolling the page past the picture
     const delta = event.deltaY * [1, 16, 400][event.deltaMode];
     travelled = Math.sign(delta) === Math.sign(travelled) ? travelled + delta : delta;
     if (Math.abs(travelled) < 40) return event.preventDefault();
     const moved = go(Number(slider.value) + Math.sign(travelled));
     travelled = 0;
     if (moved) stepped = now;
-    if (moved || now - stepped < 400) event.preventDefault();  // past the end the page goes on, after a pause
+    if (moved || now - stepped < 400) event.preventDefault();  // at the last slice the page scrolls, after a pause
   }, {passive: false});
 
   const moves = {ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9};
