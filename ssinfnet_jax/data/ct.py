@@ -1,6 +1,6 @@
 """CT images as the networks see them: 8-bit grey, lung window.
 
-NIfTI (`nifti`) and DICOM (inference) hold Hounsfield units; PNG and JPG were windowed when they were exported.
+NIfTI and DICOM (`readers`) hold Hounsfield units; PNG and JPG were windowed when they were exported.
 """
 
 import os

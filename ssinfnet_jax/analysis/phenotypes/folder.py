@@ -12,8 +12,9 @@ from absl import logging
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import input_files, nifti, text_table
+from ssinfnet_jax.data import input_files, text_table
 from ssinfnet_jax.data.clinical import clinical_table
+from ssinfnet_jax.data.readers import volume
 
 _JPEG = (".jpg", ".jpeg")
 _PICTURES = (".png", *_JPEG)
@@ -66,17 +67,17 @@ def items(
     for name, image in image_of.items():
         try:
             version = _stamp(image) + _stamp(mask_of[name])
-            geometry = nifti.geometry(image) if volumes else None
+            grid, notes = volume.read_grid(image) if volumes else (None, ())
         except (ValueError, OSError) as error:  # one file must not stop the others
             found.append(Item(name, patient_of[name], functools.partial(_fail, image, mask_of[name], str(error))))
             continue
         readers = {name: functools.partial(picture_slices.read, image, mask_of[name], spacing_mm or (1.0, 1.0))}
-        if geometry is not None:
-            report.notes += [f"{image}: {text}." for text in geometry.notes]
+        if grid is not None:
+            report.notes += [f"{image}: {text}." for text in notes]
             how = (preset, voxel_by_voxel, version)
             readers = {
                 f"{name}_{index:04d}": functools.partial(volume_slices.read, image, mask_of[name], index, *how)
-                for index in range(geometry.shape[0])
+                for index in range(grid.view_shape[0])
             }
         found += [Item(slice_id, patient_of[name], read, version) for slice_id, read in readers.items()]
     if report.notes:

@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import ct, labels, nifti
+from ssinfnet_jax.data import ct, labels
+from ssinfnet_jax.data.readers import volume
 
 _REMEDY = "If only its header is wrong, --ignore_mask_geometry pairs the voxels as they are stored."
 
@@ -33,9 +34,10 @@ def read(
 @functools.lru_cache(maxsize=1)
 def _read_volumes(image: pathlib.Path, mask: pathlib.Path, preset: str, voxel_by_voxel: bool, version: str):
     """Kept for the next slice of the same files; `version` tells when they have changed."""
-    nifti.check_same_grid(image, mask, voxel_by_voxel=voxel_by_voxel, remedy=_REMEDY)
-    values, classes = nifti.read(image), nifti.read(mask, like=image if voxel_by_voxel else None)
-    classes, _ = labels.recognise(classes, (labels.OUR_CLASSES,), os.fspath(mask))
+    volume.check_same_grid(image, mask, voxel_by_voxel=voxel_by_voxel, remedy=_REMEDY)
+    found = volume.load(image)
+    values, mask_values = found.voxels, volume.load(mask, like=image if voxel_by_voxel else None).voxels
+    classes, _ = labels.recognise(mask_values, (labels.OUR_CLASSES,), os.fspath(mask))
     finite = np.isfinite(values)
     if not finite.any():
         raise ValueError(f"{image} holds no finite value; export it again.")
@@ -49,4 +51,4 @@ def _read_volumes(image: pathlib.Path, mask: pathlib.Path, preset: str, voxel_by
             f"{image} holds values from {low:g} to {high:g}, not HU of a chest CT (air, below "
             f"{ct.MOST_AIR_HU:g}); use the preset eight_bit for grey levels."
         )
-    return values, np.ascontiguousarray(classes), nifti.geometry(image).spacing_mm[1:]
+    return values, np.ascontiguousarray(classes), found.grid.spacing_mm[1:]

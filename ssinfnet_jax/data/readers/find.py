@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.data.readers import dicom, dicom_header, nifti, pictures, scan
+from ssinfnet_jax.data.readers import dicom, dicom_header, nifti, opening, pictures, scan
 
 _DICOM = (".dcm", ".dicom")
 _SCANS = (*nifti.SUFFIXES, *pictures.SUFFIXES, *_DICOM)  # suffixes of files meant as scans
@@ -53,10 +53,12 @@ class Source:
             raise ValueError(self.reason)
         if self.format == "dicom":
             found = dicom.read(self.files)
-        elif self.format == "nifti":
-            found = nifti.read(self.files[0], scratch_dir=scratch_dir)
-        else:
+        elif self.format == "pictures":
             found = pictures.read(self.files, self.path)
+        else:
+            found = opening.open_scan(self.files[0], scratch_dir)
+            if found.header is not None:
+                nifti.check_mm(found.header, self.path)
         return dataclasses.replace(found, notes=(self.note, *found.notes)) if self.note else found
 
 
@@ -130,7 +132,7 @@ def _in_folder(
         reason = f"{path} cannot be read: permission denied; ask its owner for access."
         yield Source(path.stem, path, "unreadable", (path,), reason)
     for path in take(lambda path: path.name.lower().endswith(nifti.SUFFIXES)):
-        yield Source(nifti.stem(path), path, "nifti", (path,))
+        yield Source(scan.stem(path), path, "nifti", (path,))
     found = sorted(take(lambda path: path.suffix.lower() in pictures.SUFFIXES), key=pictures.natural)
     if found:
         yield Source(found[0].stem if found == [folder] else folder.resolve().name, folder, "pictures", tuple(found))

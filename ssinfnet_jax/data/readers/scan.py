@@ -2,17 +2,20 @@
 
 import dataclasses
 import functools
+import itertools
+import os
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 
 import nibabel as nib
 import numpy as np
 
-from ssinfnet_jax.data import nifti
-
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
 MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; streaming them takes 12 GiB of disk
 KINDS = ("hu", "uint8")
+SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")  # of volumes; no other ends one of them
+SAME_PLACE = 1e-3  # of the smallest side of a voxel; headers store float32, so copies differ by about 1e-6
 AIR_HU = -1024.0  # for unmeasured voxels: padding, NaN
 
 
@@ -66,6 +69,16 @@ class Grid:
         """Volume of a voxel, also for sheared grids (gantry tilt)."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
+    @property
+    def axes(self) -> str:
+        """The source's axes by the closest anatomical directions, such as "LPS"."""
+        return "".join(nib.aff2axcodes(self.affine))
+
+    @property
+    def view_affine(self) -> np.ndarray:
+        """float64[4,4], (column, row, slice) of the view -> mm, RAS+."""
+        return self.affine @ nib.orientations.inv_ornt_aff(self._to_lps, self.shape)
+
     def source_slice(self, index: int) -> tuple[slice, slice, slice]:
         """Locates slice `index` of the view in the source."""
         axis = self.slice_axis
@@ -112,6 +125,11 @@ class Scan:
     left_out: Mapping[pathlib.Path, str] = dataclasses.field(default_factory=dict)
 
 
+def stem(path: pathlib.Path) -> str:
+    """Returns a file's name without the suffix of a volume, ignoring case."""
+    return re.sub(rf"({'|'.join(map(re.escape, SUFFIXES))})\Z", "", path.name, flags=re.IGNORECASE)
+
+
 def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:
     """Checks the size and affine of a source and returns its grid.
 
@@ -123,5 +141,27 @@ def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:
             "(2048 slices of 1024 x 1024). If the header is damaged, copy the file again; else crop or resample it."
         )
     affine = np.asarray(affine, np.float64)
-    nifti.check_affine(affine, source)
+    check_affine(affine, source)
     return Grid(affine, tuple(int(side) for side in shape))
+
+
+def check_affine(affine: np.ndarray, source: str | os.PathLike, form: str = "affine") -> None:
+    """Raises ValueError for an affine [4,4] that no scanner produces; `form` is its name in the message."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
+    # Axes at an angle below 30 degrees (volume below half of the box) are not a scanner's geometry.
+    if not (sizes > 1e-3).all() or sizes.max() > 1e3 or abs(np.linalg.det(affine[:3, :3])) < 0.5 * sizes.prod():
+        raise ValueError(
+            f"{os.fspath(source)} has an affine that does not place voxels in space ({form}: {rows(affine)}); rewrite "
+            "the file with the spacing and orientation of the scanner."
+        )
+
+
+def distance_mm(one: np.ndarray, other: np.ndarray, shape) -> float:
+    """Returns the largest distance between two affines' positions of the same corner voxel."""
+    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, side - 1) for side in shape))], np.float64)
+    return float(np.linalg.norm(corners @ (one - other).T[:, :3], axis=1).max())
+
+
+def rows(affine: np.ndarray) -> str:
+    """Prints an affine [4,4] on one line."""
+    return " ".join(f"[{' '.join(f'{number:.5g}' for number in row)}]" for row in affine[:3] + 0.0)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ssinfnet_jax.data import ct, labels, nifti
+from ssinfnet_jax.data import ct, labels
 from ssinfnet_jax.data.datasets import slice_builder
+from ssinfnet_jax.data.readers import volume
 
 _SUFFIXES = (".nii.gz", ".nii")
 
@@ -80,11 +81,11 @@ class Builder(slice_builder.SliceBuilder):
         *,
         one_patient: bool,
     ) -> list[slice_builder.Slice]:
-        geometry = nifti.geometry(image)
-        for text in geometry.notes:
+        grid, notes = volume.read_grid(image)
+        for text in notes:
             self.note("geometry", f"{image.name}: {text}")
         if label:
-            nifti.check_same_grid(image, label, voxel_by_voxel=self._voxel_by_voxel, remedy=_REMEDY)
+            volume.check_same_grid(image, label, voxel_by_voxel=self._voxel_by_voxel, remedy=_REMEDY)
 
         def read(index: int) -> Mapping[str, np.ndarray]:
             arrays = {"image": read_image(image)[index]}
@@ -100,16 +101,16 @@ class Builder(slice_builder.SliceBuilder):
                 part=part,
                 read=functools.partial(read, index),
             )
-            for index in range(geometry.shape[0])
+            for index in range(grid.view_shape[0])
         ]
 
     def _read_image(self, path: Path) -> np.ndarray:
-        grey, rule = ct.to_grey(nifti.read(path), str(path))
+        grey, rule = ct.to_grey(volume.load(path).voxels, str(path))
         self.note("intensities", f"{path.name}: {rule}")
         return grey
 
     def _read_classes(self, path: Path, image: Path) -> np.ndarray:
-        stored = nifti.read(path, like=image if self._voxel_by_voxel else None)
+        stored = volume.load(path, like=image if self._voxel_by_voxel else None).voxels
         classes, rule = labels.recognise(stored, labels.CLASS_RULES, str(path))
         self.note("class label rule", f"{path.name}: {rule}")
         return classes

@@ -5,8 +5,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ssinfnet_jax.data import nifti_header, survey
-from ssinfnet_jax.data.readers import nifti
+from ssinfnet_jax.data import survey
+from ssinfnet_jax.data.readers import nifti, nifti_header
 from tests.inference import stand_in
 
 HU = np.random.default_rng(0).integers(-1000, 400, (12, 10, 8)).astype(np.int16)

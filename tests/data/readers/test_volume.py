@@ -5,16 +5,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ssinfnet_jax.data import nifti
-from ssinfnet_jax.data.readers import nifti as readers_nifti
+from ssinfnet_jax.data.readers import nifti, volume
 
 
-def stored(volume_lps, axes):
-    """Returns the same anatomy as NIfTI along other axes; volume_lps: [to left, to posterior, to superior]."""
+def stored(anatomy_lps, axes):
+    """Returns the same anatomy as NIfTI along other axes; anatomy_lps: [to left, to posterior, to superior]."""
     from_lps = nib.orientations.ornt_transform(
         nib.orientations.axcodes2ornt("LPS"), nib.orientations.axcodes2ornt(axes)
     )
-    voxels = nib.orientations.apply_orientation(volume_lps, from_lps)
+    voxels = nib.orientations.apply_orientation(anatomy_lps, from_lps)
     affine = np.zeros((4, 4))
     for axis, code in enumerate(axes):
         world, sign = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}[code]
@@ -25,15 +24,15 @@ def stored(volume_lps, axes):
 
 @pytest.mark.parametrize("axes", ["LPS", "RAS", "LAS", "SPL", "PIR"])
 def test_reading_gives_the_radiologists_view_for_any_storage_order(tmp_path, axes):
-    volume = np.random.default_rng(0).integers(-1000, 400, (5, 4, 3)).astype(np.float32)
+    anatomy = np.random.default_rng(0).integers(-1000, 400, (5, 4, 3)).astype(np.float32)
     path = tmp_path / "v.nii.gz"
-    nib.save(stored(volume, axes), path)
-    slices = nifti.read(path)
+    nib.save(stored(anatomy, axes), path)
+    slices = volume.load(path).voxels
     # Row = anterior to posterior, column = right to left of the patient, slice = inferior to superior.
-    np.testing.assert_array_equal(slices, volume.transpose(2, 1, 0))
+    np.testing.assert_array_equal(slices, anatomy.transpose(2, 1, 0))
     assert slices.dtype == np.float32
-    found = nifti.geometry(path)
-    assert (found.shape, found.axes) == ((3, 4, 5), axes)
+    grid, _ = volume.read_grid(path)
+    assert (grid.view_shape, grid.axes) == ((3, 4, 5), axes)
 
 
 def test_reading_applies_scaling_and_takes_single_slices(tmp_path):
@@ -42,27 +41,27 @@ def test_reading_applies_scaling_and_takes_single_slices(tmp_path):
     image.set_data_dtype(np.int16)  # nibabel then chooses slope and intercept
     nib.save(image, tmp_path / "s.nii")
     assert nib.load(tmp_path / "s.nii").dataobj.get_unscaled().max() > 10_000
-    np.testing.assert_allclose(nifti.read(tmp_path / "s.nii"), hu.transpose(2, 1, 0), atol=0.1)
+    np.testing.assert_allclose(volume.load(tmp_path / "s.nii").voxels, hu.transpose(2, 1, 0), atol=0.1)
     nib.save(nib.Nifti1Image(np.ones((4, 5), np.float32), np.diag([-1, -1, 1, 1])), tmp_path / "flat.nii")
-    assert nifti.read(tmp_path / "flat.nii").shape == (1, 5, 4)
+    assert volume.load(tmp_path / "flat.nii").voxels.shape == (1, 5, 4)
 
 
 def test_reading_refuses(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.nii\.gz does not exist"):
-        nifti.read(tmp_path / "gone.nii.gz")
+        volume.load(tmp_path / "gone.nii.gz")
     (tmp_path / "text.nii.gz").write_text("no volume")
     with pytest.raises(ValueError, match=r"text\.nii\.gz cannot be read as NIfTI"):
-        nifti.read(tmp_path / "text.nii.gz")
+        volume.load(tmp_path / "text.nii.gz")
     noise = np.random.default_rng(0).standard_normal((16, 16, 16)).astype(np.float32)
     nib.save(nib.Nifti1Image(noise, np.eye(4)), tmp_path / "cut.nii.gz")
     data = (tmp_path / "cut.nii.gz").read_bytes()
     (tmp_path / "cut.nii.gz").write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"cut\.nii\.gz is truncated or damaged"):
-        nifti.read(tmp_path / "cut.nii.gz")
+        volume.load(tmp_path / "cut.nii.gz")
     with gzip.open(tmp_path / "series.nii.gz", "wb") as file:
         file.write(nib.Nifti1Image(np.zeros((2, 2, 2, 3), np.float32), np.eye(4)).to_bytes())
     with pytest.raises(ValueError, match=r"series\.nii\.gz has shape \(2, 2, 2, 3\); expected one 3-D volume"):
-        nifti.read(tmp_path / "series.nii.gz")
+        volume.load(tmp_path / "series.nii.gz")
 
 
 def with_header(path, change, affine=None):
@@ -120,10 +119,10 @@ NO_ORIENTATION = "the file gives no orientation (sform and qform codes are 0): n
 def test_the_form_that_places_voxels_gives_their_size(tmp_path, change, spacing_mm, notes):
     """All programs use one rule; contradictions in the header become notes."""
     path = with_header(tmp_path / "v.nii", change)
-    found = nifti.geometry(path)
-    assert found.spacing_mm == pytest.approx(spacing_mm)
-    assert found.notes == notes
-    scan = readers_nifti.read(path, scratch_dir=tmp_path)
+    grid, found = volume.read_grid(path)
+    assert grid.spacing_mm == pytest.approx(spacing_mm)
+    assert found == notes
+    scan = nifti.read(path, scratch_dir=tmp_path)
     assert scan.grid.spacing_mm == pytest.approx(spacing_mm)
     assert scan.notes == notes
 
@@ -134,6 +133,6 @@ def test_an_affine_that_places_nothing_is_refused(tmp_path, entry):
         header["srow_y"] = entry
 
     path = with_header(tmp_path / "v.nii", spoil)
-    for read in (nifti.read, nifti.geometry, lambda path: readers_nifti.read(path, scratch_dir=tmp_path)):
+    for read in (volume.load, volume.read_grid, lambda path: nifti.read(path, scratch_dir=tmp_path)):
         with pytest.raises(ValueError, match=r"v\.nii (has an affine that does not place|cannot be read as NIfTI)"):
             read(path)
