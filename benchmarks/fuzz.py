@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 
 import nibabel as nib
@@ -31,6 +32,7 @@ import numpy as np
 import psutil
 import pydicom
 import safetensors.numpy
+import SimpleITK
 from absl import app, flags
 from PIL import Image
 
@@ -49,7 +51,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the first case; later cases cou
 _ONLY = flags.DEFINE_string("only", None, "Restricts the cases to one kind of file.")
 
 MAX_SECONDS, MAX_GIB = 10.0, 1.5
-SHARES = {"nifti": 0.3, "dicom": 0.38, "picture": 0.25, "checkpoint": 0.02, "tensors": 0.05}
+SHARES = {"nifti": 0.22, "itk": 0.2, "zip": 0.06, "dicom": 0.28, "picture": 0.17, "checkpoint": 0.02, "tensors": 0.05}
 _BATCH = 500  # cases per process
 _POLL_SECONDS = 0.01
 _PATIENCE_SECONDS = 120.0  # to wait for an idle process
@@ -83,6 +85,14 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     hu, _, affine = volume.render(0, 7, 3, 48)
     for suffix in (".nii", ".nii.gz"):
         nib.save(nib.Nifti1Image(hu, affine), folder / f"scan{suffix}")
+    for name in ("pair", "nhdr", "mhd"):  # of a header and its voxels, in a folder
+        (folder / name).mkdir()
+    nib.save(nib.Nifti1Pair(hu, affine), folder / "pair/scan.img")
+    image = SimpleITK.ReadImage(folder / "scan.nii")
+    for name in ("scan.nrrd", "scan.mha", "nhdr/scan.nhdr", "mhd/scan.mhd"):
+        SimpleITK.WriteImage(image, folder / name)
+    for name in ("packed.nrrd", "packed.mha"):
+        SimpleITK.WriteImage(image, folder / name, True)
     nib.save(nib.Nifti2Image(hu.astype(np.float32), affine), folder / "scan2.nii")
     syntaxes = {
         "plain": None, "rle": pydicom.uid.RLELossless, "jls": pydicom.uid.JPEGLSLossless,
@@ -94,6 +104,9 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     volume.write_dicom(folder / "bare", hu, affine, patient_id="p")  # without preamble
     for path in (folder / "bare").iterdir():
         path.write_bytes(path.read_bytes()[132:])
+    with zipfile.ZipFile(folder / "exam.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((folder / "plain").iterdir()):
+            archive.write(path, path.name)
     grey = ct.window_hu(hu[:, :, 1].T)
     for suffix in ("png", "jpg"):
         Image.fromarray(grey).save(folder / f"slice.{suffix}")
@@ -110,6 +123,8 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return {
         "tensors": [folder / "tensors.npz", folder / "tensors.safetensors"],
         "nifti": sorted(folder.glob("*.nii*")),
+        "itk": [*folder.glob("*.nrrd"), *folder.glob("*.mha"), folder / "pair", folder / "nhdr", folder / "mhd"],
+        "zip": [folder / "exam.zip"],
         "dicom": [folder / name for name in (*syntaxes, "bare")],
         "picture": [*folder.glob("*.png"), folder / "slice.jpg"],
         "checkpoint": [folder / "model"],

@@ -4,7 +4,8 @@ python -m launch.phenotypes --images=FOLDER --masks=FOLDER --out=DIR
 
 writes slices.csv, patients.csv, the same as Parquet, about.json and unused_files.csv to DIR. The same command goes on
 where it was stopped, and computes what is new or has changed; the exit code is 1 if a slice failed. Images are PNG, JPG
-or NIfTI; a mask has the name of its image, is PNG or NIfTI, and holds 0 background, 1 GGO, 2 consolidation.
+or volumes (NIfTI, NRRD, MetaImage); a mask has the name of its image, and holds 0 background, 1 GGO, 2 consolidation,
+or names its segments so (.seg.nrrd, DICOM-SEG).
 """
 
 import pathlib
@@ -20,7 +21,7 @@ _IMAGES = flags.DEFINE_string("images", None, "Folder of slices or volumes; take
 _MASKS = flags.DEFINE_string("masks", None, "Folder of masks of the same names; with --images.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; with --images.")
 _PRESET = flags.DEFINE_enum(
-    "preset", "eight_bit", list(phenotypes.PRESETS), "Grey levels, or Hounsfield units (NIfTI only); with --images."
+    "preset", "eight_bit", list(phenotypes.PRESETS), "Grey levels, or Hounsfield units (volumes only); with --images."
 )
 _SETTINGS = flags.DEFINE_string("settings", None, "JSON file: what to change in the preset; with --images.")
 _PATIENTS = flags.DEFINE_string(
@@ -33,7 +34,7 @@ _SPACING = flags.DEFINE_list("spacing_mm", None, "Height and width of a pixel of
 _IGNORE_GEOMETRY = flags.DEFINE_boolean(
     "ignore_mask_geometry",
     False,
-    "Pairs the voxels of a NIfTI image and its mask as they are stored, where the mask's header does not place them on "
+    "Pairs the voxels of a volume and its mask as they are stored, where the mask's header does not place them on "
     "the image; with --images.",
 )
 _AGGREGATION = flags.DEFINE_enum("aggregation", "slice_mean", phenotypes.HOW, "From slices to patients; with --images.")

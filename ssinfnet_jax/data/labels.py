@@ -60,7 +60,7 @@ def recognise(values: np.ndarray, rules: tuple[Rule, ...], source: str) -> tuple
                 return table[np.rint(values).astype(np.uint8)], rule.name
     shown = [np.format_float_positional(value, trim="-") for value in found[:_SHOWN]]
     shown += ["..."] if len(found) > _SHOWN else []
-    form = "whole numbers" if source.lower().endswith((".nii", ".nii.gz")) else "PNG"
+    form = "PNG" if source.lower().endswith((".png", ".jpg", ".jpeg")) else "whole numbers"
     raise ValueError(
         f"Label {source} holds the values {{{', '.join(shown)}}}, which no rule covers: "
         + "; ".join(f"{rule.name} = {set(rule.values)}" for rule in rules)

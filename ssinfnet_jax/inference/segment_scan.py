@@ -16,10 +16,10 @@ from absl import logging
 
 from ssinfnet_jax.data import ct, lung_region, survey
 from ssinfnet_jax.data.input_files import readable
-from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers import find, itk
 from ssinfnet_jax.data.readers.scan import Scan
 from ssinfnet_jax.inference import measure, segmenter
-from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
+from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures, seg_nrrd
 from ssinfnet_jax.networks.decision import Decision
 
 MARGIN = 0.04  # of the sides, around the lungs
@@ -276,6 +276,8 @@ class _Result:
             for name in PROBABILITIES:
                 path = self._folder / "probabilities" / f"{name}.nii.gz"
                 nifti.write(path, volumes[name], scan, slope=1 / 255, description=f"probability of {name}")
+        if self._scan.format == itk.NRRD:
+            seg_nrrd.write(self._folder / "segmentation.seg.nrrd", self._volumes["labels"], self._scan)
         if self._scan.format == "dicom":
             try:
                 dicom_seg.write(self._folder / "segmentation.dcm", self._volumes["labels"], self._scan)

@@ -110,7 +110,7 @@ def test_files_that_cannot_be_measured_stop_no_others(tmp_path):
     result = call(f"--images={tmp_path / 'images'}", f"--masks={tmp_path / 'masks'}", *write)
     assert result.returncode == 1
     assert "5 slices failed; see the reasons in" in result.stderr
-    assert "9 of 11 input files were not used (failed: 8; neither NIfTI, PNG nor JPG: 1)" in result.stderr
+    assert "9 of 11 input files were not used (failed: 8; neither volume, PNG nor JPG: 1)" in result.stderr
     assert "Traceback" not in result.stderr
     slices = pd.read_csv(tmp_path / "out/slices.csv", keep_default_na=False).set_index("slice_id")
     errors = slices["error"].to_dict()

@@ -14,11 +14,12 @@ from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
 from ssinfnet_jax.data import input_files, text_table
 from ssinfnet_jax.data.clinical import clinical_table
-from ssinfnet_jax.data.readers import volume
+from ssinfnet_jax.data.readers import opening, scan, volume
 
-_JPEG = (".jpg", ".jpeg")
-_PICTURES = (".png", *_JPEG)
-_VOLUMES = (".nii.gz", ".nii")
+_JPEG = b"\xff\xd8\xff"
+_ENDINGS = (*scan.SUFFIXES, ".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+_PICTURES = "pictures"
+_CHANNEL = re.compile(r"(.*)_(\d{4})", re.DOTALL)  # nnU-Net's names of images: case and channel
 _TABLES = (".csv", ".xlsx")
 _FILE_NAMES = ("file", "filename", "filepath", "path", "image", "imagefile", "文件", "文件名")
 _SHOWN = 5
@@ -34,30 +35,33 @@ def items(
     voxel_by_voxel: bool = False,
     report: input_files.Report | None = None,
 ) -> list[Item]:
-    """The slices of a folder: PNG or JPG, one slice each, or NIfTI, whose axial slices are numbered from below.
+    """The slices of a folder: PNG or JPG, one slice each, or volumes, whose axial slices are numbered from below.
 
-    A mask has the name of its image, maybe with another ending, in the same subfolder; it is PNG or NIfTI and holds
-    0 background, 1 GGO, 2 consolidation, and nothing else.
+    Volumes are NIfTI, NRRD, MetaImage, or a DICOM series in one file or zip archive. A mask has the name of its image,
+    maybe with another ending, in the same subfolder, or that of the case of nnU-Net (`a` of image `a_0000`). It is PNG
+    or a volume and holds 0 background, 1 GGO, 2 consolidation, and nothing else; or .seg.nrrd or DICOM-SEG with
+    segments of these names.
 
     Args:
       images: folder, or one file.
       masks: folder, or one file of any name.
-      preset: "eight_bit": grey levels; NIfTI in HU is windowed as for the networks. "hu": NIfTI in HU.
+      preset: "eight_bit": grey levels; volumes in HU are windowed as for the networks. "hu": volumes in HU.
       patients: whose the slices are: a CSV or XLSX file with the columns `file` (path below `images`, with or without
         ending) and `patient_id`, or a regular expression with one group, sought in the path without its ending.
         None: pictures that launch.segment has written are of their scan; files in a subfolder are of one patient, who
         is called like it; other files are a patient each, which a warning says where all are.
-      spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. NIfTI files tell theirs.
-      voxel_by_voxel: pairs the voxels of NIfTI as they are stored, wherever the header of a mask says that they lie.
+      spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. Volumes tell theirs.
+      voxel_by_voxel: pairs the voxels of volumes as they are stored, wherever the header of a mask says that they lie;
+        segments lie where their file says.
       report: takes the files that are not used, and notes on headers.
-    Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of NIfTI. A
+    Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of a volume. A
       file that cannot be opened is one item, which says why when it is read.
     Raises: FileNotFoundError or ValueError for folders without images, unmatched names, patients that are not told,
       JPG masks, or a kind of file that does not fit. What only reading a file shows is left to the rows.
     """
     report = input_files.Report() if report is None else report
     image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks), report)
-    volumes = [name for name, path in image_of.items() if _ending(path) in _VOLUMES]
+    volumes = [name for name, path in image_of.items() if _kind(path) != _PICTURES]
     _check_kind(images, len(volumes), len(image_of), preset, spacing_mm)
     scans = _scans(pathlib.Path(images).parent) if patients is None else {}
     patient_of = _patients(list(image_of), patients, scans)
@@ -89,11 +93,11 @@ def _check_kind(
     images: str | os.PathLike, num_volumes: int, num_files: int, preset: str, spacing_mm: tuple[float, float] | None
 ) -> None:
     if 0 < num_volumes < num_files:
-        raise ValueError(f"{images} holds NIfTI and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
+        raise ValueError(f"{images} holds volumes and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
     if preset == HU.name and not num_volumes:
-        raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need NIfTI.")
+        raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need volumes.")
     if spacing_mm is not None and num_volumes:
-        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the NIfTI files of {images} tell their own.")
+        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the volumes of {images} tell their own.")
 
 
 def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input_files.Report) -> None:
@@ -125,13 +129,14 @@ def _matched(
     """Image and mask by name."""
     for path in (images, masks):
         if not input_files.exists(path, str(path)):
-            raise FileNotFoundError(f"{path} does not exist; give a folder of PNG, JPG or NIfTI files.")
+            raise FileNotFoundError(f"{path} does not exist; give a folder of pictures or volumes.")
     if images.is_file() and masks.is_file():
         name = _without_ending(images.name)
         _check_exact([masks])
         return {name: images}, {name: masks}
     image_of, mask_of = _files(images, report), _files(masks, report)
     _check_exact(mask_of.values())
+    image_of = _by_case(image_of, mask_of)
     for more, fewer in ((image_of, mask_of), (mask_of, image_of)):
         for name in set(more) - set(fewer):
             if kind := input_files.fault(more[name]):
@@ -146,13 +151,30 @@ def _matched(
                 f"{_some(alone)}. Name masks like their images, and take away what has no partner."
             )
     for name, path in image_of.items():
-        if (_ending(path) in _VOLUMES) != (_ending(mask_of[name]) in _VOLUMES):
-            raise ValueError(f"{path} and {mask_of[name]} must both be NIfTI, or both PNG or JPG; convert one of them.")
+        if (_kind(path) == _PICTURES) != (_kind(mask_of[name]) == _PICTURES):
+            raise ValueError(
+                f"{path} and {mask_of[name]} must both be volumes, or both PNG or JPG; convert one of them."
+            )
     return image_of, mask_of
 
 
+def _by_case(image_of: dict[str, pathlib.Path], mask_of: Mapping[str, pathlib.Path]) -> dict[str, pathlib.Path]:
+    """Renames images `a_0000` to `a` where that is the name of a mask, as in nnU-Net's folders.
+
+    Raises: ValueError for several channels of a case.
+    """
+    renamed: dict[str, pathlib.Path] = {}
+    for name, path in image_of.items():
+        found = _CHANNEL.fullmatch(name)
+        case = found[1] if found and name not in mask_of and found[1] in mask_of else name
+        if case in renamed or (case != name and case in image_of):
+            raise ValueError(f"{renamed.get(case, image_of.get(case))} and {path} are images of one mask; keep the CT.")
+        renamed[case] = path
+    return renamed
+
+
 def _check_exact(masks: Iterable[pathlib.Path]) -> None:
-    jpeg = [path for path in masks if _ending(path) in _JPEG]
+    jpeg = [path for path in masks if input_files.fault(path) == "" and path.open("rb").read(3) == _JPEG]
     if jpeg:
         raise ValueError(
             f"{len(jpeg)} masks are JPG, whose compression changes classes along borders: {_some(jpeg)}. Save masks "
@@ -164,28 +186,43 @@ def _files(folder: pathlib.Path, report: input_files.Report) -> dict[str, pathli
     files: dict[str, pathlib.Path] = {}
     below = folder if folder.is_dir() else folder.parent
     found = input_files.folders(folder, report) if folder.is_dir() else [(below, [folder])]
-    for path in sorted(path for _, paths in found for path in paths):
-        kind = input_files.fault(path)
-        if path.is_dir() or (kind and not _ending(path)):
-            report.leave_out(path, kind)
-        elif not _ending(path):
-            report.leave_out(path, "neither NIfTI, PNG nor JPG")
+    kinds = {path: _kind(path) for path in sorted(path for _, paths in found for path in paths)}
+    voxels = {part for path, kind in kinds.items() if kind in opening.VOLUMES for part in _parts(path)[1:]}
+    for path, kind in kinds.items():
+        fault = input_files.fault(path)
+        if path.is_dir() or (fault and not kind):
+            report.leave_out(path, fault)
+        elif not kind and path not in voxels:
+            report.leave_out(path, "neither volume, PNG nor JPG")
+        elif path in voxels:
+            report.used += 1
         else:
             name = input_files.readable(_without_ending(path.relative_to(below).as_posix()))
             if name in files:
                 raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
             files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds no {', '.join((*_PICTURES, *_VOLUMES))} file; give a folder that does.")
+        raise ValueError(f"{folder} holds neither PNG or JPG nor volumes; give a folder that does.")
     return files
 
 
-def _ending(path: pathlib.Path) -> str:
-    return next((ending for ending in (*_PICTURES, *_VOLUMES) if path.name.lower().endswith(ending)), "")
+def _kind(path: pathlib.Path) -> str:
+    """The format of a file by its content, or by its ending if it is damaged; "" for none that is measured."""
+    kind = "" if input_files.fault(path) or path.is_dir() else opening.format_of(path)
+    kind = kind or opening.meant_as(path)
+    return kind if kind in (*opening.VOLUMES, "dicom", "zip", _PICTURES) else ""
+
+
+def _parts(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    try:
+        return opening.files(path)
+    except (ValueError, OSError):  # reading says what is wrong
+        return (path,)
 
 
 def _without_ending(name: str) -> str:
-    return name[: len(name) - len(_ending(pathlib.PurePath(name)))]
+    ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
 
 
 def _some(names: Iterable[object]) -> str:

@@ -1,4 +1,4 @@
-"""A slice of a NIfTI volume and of its mask, read by the worker that measures it."""
+"""A slice of a volume and of its mask, read by the worker that measures it."""
 
 import functools
 import os
@@ -8,7 +8,7 @@ import numpy as np
 
 from ssinfnet_jax.analysis.phenotypes.settings import HU
 from ssinfnet_jax.data import ct, labels
-from ssinfnet_jax.data.readers import volume
+from ssinfnet_jax.data.readers import segments, volume
 
 _REMEDY = "If only its header is wrong, --ignore_mask_geometry pairs the voxels as they are stored."
 
@@ -34,10 +34,14 @@ def read(
 @functools.lru_cache(maxsize=1)
 def _read_volumes(image: pathlib.Path, mask: pathlib.Path, preset: str, voxel_by_voxel: bool, version: str):
     """Kept for the next slice of the same files; `version` tells when they have changed."""
-    volume.check_same_grid(image, mask, voxel_by_voxel=voxel_by_voxel, remedy=_REMEDY)
     found = volume.load(image)
-    values, mask_values = found.voxels, volume.load(mask, like=image if voxel_by_voxel else None).voxels
-    classes, _ = labels.recognise(mask_values, (labels.OUR_CLASSES,), os.fspath(mask))
+    values = found.voxels
+    if segments.holds_segments(mask):
+        classes, _ = segments.load_classes(mask, found.grid)
+    else:
+        volume.check_same_grid(image, mask, voxel_by_voxel=voxel_by_voxel, remedy=_REMEDY)
+        stored = volume.load(mask, like=image if voxel_by_voxel else None).voxels
+        classes, _ = labels.recognise(stored, (labels.OUR_CLASSES,), os.fspath(mask))
     finite = np.isfinite(values)
     if not finite.any():
         raise ValueError(f"{image} holds no finite value; export it again.")

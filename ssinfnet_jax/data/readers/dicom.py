@@ -41,11 +41,22 @@ class Series:
 
 def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathlib.Path, str]]:
     """Groups DICOM files into series, ordered by number; also returns the unreadable files."""
-    found: dict[tuple[str, str], _Headers] = {}
-    unreadable = {}
+    headers, unreadable = {}, {}
     for path in files:
         try:
-            header = dicom_header.read(path)
+            headers[path] = dicom_header.read(path)
+        except ValueError as error:
+            unreadable[path] = str(error)
+    series, others = group(headers)
+    return series, unreadable | others
+
+
+def group(headers_of: _Headers) -> tuple[list[Series], dict[pathlib.Path, str]]:
+    """Groups headers into series, like `find_series`."""
+    found: dict[tuple[str, str], _Headers] = {}
+    unreadable = {}
+    for path, header in headers_of.items():
+        try:
             series_uid = str(dicom_header.need(header, "SeriesInstanceUID", path))
         except ValueError as error:
             unreadable[path] = str(error)

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
@@ -21,6 +21,7 @@ _TAGS = (
     "RescaleIntercept", "RescaleType", "NumberOfFrames", "SamplesPerPixel", "ImageOrientationPatient",
     "ImagePositionPatient", "InstanceNumber",
 )  # fmt: skip
+_IDENTIFYING = ("SOPClassUID", "Modality")  # at least one is in every image
 _FIRST_GROUPS = (0x0002, 0x0008)  # of a file without preamble: meta information or data set
 _LAST_FIRST_ELEMENT = 0x0018  # SOPInstanceUID: no data set starts with a later element
 _PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")  # the tag, little and big endian
@@ -30,16 +31,26 @@ _MOST_FIRST_BYTES = 1024  # of the first element's value
 
 def is_dicom(path: pathlib.Path) -> bool:
     """Whether a file is DICOM by its content: "DICM" after a preamble, or a data set without one."""
-    with path.open("rb") as file:
-        start = file.read(132)
+    try:
+        with path.open("rb") as file:
+            return is_dicom_file(file)
+    except OSError:
+        return False
+
+
+def is_dicom_file(file: BinaryIO) -> bool:
+    """Whether an open file is DICOM, as `is_dicom`."""
+    start = file.read(132)
     if start[128:] == b"DICM":
         return True
     if not _starts_with_element(start):
         return False
+    file.seek(0)
     try:
-        return "SOPClassUID" in read_dataset(path, pixels=False, tags=("SOPClassUID",))
-    except ValueError:
+        found = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_IDENTIFYING))
+    except Exception:  # pydicom raises many kinds of errors for other files
         return False
+    return any(name in found for name in _IDENTIFYING)
 
 
 def is_directory(path: pathlib.Path) -> bool:
@@ -54,13 +65,24 @@ def is_directory(path: pathlib.Path) -> bool:
     return meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage
 
 
-def read_dataset(path: pathlib.Path, *, pixels: bool = True, tags: Sequence[str] | None = None) -> pydicom.Dataset:
-    """Reads a DICOM file, even without preamble or meta information.
+def read_dataset(
+    path: pathlib.PurePath,
+    *,
+    pixels: bool = True,
+    tags: Sequence[str] | None = None,
+    file: BinaryIO | None = None,
+) -> pydicom.Dataset:
+    """Reads a DICOM file, even without preamble or meta information; from `file` if that is already open.
 
     Raises: ValueError naming the file; FileNotFoundError.
     """
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True, specific_tags=tags and list(tags))
+        dataset = pydicom.dcmread(
+            path if file is None else file,
+            stop_before_pixels=not pixels,
+            force=True,
+            specific_tags=tags and list(tags),
+        )
     except FileNotFoundError:
         raise
     except Exception as error:  # pydicom raises many kinds of errors for damaged files
@@ -72,12 +94,12 @@ def read_dataset(path: pathlib.Path, *, pixels: bool = True, tags: Sequence[str]
     return dataset
 
 
-def read(path: pathlib.Path) -> dict[str, Any]:
+def read(path: pathlib.PurePath, file: BinaryIO | None = None) -> dict[str, Any]:
     """Reads the elements by name: None if absent, the raw text if it is not a valid value, such as a decimal comma.
 
     Raises: ValueError naming the file; FileNotFoundError.
     """
-    return elements(read_dataset(path, pixels=False, tags=_TAGS))
+    return elements(read_dataset(path, pixels=False, tags=_TAGS, file=file))
 
 
 def elements(dataset: pydicom.Dataset) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _words(dataset: pydicom.Dataset) -> np.ndarray:
     array = pixel_array(dataset, correct_unused_bits=False)
     if array.dtype.kind not in "iu":
         raise ValueError(f"they are {array.dtype}, not whole numbers")
-    return array.view(f"u{array.dtype.itemsize}").astype(np.int64)
+    return array.view(f"{array.dtype.byteorder}u{array.dtype.itemsize}").astype(np.int64)
 
 
 def _stored(words: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:

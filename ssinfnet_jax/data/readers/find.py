@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.data.readers import dicom, dicom_header, nifti, opening, pictures, scan
+from ssinfnet_jax.data.readers import archive, dicom, dicom_header, nifti, opening, pictures, scan
 
-_DICOM = (".dcm", ".dicom")
-_SCANS = (*nifti.SUFFIXES, *pictures.SUFFIXES, *_DICOM)  # suffixes of files meant as scans
+_STRAY_SHARE = 0.05  # of a series' files: up to this many unreadable ones beside it, and at least one, are strays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +21,11 @@ class Source:
     Attributes:
       name: unique, and valid as a file name.
       path: the file or folder.
-      format: "dicom" | "nifti" | "pictures" | "unreadable".
-      files: the scan's files.
+      format: as `opening.format_of`, or "unreadable".
+      files: the scan's files; for a series in a zip archive, the archive.
       reason: why it cannot be read, if that is already known.
+      left_out: whether the reason is no failure: the file is a stray beside a good series.
+      members: of an archive: the names of the series' images in it.
       note: what to tell the user about how it was found.
     """
 
@@ -34,11 +35,14 @@ class Source:
     files: tuple[pathlib.Path, ...]
     reason: str = ""
     note: str = ""
+    left_out: bool = False
+    members: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
-        """Identifies the scan: a hash of its files' paths."""
-        return hashlib.sha256(b"\n".join(os.fsencode(os.path.realpath(path)) for path in self.files)).hexdigest()
+        """Identifies the scan: a hash of its files' paths, and of its members' names."""
+        names = [os.path.realpath(path) for path in self.files] + list(self.members)
+        return hashlib.sha256(b"\n".join(map(os.fsencode, names))).hexdigest()
 
     @property
     def stamp(self) -> str:
@@ -50,9 +54,11 @@ class Source:
     def open(self, scratch_dir: pathlib.Path) -> scan.Scan:
         """Opens the scan; raises ValueError or OSError if it cannot be segmented."""
         if self.reason:
-            raise ValueError(self.reason)
+            raise (dicom.LeftOutError if self.left_out else ValueError)(self.reason)
         if self.format == "dicom":
             found = dicom.read(self.files)
+        elif self.format == "zip":
+            found = archive.read(self.path, self.members, scratch_dir=scratch_dir)
         elif self.format == "pictures":
             found = pictures.read(self.files, self.path)
         else:
@@ -65,10 +71,10 @@ class Source:
 def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = None) -> list[Source]:
     """Finds scans in files and folders, recursively; follows symbolic links.
 
-    A scan is a NIfTI file, a DICOM series (its files may lie in several folders), all pictures of a
-    folder, or a single picture given by itself. Other files and results of earlier calls are skipped and go to
-    `report`. Files that cannot be opened become a scan with a `reason`. A file reached by several paths or links
-    counts once. Scans beside empty files or dangling links get a note.
+    A scan is a volume (NIfTI, NRRD, MetaImage), a DICOM series (its files may lie in several folders, or in a zip
+    archive), all pictures of a folder, or a single picture given by itself. Other files and results of earlier calls
+    are skipped and go to `report`. Files that cannot be opened become a scan with a `reason`. A file reached by several
+    paths or links counts once. Scans beside empty files or dangling links get a note.
 
     Raises: FileNotFoundError for a path that does not exist; ValueError if a path holds no scan.
     """
@@ -93,18 +99,36 @@ def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = Non
                         report.leave_out(file, "the same file again", f"it is {taken}")
         if not any_scan:
             raise ValueError(
-                f"--input={path} holds no scan: expected DICOM files, .nii, .nii.gz, .png or .jpg; "
+                f"--input={path} holds no scan: expected {opening.EXPECTED}; "
                 f"found {', '.join(file.name for file in others[:3]) or 'nothing, or results of earlier calls'}."
             )
-    found = [*sources.values(), *_series([*slices.values()])]
+    found = _without_strays([*sources.values(), *_series([*slices.values()])])
     return _with_unique_names([_with_note(source, void) for source in found])
+
+
+def _without_strays(sources: list[Source]) -> list[Source]:
+    """Turns the few unreadable DICOM files beside a good series into strays, with a note to the series."""
+    good, bad = Counter(), Counter()  # DICOM files by folder
+    for source in sources:
+        if source.format == "dicom":
+            (bad if source.reason else good).update(file.parent for file in source.files)
+    strays = {folder for folder, count in bad.items() if count <= max(1, _STRAY_SHARE * good[folder]) < good[folder]}
+    told = []
+    for source in sources:
+        beside = {file.parent for file in source.files} & strays
+        if source.format == "dicom" and beside:
+            text = f"{sum(bad[folder] for folder in beside)} files beside it cannot be read: is it complete?"
+            changes = {"left_out": True} if source.reason else {"note": "; ".join(filter(None, (source.note, text)))}
+            source = dataclasses.replace(source, **changes)
+        told.append(source)
+    return told
 
 
 def _with_note(source: Source, void: Mapping[pathlib.Path, list[pathlib.Path]]) -> Source:
     """Adds a note to a scan of several files if empty files or dangling links beside them may belong to it."""
     folders = {file.parent for file in source.files}
     beside = [file for folder in folders for file in void.get(folder, ()) if file not in source.files]
-    if not beside or source.reason or source.format == "nifti":
+    if not beside or source.reason or source.format in opening.VOLUMES:
         return source
     text = f"{len(beside)} files beside it are empty or links to nothing, such as {min(beside)}: is it complete?"
     return dataclasses.replace(source, note="; ".join(filter(None, (source.note, text))))
@@ -122,7 +146,7 @@ def _in_folder(
         return taken
 
     for path in take(lambda path: not path.exists()):
-        if path.name.lower().endswith(_SCANS):
+        if opening.meant_as(path):
             reason = f"{path} is a symbolic link to nothing ({os.readlink(path)}); copy the file itself, or remove it."
             yield Source(path.stem, path, "unreadable", (path,), reason)
         else:
@@ -131,36 +155,79 @@ def _in_folder(
     for path in take(lambda path: not os.access(path, os.R_OK)):
         reason = f"{path} cannot be read: permission denied; ask its owner for access."
         yield Source(path.stem, path, "unreadable", (path,), reason)
-    for path in take(lambda path: path.name.lower().endswith(nifti.SUFFIXES)):
-        yield Source(scan.stem(path), path, "nifti", (path,))
-    found = sorted(take(lambda path: path.suffix.lower() in pictures.SUFFIXES), key=pictures.natural)
+    found_as = {path: opening.format_of(path) for path in files}
+    told_as = {path: kind or opening.meant_as(path) for path, kind in found_as.items()}
+    yield from _volumes(take(lambda path: told_as[path] in opening.VOLUMES), take)
+    for path in take(lambda path: told_as[path] == "zip"):
+        yield from _archived(path, report)
+    found = sorted(take(lambda path: told_as[path] == "pictures"), key=pictures.natural)
     if found:
         yield Source(found[0].stem if found == [folder] else folder.resolve().name, folder, "pictures", tuple(found))
-    slices = take(dicom_header.is_dicom)
+    slices = take(lambda path: found_as[path] == "dicom")
     directories = [path for path in slices if dicom_header.is_directory(path)]
     slices = [path for path in slices if path not in directories]
     if slices:
         yield Source("", folder, "slices", tuple(slices))
-    broken = take(lambda path: path.suffix.lower() in _DICOM)
+    broken = take(lambda path: told_as[path] == "dicom")
     if broken:
         reason = "does not start like a DICOM file, with or without a preamble; copy or export it again."
         yield _unreadable({path: f"{path} {reason}" for path in broken})
     for path in directories:
         report.leave_out(path, "DICOMDIR", "an index of other files")
     for path in files:
-        report.leave_out(path, input_files.fault(path) or "no scan", "neither DICOM, NIfTI, PNG nor JPG")
+        report.leave_out(path, input_files.fault(path) or "no scan", f"not {opening.EXPECTED}")
     others += directories + files
+
+
+def _volumes(
+    paths: Sequence[pathlib.Path], take: Callable[[Callable[[pathlib.Path], bool]], list[pathlib.Path]]
+) -> Iterable[Source]:
+    """Yields volumes, each once; takes the files with their voxels from the folder."""
+    used: set[pathlib.Path] = set()
+    for path in paths:
+        try:
+            parts, reason = opening.files(path), ""
+        except ValueError as error:
+            parts, reason = (path,), str(error)
+        if path not in used:
+            yield Source(scan.stem(path), path, opening.format_of(path) or opening.meant_as(path), parts, reason)
+        used |= set(parts)
+    take(lambda path: path in used)
+
+
+def _archived(path: pathlib.Path, report: input_files.Report) -> Iterable[Source]:
+    """Yields the series of a zip archive; its other files go to `report`."""
+    try:
+        series, others = archive.find_series(path)
+    except ValueError as error:
+        yield Source(scan.stem(path), path, "zip", (path,), str(error))
+        return
+    for one in series:
+        name, note = _named(scan.stem(path), one)
+        members = tuple(file.relative_to(path).as_posix() for file in one.files)
+        yield Source(name, path, "zip", (path,), note=note, members=members)
+    if not series:
+        shown = next(iter(others.values()), "it is empty")
+        yield Source(scan.stem(path), path, "zip", (path,), f"{path} holds no DICOM series, such as: {shown}")
+        return
+    for file, reason in others.items():
+        report.leave_out(pathlib.Path(file), "file of an archive", reason)
+
+
+def _named(place: str, one: dicom.Series) -> tuple[str, str]:
+    """Returns the name of a series found in a folder or archive, and a note if it is a part of one."""
+    if not one.part:
+        return f"{place}_series{one.number}", ""
+    told = " and ".join(f"{element} {value}" for element, value in one.part)
+    note = f"one of several sets of slices under one SeriesInstanceUID: that with {told}"
+    return f"{place}_series{one.number}_{one.part[0][1]}", note
 
 
 def _series(slices: Sequence[pathlib.Path]) -> Iterable[Source]:
     series, unreadable = dicom.find_series(slices)
     for one in series:
         folder = one.files[0].parent
-        name, note = f"{folder.resolve().name}_series{one.number}", ""
-        if one.part:
-            name += f"_{one.part[0][1]}"
-            told = " and ".join(f"{element} {value}" for element, value in one.part)
-            note = f"one of several sets of slices under one SeriesInstanceUID: that with {told}"
+        name, note = _named(folder.resolve().name, one)
         yield Source(name, folder, "dicom", one.files, note=note)
     folders: dict[pathlib.Path, dict[pathlib.Path, str]] = {}
     for path, reason in unreadable.items():

@@ -27,25 +27,37 @@ def files(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
     return tuple(path.with_suffix(suffix.upper() if upper else suffix) for suffix in _PAIR)
 
 
-def read_grid(path: pathlib.Path) -> tuple[scan.Grid, tuple[str, ...]]:
-    """Reads where the voxels of a volume lie, and notes on its header; raises ValueError as `read`."""
+def is_voxels(path: pathlib.Path) -> bool:
+    """Whether a file holds the voxels of a pair, whose header is beside it."""
+    header = files(path)[0]
+    return header != path and header.is_file() and nifti_header.is_header(nifti_header.first_bytes(header))
+
+
+def read_grid(path: pathlib.Path, affine: np.ndarray | None = None) -> tuple[scan.Grid, tuple[str, ...]]:
+    """Reads where the voxels of a volume lie, and notes on its header; raises ValueError as `read`.
+
+    An `affine`, float64[4,4], takes the place of the header's.
+    """
     image = _open(path)
     shape = _shape_3d(image.shape, path)
+    if affine is not None:
+        return scan.check_grid(affine, shape, str(path)), ()
     if not isinstance(image.header, nib.Nifti1Header):
         return scan.check_grid(image.affine, shape, str(path)), (_NO_ORIENTATION,)
     affine, notes = nifti_header.affine_mm(image.header, path)
     return scan.check_grid(affine, shape, str(path)), notes
 
 
-def read(path: pathlib.Path, *, scratch_dir: pathlib.Path) -> scan.Scan:
+def read(path: pathlib.Path, *, scratch_dir: pathlib.Path, affine: np.ndarray | None = None) -> scan.Scan:
     """Opens a volume; slices are read on demand.
 
-    A gzipped file has no random access, so it is unpacked into `scratch_dir`, in chunks.
+    A gzipped file has no random access, so it is unpacked into `scratch_dir`, in chunks. An `affine`
+    takes the place of the header's.
 
     Returns: a scan of unknown kind, with the file's scaling (slope, intercept) applied.
     Raises: ValueError, naming the file, unless it is one undamaged 3-D volume of numbers.
     """
-    grid, notes = read_grid(path)
+    grid, notes = read_grid(path, affine)
     image = _open(path)
     dtype = image.get_data_dtype()
     if dtype.kind not in "iuf":

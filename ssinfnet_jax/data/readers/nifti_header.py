@@ -90,7 +90,13 @@ def is_gzipped(path: str | os.PathLike) -> bool:
         return file.read(2) == _GZIP
 
 
-def first_bytes(path: str | os.PathLike, count: int) -> bytes:
+def is_header(start: bytes) -> bool:
+    """Whether bytes start the header of NIfTI-1, NIfTI-2, or Analyze 7.5."""
+    sizes = {kind.template_dtype.itemsize for kind in (nib.Nifti1Header, nib.Nifti2Header)}
+    return bool(sizes & {int.from_bytes(start[:4], order) for order in ("little", "big")})
+
+
+def first_bytes(path: str | os.PathLike, count: int = _LARGEST) -> bytes:
     """Returns the first bytes of a file, unpacked if it is gzipped; none if it cannot be read."""
     try:
         with gzip.open(path) if is_gzipped(path) else open(path, "rb") as file:
@@ -101,7 +107,7 @@ def first_bytes(path: str | os.PathLike, count: int) -> bytes:
 
 def _stored(path: str | os.PathLike) -> nib.Nifti1Header | None:
     """Reads the header of a file without checks; None if there is none."""
-    start = first_bytes(path, _LARGEST)
+    start = first_bytes(path)
     for kind in (nib.Nifti1Header, nib.Nifti2Header):
         length = kind.template_dtype.itemsize
         if length in (int.from_bytes(start[:4], order) for order in ("little", "big")) and len(start) >= length:

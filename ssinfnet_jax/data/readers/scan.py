@@ -14,7 +14,7 @@ import numpy as np
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
 MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; streaming them takes 12 GiB of disk
 KINDS = ("hu", "uint8")
-SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")  # of volumes; no other ends one of them
+SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".zip")  # of volumes
 SAME_PLACE = 1e-3  # of the smallest side of a voxel; headers store float32, so copies differ by about 1e-6
 AIR_HU = -1024.0  # for unmeasured voxels: padding, NaN
 
@@ -100,7 +100,7 @@ class Scan:
 
     Attributes:
       source: its file or folder.
-      format: "dicom" | "nifti" | "pictures".
+      format: "dicom" | "nifti" | "nrrd" | "metaimage" | "pictures".
       kind: "hu" or "uint8" (windowed); None if the format does not tell.
       num_slices: number of slices.
       read: index -> the slice in the view: float32[H,W], or uint8[H,W] for pictures.
@@ -123,6 +123,16 @@ class Scan:
     patient_id: str = ""
     notes: tuple[str, ...] = ()
     left_out: Mapping[pathlib.Path, str] = dataclasses.field(default_factory=dict)
+
+
+def replace_source(found: Scan, source: pathlib.Path, told: Callable[[str], str]) -> Scan:
+    """Returns a scan that was read from unpacked copies, with its own source; `told` puts it into texts."""
+    return dataclasses.replace(
+        found,
+        source=source,
+        notes=tuple(map(told, found.notes)),
+        left_out={pathlib.Path(told(str(path))): told(reason) for path, reason in found.left_out.items()},
+    )
 
 
 def stem(path: pathlib.Path) -> str:

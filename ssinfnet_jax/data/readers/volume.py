@@ -46,20 +46,14 @@ def load(path: str | os.PathLike, *, like: str | os.PathLike | None = None) -> V
     """
     path = pathlib.Path(path)
     with tempfile.TemporaryDirectory() as scratch:
-        found = opening.open_scan(path, pathlib.Path(scratch))
-        grid = _grid(found, path)
-        if like is None:
-            voxels = np.empty(grid.view_shape, np.float32)
-            for index in range(found.num_slices):
-                voxels[index] = found.read(index)
-        else:
-            stored = np.empty(grid.shape, np.float32)
-            for index in range(found.num_slices):
-                stored[grid.source_slice(index)] = grid.to_source(found.read(index))
-            grid = scan.Grid(read_grid(like)[0].affine, grid.shape)
-            slices = range(grid.view_shape[0])
-            voxels = np.stack([grid.to_view(stored[grid.source_slice(index)]) for index in slices])
-    return Volume(voxels, grid, path, found.notes)
+        affine = None if like is None else read_grid(like)[0].affine
+        found = opening.open_scan(path, pathlib.Path(scratch), affine)
+        if found.grid is None:
+            raise ValueError(f"{path} is a picture, not a volume.")
+        voxels = np.empty(found.grid.view_shape, np.float32)
+        for index in range(found.num_slices):
+            voxels[index] = found.read(index)
+    return Volume(voxels, found.grid, path, found.notes)
 
 
 def read_grid(path: str | os.PathLike) -> tuple[scan.Grid, tuple[str, ...]]:
@@ -84,7 +78,8 @@ def check_same_grid(
       remedy: a sentence that tells the user how to pair voxel by voxel.
     Raises: ValueError that names both files and affines, and the distance; or as `read_grid`.
     """
-    (ours, _), (theirs, _) = read_grid(image), read_grid(label)
+    ours, _ = read_grid(image)
+    theirs, _ = opening.read_grid(pathlib.Path(label), ours.affine if voxel_by_voxel else None)
     same_stored = ours.shape == theirs.shape
     if voxel_by_voxel:
         if not same_stored:
@@ -108,9 +103,3 @@ def check_same_grid(
             f"({ours.axes}). Draw or resample the label on the image's own grid."
             + (f" {remedy}" if same_stored else "")
         )
-
-
-def _grid(found: scan.Scan, path: pathlib.Path) -> scan.Grid:
-    if found.grid is None:
-        raise ValueError(f"{path} is a picture, not a volume.")
-    return found.grid

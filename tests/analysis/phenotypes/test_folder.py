@@ -128,12 +128,12 @@ def test_files_without_partner_are_listed(slices):
 
 
 def test_folders_that_do_not_fit(slices):
-    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; give a folder of PNG, JPG or NIfTI files"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; give a folder of pictures or volumes"):
         folder.items(slices / "nowhere", slices / "masks")
     (slices / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no .png, .jpg, .jpeg, .nii.gz, .nii file"):
+    with pytest.raises(ValueError, match=r"empty holds neither PNG or JPG nor volumes"):
         folder.items(slices / "empty", slices / "masks")
-    with pytest.raises(ValueError, match=r"which have grey levels; Hounsfield units \(hu\) need NIfTI"):
+    with pytest.raises(ValueError, match=r"which have grey levels; Hounsfield units \(hu\) need volumes"):
         found_in(slices, preset="hu")
     write(slices / "images" / "alone.jpg", slice_of(0)[0])
     with pytest.raises(ValueError, match=r"alone.jpg and .*alone.png differ in their ending only; keep one of them"):
@@ -239,7 +239,7 @@ def test_files_of_any_name_are_one_case(volumes):
 
 def test_volumes_that_do_not_fit(volumes):
     tmp_path, ct_hu, classes = volumes
-    with pytest.raises(ValueError, match=r"is for PNG and JPG; the NIfTI files of .* tell their own"):
+    with pytest.raises(ValueError, match=r"is for PNG and JPG; the volumes of .* tell their own"):
         found_in(tmp_path, spacing_mm=(1.0, 1.0))
     write_nifti(tmp_path / "masks" / "scan.nii", classes[:2], (5.0, 0.9, 0.7))
     found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
@@ -255,11 +255,11 @@ def test_volumes_that_do_not_fit(volumes):
     image, labels = slice_of(0)
     write(tmp_path / "images" / "other.png", image)
     write(tmp_path / "masks" / "other.png", labels)
-    with pytest.raises(ValueError, match="holds NIfTI and PNG or JPG, whose areas are mm² and pixels"):
+    with pytest.raises(ValueError, match="holds volumes and PNG or JPG, whose areas are mm² and pixels"):
         found_in(tmp_path)
     (tmp_path / "masks" / "scan.nii").unlink()
     write(tmp_path / "masks" / "scan.png", labels)
-    with pytest.raises(ValueError, match=r"scan.nii.gz and .*scan.png must both be NIfTI, or both PNG or JPG"):
+    with pytest.raises(ValueError, match=r"scan.nii.gz and .*scan.png must both be volumes, or both PNG or JPG"):
         found_in(tmp_path)
 
 
@@ -280,7 +280,7 @@ def test_links_to_folders_are_followed(slices):
     unused = pd.read_csv(slices / "unused_files.csv", keep_default_na=False)
     assert unused["files"].sum() == 1
     assert unused.loc[unused["files"] == 1, ["path", "kind"]].to_numpy().tolist() == [
-        [str(slices / "images/notes.txt"), "neither NIfTI, PNG nor JPG"]
+        [str(slices / "images/notes.txt"), "neither volume, PNG nor JPG"]
     ]
 
 
@@ -304,7 +304,7 @@ def test_files_that_hold_nothing_cost_themselves_alone(slices, caplog):
     report.write(slices)
     unused = pd.read_csv(slices / "unused_files.csv", keep_default_na=False)
     assert unused.groupby("kind")["files"].sum().to_dict() == {
-        "failed": 4, "hidden": 1, "neither NIfTI, PNG nor JPG": 1, "symbolic link to nothing": 1,
+        "failed": 4, "hidden": 1, "neither volume, PNG nor JPG": 1, "symbolic link to nothing": 1,
     }  # fmt: skip
     assert report.used == 6
     assert "7 of 13 input files were not used (failed: 4; " in caplog.text
