@@ -206,7 +206,7 @@ class _Result:
     def fill(self) -> list[dict[str, Any]]:
         """Runs the networks on the slices that may hold a lesion; returns `measure.count` of every slice."""
         asked = np.ones(self._scan.num_slices, bool) if self._region is None else self._region.any(axis=(1, 2))
-        found = self._networks.segmenter.probabilities(self._slices, np.flatnonzero(asked))
+        found = self._networks.segmenter.probabilities(self._slices, np.flatnonzero(asked), self._decision)
         return [self._fill(index, next(found)[1] if is_asked else None) for index, is_asked in enumerate(asked)]
 
     def _fill(self, index: int, probabilities: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:

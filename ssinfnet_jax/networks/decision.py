@@ -48,6 +48,13 @@ class Decision(config.Decision):
         weight = 1.0 if self.rule == "likeliest" else self.multi_weight
         return (1 - weight) * lesion + weight * (classes[..., 1] + classes[..., 2])
 
+    @property
+    def excludes(self) -> float:
+        """Single network's probability up to which a pixel is no lesion, whatever the multi network gives; may be < 0."""
+        if self.rule == "likeliest" or self.multi_weight == 1:
+            return -1.0
+        return (self.lesion_threshold - self.multi_weight) / (1 - self.multi_weight) - 1e-6  # rounding
+
     def labels(self, lesion, classes=None):
         """The label map.
 
