@@ -1,6 +1,6 @@
 """Public COVID-SemiSeg slices: `--config=configs/covid_semiseg.py:cpu --data_dir=FOLDER`.
 
-The dataset's README describes the folder. Variants:
+The dataset's description says how the folder is laid out. Variants:
 
 - `cpu`: half (single) and a quarter (multi) of the width at 192x192, for two cores.
 - `best`: the recipe of the shipped networks.

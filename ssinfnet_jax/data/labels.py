@@ -74,7 +74,7 @@ def read_lesion(path: str | os.PathLike) -> tuple[np.ndarray, str]:
     Returns: (uint8[H, W] in {0, 1}, name of the rule).
     Raises: FileNotFoundError or ValueError, naming the file.
     """
-    return recognise(_read_values(path), LESION_RULES, os.fspath(path))
+    return recognise(read_values(path), LESION_RULES, os.fspath(path))
 
 
 def read_classes(path: str | os.PathLike, rules: tuple[Rule, ...] = CLASS_RULES) -> tuple[np.ndarray, str]:
@@ -88,7 +88,7 @@ def read_classes(path: str | os.PathLike, rules: tuple[Rule, ...] = CLASS_RULES)
     Returns: (uint8[H, W] in {0 background, 1 GGO, 2 consolidation}, name of the rule).
     Raises: FileNotFoundError or ValueError, naming the file.
     """
-    return recognise(_read_values(path), rules, os.fspath(path))
+    return recognise(read_values(path), rules, os.fspath(path))
 
 
 def check_same_size(image: np.ndarray, label: np.ndarray, image_path, label_path) -> None:
@@ -139,7 +139,11 @@ def _resize(values: np.ndarray, size: tuple[int, int], resample: Image.Resamplin
     return np.array(Image.fromarray(values).resize((width, height), resample))
 
 
-def _read_values(path: str | os.PathLike) -> np.ndarray:
+def read_values(path: str | os.PathLike) -> np.ndarray:
+    """Reads the values of a label picture as stored: number[H, W]; of a palette PNG the indices.
+
+    Raises: FileNotFoundError; ValueError, naming the file, for one that is no picture, or in colour.
+    """
     image = ct.open_image(path)
     if image.mode == "1":
         image = image.convert("L")

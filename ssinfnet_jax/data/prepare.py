@@ -80,6 +80,13 @@ def load(data: Data, run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
     return records, table
 
 
+def view(data: Data, run_dir: rundir.RunDir) -> str:
+    """Returns "lungs" if the slices of all datasets that a run trains on are cropped to the lungs, else "frame"."""
+    seen = [pair for pair in data.datasets if "/".join(pair) not in (data.splits.test_datasets or ())]
+    views = {datasets.view(name, variant, prepared_dir=run_dir.path / "data") for name, variant in seen}
+    return "lungs" if views == {"lungs"} else "frame"
+
+
 def left_out(config: Config, which: str, stage: str = "train") -> str | None:
     """Says why a config skips a network ("single" | "multi"), or its `stage` "pretrain"; None if it does not."""
     network = getattr(config, which)
@@ -121,6 +128,8 @@ def _load(data: Data, run_dir: rundir.RunDir) -> tuple[Records, pd.DataFrame]:
     slices = pd.concat(
         [dataset.slices.assign(dataset=f"{dataset.name}/{dataset.config}") for dataset in found], ignore_index=True
     )
+    if "has_ignore" in slices:  # not all datasets have this column
+        slices["has_ignore"] = slices["has_ignore"].eq(True)
     twice = slices.loc[slices["slice_id"].duplicated(), "slice_id"]
     if len(twice):
         raise ValueError(

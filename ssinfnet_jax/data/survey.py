@@ -16,7 +16,8 @@ _SMALL_LUNG = 0.1  # of the larger lung; smaller parts are bowel or a bronchus
 _LEAST_AREA = 0.015  # of a slice, in at least one; less is bowel, or the rest of lungs cut by the frame
 _CLOSING_MM = 12.0  # closes over vessels and lesions at the border of the lung
 _MIN_BODY_PX = 16  # reduced pixels; below that the view is not cropped
-_MAX_LABELS = 10  # a volume with at most this many values, all integers, is a label map
+MARGIN = 0.04  # around the lungs, of the sides of a slice
+MAX_LABELS = 10  # a volume with at most this many values, all integers, is a label map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,12 +115,12 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
             highs.append(float(measured.max()))
         sums.append(float(view.sum(dtype=np.float64)))
         counts.append(view.size)
-        if len(values) <= _MAX_LABELS:
+        if len(values) <= MAX_LABELS:
             values = np.union1d(values, measured)
         factors.append(-(-max(view.shape) // _COARSE))
         reduced.append(_reduce(view, factors[-1]))
     low, high = (min(lows), max(highs)) if lows else (scans.AIR_HU, scans.AIR_HU)
-    labels = values if len(values) <= _MAX_LABELS and (values == np.rint(values)).all() else ()
+    labels = values if len(values) <= MAX_LABELS and (values == np.rint(values)).all() else ()
     kind = _kind(scan, input_kind, low, high, labels)
     if has_unmeasured:
         if kind == "uint8":

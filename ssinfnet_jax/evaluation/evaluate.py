@@ -44,20 +44,20 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     for result in results:
         record = result.record
         ids = {"slice_id": record["slice_id"], "patient_id": record["patient_id"]}
-        lesion = record["lesion"] > 0
-        pred = result.lesion_probs > 0.5
-        score = overlap.overlap(pred, lesion)
-        rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(result.lesion_probs, lesion)})
+        lesion, lesion_probs = overlap.counted(record.get("ignore"), record["lesion"] > 0, result.lesion_probs)
+        score = overlap.overlap(lesion_probs > 0.5, lesion)
+        rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(lesion_probs, lesion)})
         chosen = even_sample(lesion.size, _ROC_PIXELS // len(test), generator)
-        pools["single"].append((result.lesion_probs.reshape(-1, 1)[chosen], lesion.reshape(-1, 1)[chosen]))
+        pools["single"].append((lesion_probs.reshape(-1, 1)[chosen], lesion.reshape(-1, 1)[chosen]))
         if "classes" in record and result.class_probs is not None:
-            truth = record["classes"]
+            maps = (record["classes"], result.pred, result.class_probs)
+            truth, pred, probs = overlap.counted(record.get("ignore"), *maps)
             for value, name in enumerate(CLASSES):
-                score = overlap.overlap(result.pred == value, truth == value)
-                auc = roc.auc(result.class_probs[..., value], truth == value)
+                score = overlap.overlap(pred == value, truth == value)
+                auc = roc.auc(probs[..., value], truth == value)
                 rows["multi"].append({**ids, "class": name, **score, "auc": auc})
             one_hot = truth.reshape(-1, 1)[chosen] == np.arange(3)
-            pools["multi"].append((result.class_probs.reshape(-1, 3)[chosen], one_hot))
+            pools["multi"].append((probs.reshape(-1, 3)[chosen], one_hot))
         examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
     directory = run_dir.stage("evaluate")
     for which, classes in (("single", ("lesion",)), ("multi", CLASSES)):

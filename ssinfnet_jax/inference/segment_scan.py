@@ -22,7 +22,6 @@ from ssinfnet_jax.inference import measure, segmenter
 from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures, seg_nrrd
 from ssinfnet_jax.networks.decision import Decision
 
-MARGIN = 0.04  # of the sides, around the lungs
 _MOST_STEM_BYTES = 120  # of a picture's name; with prefix and suffix it must fit the file system's 255
 PROBABILITIES = ("lesion", "ggo", "consolidation")
 COLUMNS = (  # of a row of measurements
@@ -175,7 +174,7 @@ class _Slices:
 
     def box(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Returns the rows and columns that the networks see of a slice of this shape."""
-        return self._seen.box(shape, MARGIN) if self._cut else (slice(0, shape[0]), slice(0, shape[1]))
+        return self._seen.box(shape, survey.MARGIN) if self._cut else (slice(0, shape[0]), slice(0, shape[1]))
 
 
 class _Result:

@@ -1,4 +1,8 @@
-"""Segmentation losses. Each takes logits and targets and gives one value per slice."""
+"""Segmentation losses. Each takes logits and targets and gives one value per slice.
+
+`ignore`, in all of them, is float[B, H, W], 1 where a pixel does not count, or None: the value is that of the other
+pixels.
+"""
 
 from typing import Annotated
 
@@ -10,7 +14,7 @@ from ssinfnet_jax.config import NotNegative, Positive, Range
 from ssinfnet_jax.models.ops import box_mean, pixel_sum
 
 
-def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
+def bce(logits: jax.Array, target: jax.Array, *, ignore: jax.Array | None = None) -> jax.Array:
     """Binary cross-entropy, mean over pixels and classes.
 
     Args:
@@ -21,11 +25,13 @@ def bce(logits: jax.Array, target: jax.Array) -> jax.Array:
     Source: the paper, eq. 6.
     """
     _check_shapes(logits, target)
-    return _pixel_mean(_bce_map(logits, target))
+    return _pixel_mean(_bce_map(logits, target), ignore)
 
 
-def contour_bce(logits: jax.Array, target: jax.Array) -> jax.Array:
+def contour_bce(logits: jax.Array, target: jax.Array, *, ignore: jax.Array | None = None) -> jax.Array:
     """Binary cross-entropy against the contour of the target: for a map of edges.
+
+    Neighbours of ignored pixels do not count either: whether they are on a contour is not known.
 
     Args:
       logits: float[B, H, W, C], before any sigmoid.
@@ -34,7 +40,10 @@ def contour_bce(logits: jax.Array, target: jax.Array) -> jax.Array:
     Raises: ValueError for unequal shapes.
     Source: Fan et al. 2020, eq. 1.
     """
-    return bce(logits, _contour(target > 0.5).astype(logits.dtype))
+    if ignore is not None:
+        unknown = ignore[..., None] > 0
+        ignore = (unknown | _contour(unknown))[..., 0]
+    return bce(logits, _contour(target > 0.5).astype(logits.dtype), ignore=ignore)
 
 
 def focal(
@@ -43,6 +52,7 @@ def focal(
     *,
     gamma: NotNegative = 2.0,
     alpha: NotNegative | tuple[NotNegative, ...] = 1.0,
+    ignore: jax.Array | None = None,
 ) -> jax.Array:
     """Mean over pixels and classes of -alpha_t (1 - p_t)^gamma log p_t, each class against the rest.
 
@@ -71,7 +81,7 @@ def focal(
     signed = logits * (2 * target - 1)
     modulator = jnp.exp(gamma * jax.nn.log_sigmoid(-signed))
     weight = jnp.asarray(alpha, logits.dtype).reshape(1, 1, 1, -1)
-    return _pixel_mean(weight * modulator * cross_entropy)
+    return _pixel_mean(weight * modulator * cross_entropy, ignore)
 
 
 def weighted_iou_bce(
@@ -81,6 +91,7 @@ def weighted_iou_bce(
     bce_weight: NotNegative = 1.0,
     window: Annotated[int, Range("[1, inf)", 31)] = 31,
     unweighted_bce: bool = False,
+    ignore: jax.Array | None = None,
 ) -> jax.Array:
     """Weighted intersection over union plus weighted cross-entropy, mean over classes: borders count up to six times.
 
@@ -100,12 +111,14 @@ def weighted_iou_bce(
     _check_shapes(logits, target)
     if window < 1 or window % 2 == 0:
         raise ValueError(f"weighted_iou_bce: window must be odd, found {window}.")
-    weight = 1 + 5 * jnp.abs(box_mean(target, window) - target)
+    target = _counted(target, ignore)
+    weight = _counted(1 + 5 * jnp.abs(box_mean(target, window) - target), ignore)
     cross_entropy = _bce_map(logits, target)
     if unweighted_bce:
-        cross_entropy = _pixel_mean(cross_entropy)
+        cross_entropy = _pixel_mean(cross_entropy, ignore)
     else:
-        cross_entropy = (pixel_sum(weight * cross_entropy) / pixel_sum(weight)).mean(axis=-1)
+        total = pixel_sum(weight) if ignore is None else jnp.maximum(pixel_sum(weight), 1.0)
+        cross_entropy = (pixel_sum(weight * cross_entropy) / total).mean(axis=-1)
     probs = jax.nn.sigmoid(logits)
     intersection = pixel_sum(weight * probs * target)
     total = pixel_sum(weight * (probs + target))
@@ -113,7 +126,7 @@ def weighted_iou_bce(
     return iou + bce_weight * cross_entropy
 
 
-def dice(logits: jax.Array, target: jax.Array, *, smooth: Positive = 1.0) -> jax.Array:
+def dice(logits: jax.Array, target: jax.Array, *, smooth: Positive = 1.0, ignore: jax.Array | None = None) -> jax.Array:
     """1 - (2 sum p t + smooth) / (sum p + sum t + smooth), mean over classes.
 
     Args:
@@ -125,13 +138,19 @@ def dice(logits: jax.Array, target: jax.Array, *, smooth: Positive = 1.0) -> jax
     Source: Milletari et al. 2016, arXiv:1606.04797 (without squares).
     """
     _check_shapes(logits, target)
-    probs = jax.nn.sigmoid(logits)
+    probs, target = _counted(jax.nn.sigmoid(logits), ignore), _counted(target, ignore)
     overlap = 2 * pixel_sum(probs * target) + smooth
     return (1 - overlap / (pixel_sum(probs) + pixel_sum(target) + smooth)).mean(axis=-1)
 
 
 def tversky(
-    logits: jax.Array, target: jax.Array, *, alpha: NotNegative = 0.3, beta: NotNegative = 0.7, smooth: Positive = 1.0
+    logits: jax.Array,
+    target: jax.Array,
+    *,
+    alpha: NotNegative = 0.3,
+    beta: NotNegative = 0.7,
+    smooth: Positive = 1.0,
+    ignore: jax.Array | None = None,
 ) -> jax.Array:
     """1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth), mean over classes; alpha = beta = 1/2 is Dice.
 
@@ -147,7 +166,7 @@ def tversky(
     _check_shapes(logits, target)
     if alpha < 0 or beta < 0:
         raise ValueError(f"tversky: alpha and beta must be >= 0, found {alpha} and {beta}.")
-    probs = jax.nn.sigmoid(logits)
+    probs, target = _counted(jax.nn.sigmoid(logits), ignore), _counted(target, ignore)
     hit = pixel_sum(probs * target) + smooth
     false_positive, false_negative = pixel_sum(probs * (1 - target)), pixel_sum((1 - probs) * target)
     return (1 - hit / (hit + alpha * false_positive + beta * false_negative)).mean(axis=-1)
@@ -162,9 +181,17 @@ def _bce_map(logits: jax.Array, target: jax.Array) -> jax.Array:
     return jax.nn.softplus(logits) - logits * target
 
 
-def _pixel_mean(x: jax.Array) -> jax.Array:
-    """Mean over pixels and classes: float[B,H,W,C] -> float[B]."""
-    return pixel_sum(x).sum(axis=1) / (x.size // x.shape[0])
+def _pixel_mean(x: jax.Array, ignore: jax.Array | None) -> jax.Array:
+    """Mean over classes and the pixels that count: float[B,H,W,C] -> float[B]; 0 where none does."""
+    if ignore is None:
+        return pixel_sum(x).sum(axis=1) / (x.size // x.shape[0])
+    num_counted = pixel_sum(_counted(jnp.ones_like(x), ignore)).sum(axis=1)
+    return pixel_sum(_counted(x, ignore)).sum(axis=1) / jnp.maximum(num_counted, 1.0)
+
+
+def _counted(x: jax.Array, ignore: jax.Array | None) -> jax.Array:
+    """float[B,H,W,C], 0 where a pixel is ignored."""
+    return x if ignore is None else jnp.where(ignore[..., None] > 0, 0.0, x)
 
 
 def _contour(inside: jax.Array) -> jax.Array:

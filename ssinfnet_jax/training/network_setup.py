@@ -11,7 +11,6 @@ import pandas as pd
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import Config, Multi, Single, plain
 from ssinfnet_jax.data import ct, pipeline, prepare, priors
-from ssinfnet_jax.data.datasets import registry
 from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
@@ -31,6 +30,7 @@ class Setup:
       records, table: the dataset's records and its slice table.
       transform: record -> arrays.
       normalisation: of the input.
+      view: what the slices show, "lungs" or "frame".
       seed: of everything random here.
       strategy: of the devices.
     """
@@ -44,6 +44,7 @@ class Setup:
     table: pd.DataFrame
     transform: pipeline.Resize
     normalisation: Normalisation
+    view: str
     seed: int
     strategy: parallel.Strategy
 
@@ -89,7 +90,7 @@ class Setup:
             image_size=config.data.image_size,
             normalisation=self.normalisation,
             window_hu=(ct.LOW_HU, ct.HIGH_HU),
-            view=registry.view([name for name, _ in seen]),
+            view=self.view,
             task="inpainting" if stage == "pretrain" else "segmentation",
             datasets=["/".join(pair) for pair in seen],
             initial=getattr(self.section, stage).initial,
@@ -125,10 +126,12 @@ def setup(config: Config, run_dir: rundir.RunDir, which: str, *, label: str | No
         transform=pipeline.Resize(
             data.image_size,
             label,
-            priors.read(run_dir) if which == "multi" else None,
+            with_ignore="has_ignore" in table and bool(table["has_ignore"].any()),
+            priors=priors.read(run_dir) if which == "multi" else None,
             interpolate_labels=data.interpolate_labels,
         ),
         normalisation=data.normalisation,
+        view=prepare.view(data, run_dir),
         seed=config.seed,
         strategy=strategy,
     )

@@ -47,7 +47,9 @@ class Validation:
         scores = {name: [] for name in names.values()}
         for batch, probs in parallel.predict_all(self._predict(variables), self._batches):
             pred = (probs > 0.5).astype(int) if self._label == "lesion" else probs.argmax(axis=-1)
-            for one, truth in zip(pred, batch[self._label], strict=True):
+            ignores = batch.get("ignore", [None] * len(pred))
+            for one, truth, ignore in zip(pred, batch[self._label], ignores, strict=True):
+                one, truth = overlap.counted(ignore, one, truth)
                 for value, name in names.items():
                     scores[name].append(overlap.overlap(one == value, truth == value)["dice"])
         means = {f"dice_{name}": _mean(values) for name, values in scores.items()}

@@ -12,16 +12,13 @@ from absl import logging
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import input_files, text_table
-from ssinfnet_jax.data.clinical import clinical_table
-from ssinfnet_jax.data.readers import opening, scan, volume
+from ssinfnet_jax.data import input_files, patient_table
+from ssinfnet_jax.data.readers import opening, volume
 
 _JPEG = b"\xff\xd8\xff"
-_ENDINGS = (*scan.SUFFIXES, ".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 _PICTURES = "pictures"
 _CHANNEL = re.compile(r"(.*)_(\d{4})", re.DOTALL)  # nnU-Net's names of images: case and channel
 _TABLES = (".csv", ".xlsx")
-_FILE_NAMES = ("file", "filename", "filepath", "path", "image", "imagefile", "文件", "文件名")
 _SHOWN = 5
 
 
@@ -131,7 +128,7 @@ def _matched(
         if not input_files.exists(path, str(path)):
             raise FileNotFoundError(f"{path} does not exist; give a folder of pictures or volumes.")
     if images.is_file() and masks.is_file():
-        name = _without_ending(images.name)
+        name = patient_table.without_ending(images.name)
         _check_exact([masks])
         return {name: images}, {name: masks}
     image_of, mask_of = _files(images, report), _files(masks, report)
@@ -197,7 +194,7 @@ def _files(folder: pathlib.Path, report: input_files.Report) -> dict[str, pathli
         elif path in voxels:
             report.used += 1
         else:
-            name = input_files.readable(_without_ending(path.relative_to(below).as_posix()))
+            name = input_files.readable(patient_table.without_ending(path.relative_to(below).as_posix()))
             if name in files:
                 raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
             files[name] = path
@@ -220,11 +217,6 @@ def _parts(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
         return (path,)
 
 
-def _without_ending(name: str) -> str:
-    ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)]
-
-
 def _some(names: Iterable[object]) -> str:
     names = [str(name) for name in names]
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
@@ -233,7 +225,7 @@ def _some(names: Iterable[object]) -> str:
 def _scans(results: pathlib.Path) -> dict[str, str]:
     """Scan by picture, of results of launch.segment."""
     return {
-        _without_ending(file): path.parent.name
+        patient_table.without_ending(file): path.parent.name
         for path in results.glob("scans/*/slices.csv")
         for file in pd.read_csv(path, dtype=str).get("file", ())
     }
@@ -244,7 +236,7 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
         alone = {name: str(pathlib.PurePath(name).parent) if "/" in name else name for name in names}
         return {name: scans.get(name, alone[name]) for name in names}
     if rule.lower().endswith(_TABLES):
-        known = _patient_table(pathlib.Path(rule))
+        known = patient_table.read(rule)
         missing = [name for name in names if name not in known]
         remedy = f"add them to {rule}"
     else:
@@ -262,29 +254,6 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
     if missing:
         raise ValueError(f"No patient is known of {len(missing)} of {len(names)} files: {_some(missing)}; {remedy}.")
     return {name: known[name] for name in names}
-
-
-def _patient_table(path: pathlib.Path) -> Mapping[str, str]:
-    def of_files(cells: Iterable[str]) -> list[str]:
-        return [cell for cell in cells if clinical_table.plain_name(cell) in _FILE_NAMES]
-
-    def is_header(cells: Sequence[str]) -> bool:
-        return bool(of_files(cells) and clinical_table.find("patient_id", cells))
-
-    table = text_table.read(path, "The table of patients", is_header)
-    found = {"file": of_files(table.columns), "patient_id": clinical_table.find("patient_id", table.columns)}
-    lacking = [name for name, columns in found.items() if not columns]
-    if lacking:
-        raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs file and patient_id.")
-    for name, columns in found.items():
-        if len(columns) > 1:
-            raise ValueError(f"{path}: the columns {columns} may all be {name}; rename or delete all but one.")
-    table = table[[columns[0] for columns in found.values()]].set_axis(list(found), axis=1)
-    table = table[table["patient_id"] != ""].assign(file=table["file"].map(_without_ending)).drop_duplicates()
-    twice = table["file"][table["file"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{path} gives several patients for {_some(twice)}; a file belongs to one.")
-    return dict(zip(table["file"], table["patient_id"], strict=True))
 
 
 def _stamp(path: pathlib.Path) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import highdicom as hd
 import numpy as np
@@ -45,7 +45,9 @@ def holds_segments(path: pathlib.Path) -> bool:
     return kind == itk.NRRD and any(map(_FIELD.fullmatch, itk.read_header(path).fields))
 
 
-def load_classes(path: pathlib.Path, grid: scan.Grid) -> tuple[np.ndarray, str]:
+def load_classes(
+    path: pathlib.Path, grid: scan.Grid, labels: Mapping[int | str, int] | None = None
+) -> tuple[np.ndarray, str]:
     """Reads segments as a class map on the voxels of an image.
 
     The segments' names say what they are; where none is known, their label values 1 and 2 do. A file may cover a part
@@ -54,23 +56,44 @@ def load_classes(path: pathlib.Path, grid: scan.Grid) -> tuple[np.ndarray, str]:
     Args:
       path: of the segments.
       grid: of the image.
+      labels: class by a segment's number or name, which is looked up first; other classes than 1 and 2 may stand there.
     Returns: uint8[N,H,W] of {0 background, 1 GGO, 2 consolidation} in the radiologist's view, and the rule used.
     Raises: ValueError for segments that are neither, overlap, or do not lie on the image's voxels; names the file.
     """
-    found = _read_dicom(path) if opening.format_of(path) == "dicom" else _read_nrrd(path)
-    classes_of, rule = _classes(found)
+    found = _read(path)
+    classes_of, rule = _classes(found, labels or {})
     classes = np.zeros(found.grid.shape, np.uint8)
     for index, number in classes_of.items():
         voxels = found.voxels(index)
-        if (classes[voxels] > 0).any() and (classes[voxels] != number).any():
+        if np.isin(classes[voxels], (0, number), invert=True).any():
             raise ValueError(f"{path} has segments of GGO and consolidation that overlap; a voxel has one class.")
         classes[voxels] = number
+    return _viewed(classes, found, grid), rule
+
+
+def load_mask(path: pathlib.Path, grid: scan.Grid) -> np.ndarray:
+    """Reads the union of all segments, whatever their names: uint8[N,H,W] of {0, 1}; otherwise as `load_classes`."""
+    found = _read(path)
+    union = np.zeros(found.grid.shape, np.uint8)
+    for index in range(len(found.names)):
+        union[found.voxels(index)] = 1
+    return _viewed(union, found, grid)
+
+
+def _read(path: pathlib.Path) -> Segments:
+    return _read_dicom(path) if opening.format_of(path) == "dicom" else _read_nrrd(path)
+
+
+def _viewed(classes: np.ndarray, found: Segments, grid: scan.Grid) -> np.ndarray:
+    """Turns a class map on the segments' grid into the view of an image."""
     views = [found.grid.to_view(classes[found.grid.source_slice(k)]) for k in range(found.grid.view_shape[0])]
-    return _placed(np.stack(views), found, grid), rule
+    return _placed(np.stack(views), found, grid)
 
 
-def _classes(found: Segments) -> tuple[dict[int, int], str]:
+def _classes(found: Segments, labels: Mapping[int | str, int]) -> tuple[dict[int, int], str]:
     """Returns index of a segment -> class, and the rule."""
+    if labels:
+        return _given(found, labels), "segments by the given labels"
     plain = [re.sub(r"[^a-z]", "", name.lower()) for name in found.names]
     if any(name in _CLASSES for name in plain):
         unknown = [k for k, name in enumerate(plain) if name not in _CLASSES and found.voxels(k).any()]
@@ -88,6 +111,22 @@ def _classes(found: Segments) -> tuple[dict[int, int], str]:
             "or give them the label values 1 (GGO) and 2 (consolidation)."
         )
     return dict(enumerate(found.numbers)), "segments by label value: 1 GGO, 2 consolidation"
+
+
+def _given(found: Segments, labels: Mapping[int | str, int]) -> dict[int, int]:
+    """Returns index of a segment -> class by the given labels, or else its name."""
+    classes = {}
+    for index, (name, number) in enumerate(zip(found.names, found.numbers, strict=True)):
+        known = {**_CLASSES, **labels}
+        keys = [key for key in (number, name, re.sub(r"[^a-z]", "", name.lower())) if key in known]
+        if keys:
+            classes[index] = known[keys[0]]
+        elif found.voxels(index).any():
+            raise ValueError(
+                f"{found.source} holds the segment {number}, {name!r}, which the labels do not name; they name "
+                f"{', '.join(map(str, labels))}. Add it to the labels, or remove it."
+            )
+    return classes
 
 
 def _placed(classes: np.ndarray, found: Segments, grid: scan.Grid) -> np.ndarray:

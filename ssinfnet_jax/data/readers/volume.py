@@ -80,6 +80,19 @@ def check_same_grid(
     """
     ours, _ = read_grid(image)
     theirs, _ = opening.read_grid(pathlib.Path(label), ours.affine if voxel_by_voxel else None)
+    check_same_place(ours, theirs, image, label, voxel_by_voxel=voxel_by_voxel, remedy=remedy)
+
+
+def check_same_place(
+    ours: scan.Grid,
+    theirs: scan.Grid,
+    image: str | os.PathLike,
+    label: str | os.PathLike,
+    *,
+    voxel_by_voxel: bool = False,
+    remedy: str,
+) -> None:
+    """`check_same_grid` of the grids of an image and of a label; `image` and `label` name them in errors."""
     same_stored = ours.shape == theirs.shape
     if voxel_by_voxel:
         if not same_stored:

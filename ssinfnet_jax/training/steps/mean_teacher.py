@@ -28,10 +28,15 @@ def merge(labeled: Batch, unlabeled: Batch, logits: jax.Array, sharpness: float,
       logits: of the teacher for the unlabeled slices, float[B,H,W,1].
       sharpness: see `Teacher`.
       weight: of an unlabeled slice.
-    Returns: `image` and `lesion` float32[2B,H,W], labeled slices first, and `valid` with the weights.
+    Returns: `image` and `lesion` float32[2B,H,W], labeled slices first, `valid` with the weights, and `ignore` if the
+      labeled slices have it.
     """
     lesion = jax.nn.sigmoid(sharpness * jax.lax.stop_gradient(logits))[..., 0]
+    ignore = {}
+    if "ignore" in labeled:
+        ignore["ignore"] = jnp.concatenate([labeled["ignore"], jnp.zeros_like(lesion)])
     return {
+        **ignore,
         "image": jnp.concatenate([labeled["image"], unlabeled["image"]]),
         "lesion": jnp.concatenate([labeled["lesion"], lesion]),
         "valid": jnp.concatenate([labeled["valid"], weight * unlabeled["valid"]]),

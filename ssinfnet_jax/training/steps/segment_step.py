@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ssinfnet_jax.config import Augmentation, Teacher
-from ssinfnet_jax.losses import compose
+from ssinfnet_jax.losses import compose, ignored
 from ssinfnet_jax.models import infnet, ops
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
@@ -54,7 +54,8 @@ def make_step(
     """A step of a network that finds the lesion (output "maps" or "lesion"), or divides it (output "classes").
 
     Every loss term compares logits with the lesion, or with one-hot classes; of InfNet on each of the maps that the
-    term's line names, the four of the lesion by default. A loss may ask for fields of the batch (`check_losses`). A
+    term's line names, the four of the lesion by default. A loss may ask for fields of the batch (`check_losses`). Where
+    a pixel is ignored, logits and target agree, so that it counts in no loss (`losses.ignored`). A
     batch that has "unlabeled" slices as well, a batch of `image`, `position` and `valid`, is completed by the averaged
     weights (`mean_teacher`).
 
@@ -77,18 +78,20 @@ def make_step(
         if unlabeled is not None:
             batch = _labeled_by_teacher(current, model, batch, unlabeled, key, output, options)
         target = inputs.one_hot(batch["classes"]) if output == "classes" else batch["lesion"][..., None]
+        ignore = batch.get("ignore")
+        counts = True if ignore is None else ignore[..., None] == 0
         data = inputs.INPUTS[num_inputs](batch, options.normalisation)
 
         def objective(params):
             out, changed = model.apply(
                 state.train_variables(current, params), data, train=True, mutable=["batch_stats"]
             )
-            terms = compose.by_map(loss(out, _smooth(target, options), **batch))
+            terms = compose.by_map(loss(*ignored.agree(out, _smooth(target, options), ignore), **batch))
             if output == "classes":
                 pred = jax.nn.one_hot(out.argmax(axis=-1), 3, dtype=bool)
             else:
                 pred = prediction.lesion_logits(out, output) > 0
-            return terms, {"train_dice": _dice(pred, target > 0.5)}, changed["batch_stats"]
+            return terms, {"train_dice": _dice(pred & counts, (target > 0.5) & counts)}, changed["batch_stats"]
 
         return update.update(
             current, objective, optimizer, batch["valid"], axis_name=axis_name, averaging=options.averaging
@@ -102,7 +105,8 @@ def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool,
 
     A loss may ask for fields of the augmented batch: `image` and, of a multi network, `prior` float32[B,H,W] in [0, 1];
     `lesion` float32[B,H,W] {0, 1} or `classes` int32[B,H,W] {0 background, 1 GGO, 2 consolidation}; `valid` float32[B];
-    `position` int32[B]. A batch with slices labeled by the teacher has `image`, `lesion` and `valid` alone.
+    `position` int32[B]. A loss with a parameter `ignore`, None by default, is given float32[B,H,W] {0, 1} if the data
+    have pixels that do not count. A batch with slices labeled by the teacher has `image`, `lesion` and `valid` alone.
     """
     names = {"image": (size, size), "valid": (), "lesion": (size, size), "position": ()}
     if output == "classes":
@@ -134,7 +138,7 @@ def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) ->
     """The augmented batch at the step's scale."""
     keys = update.slice_keys(key, step, batch["position"])
     batch = augment.augment(keys, inputs.to_unit(batch), options.augmentation)
-    kinds = {"lesion": jnp.float32, "classes": jnp.int32}
+    kinds = {"lesion": jnp.float32, "ignore": jnp.float32, "classes": jnp.int32}
     batch |= {name: batch[name].astype(kind) for name, kind in kinds.items() if name in batch}
     size = max(round(batch["image"].shape[1] * options.scale / 32), 1) * 32
     if options.scale != 1.0:

@@ -216,3 +216,21 @@ def test_another_scale_sees_the_same_slices_in_another_size():
 def test_label_smoothing_is_in_the_target():
     smooth = segment_step._smooth(np.array([0.0, 1.0]), segment_step.Options(None, None, label_smoothing=0.2))
     np.testing.assert_allclose(smooth, [0.1, 0.9])
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+def test_labels_of_ignored_pixels_change_nothing(which):
+    augmentation = {"flip_left_right": True, "quarter_turns": True, "scale": (0.8, 1.0)}
+    step, start = _make(which, SGD, augmentation=augmentation, label_smoothing=0.1)
+    data = toy.batch(seed=0)
+    shape = data["image"].shape
+    data["ignore"] = np.zeros(shape, np.uint8)
+    data["ignore"][:, 5:20, 8:24] = 1
+    other, unlike = dict(data), {name: value for name, value in data.items() if name != "ignore"}
+    for name in ("lesion", "classes"):
+        other[name] = jnp.where(data["ignore"] == 1, 1 - np.minimum(data[name], 1), data[name])
+    states, metrics = zip(*(jax.jit(step)(start, one, jax.random.key(0)) for one in (data, other, unlike)), strict=True)
+    for a, b in zip(jax.tree.leaves(states[0].params), jax.tree.leaves(states[1].params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert metrics[0]["train_dice"] == metrics[1]["train_dice"]
+    assert not np.allclose(metrics[0]["loss"], metrics[2]["loss"], rtol=1e-3)

@@ -1,0 +1,50 @@
+"""A table that says whose the images of a folder are."""
+
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from ssinfnet_jax.data import text_table
+from ssinfnet_jax.data.clinical import clinical_table
+from ssinfnet_jax.data.readers import scan
+
+_ENDINGS = (*scan.SUFFIXES, ".png", ".jpg", ".jpeg", ".dcm", ".dicom")  # of images
+_FILE_NAMES = ("file", "filename", "filepath", "path", "image", "imagefile", "文件", "文件名")
+_SHOWN = 5
+
+
+def read(path: str | os.PathLike) -> Mapping[str, str]:
+    """Reads a CSV or XLSX file with the columns `file` and `patient_id`.
+
+    Returns: patient by file, without its ending; rows without a patient are left out.
+    Raises: FileNotFoundError; ValueError, naming the file, if it lacks a column, or gives several patients for a file.
+    """
+
+    def of_files(cells: Iterable[str]) -> list[str]:
+        return [cell for cell in cells if clinical_table.plain_name(cell) in _FILE_NAMES]
+
+    def is_header(cells: Sequence[str]) -> bool:
+        return bool(of_files(cells) and clinical_table.find("patient_id", cells))
+
+    path = pathlib.Path(path)
+    table = text_table.read(path, "The table of patients", is_header)
+    found = {"file": of_files(table.columns), "patient_id": clinical_table.find("patient_id", table.columns)}
+    lacking = [name for name, columns in found.items() if not columns]
+    if lacking:
+        raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs file and patient_id.")
+    for name, columns in found.items():
+        if len(columns) > 1:
+            raise ValueError(f"{path}: the columns {columns} may all be {name}; rename or delete all but one.")
+    table = table[[columns[0] for columns in found.values()]].set_axis(list(found), axis=1)
+    table = table[table["patient_id"] != ""].assign(file=table["file"].map(without_ending)).drop_duplicates()
+    twice = table["file"][table["file"].duplicated()].tolist()
+    if twice:
+        shown = ", ".join(twice[:_SHOWN]) + (", ..." if len(twice) > _SHOWN else "")
+        raise ValueError(f"{path} gives several patients for {shown}; a file belongs to one.")
+    return dict(zip(table["file"], table["patient_id"], strict=True))
+
+
+def without_ending(name: str) -> str:
+    """A path without the ending of a picture, a volume or a DICOM file, in any case."""
+    ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
