@@ -59,7 +59,7 @@ def clinical(slices: pd.DataFrame) -> tables.Table | None:
     Args:
       slices: prepare/slices.csv; all columns that are not of the schema count as clinical.
     """
-    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "pretrain"}
+    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "has_ignore", "pretrain"}
     names = [name for name in slices if name not in schema and slices[name].notna().any()]
     patients = slices.drop_duplicates("patient_id")
     rows = []

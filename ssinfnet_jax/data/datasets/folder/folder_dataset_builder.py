@@ -1,17 +1,14 @@
 """The dataset `folder`, and the public datasets that the package describes: builders that follow a description."""
 
-import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from ssinfnet_jax.data.datasets import slice_builder
 from ssinfnet_jax.data.datasets.folder import description as descriptions
-from ssinfnet_jax.data.datasets.folder import inspection, label_maps, sources
-from ssinfnet_jax.data.datasets.folder.seen import Seen
+from ssinfnet_jax.data.datasets.folder import inspection, reading
 
 VOXEL_BY_VOXEL = "voxel_by_voxel"
 _SHOWN = 10  # errors in one message
@@ -34,13 +31,12 @@ class Builder(slice_builder.SliceBuilder):
         """
         found = self.DESCRIPTION or descriptions.find(source_dir)
         self.view = found.view
-        voxel_by_voxel = self.builder_config.name == VOXEL_BY_VOXEL
-        inspected = inspection.inspect(found, source_dir, voxel_by_voxel=voxel_by_voxel)
+        is_stored = self.builder_config.name == VOXEL_BY_VOXEL
+        inspected = inspection.inspect(found, source_dir, voxel_by_voxel=is_stored)
         check_errors(inspected)
         for finding in inspected.findings:
             self.note(finding.kind, finding.sentence.removeprefix(f"{source_dir}/"))
-        voxel_by_voxel |= found.geometry == VOXEL_BY_VOXEL
-        reader = _Reader(voxel_by_voxel=voxel_by_voxel, view=found.view)
+        reader = reading.Reader(voxel_by_voxel=inspected.voxel_by_voxel, view=found.view)
         return [
             slice_builder.Slice(
                 slice_id=seen.slice_id(index),
@@ -81,32 +77,3 @@ def public(name: str) -> type[Builder]:
         "PUBLISHED": found.published,
     }
     return type("".join(part.title() for part in name.split("_")), (Builder,), settings)
-
-
-class _Reader:
-    """Reads slices of images that were inspected; the image of the last slice stays open."""
-
-    def __init__(self, *, voxel_by_voxel: bool, view: str):
-        self._voxel_by_voxel, self._view = voxel_by_voxel, view
-        self._item, self._opened, self._files = None, None, contextlib.ExitStack()
-
-    def read(self, seen: Seen, index: int) -> Mapping[str, np.ndarray]:
-        """The arrays of a slice, as `slice_builder.Slice.read` gives them."""
-        if self._item is not seen.item:
-            self._files.close()
-            opening = sources.opened(seen.item, voxel_by_voxel=self._voxel_by_voxel)
-            self._opened, self._item = self._files.enter_context(opening), seen.item
-        opened = self._opened
-        arrays = {"image": seen.to_grey(opened.scan.read(index))}
-        values = opened.read_masks(index, arrays["image"].shape)
-        if values.keys() - {"lung", "ignore"}:
-            arrays |= label_maps.translate(values, opened.masks)
-        elif seen.has_lesion:  # an image without masks that has no lesion
-            kinds = ("lesion", "classes") if seen.has_classes else ("lesion",)
-            arrays |= dict.fromkeys(kinds, np.zeros_like(arrays["image"]))
-        if index == seen.num_slices - 1:
-            self._files.close()
-            self._item = None
-        if self._view == "lungs" and seen.lung_box is not None and opened.scan.grid is not None:
-            arrays = {name: np.ascontiguousarray(array[seen.lung_box]) for name, array in arrays.items()}
-        return arrays

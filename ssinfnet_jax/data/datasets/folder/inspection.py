@@ -29,10 +29,10 @@ _VALUES = {
     "grey": "holds grey levels, windowed already (0..255)",
     "unit": "holds grey levels, windowed already (0..1)",
 }
-_DARK = 20  # grey level: below -1040 HU, darker than air in a lung
+_DARK = 36  # grey level: below -950 HU, as dark as the air around the body
 _MOST_DARK = 0.5  # of a lesion's area
 _MOST_LESION = 0.7  # of a slice
-_SPACINGS_MM = {"slices": (0.2, 15.0), "rows": (0.2, 2.5), "columns": (0.2, 2.5)}
+_SPACINGS_MM = {"slices": (0.2, 15.0), "rows": (0.2, 6.0), "columns": (0.2, 6.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +44,14 @@ class Inspection:
       description: of it.
       images: what could be read, in the order of the records.
       findings: errors, warnings and notes.
+      voxel_by_voxel: whether voxels are paired as they are stored.
     """
 
     root: pathlib.Path
     description: Description
     images: Sequence[Seen]
     findings: Findings
+    voxel_by_voxel: bool
 
     def table(self) -> pd.DataFrame:
         """One row per image: its files, part, patient, size, values, and slices and pixels by label."""
@@ -90,7 +92,7 @@ def inspect(description: Description, root: pathlib.Path, *, voxel_by_voxel: boo
             images.append(seen)
     images.sort(key=lambda seen: seen.item.part == "unlabeled" and bool({*seen.item.group.masks} - {"lung"}))
     cohort_check.check(images, description, tree, findings)
-    return Inspection(root, description, images, findings)
+    return Inspection(root, description, images, findings, voxel_by_voxel)
 
 
 def _look(item: Item, opened: sources.Opened, view: str, findings: Findings) -> Seen | None:
@@ -285,7 +287,7 @@ def _check_place(seen: Seen, inside: _Inside, findings: Findings) -> None:
     if inside.num_dark > _MOST_DARK * inside.num:
         share = inside.num_dark / inside.num
         findings.warn(
-            "mask on air", path, f"marks lesions of which {share:.0%} are as dark as air outside of the body", remedy
+            "mask on air", path, f"marks lesions of which {share:.0%} are as dark as the air around the body", remedy
         )
     if inside.largest > _MOST_LESION:
         findings.warn(

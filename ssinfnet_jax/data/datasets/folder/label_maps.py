@@ -43,7 +43,7 @@ def check_values(values: np.ndarray, kind: str, mask: Mask) -> tuple[str, str, s
         others = found - {0}
         if len(others) > 1 and not (kind == "lesion" and found <= _LESION_VALUES):
             remedy = "give the pattern as `classes`, and say in `labels` what each value means"
-            return "unnamed label", f"is a {kind} mask but holds the values {_listed(sorted(found))}", remedy
+            return "unnamed label", f"is a {kind} mask but holds the values {_listed(sorted(others))}", remedy
         return None
     unnamed = sorted(found - {0, *mask.meanings})
     if unnamed:
@@ -86,4 +86,4 @@ def translate(values: Mapping[str, np.ndarray], masks: Mapping[str, Mask]) -> di
 
 def _listed(values) -> str:
     shown = [np.format_float_positional(value, trim="-", precision=4) for value in values[:_SHOWN]]
-    return ", ".join(shown) + (", ..." if len(values) > _SHOWN else "")
+    return ", ".join(shown) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
