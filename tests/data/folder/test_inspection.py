@@ -182,7 +182,7 @@ BAD_PICTURES = {
     ),
     "several values": (
         lambda path: layouts.picture(path, np.arange(64 * 64).reshape(64, 64).astype(np.uint8)),
-        "error", r"unnamed label: \S+ggo/p7_000\.png is a ggo mask but holds the values 1, 2, 3.* and 247 more; give the pattern as `classes`",
+        "error", r"unnamed label: \S+p7_000\.png is a ggo mask but holds the values 1, 2, 3.* and 247 more; give the",
     ),
     "on air": (
         lambda path: layouts.picture(path, (np.indices((64, 64)).sum(axis=0) < 16).astype(np.uint8)),
