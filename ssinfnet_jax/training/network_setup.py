@@ -1,4 +1,4 @@
-"""What the two training stages of a network share: its config section, its data, its model."""
+"""What pretraining and training of a network share: its config section, its data, its model."""
 
 import dataclasses
 from typing import Any
@@ -19,19 +19,19 @@ from ssinfnet_jax.networks.inputs import Normalisation
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """One network of the run, "single" or "multi", with its data.
+    """A network of the run, "single" or "multi", with its data.
 
     Attributes:
       which: "single" | "multi".
       section: of the config.
-      model: the module, batch norm synchronised over devices.
+      model: the module, with batch norm synchronised over devices.
       num_inputs: channels of its input.
-      output: what it gives, as `models.output` says.
+      output: as `models.output`.
       records, table: the dataset's records and its slice table.
       transform: record -> arrays.
       normalisation: of the input.
       view: what the slices show, "lungs" or "frame".
-      seed: of everything random here.
+      seed: of all randomness.
       strategy: of the devices.
     """
 
@@ -53,7 +53,7 @@ class Setup:
         return np.flatnonzero(rows.to_numpy())
 
     def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
-        """Endless training batches of this process, of the config's (global) batch size for "pretrain" or "train"."""
+        """Endless training batches of this process, with the config's global batch size for "pretrain" or "train"."""
         name = f"config.{self.which}.{stage}.batch_size"
         return self.batches(positions, getattr(self.section, stage).batch_size, name=name, seed=seed)
 
@@ -67,7 +67,7 @@ class Setup:
         transform: pipeline.Resize | None = None,
         first_position: int = 0,
     ) -> pipeline.TrainBatches:
-        """The same of a (global) batch size called `name` in the config; the arguments are `pipeline.TrainBatches`'."""
+        """The same with a global batch size whose key is `name`; other arguments as for `pipeline.TrainBatches`."""
         return pipeline.TrainBatches(
             self.records,
             positions,
@@ -80,7 +80,7 @@ class Setup:
         )
 
     def card(self, config: Config, stage: str, weights: str) -> NetworkCard:
-        """The card of the network that `stage` ("pretrain" | "train") trained, of its "last" or "best" weights."""
+        """The card of the "last" or "best" weights from a stage, "pretrain" | "train"."""
         tested = config.data.splits.test_datasets or ()
         seen = [pair for pair in config.data.datasets if "/".join(pair) not in tested]
         divides = self.which == "multi" and stage == "train"
@@ -100,15 +100,15 @@ class Setup:
 
 
 def setup(config: Config, run_dir: rundir.RunDir, which: str, *, label: str | None = None) -> Setup:
-    """The network `which` ("single" | "multi") of a run; the multi network's data come with priors.
+    """The network `which` ("single" | "multi") of a run; batches of the multi network include priors.
 
     Args:
       config: of the run.
       run_dir: the run folder.
       which: the network.
-      label: what the batches hold beside the slices: "lesion", "classes" or None.
+      label: field of the batches beside the slices: "lesion", "classes" or None.
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option, or if
-      processes that train together see other slices.
+      the processes find different slices.
     """
     section, data = getattr(config, which), config.data
     records, table = prepare.load(data, run_dir)
@@ -138,6 +138,6 @@ def setup(config: Config, run_dir: rundir.RunDir, which: str, *, label: str | No
 
 
 def skip_together(config: Config, run_dir: rundir.RunDir, which: str, stage: str) -> str | None:
-    """`prepare.reason_to_skip` as process 0 finds it, for a stage that all processes run."""
+    """`prepare.reason_to_skip` as decided by process 0, for a stage that all processes run."""
     reason = prepare.reason_to_skip(config, run_dir, which, stage)
-    return (reason or "process 0 leaves it out") if parallel.decide(reason is not None) else None
+    return (reason or "process 0 skips it") if parallel.decide(reason is not None) else None

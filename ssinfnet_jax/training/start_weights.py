@@ -1,4 +1,4 @@
-"""Where a training starts if its config names a model folder: `single.train.initial`, `multi.pretrain.initial`, ..."""
+"""Initial weights from a model folder that the config names: `single.train.initial`, `multi.pretrain.initial`, ..."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from ssinfnet_jax.training.steps import state as states
 
 
 def check(config: Config, which: str, shapes: dict[str, Any]) -> None:
-    """Raises what `load` would raise for the network `which` of a config, and ValueError for two starts of a training.
+    """Raises what `load` would raise for the network `which` of a config, and ValueError for two sources of weights.
 
     Args:
       config: of the run.
@@ -22,8 +22,8 @@ def check(config: Config, which: str, shapes: dict[str, Any]) -> None:
     section = getattr(config, which)
     if section.pretrain and section.train.initial:
         raise ValueError(
-            f"config.{which}.train.initial and config.{which}.pretrain both give the training its start: leave one "
-            f"out, or give the folder to the pretraining as config.{which}.pretrain.initial."
+            f"config.{which}.train.initial and config.{which}.pretrain both give initial weights: leave one out, or "
+            f"start the pretraining from the folder with config.{which}.pretrain.initial."
         )
     for stage in ("pretrain", "train"):
         own = getattr(section, stage)
@@ -34,19 +34,17 @@ def check(config: Config, which: str, shapes: dict[str, Any]) -> None:
 
 
 def load(config: Config, which: str, stage: str, fresh: dict[str, Any]) -> dict[str, Any]:
-    """The variables that a stage starts from: those of the folder its section names as `initial`, or fresh ones.
+    """The initial variables of a stage: from the folder that its section names as `initial`, or fresh ones.
 
-    "pretrained" names the networks of the package.
-
-    Modules that nothing has trained yet stay fresh: those that the folder's card calls so, and the last layers of a
-    pretrained network.
+    "pretrained" names the networks in the package. Untrained modules stay fresh: those listed as `fresh` in the
+    folder's card, and the last layers of a network trained by inpainting.
 
     Args:
       config: of the run.
       which: "single" | "multi".
       stage: "pretrain" | "train".
-      fresh: variables as this run draws them.
-    Raises: FileNotFoundError if the folder holds no network; ValueError if it is another network, or was trained on
+      fresh: freshly initialised variables.
+    Raises: FileNotFoundError if the folder has no network; ValueError if it is another network, or was trained with
       another normalisation of the input.
     """
     directory = getattr(getattr(config, which), stage).initial
@@ -55,7 +53,7 @@ def load(config: Config, which: str, stage: str, fresh: dict[str, Any]) -> dict[
     stored, card = storage.load(pretrained.resolve(directory, which))
     merged, layers = _merge(config, which, stage, card, stored, fresh)
     logging.info(
-        "%s_%s starts from %s; taken over: %s; fresh: %s.", stage, which, directory,
+        "%s_%s starts from %s; transferred: %s; fresh: %s.", stage, which, directory,
         ", ".join(sorted(stored["params"].keys() - set(card.fresh))), ", ".join(card.fresh or layers) or "nothing",
     )  # fmt: skip
     return merged
@@ -66,7 +64,7 @@ def _merge(config, which: str, stage: str, card: NetworkCard, stored: dict[str, 
     given = f"config.{which}.{stage}.initial={getattr(section, stage).initial}"
     if card.normalisation not in (None, config.data.normalisation):
         raise ValueError(
-            f"{given} was trained on the normalisation {vars(card.normalisation)}; set config.data.normalisation to "
+            f"{given} was trained with the normalisation {vars(card.normalisation)}; set config.data.normalisation to "
             f"it, not {vars(config.data.normalisation)}."
         )
     inpainter = card.task == "inpainting"
@@ -76,6 +74,6 @@ def _merge(config, which: str, stage: str, card: NetworkCard, stored: dict[str, 
         )
     except ValueError as error:
         raise ValueError(
-            f"{given} holds {card.model} {card.options}, this run trains {section.model.name} "
+            f"{given} is {card.model} {card.options}, but this run trains {section.model.name} "
             f"{plain(section.model.options)}. {error}"
         ) from error

@@ -128,7 +128,7 @@ def test_a_corrupt_newest_checkpoint_is_reported_and_the_one_before_is_used(tmp_
 
     assert float(_fit(tmp_path, advance=watched)["total"]) == sum(range(10))
     assert seen[0] == 3
-    assert "cannot be read; the one before is taken" in caplog.text
+    assert "cannot be read; trying the one before it" in caplog.text
     assert (tmp_path / "unreadable_6").is_dir()
 
 
@@ -137,9 +137,7 @@ def test_no_readable_checkpoint_is_an_error(tmp_path):
     for path in (tmp_path / "checkpoints" / "3").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    with pytest.raises(
-        ValueError, match=r"No checkpoint in \S+ can be read: step 3 .* To begin this stage anew, delete"
-    ):
+    with pytest.raises(ValueError, match=r"No checkpoint in \S+ can be read: step 3 .* To restart this stage, delete"):
         _fit(tmp_path)
 
 

@@ -97,7 +97,7 @@ def test_data_without_classes_leave_out_the_multi_network(classes, which, reason
 
 def test_cross_fitting_from_a_trained_network_is_warned_of(caplog):
     config = trees.config({"multi.prior_source": "cross_fitted", "single.train.initial": "elsewhere"})
-    with pytest.raises(ValueError, match="both give the training its start"):
+    with pytest.raises(ValueError, match="both give initial weights"):
         config_check.check(config)
     assert "If the network in config.single.train.initial=elsewhere was trained on these slices" in caplog.text
 

@@ -58,7 +58,7 @@ def test_modules_that_were_never_trained_stay_fresh(tmp_path, trained, fresh, ca
     with caplog.at_level(logging.INFO):
         merged = start_weights.load(_config(folder), "multi", "train", fresh)
     assert _taken(merged, trained, fresh) == {f"down_{level}" for level in range(5)}
-    assert f"train_multi starts from {folder}; taken over: down_0, down_1" in caplog.text
+    assert f"train_multi starts from {folder}; transferred: down_0, down_1" in caplog.text
     assert "fresh: head, head_inpainting, up." in caplog.text
 
 
@@ -74,7 +74,7 @@ def test_another_network_is_refused(tmp_path, trained):
     config = _config(_store(tmp_path / "model", trained), "multi_ssinfnet")
     own = models.create("multi_ssinfnet", **OPTIONS)
     message = (
-        r"config.multi.train.initial=.* holds multi_infnet \{'width': 0.125\}, this run trains multi_ssinfnet .*differs"
+        r"config.multi.train.initial=.* is multi_infnet \{'width': 0.125\}, but this run trains multi_ssinfnet .*differs"
     )
     with pytest.raises(ValueError, match=message):
         start_weights.load(config, "multi", "train", models.init(own, 0, 6))
@@ -85,7 +85,7 @@ def test_another_network_is_refused(tmp_path, trained):
 def test_another_normalisation_is_refused(tmp_path, trained, fresh):
     config = _config(_store(tmp_path / "model", trained), normalisation={"mean": 0.1, "std": 0.25})
     with pytest.raises(
-        ValueError, match=r"was trained on the normalisation .*0.5.*; set config.data.normalisation to it, not"
+        ValueError, match=r"was trained with the normalisation .*0.5.*; set config.data.normalisation to it, not"
     ):
         start_weights.load(config, "multi", "train", fresh)
 

@@ -20,15 +20,15 @@ Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.
 
 
 class Options(NamedTuple):
-    """How a step sees its batch, and what it keeps.
+    """Options of a step.
 
     Attributes:
       augmentation: see `Augmentation`.
       normalisation: of the input.
-      scale: side of the slices in this step, relative to the batch's and rounded to a multiple of 32 pixels.
+      scale: factor on the side of the slices, which is then rounded to a multiple of 32 pixels.
       label_smoothing: s in [0, 1); targets t become t (1 - s) + s / 2.
-      averaging: decay of the averaged weights, where the state has them.
-      teacher: how the unlabeled slices of a single network's batch count, or None.
+      averaging: decay of the averaged weights, if the state has them.
+      teacher: see `Teacher`, or None; single network only.
       steps_per_epoch: of the labeled slices, for the teacher.
     """
 
@@ -51,18 +51,17 @@ def make_step(
     options: Options,
     axis_name: str | None = None,
 ) -> Step:
-    """A step of a network that finds the lesion (output "maps" or "lesion"), or divides it (output "classes").
+    """A step of a network that finds the lesion (output "maps" or "lesion") or divides it (output "classes").
 
-    Every loss term compares logits with the lesion, or with one-hot classes; of InfNet on each of the maps that the
-    term's line names, the four of the lesion by default. A loss may ask for fields of the batch (`check_losses`). Where
-    a pixel is ignored, logits and target agree, so that it counts in no loss (`losses.ignored`). A
-    batch that has "unlabeled" slices as well, a batch of `image`, `position` and `valid`, is completed by the averaged
-    weights (`mean_teacher`).
+    Every loss term compares logits with the lesion or with one-hot classes; for InfNet, on each map that the term's
+    line names, by default the four lesion maps. A loss may have fields of the batch as parameters (`check_losses`). At
+    an ignored pixel logits and target agree, so that it counts in no loss (`losses.ignored`). If the batch has
+    "unlabeled" slices, a batch of `image`, `position` and `valid`, the averaged weights label them (`mean_teacher`).
 
     Args:
       model, optimizer: to be trained.
-      num_inputs: channels of the network's input: slice alone, or slice and prior.
-      output: what the network gives, as `models.output` says.
+      num_inputs: channels of the network's input: slice, or slice and prior.
+      output: as `models.output`.
       losses: a table as for `compose.make_loss`.
       options: see `Options`.
       axis_name: of the mapped axis, or None on one device.
@@ -101,12 +100,12 @@ def make_step(
 
 
 def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool, size: int = 32) -> None:
-    """Raises ValueError, calling the table `name`, for losses that cannot be computed of what a step has.
+    """Raises ValueError, with the table's `name`, for losses that cannot be computed from what a step provides.
 
-    A loss may ask for fields of the augmented batch: `image` and, of a multi network, `prior` float32[B,H,W] in [0, 1];
-    `lesion` float32[B,H,W] {0, 1} or `classes` int32[B,H,W] {0 background, 1 GGO, 2 consolidation}; `valid` float32[B];
-    `position` int32[B]. A loss with a parameter `ignore`, None by default, is given float32[B,H,W] {0, 1} if the data
-    have pixels that do not count. A batch with slices labeled by the teacher has `image`, `lesion` and `valid` alone.
+    A loss may have fields of the augmented batch as parameters: `image` and, for a multi network, `prior`
+    float32[B,H,W] in [0, 1]; `lesion` float32[B,H,W] {0, 1} or `classes` int32[B,H,W] {0 background, 1 GGO, 2
+    consolidation}; `valid` float32[B]; `position` int32[B]. A parameter `ignore`, None by default, gets float32[B,H,W]
+    {0, 1} if the data have pixels that do not count. With a teacher there are only `image`, `lesion` and `valid`.
     """
     names = {"image": (size, size), "valid": (), "lesion": (size, size), "position": ()}
     if output == "classes":
@@ -123,7 +122,7 @@ def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool,
 
 
 def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, output: str, options: Options) -> Batch:
-    """The labeled slices and, with what the averaged weights say of them, the unlabeled ones."""
+    """The labeled slices, and the unlabeled ones with labels from the averaged weights."""
     plain = options._replace(augmentation=augment.geometry_only(options.augmentation))
     seen = _prepare(unlabeled, key, current.step, plain)
     logits = model.apply(current.average, inputs.image_input(seen, options.normalisation), train=False)
@@ -158,6 +157,6 @@ def _smooth(target: jax.Array, options: Options) -> jax.Array:
 
 
 def _dice(pred: jax.Array, truth: jax.Array) -> jax.Array:
-    """Mean over classes of (2 |A and B| + 1) / (|A| + |B| + 1) per slice, for watching the training: float[B]."""
+    """Mean over classes of (2 |A and B| + 1) / (|A| + |B| + 1) per slice, float[B]."""
     both = (pred & truth).sum(axis=(1, 2))
     return ((2 * both + 1) / (pred.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)) + 1)).mean(axis=-1)
