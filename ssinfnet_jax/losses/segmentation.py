@@ -1,7 +1,6 @@
-"""Segmentation losses. Each takes logits and targets and gives one value per slice.
+"""Segmentation losses: functions of logits and targets that return one value per slice.
 
-`ignore`, in all of them, is float[B, H, W], 1 where a pixel does not count, or None: the value is that of the other
-pixels.
+`ignore`, in all of them, is float[B, H, W], 1 at pixels that do not count, or None; the value is over all other pixels.
 """
 
 from typing import Annotated
@@ -29,9 +28,9 @@ def bce(logits: jax.Array, target: jax.Array, *, ignore: jax.Array | None = None
 
 
 def contour_bce(logits: jax.Array, target: jax.Array, *, ignore: jax.Array | None = None) -> jax.Array:
-    """Binary cross-entropy against the contour of the target: for a map of edges.
+    """Binary cross-entropy against the contour of the target, for a map of edges.
 
-    Neighbours of ignored pixels do not count either: whether they are on a contour is not known.
+    Neighbours of ignored pixels do not count either, since they may or may not be on a contour.
 
     Args:
       logits: float[B, H, W, C], before any sigmoid.
@@ -56,16 +55,16 @@ def focal(
 ) -> jax.Array:
     """Mean over pixels and classes of -alpha_t (1 - p_t)^gamma log p_t, each class against the rest.
 
-    With smoothed targets too the modulator falls to 0 for a sure and right pixel, so smoothing hardly holds it back.
+    The modulator falls to 0 for confident, correct pixels even with smoothed targets, so smoothing has little effect.
 
     Args:
       logits: float[B, H, W, C], before any sigmoid.
       target: float[B, H, W, C] in [0, 1].
       gamma: >= 0; 0 gives cross-entropy.
-      alpha: weight per class, scalar or [C]; the same for a pixel of the class and for one of the rest.
+      alpha: weight per class, scalar or [C]; the same for pixels of the class and of the rest.
         Differs from Lin et al., whose alpha_t is alpha for positive pixels and 1 - alpha for negative ones.
     Returns: float[B], nats per pixel and class.
-    Raises: ValueError for unequal shapes, gamma < 0, or another number of weights than classes.
+    Raises: ValueError for unequal shapes, gamma < 0, or a number of weights other than C.
     Source: Lin et al. 2017, arXiv:1708.02002, eq. 5; the paper's eq. 7.
     """
     _check_shapes(logits, target)
@@ -73,11 +72,11 @@ def focal(
         raise ValueError(f"focal: gamma must be >= 0, found {gamma}.")
     if np.ndim(alpha) and np.shape(alpha) != logits.shape[-1:]:
         raise ValueError(
-            f"focal: alpha must be one weight, or one for each of {logits.shape[-1]} classes; found {alpha}."
+            f"focal: alpha must be one weight, or one for each of the {logits.shape[-1]} classes; found {alpha}."
         )
     cross_entropy = _bce_map(logits, target)
-    # log(1 - p_t) from logits, so that the power below is exp(gamma log(1 - p_t)): its gradient stays finite at
-    # saturation for gamma < 1 too, where that of x**gamma at 0 is not.
+    # log(1 - p_t) from logits, so that the power is exp(gamma log(1 - p_t)): for gamma < 1 its gradient stays finite at
+    # saturation, unlike the gradient of x**gamma at 0.
     signed = logits * (2 * target - 1)
     modulator = jnp.exp(gamma * jax.nn.log_sigmoid(-signed))
     weight = jnp.asarray(alpha, logits.dtype).reshape(1, 1, 1, -1)
@@ -93,7 +92,7 @@ def weighted_iou_bce(
     unweighted_bce: bool = False,
     ignore: jax.Array | None = None,
 ) -> jax.Array:
-    """Weighted intersection over union plus weighted cross-entropy, mean over classes: borders count up to six times.
+    """Weighted IoU loss plus weighted cross-entropy, mean over classes; pixels near borders weigh up to six times more.
 
     w = 1 + 5 |mean_31x31(target) - target|;  L = 1 - (sum w p t + 1) / (sum w (p + t - p t) + 1) + bce_weight *
     sum(w bce) / sum(w).
@@ -102,8 +101,8 @@ def weighted_iou_bce(
       logits: float[B, H, W, C], before any sigmoid.
       target: float[B, H, W, C] in [0, 1].
       bce_weight: lambda of the paper's eq. 4.
-      window: side of the mean, odd, zero padded, always divided by window^2.
-      unweighted_bce: the published code averages the cross-entropy before weighting it, so that w cancels.
+      window: side of the window of the mean, odd; zero padded, always divided by window^2.
+      unweighted_bce: averages the cross-entropy before weighting it, so that w cancels, as in the published code.
     Returns: float[B].
     Raises: ValueError for unequal shapes or an even window.
     Source: Fan et al. 2020, eqs. 5-6; Wei et al. 2020 (F3Net); the paper, eq. 4.
@@ -132,7 +131,7 @@ def dice(logits: jax.Array, target: jax.Array, *, smooth: Positive = 1.0, ignore
     Args:
       logits: float[B, H, W, C], before any sigmoid.
       target: float[B, H, W, C] in [0, 1].
-      smooth: > 0; makes an absent and unpredicted class cost nothing.
+      smooth: > 0; an absent class that is not predicted then costs nothing.
     Returns: float[B] in [0, 1].
     Raises: ValueError for unequal shapes.
     Source: Milletari et al. 2016, arXiv:1606.04797 (without squares).
@@ -157,8 +156,8 @@ def tversky(
     Args:
       logits: float[B, H, W, C], before any sigmoid.
       target: float[B, H, W, C] in [0, 1].
-      alpha, beta: >= 0, weights of false positives and of false negatives: beta > alpha seeks small lesions.
-      smooth: > 0; makes an absent and unpredicted class cost nothing.
+      alpha, beta: >= 0, weights of false positives and of false negatives; beta > alpha favours small lesions.
+      smooth: > 0; an absent class that is not predicted then costs nothing.
     Returns: float[B] in [0, 1].
     Raises: ValueError for unequal shapes or a negative weight.
     Source: Salehi et al. 2017, arXiv:1706.05721, eq. 3.

@@ -1,4 +1,4 @@
-"""Building blocks that several networks share. All of them take and give NHWC."""
+"""Building blocks that several networks share; all arrays are NHWC."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from ssinfnet_jax.models.cpu import batch_norm
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, a multiple of 4 and at least 4, so that a narrow network keeps every layer."""
+    """`channels` times `width`, rounded to a multiple of 4, at least 4, so that narrow networks keep every layer."""
     return channels if width == 1 else max(4, round(channels * width / 4) * 4)
 
 
@@ -30,12 +30,12 @@ def check_size(network: str, image: jax.Array, multiple: int) -> tuple[int, int]
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
-    """The type of outputs: float32, also of bfloat16 arithmetic; float64 stays, for checks of gradients."""
+    """Casts outputs of bfloat16 arithmetic to float32; float64 stays, for checks of gradients."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def rematerialise(module: nn.Module, remat: bool) -> Callable[..., jax.Array]:
-    """`module` as it is or, with `remat`, keeping nothing but its inputs for the backward pass (jax.checkpoint)."""
+    """The module; with `remat` it keeps only its inputs for the backward pass (jax.checkpoint)."""
     if not remat:
         return module
 
@@ -74,7 +74,7 @@ class Conv(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation, momentum 0.9, epsilon 1e-5; statistics are those of all devices if `axis_name` is given."""
+    """Batch normalisation, momentum 0.9, epsilon 1e-5; with `axis_name`, statistics are over all devices."""
 
     axis_name: str | None = None
     dtype: Any = jnp.float32
@@ -89,7 +89,7 @@ class BatchNorm(nn.Module):
 
 
 class BasicConv(nn.Module):
-    """Convolution without bias and batch norm, **no activation** (Inf-Net's `BasicConv2d`)."""
+    """Convolution without bias, then batch norm, **no activation** (Inf-Net's `BasicConv2d`)."""
 
     features: int
     kernel: tuple[int, int] = (3, 3)

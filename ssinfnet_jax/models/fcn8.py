@@ -1,4 +1,4 @@
-"""FCN8s on VGG-16: the classic of semantic segmentation, a baseline of the multi-class stage."""
+"""FCN8s on VGG-16, a baseline for the multi network."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class ConvTranspose(nn.Module):
 
 
 class UpStage(nn.Module):
-    """Transposed convolution, ReLU, the skip added where there is one, batch norm."""
+    """Transposed convolution, ReLU, addition of the skip if there is one, batch norm."""
 
     features: int
     dtype: Any = jnp.float32
@@ -43,15 +43,15 @@ class UpStage(nn.Module):
 class FCN8(nn.Module):
     """FCN8s: VGG-16 with max-pools, five transposed convolutions; the pooled maps of strides 16 and 8 are added.
 
-    Differs from the paper: its FCN8 starts from ImageNet's weights, ours from fresh ones (docs/networks.md).
+    Differs from the paper: its FCN8 starts from ImageNet weights, ours from fresh ones (docs/networks.md).
 
     Attributes:
       num_classes: channels of the logits.
       width: factor on all channel counts; 1 is the published network.
       dtype: of the arithmetic; parameters and outputs stay float32.
       axis_name: the mapped axis over which batch norm is synchronised in training.
-      remat: the stages are computed again in the backward pass, which saves memory.
-    Source: Long et al. 2015, arXiv:1411.4038, with a decoder that is learned in five steps as in Inf-Net's FCN8s.
+      remat: recomputes the stages in the backward pass to save memory.
+    Source: Long et al. 2015, arXiv:1411.4038, with a learned decoder of five steps as in Inf-Net's FCN8s.
     """
 
     num_classes: int = 3

@@ -1,8 +1,8 @@
-"""InfNet: finds the lesion, and in its inpainting form restores an erased image (Fan et al. 2020; the paper, fig. 1).
+"""InfNet: segments the lesion, and in its inpainting form restores an image (Fan et al. 2020; the paper, fig. 1).
 
-The backbone's x2, x3, x4 pass receptive-field blocks into a parallel partial decoder that gives a coarse global
-map; an edge branch works on x1; reverse attention then refines the map at the strides of x4, x3 and x2. For inpainting
-every last layer has a twin with three channels; all other weights are shared, and transferred.
+The backbone's x2, x3, x4 pass through receptive-field blocks into a parallel partial decoder, which outputs a coarse
+global map; an edge branch works on x1; reverse attention then refines the map at the strides of x4, x3 and x2. For
+inpainting every last layer has a twin with three channels; all other weights are shared and transferred.
 """
 
 from typing import Any
@@ -62,7 +62,7 @@ class PartialDecoder(nn.Module):
         self.head_inpainting = blocks.Conv(3, (1, 1), use_bias=True, dtype=self.dtype)
 
     def __call__(self, level_4, level_3, level_2, *, train: bool) -> jax.Array:
-        """Features of x4, x3, x2, each twice as fine as the one before -> decoded features at the last one's size."""
+        """Features of x4, x3, x2, each twice as large as the one before -> decoded features at the size of x2."""
 
         def up(x):
             return ops.resize_bilinear(x, (2 * x.shape[1], 2 * x.shape[2]), align_corners=True)
@@ -78,7 +78,7 @@ class PartialDecoder(nn.Module):
 
 
 class ReverseAttention(nn.Module):
-    """Refines a coarse lesion map where it still says background (Fan et al. 2020, fig. 3)."""
+    """Refines a coarse lesion map where it predicts background (Fan et al. 2020, fig. 3)."""
 
     width: int = 64
     num_convs: int = 2
@@ -126,8 +126,8 @@ class InfNet(nn.Module):
     def setup(self):
         common = dict(dtype=self.dtype, axis_name=self.axis_name)
         self.encoder = backbones.resolve(self.backbone)(width=self.width, remat=self.remat, **common)
-        # The decoder multiplies three levels, and its global map is a small difference of large terms: at a few percent
-        # of the arithmetic it stays float32, which takes the error of a bfloat16 global map from 3.5 % to 0.6 %.
+        # The decoder multiplies three levels, and its global map is a small difference of large terms. Keeping it in
+        # float32 costs a few percent of the arithmetic and cuts the map's error from 3.5 % (bfloat16) to 0.6 %.
         exact = dict(dtype=jnp.promote_types(self.dtype, jnp.float32), axis_name=self.axis_name)
         channel = blocks.scaled(32, self.width)
         self.rfb2 = ReceptiveFieldBlock(channel, **common)
@@ -174,7 +174,7 @@ class InfNet(nn.Module):
         coarse = self.decoder.head(decoded)
         maps = {}
         if inpaint:
-            # tanh twice, as published: the head has one, and so has the place where it is used.
+            # tanh twice, as in the published code: in the head and where the head is called.
             maps["global_map"] = jnp.tanh(jnp.tanh(self.decoder.head_inpainting(decoded)))
             maps["edge"] = jnp.tanh(self.edge_head_inpainting(edge, train=train))
         else:
@@ -190,7 +190,7 @@ class InfNet(nn.Module):
             refined = run(attention, features, coarse, edge)
             if inpaint:
                 maps[name] = jnp.tanh(attention.head_inpainting(refined, train=train) + coarse)
-            # The next level refines the segmentation map, in the inpainting form too.
+            # The next level refines the segmentation map, also when inpainting.
             coarse = attention.head(refined, train=train) + coarse
             if not inpaint:
                 maps[name] = coarse

@@ -1,4 +1,4 @@
-"""U-Net, and the two multi-class networks built on it, which divide a lesion into GGO and consolidation."""
+"""U-Net, and the two multi networks built on it, which divide a lesion into GGO and consolidation."""
 
 from typing import Any
 
@@ -50,15 +50,15 @@ class UNet(nn.Module):
 
     Attributes:
       num_classes: channels of the logits.
-      num_inpainted: channels of the inpainting; 0: no such head.
+      num_inpainted: channels of the inpainting; 0: no inpainting head.
       reinject_input: the raw input, resized by nearest neighbour, joins the third level and the bottleneck, and
-        the inpainting has an expanding path of its own ("improved" multi network of the paper).
-      shared_up: with `reinject_input`, the inpainting uses the segmentation's expanding path all the same, so that
-        pretraining reaches all but the last layers, as in the paper's text; the published code has two.
+        inpainting has a separate expanding path (the paper's "improved" multi network).
+      shared_up: with `reinject_input`, inpainting still uses the segmentation's expanding path, so that pretraining
+        reaches all but the last layers, as in the paper's text; the published code has two paths.
       width: factor on all channel counts; 1 is the published network.
       dtype: of the arithmetic; parameters and outputs stay float32.
       axis_name: the mapped axis over which batch norm is synchronised in training.
-      remat: the double convolutions are computed again in the backward pass, which saves memory.
+      remat: recomputes the double convolutions in the backward pass to save memory.
     Source: Ronneberger et al. 2015; the paper's multi SInfNet and multi SSInfNet.
     """
 

@@ -1,4 +1,4 @@
-"""From the probabilities of both networks to a label map."""
+"""The rule that turns both networks' probabilities into a label map."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from ssinfnet_jax import config
 
 
 class Decision(config.Decision):
-    """What a pixel is called; the attributes are the config's.
+    """How a pixel is labeled; the attributes are the config's.
 
     "likeliest": the likeliest of background, GGO and consolidation by the multi network alone, as in the paper.
-    "joint": the single network finds the lesion, the multi network divides it. A pixel is lesion where
-    (1 - multi_weight) lesion + multi_weight (ggo + consolidation) > lesion_threshold, and consolidation where moreover
+    "joint": the single network finds the lesion, the multi network divides it. A pixel is lesion if
+    (1 - multi_weight) lesion + multi_weight (ggo + consolidation) > lesion_threshold, and then consolidation if
     consolidation > consolidation_share (ggo + consolidation).
     """
 
     @classmethod
     def of(cls, table: Mapping[str, Any] | None, name: str) -> "Decision":
-        """The decision of a model's description, called `name`; the paper's where there is none.
+        """Reads a decision from a card or a file, called `name` in errors; the default is the paper's.
 
         Raises: ValueError for an unknown key, or a value out of range.
         """
         return config.read(cls, table or {}, name)
 
     def with_threshold(self, threshold: float) -> "Decision":
-        """The same with another threshold of the lesion; where the multi network alone decides, on its two classes."""
+        """The same with another lesion threshold; for "likeliest", on the sum of the multi network's two classes."""
         if self.rule == "likeliest":
             return Decision("joint", threshold, multi_weight=1.0)
         return dataclasses.replace(self, lesion_threshold=threshold)

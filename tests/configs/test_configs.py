@@ -73,7 +73,10 @@ MISTAKES = {
     "data.splits.test_fold": (3, r"config.data.splits.test_fold must be in 0\.\.2, since num_folds is 3; found 3"),
     "single.model.options.backbone": ("resnet51", "Unknown backbone 'resnet51'"),
     "single.train.losses": ({"focal": {"fn": "segmentation:focal", "gama": 1}}, "Unknown hyper-parameter gama of loss"),
-    "multi.train.losses": ({"focal": {"fn": "segmentation:focal", "alpha": (1, 4)}}, "cannot be computed of 3 classes"),
+    "multi.train.losses": (
+        {"focal": {"fn": "segmentation:focal", "alpha": (1, 4)}},
+        "cannot be computed for 3 classes",
+    ),
     "single.train.epochs": (-1, "config.single.train.epochs must be positive, found -1"),
     "single.train.epoch": (2, "Unknown config.single.train.epoch; it has initial"),
     "single.train.optimizer.learning_rate": (-1.0, r"learning_rate must be positive, found -1\.0"),

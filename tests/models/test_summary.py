@@ -59,7 +59,7 @@ def test_compiled_memory():
 
 def test_summary_of_a_network():
     text = summary.summarize("coach", {"width": 0.125}, image_size=64, batch_size=2)
-    for part in ("encoder", "float32[2,64,64,3]", "Parameters, of both forms: ", "multiply-add = 2", "MiB"):
+    for part in ("encoder", "float32[2,64,64,3]", "Parameters of both forms: ", "multiply-add = 2", "MiB"):
         assert part in text
 
 

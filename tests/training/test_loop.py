@@ -271,7 +271,7 @@ def test_a_last_write_that_fails_is_told_with_its_remedy(close_fails, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path)
     saved._checkpointer = Checkpointer()
     saved.save(7, {"x": np.zeros(3)})
-    with pytest.raises(OSError, match=r"^The checkpoint of step 7 could not be .* make room, and run the same command"):
+    with pytest.raises(OSError, match=r"^The checkpoint of step 7 could not be .* free space and run the same command"):
         saved.close()
 
 
@@ -380,7 +380,7 @@ def test_checkpoints_refuse_another_shape(tmp_path):
 
 
 def test_no_trained_network(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"No trained network in .*run the stage that makes it"):
+    with pytest.raises(FileNotFoundError, match=r"No trained network in .*run the stage that trains it"):
         storage.load(tmp_path / "model")
     storage.save(tmp_path / "model", {"kernel": np.zeros(3)}, NetworkCard.from_json({"model": "unet", "options": {}}))
     with pytest.raises(FileNotFoundError, match=rf"No trained network in {tmp_path}: give {tmp_path}/model, which"):

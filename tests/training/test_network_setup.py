@@ -75,7 +75,7 @@ def test_what_cannot_be_pretrained_is_refused_before_anything_runs(which, name, 
 def test_a_network_in_the_wrong_place(which, name, options, found):
     needed = "maps or lesion" if which == "single" else "classes"
     with pytest.raises(
-        ValueError, match=rf"The {which} network must give {needed}, but model '{name}' .* gives {found};"
+        ValueError, match=rf"The {which} network must output {needed}, but model '{name}' .* outputs {found};"
     ):
         _check(which, name, options)
 

@@ -73,9 +73,7 @@ def test_of_a_pretrained_network_the_last_layers_stay_fresh(tmp_path, trained, f
 def test_another_network_is_refused(tmp_path, trained):
     config = _config(_store(tmp_path / "model", trained), "multi_ssinfnet")
     own = models.create("multi_ssinfnet", **OPTIONS)
-    message = (
-        r"config.multi.train.initial=.* is multi_infnet \{'width': 0.125\}, but this run trains multi_ssinfnet .*differs"
-    )
+    message = r"config.multi.train.initial=.* is multi_infnet \{'width': 0.125\}, but this run trains multi_s.*differs"
     with pytest.raises(ValueError, match=message):
         start_weights.load(config, "multi", "train", models.init(own, 0, 6))
     with pytest.raises(ValueError, match=message):

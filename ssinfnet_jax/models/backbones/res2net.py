@@ -14,8 +14,8 @@ SCALES = 4
 class Bottle2neck(nn.Module):
     """A bottleneck whose 3x3 convolution is a chain over groups of channels (Gao et al. 2021, fig. 2b).
 
-    Each of the first three groups is convolved after adding the group before it, and the last one passes. The first
-    block of a stage adds nothing, and its last group is average-pooled.
+    The first three groups are each convolved, after adding the output of the group before; the last is passed on. The
+    first block of a stage adds nothing and average-pools the last group.
     """
 
     features: int
@@ -47,7 +47,7 @@ class Bottle2neck(nn.Module):
 
 
 class Res2Net50(nn.Module):
-    """Res2Net-50 v1b without its classifier: a stem of three 3x3 convolutions, shortcuts that pool before they project.
+    """Res2Net-50 v1b without classifier: a stem of three 3x3 convolutions; shortcuts pool before they project.
 
     Source: Gao et al. 2021, arXiv:1904.01169; layout of the published `res2net50_v1b_26w_4s`.
     """

@@ -53,7 +53,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """ResNet-50 v1.5 without its classifier.
+    """ResNet-50 v1.5 without classifier.
 
     Source: He et al. 2016, arXiv:1512.03385; layout of torchvision's `resnet50`.
     """

@@ -19,18 +19,18 @@ class ConvStage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """float[B,H,W,C] -> float[B,H,W,features]; training and evaluation are the same."""
+        """float[B,H,W,C] -> float[B,H,W,features]; `train` has no effect."""
         for index in range(1, self.num_convs + 1):
             x = nn.relu(blocks.Conv(self.features, use_bias=True, dtype=self.dtype, name=f"conv{index}")(x))
         return x
 
 
 class VGG16(nn.Module):
-    """VGG-16 without its classifier; a pool lies before every stage but the first.
+    """VGG-16 without classifier, with a pool before every stage but the first.
 
     Attributes:
       pool: 2x2, stride 2; average for InfNet, maximum for FCN8s.
-      width, dtype, axis_name, remat: as of every backbone; there is no batch norm to synchronise.
+      width, dtype, axis_name, remat: as for every backbone; there is no batch norm to synchronise.
     Source: Simonyan and Zisserman 2015, arXiv:1409.1556, configuration D; average pools as in Inf-Net.
     """
 

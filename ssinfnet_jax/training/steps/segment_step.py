@@ -117,7 +117,8 @@ def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool,
     fields = {key: jax.ShapeDtypeStruct((2, *shape), kinds.get(key, jnp.float32)) for key, shape in names.items()}
     target = jax.ShapeDtypeStruct((2, size, size, 3 if output == "classes" else 1), jnp.float32)
     logits = dict.fromkeys(infnet.MAPS, target) if output == "maps" else target
-    of = f" of {target.shape[-1]} classes"
+    classes = target.shape[-1]
+    of = f" for {classes} class{'es' * (classes > 1)}"
     compose.check(terms, name, logits, target, fields=fields, maps=infnet.LESION_MAPS, of=of)
 
 
