@@ -152,7 +152,7 @@ class NetworkCard:
         if self.window_hu is None:
             raise ValueError(
                 f'{directory / FILE} has no "window_hu", the window of the training slices, which a network needs to '
-                f'read HU. Add "window_hu": {[ct.LOW_HU, ct.HIGH_HU]} for a network from launch.pipeline.'
+                f'read HU. Add "window_hu": {[ct.LOW_HU, ct.HIGH_HU]} for one trained by launch.pipeline.'
             )
         if self.view is None:
             raise ValueError(

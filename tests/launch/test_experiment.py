@@ -1,4 +1,4 @@
-"""A grid as a user runs it: stopped, killed, gone on with; a failed run stops no other."""
+"""A grid as a user runs it: stopped, killed, resumed; a failed run does not stop the others."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def finished(tmp_path_factory):
     process.send_signal(signal.SIGTERM)
     code, output = _end(process)
     assert code == loop.INTERRUPTED, output
-    assert "SIGTERM: stopped in run slow-fold0-seed0; the same command goes on." in output
+    assert "SIGTERM: stopped in run slow-fold0-seed0; run the same command again to resume." in output
     assert not (run / "train_single" / "done.json").exists()
 
     process = _start(workdir)
@@ -155,10 +155,19 @@ def test_another_grid_is_refused(finished):
     assert "holds another experiment (seeds differ)" in output
 
 
-def test_a_mistake_is_found_before_anything_is_run(tmp_path):
-    code, output = _end(_start(tmp_path, "--config.base.single.train.keep=beste"))
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (["--config.base.single.train.keep=beste"], "Run slow-fold0-seed0: Unknown config.single.train.keep 'beste'"),
+        (["--config.reference=quick"], "The experiment's reference 'quick' is not one of its methods: slow, broken, "),
+        (["--share=nowhere"], "--share=nowhere is not the folder of an experiment: it has no experiment.json."),
+        (["--profile_steps=1:2", "--collect"], "--profile_steps: nothing is trained; leave it out."),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_run(flags, error, tmp_path):
+    code, output = _end(_start(tmp_path, *flags))
     assert code == 1
-    assert "Error: Run slow-fold0-seed0: Unknown config.single.train.keep 'beste'" in output
+    assert f"Error: {error}" in output
     assert not (tmp_path / "runs").exists()
 
 

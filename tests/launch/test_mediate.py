@@ -297,7 +297,7 @@ def test_its_numbers_are_the_librarys(written, cohort):
         ),
         (
             ["--config=configs/ct_phantom.py:tiny", "--workdir=OUT", "--alpha=0.1", "--seed=2"],
-            "--alpha, --seed without --cohort: with --config a run does what its config says; leave out these flags",
+            "--alpha, --seed without --cohort: with --config a run follows its config; leave out these flags",
         ),
         (["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--exposures=weight"], "has no columns ['weight']"),
     ],

@@ -87,5 +87,5 @@ def test_a_tpu_is_for_one(gpus, monkeypatch):
     gpus(0, tpu=True)
     monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name == "libtpu" or None)
     assert processes.apart(1) == [{}]
-    with pytest.raises(ValueError, match="a TPU works for one program at a time"):
+    with pytest.raises(ValueError, match="a TPU serves one program at a time"):
         processes.apart(2)

@@ -362,7 +362,7 @@ def test_a_profile_beyond_the_last_step(steps, num_steps, tmp_path):
 def test_steps_that_were_done_before_are_not_profiled(tmp_path, caplog):
     _with_checkpoints(tmp_path, 3)
     _fit(tmp_path, profile=(3, 5))
-    assert "Steps 3:5 are not profiled: the training is resumed at step 4" in caplog.text
+    assert "Steps 3:5 are not profiled: training resumes at step 4" in caplog.text
     assert not (tmp_path / "profile").exists()
 
 

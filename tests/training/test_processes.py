@@ -69,7 +69,7 @@ def test_checkpoints_are_resumed_by_another_strategy_on_other_devices(one_device
 
 @pytest.mark.parametrize("way", ["pmap", "fsdp"])
 def test_two_processes_one_of_which_is_told_to_stop(way, one_device, tmp_path):
-    """SIGTERM to the second one; both stop at the same step, and go on from there when they are started again."""
+    """SIGTERM to the second process; both stop at the same step, and resume there when restarted."""
     flags = toy_run.WAYS[way]
     for process in _start_two(tmp_path, *flags, padding=True, signal_at="pretrain multi:12:SIGTERM", signal_to=1):
         output = toy_run.end(process, loop.INTERRUPTED)

@@ -103,7 +103,7 @@ def test_a_start_that_fits_passes_the_check(tmp_path, trained):
 
 def test_two_starts_of_one_training_are_refused():
     config = trees.config({"single.train.initial": "somewhere"})
-    with pytest.raises(ValueError, match=r"single.train.initial and .* as config.single.pretrain.initial"):
+    with pytest.raises(ValueError, match=r"single.train.initial and .* with config.single.pretrain.initial"):
         config_check.check(config)
 
 

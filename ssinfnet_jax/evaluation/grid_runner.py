@@ -1,7 +1,8 @@
-"""Runs the runs of a grid, each in a process of its own: what one does to itself harms no other."""
+"""Runs the runs of a grid, each in a separate process, so that a crash does not affect the others."""
 
 import collections
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -10,39 +11,46 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tqdm
 from absl import logging
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.evaluation import run_state
+from ssinfnet_jax.evaluation import cost, grid, grid_folder, run_state, timing
 from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.training import loop
 
-_PARENT = "SSINFNET_GRID_PROCESS"  # process id of the grid's program, in the environment of its runs
-_LOOK_EVERY_S = 0.5
+_PARENT = "SSINFNET_GRID_PROCESS"  # variable in a run's environment: process id of the grid's program
+_POLL_EVERY_S = 0.5
 _SHOW_EVERY_S = 2.0 if sys.stderr.isatty() else 60.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Process(NamedTuple):
-    """A run that is under way: its process, its log, and the variables that the next run may have after it."""
+    """A running process: its log, and the environment variables that it frees for the next run."""
 
     popen: subprocess.Popen
     log: pathlib.Path
     environment: Mapping[str, str]
 
 
-def run(missing: Sequence[tuple[int, str]], folder: pathlib.Path, environments: Sequence[Mapping[str, str]]) -> None:
-    """Runs some runs of a grid in their order; the log of each is `<folder>/logs/<name>.log`.
+def run_missing(
+    missing: Sequence[tuple[int, str]],
+    folder: pathlib.Path,
+    command: Sequence[str],
+    environments: Sequence[Mapping[str, str]],
+) -> None:
+    """Runs some runs of a grid in order; each logs to `<folder>/logs/<name>.log`.
 
-    SIGTERM and SIGINT are handed on to the runs that are under way, which save their state, and end this program.
+    Passes SIGTERM and SIGINT on to the running processes, which save their state, and then exits.
 
     Args:
       missing: index and name of each run.
       folder: of the experiment.
-      environments: variables for the processes; so many runs are under way at the same time, each with one of these.
+      command: program and flags that, with `--index`, run one of them.
+      environments: environment variables for each of the runs at the same time; their number is the number of runs.
     """
     (folder / "logs").mkdir(exist_ok=True)
     received: list[int] = []
@@ -55,9 +63,10 @@ def run(missing: Sequence[tuple[int, str]], folder: pathlib.Path, environments: 
             while not received and (waiting or under_way):
                 while waiting and free:
                     index, name = waiting.popleft()
-                    under_way[name] = _start(index, folder, folder / "logs" / f"{name}.log", free.popleft())
+                    log = folder / "logs" / f"{name}.log"
+                    under_way[name] = _start([*command, f"--index={index}"], log, free.popleft())
                     bar.set_postfix_str(", ".join(under_way))
-                time.sleep(_LOOK_EVERY_S)
+                time.sleep(_POLL_EVERY_S)
                 for name in [name for name, process in under_way.items() if process.popen.poll() is not None]:
                     process = under_way.pop(name)
                     free.append(process.environment)
@@ -71,20 +80,57 @@ def run(missing: Sequence[tuple[int, str]], folder: pathlib.Path, environments: 
         if received:
             _stop(under_way)
             names = f"run {', '.join(under_way)}" if under_way else "between runs"
-            print(f"{signal.Signals(received[0]).name}: stopped in {names}; the same command goes on.")
+            print(f"{signal.Signals(received[0]).name}: stopped in {names}; run the same command again to resume.")
             sys.exit(loop.INTERRUPTED)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
 
 
+def run_one(
+    experiment: Mapping[str, Any],
+    folder: pathlib.Path,
+    index: int,
+    *,
+    stages: Sequence[str],
+    train: Callable[[Mapping[str, Any], pathlib.Path], None],
+) -> None:
+    """Runs one run of a grid in this process, and records a failure in its folder.
+
+    Args:
+      experiment: as for `grid.runs`.
+      folder: of the experiment.
+      index: of the run.
+      stages: of a run that trains, in order.
+      train: function (tree of a config, run folder) that runs these stages.
+    Raises: ValueError for an index beyond the grid, the folder of another grid, or a run without results; any error of
+      the run.
+    """
+    runs = grid.runs(experiment)
+    if index >= len(runs):
+        raise ValueError(f"--index={index}: the grid has runs 0 to {len(runs) - 1}.")
+    run = runs[index]
+    path = folder / "runs" / run.name
+    grid_folder.check_same(experiment, folder)
+    logging.info("Run %d of %d: %s", index + 1, len(runs), run.name)
+    with _recording_failure(path, stages):
+        if experiment["task"] == "cost":
+            cost.run(run.config, path)
+            return
+        train(run.config, path)
+        if parallel.is_main():
+            rundir.write_text(path / "machine.json", json.dumps(timing.machine(), indent=2) + "\n")
+        if missing := run_state.missing_results(path, experiment):
+            raise ValueError(f"The run has no {', '.join(missing)}: it has no such network, or no test slices.")
+
+
 @contextlib.contextmanager
-def noting_failure(folder: pathlib.Path, stages: Sequence[str]) -> Iterator[None]:
-    """Within it a run is done: what stops it is noted in its folder, and the run ends with the grid's program.
+def _recording_failure(folder: pathlib.Path, stages: Sequence[str]) -> Iterator[None]:
+    """Context of a run: records an error in its folder; the run ends with the grid's program.
 
     Args:
       folder: of the run.
-      stages: of the run, in order; the first that has not finished is the one that failed.
+      stages: of the run, in order; the first unfinished one is the one that failed.
     """
     if parent := os.environ.get(_PARENT):
         threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
@@ -102,22 +148,18 @@ def noting_failure(folder: pathlib.Path, stages: Sequence[str]) -> Iterator[None
         note.unlink(missing_ok=True)
 
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-def _start(index: int, folder: pathlib.Path, log: pathlib.Path, environment: Mapping[str, str]) -> _Process:
-    """Starts a run of the grid in a process of its own."""
-    (folder / "runs" / log.stem / run_state.FAILED).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "launch.experiment", *sys.argv[1:], f"--index={index}"]
+def _start(command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str]) -> _Process:
+    """Starts a run of the grid in a new process."""
+    (log.parents[1] / "runs" / log.stem / run_state.FAILED).unlink(missing_ok=True)
     variables = {**os.environ, **environment, _PARENT: str(os.getpid())}
     with log.open("a") as file:
-        # A session of its own: what the terminal sends to all is handed on once.
+        # In a new session, the terminal's signals do not reach the run a second time.
         popen = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=variables, start_new_session=True)
     return _Process(popen, log, environment)
 
 
 def _stop(under_way: Mapping[str, _Process]) -> None:
-    """Tells all to save their state and end, and waits for them."""
+    """Terminates all runs, which save their state, and waits for them."""
     for process in under_way.values():
         process.popen.terminate()
     for process in under_way.values():
@@ -129,13 +171,13 @@ def _last_words(path: pathlib.Path, limit: int = 70) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2000))
         lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
-    # Without what the log writes before each message: level, time, process, place.
+    # Without the prefix of log messages: level, time, process, place.
     words = (re.sub(r"^[IWEF]\d{4} .*?\] ", "", line).strip() for line in reversed(lines))
     return next((line[:limit] for line in words if line), "")
 
 
 def _note_crash(folder: pathlib.Path, code: int, log: pathlib.Path) -> None:
-    """Notes the end of a run that could not do so itself."""
+    """Records the end of a run that could not do so itself."""
     note = folder / run_state.FAILED
     if not note.is_file():
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -144,8 +186,8 @@ def _note_crash(folder: pathlib.Path, code: int, log: pathlib.Path) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process as by SIGTERM when its parent is gone."""
+    """Sends SIGTERM to this process when its parent is gone."""
     while os.getppid() == parent:
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_EVERY_S)
     logging.warning("The grid's program is gone; stopping.")
     os.kill(os.getpid(), signal.SIGTERM)
