@@ -1,4 +1,4 @@
-"""What a fork adds from a package of its own: how many files it writes, and that the real programs take them."""
+"""What a fork adds from its own package: the number of files, and that the real programs use them."""
 
 import json
 import shutil
@@ -213,7 +213,7 @@ def test_a_backbone_of_a_fork_is_one_file(fork, tmp_path):
 
 @pytest.mark.parametrize("who", ["inpainter", "coach"])
 def test_a_game_of_a_fork_s_losses(who, monkeypatch, tmp_path):
-    """Whoever learns minimises what a function of the fork makes of the fields that it asks for."""
+    """The learner minimises a function of the fork, which gets the fields that it has as parameters."""
     (tmp_path / "outside_game.py").write_text(
         "def absolute(restored, target, *, keep, image):\n"
         "    return (abs(restored - target) * keep).mean((1, 2, 3)) + 0 * image.mean((1, 2))\n"

@@ -1,4 +1,4 @@
-"""What a config may hold comes from the types of its sections, and what does not fit is named with its remedy."""
+"""The types of its sections define a config; errors name the key that does not fit, with the remedy."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_config_holds_what_its_file_says(name):
-    """Each key of the tree is an attribute of the same value, and each attribute beside these has its default."""
+    """Each key of the tree is an attribute of the same value; every other attribute has its default."""
     tree = VARIANTS[name]().to_dict()
     _compare(configs.read_config(tree), tree)
 
@@ -123,7 +123,7 @@ def _kind(value):
     return {bool: "bool", int: "number", float: "number", str: "text"}.get(type(first))
 
 
-# Of what is plugged in, the losses' own functions say what their hyper-parameters may be (tests/losses).
+# Functions of losses define the ranges of their hyper-parameters themselves (tests/losses).
 PLUGGED_IN = re.compile(r"losses\.\w+\.(?!fn|weight|maps)|model\.options\.backbone")
 LEAVES = {path: _kind(value) for path, value in _leaves(BASE) if not PLUGGED_IN.search(path)}
 WRONG = {

@@ -1,4 +1,4 @@
-"""A step of every stage of every variant has shapes; nothing is compiled. What variants share is traced once."""
+"""A step of every stage of every variant has shapes; compiles nothing, and traces shared parts once."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ BATCH = 2
 
 
 def _batch(size=64):
-    """As small as the networks take: the sizes of configs are checked in test_configs."""
+    """The smallest size that the networks take; test_configs checks the sizes of configs."""
     slices = {
         name: jax.ShapeDtypeStruct((BATCH, size, size), np.uint8) for name in ("image", "prior", "lesion", "classes")
     }

@@ -70,7 +70,7 @@ def finished(tmp_path_factory):
     orphan = int(lock.read_text().split()[1])
     deadline = time.monotonic() + 60
     while pathlib.Path(f"/proc/{orphan}").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)  # a run ends when the grid's program is gone
+        time.sleep(0.2)  # a run exits when the grid's program is gone
     assert not pathlib.Path(f"/proc/{orphan}").exists()
     return workdir, *_end(_start(workdir))
 
@@ -127,7 +127,7 @@ def test_one_run_alone(finished, tmp_path):
     assert code == 0, output
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name == "slow-fold0-seed0"
-    # All of it comes out the same in the other experiment.
+    # The other experiment has equal results for all stages.
     assert all((run / stage).is_symlink() for stage in ("prepare", "train_single", "evaluate"))
     code, output = _end(_start(tmp_path, "--index=3"))
     assert code == 1

@@ -84,13 +84,13 @@ def test_every_class_has_one_weight():
 def test_the_contour_of_a_rectangle():
     """By the gradient at logits of 0, which is (1/2 - contour) / pixels."""
     target = np.zeros((1, 8, 8, 1), np.float32)
-    target[0, 2:6, 2:6] = 0.9  # a smoothed label is inside, too
+    target[0, 2:6, 2:6] = 0.9  # a smoothed label is inside too
     logits = jnp.zeros(target.shape)
     gradient = jax.grad(lambda x: segmentation.contour_bce(x, target).sum())(logits)
     contour = np.asarray(0.5 - 64 * gradient)[0, ..., 0]
     assert contour[3, 3] == 0
     assert contour[2, 2] == 1  # the lesion's own border
-    assert contour[1, 3] == 1  # and the pixel beside it
+    assert contour[1, 3] == 1  # and the pixel next to it
     assert contour[0, 0] == 0
     assert contour.sum() == 12 + 16
     values = np.where(contour, np.log1p(np.exp(-2.0)), np.log1p(np.exp(2.0)))

@@ -15,7 +15,7 @@ DESCRIPTION = {"model": "infnet", "options": OPTIONS, "image_size": 64, "normali
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The same network in both forms, with numbers as after a training."""
+    """The same network in both forms, with values as after training."""
     folder = tmp_path_factory.mktemp("models")
     random = np.random.default_rng(0)
     variables = models.init(models.create("infnet", **OPTIONS), 1, 3)

@@ -24,7 +24,7 @@ def _advance(state, batch, step):
 
 
 def _fit(directory, num_steps=10, advance=_advance, *, log_every=2, save_every_s=1e9, profile=None, **options):
-    """Adds up the numbers of the steps; the batch of a step is its number and a zero, one for each device."""
+    """Sums the step numbers; the batch of a step is its number and a zero, one for each device."""
     training = loop.Training(
         title="test",
         directory=directory,
@@ -210,7 +210,7 @@ def test_the_value_alone_takes_no_place(tmp_path):
 
 
 def test_what_is_kept_beside_an_unreadable_checkpoint_goes_back_with_the_training(tmp_path):
-    """The best weights, the metrics, and the count of the early stopping are those of the step that was restored."""
+    """Best weights, metrics and the early-stopping count are those of the restored step."""
     values = {2: 0.5, 4: 0.6, 6: 0.9, 8: 0.55, 10: 0.1}
     best = checkpoint.Best(tmp_path / "best", keep_variables=True)
 
@@ -229,7 +229,7 @@ def test_what_is_kept_beside_an_unreadable_checkpoint_goes_back_with_the_trainin
     for path in (tmp_path / "checkpoints" / "6").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    values |= {6: 0.3}  # what is repeated comes out otherwise, so that nothing of the lost steps can count
+    values |= {6: 0.3}  # repeated steps give other results, so that lost steps cannot contribute
     best = checkpoint.Best(tmp_path / "best", keep_variables=True)
     stops = _fit(tmp_path, is_enough=lambda done: done - best.step >= 5, followers=(best,), **options)
     assert (best.step, best.value) == (4, 0.6)
@@ -306,13 +306,13 @@ def _speeds(directory, read_s=0.0, step_s=0.0, **options):
 
 
 def test_speed_and_the_time_waiting_for_data(tmp_path):
-    """Bounds that a busy machine keeps to: sleeping takes at least its time, and all else less than half a second."""
+    """Bounds that hold on a busy machine: sleeping takes at least its time, everything else less than half a second."""
     for speed, waiting in _speeds(tmp_path / "reading", read_s=0.5, num_steps=4):
-        assert 2 < speed < 5  # two slices in half a second and what a step takes beside
+        assert 2 < speed < 5  # two slices in half a second plus the time of a step
         assert 0.5 < waiting <= 1
     for speed, waiting in _speeds(tmp_path / "computing", step_s=0.5, read_s=0.1, num_steps=4):
         assert 2 < speed < 5
-        assert waiting < 0.1  # a batch is read while the step before is computed
+        assert waiting < 0.1  # a batch is read while the previous step runs
 
 
 def test_the_time_of_validating_and_saving_is_not_that_of_a_step(tmp_path):

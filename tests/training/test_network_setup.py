@@ -115,7 +115,7 @@ def outside(logits, target, *, sharpness=1.0):
 
 
 def test_my_fork_adds_a_loss_by_a_function_and_a_line(monkeypatch, tmp_path):
-    """The function lies in a package of the fork, outside of this one; training logs it beside the other terms."""
+    """The function is in the fork's package; training logs it beside the other terms."""
     (tmp_path / "my_fork").mkdir()
     (tmp_path / "my_fork" / "losses.py").write_text(FORK)
     monkeypatch.syspath_prepend(tmp_path)

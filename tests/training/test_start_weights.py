@@ -41,7 +41,7 @@ def _config(folder, name="multi_infnet", normalisation=NORMALISATION):
 
 
 def _taken(merged, stored, fresh):
-    """Top-level modules whose every kernel is the stored one; all others must be fresh."""
+    """Top-level modules whose kernels all equal the stored ones; those of all others must be fresh."""
     flat, old, new = (flax.traverse_util.flatten_dict(tree["params"]) for tree in (merged, stored, fresh))
     taken = {path[0] for path in flat if (flat[path] == old[path]).all() and (old[path] != new[path]).any()}
     assert all((flat[path] == new[path]).all() for path in flat if path[0] not in taken)
@@ -111,7 +111,7 @@ def test_two_starts_of_one_training_are_refused():
 def test_a_training_takes_the_modules_of_the_config_from_its_pretraining(transfer, taken, monkeypatch, tmp_path):
     config = ct_phantom.get_config("tiny")
     config.single.train.transfer = transfer
-    # No step moves a weight, so that the start is what is left.
+    # With a rate of 0 the result is the initial weights.
     config.single.train.optimizer = {"name": "sgd", "learning_rate": 1e-12, "momentum": 0.0, "schedule": "constant"}
     config.single.pretrain.batch_size = config.single.train.batch_size = 4
     stages = ["pretrain_single", "train_single"]

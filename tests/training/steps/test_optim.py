@@ -77,10 +77,10 @@ def test_a_training_shorter_than_lookahead_would_return_its_initial_weights():
 DECAYED = {
     "sgd": -0.01, "adam": -0.1, "adamw": -0.01, "optax:lion": -0.01, "optax:nadamw": -0.01, "optax:adamaxw": -0.01,
     "optax:adan": -0.01,
-    # Scaled by |weights| / |decay * weights| = 10, as their papers have it; lars by 0.001 more.
+    # Scaled by |weights| / |decay * weights| = 10, as in their papers; lars by another 0.001.
     "optax:lamb": -0.1, "optax:lars": -0.0001,
-    "optax:adafactor": -0.1,  # by the decay alone, whatever the rate is
-    "optax:rmsprop": -0.1 / np.sqrt(0.1),  # coupled: divided by the root of a mean that has seen one value
+    "optax:adafactor": -0.1,  # by the decay alone, at any rate
+    "optax:rmsprop": -0.1 / np.sqrt(0.1),  # coupled: divided by the root of a mean of one value
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ SGD = Optimizer("sgd", 0.1, options={"momentum": 0.7})
 LOOKAHEAD = dataclasses.replace(SGD, lookahead=Lookahead(5, 0.5))
 
 
-# network: (channels of its input, of its output, of its inpainting, what it gives)
+# network: (channels of its input, of its output, of its inpainting, kind of output)
 NETWORKS = {"single": (3, 1, 3, "maps"), "unet": (3, 1, 3, "lesion"), "multi": (6, 3, 6, "classes")}
 
 
@@ -101,7 +101,7 @@ def test_terms_are_logged_and_add_up():
 
 
 def test_value_and_gradient_of_the_table_are_those_of_the_paper():
-    """Eq. 5: the loss on four maps and the cross-entropy of the contour; here all maps are one."""
+    """Eq. 5: the loss on four maps and the cross-entropy of the contour; here all maps are equal."""
     step, start = _make("single", Optimizer("sgd", 1.0), label_smoothing=0.1)
     data = toy.batch(count=2)
     after, metrics = jax.jit(step)(start, data, jax.random.key(0))
@@ -136,7 +136,7 @@ def test_lookahead_moves_slow_weights_every_fifth_step():
         if done < 5:
             for a, b in zip(slow, jax.tree.leaves(start), strict=True):
                 np.testing.assert_array_equal(a, b)
-    # The fifth: slow + 0.5 (fast - slow), where fast is what plain SGD would have reached.
+    # The fifth: slow + 0.5 (fast - slow), where fast is the result of plain SGD.
     plain, reached = _make("multi", SGD)
     plain = jax.jit(plain)
     for _ in range(5):
