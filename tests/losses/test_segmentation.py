@@ -77,7 +77,7 @@ def test_an_even_window_is_an_error():
 
 
 def test_every_class_has_one_weight():
-    with pytest.raises(ValueError, match=r"one for each of 1 classes; found \(1\.0, 4\.0\)"):
+    with pytest.raises(ValueError, match=r"one for each of the 1 classes; found \(1\.0, 4\.0\)"):
         segmentation.focal(*_random(), alpha=(1.0, 4.0))
 
 

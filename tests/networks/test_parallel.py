@@ -133,6 +133,6 @@ def test_batch_sizes():
     assert parallel.local_batch_size(8, "batch_size") == 8
     assert parallel.eval_batch_size(5) == 6
     with pytest.raises(
-        ValueError, match=r"config\.single\.train\.batch_size is 7, .* a multiple of their number, 2; the nearest is "
+        ValueError, match=r"config\.single\.train\.batch_size is 7 .* a multiple of their number, 2; the nearest is "
     ):
         parallel.local_batch_size(7, "config.single.train.batch_size")
