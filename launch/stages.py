@@ -89,10 +89,7 @@ STAGES: dict[str, Stage] = {
     ),
     "evaluate": Stage(evaluate.run, reads=("seed", "data"), needs=("prepare", "train_single", "train_multi")),
     "segment_cohort": Stage(
-        segment_cohort.run,
-        reads=("data",),
-        needs=("prepare", "train_single", "train_multi"),
-        left_out=_NO_MULTI,
+        segment_cohort.run, reads=("data",), needs=("prepare", "train_single", "train_multi"), left_out=_NO_MULTI
     ),
     "phenotypes": Stage(
         lambda config, run: _analysis("measure_cohort").run(config, run, **dask_flags.options()),

@@ -25,11 +25,7 @@ Losses = Mapping[
     Annotated[
         Mapping[str, Any],
         Open(
-            {
-                "fn": Annotated[str, Text("segmentation:bce")],
-                "weight": NotNegative,
-                "maps": Mapping[str, NotNegative],
-            },
+            {"fn": Annotated[str, Text("segmentation:bce")], "weight": NotNegative, "maps": Mapping[str, NotNegative]},
             ("fn",),
         ),
     ],

@@ -45,7 +45,38 @@ def rematerialise(module: nn.Module, remat: bool) -> Callable[..., jax.Array]:
     return call
 
 
-class Conv(nn.Module):
+class Layer(nn.Module, kw_only=True):
+    """The attributes of all layers.
+
+    Attributes:
+      dtype: of the arithmetic; parameters stay float32.
+      axis_name: the mapped axis over which batch norm is synchronised in training.
+    """
+
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """These attributes, for the layers inside."""
+        return {"dtype": self.dtype, "axis_name": self.axis_name}
+
+
+class Network(Layer, kw_only=True):
+    """The attributes of all networks.
+
+    Attributes:
+      width: factor on all channel counts; 1 is the published network.
+      dtype: of the arithmetic; parameters and outputs stay float32.
+      axis_name: the mapped axis over which batch norm is synchronised in training.
+      remat: recomputes blocks in the backward pass to save memory.
+    """
+
+    width: float = 1.0
+    remat: bool = False
+
+
+class Conv(Layer):
     """A 2-D convolution padded by (kernel - 1) / 2 * dilation on each side, as in the published networks."""
 
     features: int
@@ -53,7 +84,6 @@ class Conv(nn.Module):
     stride: int = 1
     dilation: int = 1
     use_bias: bool = False
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -73,11 +103,8 @@ class Conv(nn.Module):
         )(x)
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Layer):
     """Batch normalisation, momentum 0.9, epsilon 1e-5; with `axis_name`, statistics are over all devices."""
-
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -88,18 +115,16 @@ class BatchNorm(nn.Module):
         return nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name, **common)(x)
 
 
-class BasicConv(nn.Module):
+class BasicConv(Layer):
     """Convolution without bias, then batch norm, **no activation** (Inf-Net's `BasicConv2d`)."""
 
     features: int
     kernel: tuple[int, int] = (3, 3)
     stride: int = 1
     dilation: int = 1
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[B,H,W,C] -> float[B,H/stride,W/stride,features]."""
-        x = Conv(self.features, self.kernel, self.stride, self.dilation, dtype=self.dtype, name="conv")(x)
-        return BatchNorm(self.axis_name, self.dtype, name="bn")(x, train=train)
+        x = Conv(self.features, self.kernel, self.stride, self.dilation, **self.common, name="conv")(x)
+        return BatchNorm(**self.common, name="bn")(x, train=train)

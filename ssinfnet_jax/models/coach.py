@@ -1,6 +1,6 @@
 """The coach, which chooses the quarter of a slice to erase (Singh et al. 2018; the paper, eqs. 1-3)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -20,20 +20,16 @@ class Scores(NamedTuple):
     logvar: jax.Array
 
 
-class Coach(nn.Module):
+class Coach(blocks.Network):
     """ResNet-18 without max-pool; a Gaussian latent of `latent` channels per region; one score per region."""
 
-    width: float = 1.0
     latent: int = 100
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    remat: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array, eps: jax.Array, *, train: bool) -> Scores:
         """Image float[B,H,W,3], H and W multiples of 16; eps float[B,H/16,W/16,latent], standard normal."""
         blocks.check_size("The coach", image, STRIDE)
-        encoder = ResNet18(self.width, self.dtype, self.axis_name, self.remat, name="encoder")
+        encoder = ResNet18(width=self.width, remat=self.remat, **self.common, name="encoder")
         x = blocks.at_least_float32(encoder(image.astype(self.dtype), train=train))
         mu = blocks.Conv(self.latent, (1, 1), use_bias=True, dtype=x.dtype, name="mu")(x)
         logvar = blocks.Conv(self.latent, (1, 1), use_bias=True, dtype=x.dtype, name="logvar")(x)

@@ -1,7 +1,7 @@
 """Backbones of InfNet: one file each, here or in any package.
 
-A backbone is a module with the attributes `width`, `dtype`, `axis_name`, `remat` that returns the feature maps x1..x4,
-each half the size of the one before. Its class attribute `stride` is that of x4; image sides are multiples of it.
+A backbone is a module with the attributes of `blocks.Network` that returns the feature maps x1..x4, each half the size
+of the one before. Its class attribute `stride` is that of x4; image sides are multiples of it.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,7 @@ from ssinfnet_jax.models.backbones.res2net import Res2Net50
 from ssinfnet_jax.models.backbones.resnet import ResNet18, ResNet50
 from ssinfnet_jax.models.backbones.vgg import VGG16
 
-BACKBONES: dict[str, type[nn.Module]] = {
-    "resnet50": ResNet50,
-    "res2net50": Res2Net50,
-    "vgg16": VGG16,
-}
+BACKBONES: dict[str, type[nn.Module]] = {"resnet50": ResNet50, "res2net50": Res2Net50, "vgg16": VGG16}
 
 _STRIDES = (8, 16, 32)
 _ATTRIBUTES = {"width", "dtype", "axis_name", "remat"}

@@ -51,11 +51,7 @@ class Game(NamedTuple):
 
 
 def make_inpaint_step(
-    game: Game,
-    optimizer: optax.GradientTransformation,
-    *,
-    augmentation: Augmentation,
-    axis_name: str | None = None,
+    game: Game, optimizer: optax.GradientTransformation, *, augmentation: Augmentation, axis_name: str | None = None
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """`inpaint_step(inpainter, coach, batch, key) -> (inpainter, metrics)`.
 
@@ -70,7 +66,7 @@ def make_inpaint_step(
 
         def objective(params):
             restored, changed = game.inpainter.apply(
-                state.train_variables(current, params),
+                {"params": params, "batch_stats": current.batch_stats},
                 data * keep,
                 train=True,
                 mutable=["batch_stats"],
@@ -90,11 +86,7 @@ def make_inpaint_step(
 
 
 def make_coach_step(
-    game: Game,
-    optimizer: optax.GradientTransformation,
-    *,
-    augmentation: Augmentation,
-    axis_name: str | None = None,
+    game: Game, optimizer: optax.GradientTransformation, *, augmentation: Augmentation, axis_name: str | None = None
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """`coach_step(coach, inpainter, batch, key) -> (coach, metrics)`; the mask is soft, so that gradients flow."""
     loss = compose.make_loss(game.coach_losses, num_args=1)
@@ -105,7 +97,7 @@ def make_coach_step(
 
         def objective(params):
             scores, changed = game.coach.apply(
-                state.train_variables(current, params),
+                {"params": params, "batch_stats": current.batch_stats},
                 data[..., :3],
                 eps,
                 train=True,
@@ -124,11 +116,7 @@ def make_coach_step(
             terms = loss(
                 reconstruction, **batch, **scores._asdict(), kl=kl, keep=keep, restored=restored, target=target
             )
-            extra = {
-                "reconstruction": reconstruction,
-                "kl": kl,
-                "erased_fraction": 1 - keep.mean(axis=(1, 2, 3)),
-            }
+            extra = {"reconstruction": reconstruction, "kl": kl, "erased_fraction": 1 - keep.mean(axis=(1, 2, 3))}
             return compose.by_term(terms), extra, changed["batch_stats"]
 
         return update.update(current, objective, optimizer, batch["valid"], axis_name=axis_name)

@@ -13,7 +13,7 @@ from ssinfnet_jax.losses import compose, ignored
 from ssinfnet_jax.models import infnet, ops
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
-from ssinfnet_jax.training.steps import augment, mean_teacher, state, update
+from ssinfnet_jax.training.steps import augment, mean_teacher, update
 from ssinfnet_jax.training.steps.state import TrainState
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
@@ -83,7 +83,7 @@ def make_step(
 
         def objective(params):
             out, changed = model.apply(
-                state.train_variables(current, params), data, train=True, mutable=["batch_stats"]
+                {"params": params, "batch_stats": current.batch_stats}, data, train=True, mutable=["batch_stats"]
             )
             terms = compose.by_map(loss(*ignored.agree(out, _smooth(target, options), ignore), **batch))
             if output == "classes":
@@ -99,7 +99,7 @@ def make_step(
     return step
 
 
-def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool, size: int = 32) -> None:
+def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool) -> None:
     """Raises ValueError, with the table's `name`, for losses that cannot be computed from what a step provides.
 
     A loss may have fields of the augmented batch as parameters: `image` and, for a multi network, `prior`
@@ -107,15 +107,13 @@ def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool,
     consolidation}; `valid` float32[B]; `position` int32[B]. A parameter `ignore`, None by default, gets float32[B,H,W]
     {0, 1} if the data have pixels that do not count. With a teacher there are only `image`, `lesion` and `valid`.
     """
-    names = {"image": (size, size), "valid": (), "lesion": (size, size), "position": ()}
-    if output == "classes":
-        names = {**names, "prior": (size, size), "classes": (size, size)}
-        del names["lesion"]
-    if teacher:
-        del names["position"]
-    kinds = {"classes": jnp.int32, "position": jnp.int32}
-    fields = {key: jax.ShapeDtypeStruct((2, *shape), kinds.get(key, jnp.float32)) for key, shape in names.items()}
-    target = jax.ShapeDtypeStruct((2, size, size, 3 if output == "classes" else 1), jnp.float32)
+    names = {"image", "valid", *(["prior", "classes"] if output == "classes" else ["lesion"])}
+    names |= set() if teacher else {"position"}
+    shapes, kinds = {"valid": (2,), "position": (2,)}, {"classes": jnp.int32, "position": jnp.int32}
+    fields = {
+        key: jax.ShapeDtypeStruct(shapes.get(key, (2, 32, 32)), kinds.get(key, jnp.float32)) for key in sorted(names)
+    }
+    target = jax.ShapeDtypeStruct((2, 32, 32, 3 if output == "classes" else 1), jnp.float32)
     logits = dict.fromkeys(infnet.MAPS, target) if output == "maps" else target
     classes = target.shape[-1]
     of = f" for {classes} class{'es' * (classes > 1)}"

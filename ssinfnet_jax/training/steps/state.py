@@ -75,11 +75,6 @@ def variables(state: TrainState) -> dict[str, Any]:
     return {"params": optim.slow(state.params), "batch_stats": state.batch_stats}
 
 
-def train_variables(state: TrainState, params: Any) -> dict[str, Any]:
-    """The variables of a training step: the given (fast) parameters and the batch statistics."""
-    return {"params": params, "batch_stats": state.batch_stats}
-
-
 def transfer(source: dict[str, Any], target: dict[str, Any], is_head) -> tuple[dict[str, Any], list[str]]:
     """Transfers all variables but the last layers.
 
