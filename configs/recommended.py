@@ -139,6 +139,17 @@ def _mediation() -> dict:
         # too many effects significant (docs/analysis.md).
         "residual_covariances": True,
         "link": "logit",
+        "interaction": False,
+        "robust": False,
+        "sets": [],  # ["all", "region", "class"]
+        "screening": False,
+        "fdr": 0.05,
+        "levels": [],  # ["Control|Suspected", "Mild|Regular", "Severe", "Critically ill"]
+        "moderator": "",
+        "moderated": "first",
+        "missing": "listwise",
+        "imputations": 0,
+        "imputation_cycles": 10,
         "bootstrap_draws": 1000,
         "seed": 0,
     }

@@ -9,6 +9,7 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax.analysis import severity, table_codes
+from ssinfnet_jax.analysis.mediation.ordinal import level_codes
 from ssinfnet_jax.data import text_table
 from ssinfnet_jax.data.clinical import clinical_table, vocabulary
 
@@ -27,6 +28,7 @@ def read(
     outcome: str,
     covariates: Sequence[str] = (),
     *,
+    levels: Sequence[str] = (),
     mediators: str = "",
     groups: Sequence[str] = (),
     numbers: Sequence[str] = (),
@@ -41,6 +43,8 @@ def read(
         by their other names in clinical_table.COLUMN_NAMES. Words in these three are understood as in
         data.clinical.clinical_table (gender becomes 0 female, 1 male); in other columns yes and no become 1 and 0.
       outcome: column; numbers, yes and no, or severity levels, see severity.outcome().
+      levels: of the outcome, the lowest first, see level_codes(). The table then has a column `<outcome>_level` of the
+        cells as they are, and an outcome that severity.outcome() does not understand is the place of its level, from 0.
       groups: columns of categories, such as hospitals and scanners, whose cells stay as they are.
       numbers: other columns of numbers, such as weights.
       mediators: regular expression of the other columns that are analysed; they are looked through for codes.
@@ -69,7 +73,9 @@ def read(
         if name == PATIENT:
             columns[name] = column.where(column != "")
         elif name == outcome:
-            columns[name] = _outcome(path, column)
+            if levels:
+                columns[f"{name}_level"] = column.where(~column.map(clinical_table.is_missing))
+            columns[name] = _outcome(path, column, levels)
         elif name in groups:
             columns[name] = column.where(~column.map(clinical_table.is_missing))
         elif name in wanted:
@@ -157,11 +163,19 @@ def _patients(path: pathlib.Path, texts: pd.DataFrame, taken: Sequence[str]) -> 
     return columns
 
 
-def _outcome(path: pathlib.Path, texts: pd.Series) -> pd.Series:
+def _outcome(path: pathlib.Path, texts: pd.Series, levels: Sequence[str]) -> pd.Series:
     try:
-        return severity.outcome(texts)
+        if not levels:
+            return severity.outcome(texts)
+        severity.check_levels(levels)
+        codes = level_codes(texts.where(~texts.map(clinical_table.is_missing)), levels)
     except ValueError as error:
         raise ValueError(f"{path}, column {texts.name!r}: {error}") from None
+    try:
+        return severity.outcome(texts)
+    except ValueError:
+        logging.info("Column %r: models of one number take the levels as 0 to %d.", texts.name, len(levels) - 1)
+        return codes
 
 
 def _role(path: pathlib.Path, texts: pd.Series, header: str) -> tuple[pd.Series, pd.DataFrame]:

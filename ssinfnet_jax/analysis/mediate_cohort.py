@@ -41,7 +41,10 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
 
 
 def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:
-    """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1)."""
+    """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1).
+
+    And severity_level, one of severity.LEVELS.
+    """
     cohort = slices[slices["split"] == "cohort"].drop_duplicates("patient_id")
-    table = cohort[["patient_id", *CLINICAL]].reset_index(drop=True)
-    return table.assign(severity=severity.binarize(cohort["severity_level"]).to_numpy())
+    table = cohort[["patient_id", *CLINICAL, "severity_level"]].reset_index(drop=True)
+    return table.assign(severity=severity.binarize(table["severity_level"]))

@@ -1,6 +1,6 @@
 """COVID-19 severity of the ICTCF cohort: nine levels, and the two groups the paper makes of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -17,6 +17,20 @@ LEVELS = {
     "Severe": 1,
     "Critically ill": 1,
 }
+
+_GRADES = {"Suspected (COVID-19-confirmed later)": 1, "Mild": 1, "Regular": 2, "Severe": 3, "Critically ill": 4}
+
+
+def check_levels(levels: Sequence[str]) -> None:
+    """Refuses levels out of LEVELS in the wrong order: the most severe last; `Mild|Regular` is one level.
+
+    Controls and suspected cases may have any order. Other words pass: their order is not known.
+    """
+    named = [name for level in levels for name in str(level).split("|")]
+    known = [_level(name) for name in named]
+    grades = [_GRADES.get(name, 0) for name in known]
+    if all(known) and grades != sorted(grades):
+        raise ValueError(f"The levels {list(levels)} are out of order; give the lowest first, as in {list(LEVELS)}.")
 
 
 def binarize(levels: Iterable[str | None]) -> pd.Series:

@@ -1,6 +1,6 @@
 """The config of a run as typed, frozen sections."""
 
-from ssinfnet_jax.config.fields import Range, check_options, choices, plain, read
+from ssinfnet_jax.config.fields import Range, check_options, choices, plain, read, types_of
 from ssinfnet_jax.config.training import (
     LEARNER,
     Augmentation,

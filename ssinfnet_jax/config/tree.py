@@ -182,24 +182,53 @@ class Mediation:
       paths: the path model leads from an exposure to the mediators selected for it, or to all selected ones.
       residual_covariances: residuals of mediators may correlate in the path model.
       link: of the regression behind the natural effects.
+      interaction: natural effects let the exposure change the effect of the mediator.
+      robust: standard errors allow for unequal variances.
+      sets: sets of mediators whose joint effects are estimated: all, region, class, or name=expression.
+      screening: select mediators in a model of all of them.
+      fdr: false discovery rate of the screening.
+      levels: severity levels, lowest first, for proportional odds; "Mild|Regular" joins two; none: a binary outcome.
+      moderator: column that may change the paths of the indirect effect; "": none.
+      moderated: which paths: first (exposure to mediator), second (mediator to outcome), both, or all (the direct
+        effect, too).
+      missing: the path model drops patients with a missing value, or uses what they have (fiml).
+      imputations: how often missing values are imputed for models of one mediator; 0: never.
+      imputation_cycles: rounds of the chained equations of each imputation.
       bootstrap_draws: resamples for the intervals; 0: none.
-      seed: of the resamples.
+      seed: of the resamples and imputations.
     """
 
     exposures: tuple[Annotated[str, Text("age")], ...]
     mediators: Annotated[str, Text("^ggo_")]
-    rule: Literal["indirect", "paper"]
-    alpha: Annotated[float, Range("(0, 1)", 0.05)]
-    max_correlation: Annotated[float, Range("(0, 1]", 0.8)]
-    prefer: tuple[Annotated[str, Text("Entropy")], ...]
-    adjust: Literal["fdr_bh", "fdr_by", "holm", "bonferroni", "none"]
-    family: Literal["all", "exposure"]
-    covariates: tuple[Annotated[str, Text("age")], ...]
-    paths: Literal["selected", "all"]
-    residual_covariances: bool
-    link: Literal["logit", "probit"]
-    bootstrap_draws: Annotated[int, Range("[0, inf)", 1000)]
-    seed: Seed
+    rule: Literal["indirect", "paper"] = "indirect"
+    alpha: Annotated[float, Range("(0, 1)", 0.05)] = 0.05
+    max_correlation: Annotated[float, Range("(0, 1]", 0.8)] = 0.8
+    prefer: tuple[Annotated[str, Text("Entropy")], ...] = ("PixelSurface", "Entropy", "Imc1")
+    adjust: Literal["fdr_bh", "fdr_by", "holm", "bonferroni", "none"] = "fdr_bh"
+    family: Literal["all", "exposure"] = "all"
+    covariates: tuple[Annotated[str, Text("age")], ...] = ()
+    paths: Literal["selected", "all"] = "selected"
+    residual_covariances: bool = True
+    link: Literal["logit", "probit"] = "logit"
+    interaction: bool = False
+    robust: bool = False
+    sets: tuple[Annotated[str, Text("region")], ...] = ()
+    screening: bool = False
+    fdr: Annotated[float, Range("(0, 1)", 0.05)] = 0.05
+    levels: tuple[Annotated[str, Text("Severe")], ...] = ()
+    moderator: Annotated[str, Text("gender")] = ""
+    moderated: Literal["first", "second", "both", "all"] = "first"
+    missing: Literal["listwise", "fiml"] = "listwise"
+    imputations: Annotated[int, Range("[0, inf)", 20)] = 0
+    imputation_cycles: Annotated[int, Range("[2, inf)", 10)] = 10
+    bootstrap_draws: Annotated[int, Range("[0, inf)", 1000)] = 1000
+    seed: Seed = 0
+
+    def __post_init__(self):
+        if self.imputations == 1:
+            raise ValueError("imputations must be 0 or 2 and more, found 1; one imputation hides its own uncertainty.")
+        if self.missing == "fiml" and self.robust:
+            raise ValueError("robust errors do not go with missing='fiml'; choose one of the two.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,7 @@ MISTAKES = [
     (
         "exposures",
         ["age", "age"],
-        r"exposures \['age', 'age'\] and config.mediation.covariates \[\] name \['age'\] twice",
+        r"A column has one role, but config.mediation.exposures \['age', 'age'\] name \['age'\] twice; leave one out",
     ),
     ("covariates", ["age"], r"and config.mediation.covariates \['age'\] name \['age'\] twice; leave one out"),
     ("covariates", ["smoking"], r"Unknown columns \['smoking'\] in config.mediation.covariates; choose from age"),
@@ -51,6 +51,23 @@ MISTAKES = [
     ),
     ("mediators", "^age$", r"config.mediation.mediators '\^age\$' matches none of the"),
     ("mediators", "*ggo", r"config.mediation.mediators is not a regular expression: '\*ggo' \(nothing to repeat"),
+    ("moderator", "sex", r"Unknown columns \['sex'\] in config.mediation.moderator; choose from age, gender, underly"),
+    ("moderator", "age", r"and config.mediation.moderator \['age'\] name \['age'\] twice; leave one out"),
+    ("moderated", "third", "Unknown config.mediation.moderated 'third'; choose one of first, second, both, all"),
+    ("levels", ["Severe", "Mild|Regular"], r"config.mediation.levels: The levels .* are out of order; give the lowest"),
+    (
+        "levels",
+        ["Mild", "Worse"],
+        r"config.mediation.levels: Unknown severity: 'Worse' \(1x\); the nine levels are: Co",
+    ),
+    ("levels", ["Mild"], "config.mediation.levels: Give two or more levels of 'severity', each once, the lowest first"),
+    ("levels", ["Mild", "mild"], "config.mediation.levels: Give two or more levels of 'severity', each once"),
+    ("sets", ["texture"], "config.mediation.sets: Unknown set of mediators 'texture'; choose all, region, class, or"),
+    ("sets", ["x=^foo_"], "config.mediation.sets: The set of mediators 'x' has none"),
+    ("fdr", 1.0, r"config.mediation.fdr must be in \(0, 1\), found 1.0"),
+    ("missing", "mean", "Unknown config.mediation.missing 'mean'; choose one of listwise, fiml"),
+    ("imputations", 1, "config.mediation.imputations must be 0 or 2 and more, found 1"),
+    ("imputation_cycles", 1, "config.mediation.imputation_cycles must be at least 2, found 1"),
     ("mediators", ["ggo"], r"config.mediation.mediators must be text, found \['ggo'\]; give a text, such as '\^ggo_'"),
 ]
 
@@ -60,6 +77,12 @@ def test_mistakes_of_the_mediation(config, key, value, message):
     config["mediation"][key] = value
     with pytest.raises(ValueError, match=message):
         config_check.check(read_config(config))
+
+
+def test_robust_errors_and_fiml_exclude_each_other(config):
+    config["mediation"] |= {"missing": "fiml", "robust": True}
+    with pytest.raises(ValueError, match=r"^config.mediation.robust errors do not go with missing='fiml'"):
+        read_config(config)
 
 
 def test_mediators_must_be_phenotypes_of_these_settings(config):
@@ -76,6 +99,8 @@ def test_mediators_must_be_phenotypes_of_these_settings(config):
     "options",
     [
         {"exposures": ("age",), "covariates": ("gender", "ggo_shape2D_PixelSurface"), "bootstrap_draws": 0},
+        {"exposures": ["age"], "moderator": "gender", "levels": ["Suspected", "Control", "Mild|Regular", "Severe"]},
+        {"sets": ["all", "region", "class", "dense=_Mean$"], "missing": "fiml", "imputations": 5},
         {"exposures": ["age"], "mediators": "^underlying$", "max_correlation": 1, "link": "probit", "adjust": "none"},
     ],
 )

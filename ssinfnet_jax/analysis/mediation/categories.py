@@ -64,6 +64,13 @@ def expand(table: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, lis
     return table, names
 
 
+def labels(table: pd.DataFrame, term: str, indicators: Sequence[str]) -> list[str]:
+    """The categories of a term in words: the reference, then those of its indicator columns, see expand()."""
+    others = [name.removeprefix(f"{term}[T.").removesuffix("]") for name in indicators]
+    every = table[column(term)].dropna().map(_label).unique()
+    return [next(label for label in every if label not in others), *others]
+
+
 def _label(value: object) -> str:
     """A category in words: 2.0 is "2"."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -18,6 +18,13 @@ _COLUMNS = {  # the CSV files have all columns
         *(*_PAIR, "est", "se", "percentile_lower", "percentile_upper", "bc_lower", "bc_upper"),
         *("bca_lower", "bca_upper"),
     ],
+    "ordinal": [
+        *(*_PAIR, "level", "event", "indirect_est", "indirect_lower", "indirect_upper", "indirect_p_adj"),
+        *("direct_est", "total_est", "parallel_p", "flag"),
+    ],
+    "moderated": [
+        *(*_PAIR, "moderator", "effect", "at", "est", "se", "lower", "upper", "p", "p_adj", "flag"),
+    ],
     "joint": [
         *("exposure", "mediators", "num_independent", "n", "indirect_std", "indirect_est", "indirect_se"),
         *("indirect_p", "indirect_p_adj", "direct_std", "total_std", "flag"),
@@ -51,6 +58,17 @@ _TEXTS = {  # caption, notes
         "Natural effects on the probability of the outcome.",
         "Differences of probability with 95 % intervals (delta method, not adjusted); p adj: of the indirect effect, "
         "adjusted; b std: of the mediator in the outcome's regression.",
+    ),
+    "ordinal": (
+        "Natural effects on the probability of each level of the outcome, by proportional odds.",
+        "Differences of probability with 95 % intervals (delta method, not adjusted); event: of the level or a higher "
+        "one, or of it alone; p adj: of the indirect effect, adjusted; parallel p: a small one says that the effects "
+        "differ between the levels, so that the model does not hold.",
+    ),
+    "moderated": (
+        "Moderated mediation: indirect effects at values of the moderator, and the index.",
+        "Index: change of the indirect effect per unit of the moderator, or its difference to the reference category; "
+        "95 % intervals (delta method; the CSV file has those of the bootstrap); p adj: of the index, adjusted.",
     ),
     "joint": (
         "Joint indirect effects of sets of mediators.",

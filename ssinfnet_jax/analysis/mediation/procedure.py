@@ -10,8 +10,10 @@ from ssinfnet_jax.analysis.mediation import categories, columns, sampling
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.imputation import imputed_effects
 from ssinfnet_jax.analysis.mediation.missing import missing_values, of_region
+from ssinfnet_jax.analysis.mediation.moderated import moderated_effects
 from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
+from ssinfnet_jax.analysis.mediation.ordinal import level_codes, ordinal_effects
 from ssinfnet_jax.analysis.mediation.result import RULES, Analysis
 from ssinfnet_jax.analysis.mediation.sampling import Sampling
 from ssinfnet_jax.analysis.mediation.sensitivity import sensitivity
@@ -40,8 +42,11 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
     """
     terms = [*options.exposures, *options.covariates]
     taken = {*terms, *map(categories.column, terms), options.outcome, options.cluster, options.weights}
+    taken |= {_level_column(table, options), options.moderator, categories.column(options.moderator)}
     table, options = _with_categories(table, options)
     options, relations = _without_dependent_covariates(table, options)
+    if options.levels:
+        level_codes(table[_level_column(table, options)], options.levels)  # a mistake in them is said at once
     of_patients = sampling.read(table, options.cluster, options.weights, options.robust)
     chosen = options.mediators
     names = columns.matching(table, chosen, taken) if isinstance(chosen, str) else list(chosen)
@@ -72,6 +77,8 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
         intervals=intervals,
         multiple_intervals=of_model,
         natural=natural,
+        ordinal=_ordinal(table, names, options, of_patients),
+        moderated=_moderated(table, names, options, of_patients),
         no_natural=no_natural,
         sensitivity=sensitivity(pairs, natural),
         missing=_missing(table, names, options),
@@ -96,10 +103,37 @@ def _of_many(
     return {"joint": joint, "screening": screening}
 
 
+def _level_column(table: pd.DataFrame, options: Options) -> str:
+    """The column of the levels, in words where the outcome is not."""
+    column = f"{options.outcome}_level"
+    return column if column in table else options.outcome
+
+
+def _ordinal(table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling) -> pd.DataFrame | None:
+    """Effects on each of the outcome's levels."""
+    if not options.levels:
+        return None
+    of_pairs = (table, options.exposures, names, _level_column(table, options))
+    chosen = {"levels": options.levels, "adjust": options.adjust, "sampling": of_patients}
+    return ordinal_effects(*of_pairs, **chosen, **options.models)
+
+
+def _moderated(
+    table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling
+) -> pd.DataFrame | None:
+    """Indirect effects at values of the moderator, and their index."""
+    if not options.moderator:
+        return None
+    of_pairs = (table, options.exposures, names, options.moderator, options.outcome)
+    chosen = {"moderated": options.moderated, "adjust": options.adjust, "sampling": of_patients}
+    return moderated_effects(*of_pairs, **chosen, **options.draws, **options.models)
+
+
 def _missing(table: pd.DataFrame, names: Sequence[str], options: Options) -> pd.DataFrame | None:
     """What is missing in the columns of the analysis; None where nothing is."""
     roles = dict.fromkeys(options.exposures, "exposure") | dict.fromkeys(options.covariates, "covariate")
     roles |= {options.outcome: "outcome"} | dict.fromkeys(names, "mediator")
+    roles |= {categories.column(options.moderator): "moderator"} if options.moderator else {}
     found = missing_values(table, roles, options.outcome)
     return found if len(found) else None
 

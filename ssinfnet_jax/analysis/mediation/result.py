@@ -44,6 +44,7 @@ class Analysis:
       sensitivity: see sensitivity().
       missing: see missing_values(); None where nothing is missing.
       imputed: see imputed_effects(); None where it was not asked for.
+      ordinal, moderated: see ordinal_effects(), moderated_effects(); None where they were not asked for.
       joint, screening: see joint_effects(), screen(); None where they were not asked for.
     """
 
@@ -62,6 +63,8 @@ class Analysis:
     screening: pd.DataFrame | None = None
     missing: pd.DataFrame | None = None
     imputed: pd.DataFrame | None = None
+    ordinal: pd.DataFrame | None = None
+    moderated: pd.DataFrame | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by the names of their files."""
@@ -160,6 +163,8 @@ _TABLES = (
     "univariate",
     "intervals",
     "natural",
+    "ordinal",
+    "moderated",
     "sensitivity",
     "filter_log",
     "multiple_intervals",
@@ -176,6 +181,11 @@ _TEXT = (
     "exposure",
     "mediator",
     "mediators",
+    "moderator",
+    "effect",
+    "at",
+    "level",
+    "event",
     "column",
     "role",
     "flag",

@@ -83,6 +83,12 @@ def forest_pages(univariate: pd.DataFrame, *, max_rows: int = 40, **options) -> 
     return [forest(univariate, max_rows=max_rows, page=page, **options) for page in pages]
 
 
+def sets(joint: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Joint effects of mediation.joint_effects() as rows for forest(), with sets in place of mediators."""
+    names = [naming.of_set(*row) for row in joint[["mediators", "num_mediators"]].itertuples(index=False)]
+    return joint.assign(is_mediator=joint["indirect_p_adj"] < alpha, mediator=names)
+
+
 def _num_pages(univariate: pd.DataFrame, max_rows: int) -> int:
     if max_rows < 1:
         raise ValueError(f"max_rows must be >= 1, got {max_rows}.")

@@ -30,6 +30,7 @@ _FIT = {
     "logl": "Log-likelihood",
     "npar": "Free parameters",
     "ntotal": "Patients",
+    "scaling": "What the chi-square is divided by for clusters, weights or unequal variances",
 }
 
 
@@ -197,6 +198,166 @@ def natural(table: pd.DataFrame, caption: str) -> tables.Table:
     return tables.from_frame(shown, caption, columns, foot=foot)
 
 
+def ordinal(table: pd.DataFrame, caption: str) -> tables.Table:
+    """Natural effects on the probability of each level, in percentage points, pairs with the smallest p first.
+
+    Args:
+      table: of ordinal_effects(), or some of its rows.
+      caption: the sentence above.
+    """
+    shown = table.assign(smallest=table.groupby(["exposure", "mediator"])["indirect_p_adj"].transform("min"))
+    shown = shown.sort_values("smallest", kind="stable")
+    shown["level"] = shown["level"].astype(str) + " " + shown["event"]
+    for effect in ("indirect", "direct", "total"):
+        shown[effect] = _with_interval(shown, f"{effect}_est", effect, 100)
+    columns = _PAIR | {
+        "level": ("Level", tables.text_cell),
+        "n": ("n", tables.number_cell),
+        "indirect_p_adj": ("p (adj.)", tables.p_cell),
+        "indirect": ("Indirect, points", tables.text_cell),
+        "direct": ("Direct, points", tables.text_cell),
+        "total": ("Total, points", tables.text_cell),
+        "parallel_p": ("Same at all levels: p", tables.p_cell),
+    }
+    foot = (
+        "Percentage points of the probability of the level, or of it or a higher one, with 95 % intervals (delta "
+        "method). The last p is small where the effects differ between the levels, so that the model does not hold."
+    )
+    return tables.from_frame(shown, caption, columns | _flag(shown), foot=foot)
+
+
+def moderated(table: pd.DataFrame, caption: str) -> tables.Table:
+    """Indirect effects at values of the moderator, and the index; pairs with the smallest p of the index first.
+
+    Args:
+      table: of moderated_effects(), or some of its rows.
+      caption: the sentence above.
+    """
+    shown = table.assign(smallest=table.groupby(["exposure", "mediator"])["p_adj"].transform("min"))
+    shown = shown.sort_values("smallest", kind="stable")
+    shown["effect"] = (shown["effect"] + " at " + shown["moderator"] + " = " + shown["at"]).where(
+        shown["at"] != "", shown["effect"]
+    )
+    shown["interval"] = _interval(shown.rename(columns={"lower": "delta_lower", "upper": "delta_upper"}), "delta")
+    if "bootstrap_percentile_lower" in shown:
+        shown["bootstrap"] = _interval(shown, "bootstrap_percentile")
+    columns = _PAIR | {
+        "effect": ("Effect", tables.text_cell),
+        "n": ("n", tables.number_cell),
+        "est": ("Estimate", tables.number_cell),
+        "se": ("SE", tables.number_cell),
+        "interval": ("95 % interval", tables.text_cell),
+        "bootstrap": ("Percentile bootstrap", tables.text_cell),
+        "p": ("p", tables.p_cell),
+        "p_adj": ("p (adj.)", tables.p_cell),
+    }
+    foot = (
+        "Index: change of the indirect effect per unit of the moderator, or the difference to the reference category. "
+        "p (adj.): of the index, adjusted for the number of pairs."
+    )
+    return tables.from_frame(shown, caption, columns | _flag(shown), foot=foot)
+
+
+def joint(table: pd.DataFrame) -> tables.Table:
+    """Joint effects of sets of mediators.
+
+    Args:
+      table: of joint_effects().
+    """
+    shown = table.copy()
+    for effect in ("indirect", "direct", "total"):
+        shown[effect] = (
+            shown[f"{effect}_est"].map(tables.number) + " (SE " + shown[f"{effect}_se"].map(tables.number) + ")"
+        )
+    if "bootstrap_percentile_lower" in shown:
+        shown["bootstrap"] = _interval(shown, "bootstrap_percentile")
+    columns = {
+        "exposure": ("Exposure", tables.text_cell),
+        "mediators": ("Set", tables.text_cell),
+        "num_independent": ("Independent mediators", tables.number_cell),
+        "n": ("n", tables.number_cell),
+        "indirect_p_adj": ("p (adj.)", tables.p_cell),
+        "indirect_std": ("Indirect, std.", tables.number_cell),
+        "indirect": ("Indirect", tables.text_cell),
+        "bootstrap": ("Percentile bootstrap", tables.text_cell),
+        "direct": ("Direct", tables.text_cell),
+        "total": ("Total", tables.text_cell),
+    }
+    caption = "Joint indirect effects: through any mediator of a set, whatever their correlations."
+    return tables.from_frame(shown, caption, columns | _flag(shown), foot="SE: standard error (delta method).")
+
+
+def screening(table: pd.DataFrame) -> tables.Table:
+    """Mediators selected among all, smallest q first.
+
+    Args:
+      table: of screen().
+    """
+    shown = table.sort_values("q", kind="stable").assign(
+        selected=table["selected"].map({True: "yes", False: "no"}), stability=table["stability"] * 100
+    )
+    columns = _PAIR | {
+        "selected": ("Selected", tables.text_cell),
+        "stability": ("Stability, %", tables.number_cell),
+        "q": ("q", tables.p_cell),
+        "a_est": ("a", tables.number_cell),
+        "a_p": ("p of a", tables.p_cell),
+        "b_est": ("b given all", tables.number_cell),
+        "b_p": ("p of b", tables.p_cell),
+        "indirect_std": ("Indirect, std.", tables.number_cell),
+    }
+    foot = (
+        "q: false discovery rate of selecting all mediators with a smaller one. Stability: share of random halves of "
+        "the patients in which the mediator is selected; trust 60 % or more."
+    )
+    return tables.from_frame(shown, "Mediators in one model of all of them.", columns | _flag(shown), foot=foot)
+
+
+def imputed(table: pd.DataFrame, caption: str) -> tables.Table:
+    """Indirect effects over imputed tables, smallest adjusted p first.
+
+    Args:
+      table: of imputed_effects(), or some of its rows.
+      caption: the sentence above.
+    """
+    shown = table.sort_values("indirect_p_adj", kind="stable")
+    shown["indirect"] = _with_interval(shown, "indirect_est", "indirect")
+    columns = _PAIR | {
+        "n": ("n", tables.number_cell),
+        "indirect_p_adj": ("p (adj.)", tables.p_cell),
+        "indirect": ("Indirect", tables.text_cell),
+        "indirect_fmi": ("Missing information", tables.number_cell),
+        "r_hat": ("r-hat", tables.number_cell),
+    }
+    foot = "95 % intervals by Rubin's rules. r-hat: above 1.2 the chains have not converged."
+    return tables.from_frame(shown, caption, columns | _flag(shown), foot=foot)
+
+
+def missing(table: pd.DataFrame) -> tables.Table:
+    """What is missing in the columns of the analysis, and why.
+
+    Args:
+      table: of missing_values().
+    """
+    shown = table.assign(share=table["share"] * 100)
+    columns = {
+        "column": ("Column", tables.text_cell),
+        "role": ("Role", tables.text_cell),
+        "num_missing": ("Missing", tables.number_cell),
+        "share": ("%", tables.number_cell),
+        "num_empty": ("Region empty", tables.number_cell),
+        "num_too_small": ("Region too small", tables.number_cell),
+        "num_other": ("Not recorded", tables.number_cell),
+        "outcome_missing": ("Outcome if missing", tables.number_cell),
+        "outcome_known": ("Outcome if known", tables.number_cell),
+        "p": ("p of the difference", tables.p_cell),
+    }
+    foot = (
+        "A small p says that the values are not missing completely at random; an empty region has nothing to measure."
+    )
+    return tables.from_frame(shown, "What is missing, and why.", columns, foot=foot)
+
+
 def sensitivity(table: pd.DataFrame, caption: str) -> tables.Table:
     """What it takes to explain the indirect effects away, the most fragile pair first.
 
@@ -217,6 +378,18 @@ def sensitivity(table: pd.DataFrame, caption: str) -> tables.Table:
         "the interval to no effect (1: it holds no effect already)."
     )
     return tables.from_frame(table.sort_values("rho", key=abs), caption, columns, foot=foot)
+
+
+def _flag(table: pd.DataFrame) -> dict[str, tuple[str, Any]]:
+    """The last column, if a row has no estimates."""
+    return {"flag": ("Note", _text_cell)} if _has_text(table, "flag") else {}
+
+
+def _with_interval(table: pd.DataFrame, estimate: str, name: str, scale: float = 1.0) -> pd.Series:
+    """`0.2 [0.1, 0.3]`, in units of 1 / scale; None where there is none."""
+    bounds = {f"{name}_{side}": table[f"{name}_{side}"] * scale for side in ("lower", "upper")}
+    texts = (table[estimate] * scale).map(tables.number) + " " + _interval(pd.DataFrame(bounds), name)
+    return texts.where(table[estimate].notna(), None)
 
 
 def _has_text(table: pd.DataFrame, name: str) -> bool:

@@ -15,8 +15,8 @@ from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
 from ssinfnet_jax.analysis.mediation.several import dependence, full_information, model_fit
 from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, fit_measures
+from ssinfnet_jax.config import Mediation, choices
 
-MISSING = ("listwise", "fiml")
 _ESTIMATES = ["lhs", "op", "rhs", "label", "est", "se", "z", "p", "std"]
 
 
@@ -32,7 +32,7 @@ class Multiple:
         of a residual covariance is the correlation; ":=" defined effects, i<mediator><exposure> = ab,
         ind_<exposure> their sum, tot_<exposure> = c + ind.
       fit: chisq, df, pvalue, cfi, tli, rmsea and its 90 % interval (rmsea_lower, rmsea_upper), srmr, aic, bic,
-        logl, npar, ntotal.
+        logl, npar, ntotal; with clusters, weights or robust errors scaling, by which the chi-square is divided.
       total_effects: the regression of the outcome on exposures and covariates without mediators, a model of
         its own (ordinary least squares, t tests): exposure, est, se, t, p, std.
       exposures: exposure -> its mediators.  outcome: name.  num_dropped: rows left out for a missing value.
@@ -114,8 +114,8 @@ def multiple(
         much significant and its intervals are too short (`Multiple.verdict` then says that it fits poorly). analyse()
         lets them correlate.
       sampling: of the rows of `table`. With clusters, weights or `robust` standard errors are sandwiches, see
-        sampling.covariance(), with t tests of clusters - 1 degrees of freedom where there are clusters; chi-square and
-        the other fit measures still take patients for independent, with equal variances.
+        sampling.covariance(), with t tests of clusters - 1 degrees of freedom where there are clusters; chi-square,
+        CFI, TLI and RMSEA are scaled, see PathModel.scalings().
       missing: "listwise" leaves out patients without a value in any of the columns, "fiml" uses what they have, see
         full_information.fit(); it takes no `sampling`.
     Returns: Multiple. Covariates, exposures and mediators, in this order, that are linear combinations of earlier
@@ -127,8 +127,8 @@ def multiple(
     Source: the paper, eq. 15; Bollen 1989, Structural Equations with Latent Variables, chapter 4; lavaan's
       `sem()`.
     """
-    if missing not in MISSING:
-        raise ValueError(f"Unknown missing {missing!r}; choose one of {', '.join(MISSING)}.")
+    if missing not in (known := choices(Mediation, "missing")):
+        raise ValueError(f"Unknown missing {missing!r}; choose one of {', '.join(known)}.")
     if missing == "fiml" and not sampling.is_plain:
         raise ValueError("Models of incomplete data (fiml) take neither clusters nor weights nor robust errors.")
     exposures = {exposure: list(mediators) for exposure, mediators in exposures.items()}
@@ -191,7 +191,11 @@ def _complete(data: pd.DataFrame, sampling: Sampling, how: dict) -> tuple[PathMo
         of_covariances[left, right] = np.sqrt(variance)
     covariance = model.covariance() if sampling.is_plain else model.sandwich(z.to_numpy(), sampling)
     df = sampled.df(sampling, np.ones((len(z), 1), bool))[0]
-    return model, sd, _Errors(covariance, of_covariances, df), fit_measures(model, sd)
+    if sampling.is_plain:
+        return model, sd, _Errors(covariance, of_covariances, df), fit_measures(model, sd)
+    scalings = model.scalings(z.to_numpy(), sampling)
+    fit = fit_measures(model, sd, scalings) | {"scaling": scalings[0]}
+    return model, sd, _Errors(covariance, of_covariances, df), fit
 
 
 def _incomplete(data: pd.DataFrame, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:

@@ -8,11 +8,19 @@ import pandas as pd
 from ssinfnet_jax.analysis import truth as known_truth
 from ssinfnet_jax.analysis.mediation import Analysis
 from ssinfnet_jax.report.kit import blocks, tables
-from ssinfnet_jax.report.mediation import correlation_heatmap, forest, path_plot
+from ssinfnet_jax.report.mediation import conditional, correlation_heatmap, forest, path_plot
 from ssinfnet_jax.report.mediation import tables as mediation_tables
 from ssinfnet_jax.report.run import run_files
 
 _PAIR = ["exposure", "mediator"]
+_ORDINAL = (
+    "Proportional odds of the levels of severity: how much more probable each level becomes, alone and with the higher "
+    "ones, when the exposure goes from one value to the other."
+)
+_MODERATED = (
+    "The indirect effect at values of {moderator}, which may change these paths: {moderated}. The index is what the "
+    "indirect effect changes by per unit, or between categories."
+)
 _NATURAL = (
     "A {link} regression of severity in place of the linear one: how much the probability of the outcome changes "
     "when the exposure goes from one value to the other, through the phenotype (indirect) and otherwise (direct)."
@@ -30,7 +38,8 @@ def build(run: run_files.Run) -> blocks.Section:
     section.add("caution", analysis.caveat())
     _pairs(run, section, analysis, found)
     _figures(run, section, analysis, found)
-    _beside_the_linear_models(section, analysis, found)
+    _beside_the_linear_models(run, section, analysis, found)
+    _of_many(run, section, analysis)
     if len(analysis.filter_log):
         table = tables.from_frame(
             analysis.filter_log,
@@ -93,24 +102,57 @@ def _figures(run: run_files.Run, section: blocks.Section, analysis: Analysis, fo
         section.add("figure", run.figure("correlation_heatmap", figure, caption))
 
 
-def _beside_the_linear_models(section: blocks.Section, analysis: Analysis, found: pd.DataFrame) -> None:
-    """Bootstrap intervals, natural effects on a binary outcome, sensitivity: significant pairs, then all."""
+def _beside_the_linear_models(
+    run: run_files.Run, section: blocks.Section, analysis: Analysis, found: pd.DataFrame
+) -> None:
+    """Bootstrap intervals, natural effects, levels, moderator, imputation, sensitivity: significant pairs, then all."""
+    options = analysis.options
+    texts = {"natural": _NATURAL.format(link=options["link"]), "ordinal": _ORDINAL}
+    texts |= {"moderated": _MODERATED.format_map(options)} if analysis.moderated is not None else {}
+    figures = {"ordinal": conditional.by_level, "moderated": conditional.by_moderator}
+    if analysis.missing is not None:
+        section.add("details", ("Missing values", [blocks.Block("table", mediation_tables.missing(analysis.missing))]))
     for name, heading, caption, make in (
         ("intervals", "", "Bootstrap intervals of the indirect effects", mediation_tables.intervals),
         ("natural", "Severity as a binary outcome", "Natural effects", mediation_tables.natural),
+        ("ordinal", "Severity in levels", "Natural effects on each level", mediation_tables.ordinal),
+        ("moderated", "Moderated mediation", "Indirect effects at values of the moderator", mediation_tables.moderated),
+        ("imputed", "Missing values imputed", "Indirect effects over imputed tables", mediation_tables.imputed),
         ("sensitivity", "Sensitivity to unmeasured confounding", "Sensitivity", mediation_tables.sensitivity),
     ):
         table = getattr(analysis, name)
         if table is None:
             continue
         section.add("heading", heading)
-        if name == "natural":
-            section.add("text", _NATURAL.format(link=analysis.options["link"]))
+        section.add("text", texts.get(name, ""))
+        if name in figures and (table["flag"] == "").any():
+            title = (
+                f"{caption}, with 95 % intervals; at most {conditional.MAX_PANELS} pairs, smallest adjusted p first."
+            )
+            section.add("figure", run.figure(name, figures[name](table, options["alpha"]), title))
         significant = table.merge(found[_PAIR], on=_PAIR)
         if len(significant):
             section.add("table", make(significant, f"{caption} of the significant pairs."))
         block = blocks.Block("table", make(table, f"{caption} of all pairs."))
-        section.add("details", (f"{caption} of all {len(table)} pairs", [block]))
+        section.add("details", (f"{caption} of all {len(analysis.univariate)} pairs", [block]))
+
+
+def _of_many(run: run_files.Run, section: blocks.Section, analysis: Analysis) -> None:
+    """Joint effects of sets of mediators, and the screening."""
+    if analysis.joint is not None:
+        section.add("heading", "Sets of mediators")
+        if (analysis.joint["flag"] == "").any():
+            figure = forest.forest(forest.sets(analysis.joint, analysis.options["alpha"]))
+            caption = "Standardised joint indirect effects of sets of mediators (their number in brackets)."
+            section.add("figure", run.figure("joint", figure, caption))
+        section.add("table", mediation_tables.joint(analysis.joint))
+    if analysis.screening is not None:
+        section.add("heading", "Screening of all mediators")
+        chosen, table = analysis.screening[analysis.screening["selected"]], mediation_tables.screening
+        section.add("text", f"{len(chosen)} of {len(analysis.screening)} pairs selected.")
+        if len(chosen):
+            section.add("table", table(chosen))
+        section.add("details", ("All pairs of the screening", [blocks.Block("table", table(analysis.screening))]))
 
 
 def _multiple(run: run_files.Run, section: blocks.Section, analysis: Analysis) -> None:

@@ -328,7 +328,7 @@ def test_weights_with_gaps_are_those_of_the_complete_rows(r_golden, residual_cov
 def test_a_model_that_no_patient_has(r_golden, options):
     table = r_golden("school").assign(iq=np.nan)
     of = sampling.read(table, **options)
-    with pytest.raises(ValueError, match="^0 complete rows for 4 variables; use fewer mediators"):
+    with pytest.raises(ValueError, match=r"^0 complete rows for 4 variables; use fewer mediators"):
         mediation.multiple(table, {"ses": ["iq", "size"]}, "lang", sampling=of)
 
 
