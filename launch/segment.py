@@ -8,12 +8,14 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+import pandas as pd
 from absl import app, flags, logging
 
 from launch import paths, program
 from ssinfnet_jax import pretrained
+from ssinfnet_jax.data.readers import find
 from ssinfnet_jax.data.readers.scan import KINDS
-from ssinfnet_jax.inference import segment_scan, segment_scans, segmenter
+from ssinfnet_jax.inference import list_scans, segment_scan, segment_scans, segmenter
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.report.scans import scan_pages, segmented
 
@@ -21,7 +23,10 @@ flags.adopt_module_key_flags(program)  # for --help
 _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given several times.", required=True)
 _SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network; none: that of the package.")
 _MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network; none: that of the package.")
-_OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command goes on there.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command goes on there.")
+_LIST = flags.DEFINE_boolean("list", False, "Show the scans found, and why others are left out; segment nothing.")
+_KERNEL = flags.DEFINE_string("kernel", None, "Of several reconstructions, use those with this ConvolutionKernel.")
+_PHASE = flags.DEFINE_integer("phase", None, "Of several phases of a series, use the one with this number.", 1)
 _INPUT_KIND = flags.DEFINE_enum("input_kind", None, KINDS, "What the values are, where a file cannot tell.")
 _THRESHOLD = flags.DEFINE_float(
     "threshold", None, "Lesion where its probability is above; not given: as the networks' folder says.", 0.0, 1.0
@@ -47,6 +52,12 @@ def main(argv: Sequence[str]) -> None:
     program.prepare()
     try:
         paths.check_given(_INPUT, _SINGLE, _MULTI, _OUT)
+        inputs, choice = [pathlib.Path(path) for path in _INPUT.value], find.Choice(_KERNEL.value, _PHASE.value)
+        if _LIST.value:
+            _show(inputs, choice)
+            return
+        if _OUT.value is None:
+            raise ValueError("Give --out, a folder to write to, or --list to see the scans only.")
         out_dir = pathlib.Path(_OUT.value)
         single_dir, multi_dir = (
             pretrained.resolve(flag.value, which) for flag, which in ((_SINGLE, "single"), (_MULTI, "multi"))
@@ -61,7 +72,8 @@ def main(argv: Sequence[str]) -> None:
         )  # fmt: skip
         table, failures, num_used = found = segmented.run(
             job,
-            [pathlib.Path(path) for path in _INPUT.value],
+            inputs,
+            choice=choice,
             names=tuple(flag.value or "that of the package" for flag in (_SINGLE, _MULTI)),
             num_workers=_NUM_WORKERS.value,
             scheduler=_SCHEDULER.value,
@@ -80,6 +92,16 @@ def main(argv: Sequence[str]) -> None:
     if failed or not num_used:  # `table` holds the scans of earlier calls, too
         what = f"{failed} scans failed" if failed else f"no scan was segmented ({len(failures)} left out)"
         sys.exit(f"{what}; see the reasons in {out_dir / 'failures.csv'}.")
+
+
+def _show(inputs: Sequence[pathlib.Path], choice: find.Choice) -> None:
+    """Prints the scans of `inputs`."""
+    table, num_others = list_scans.run(inputs, choice)
+    with pd.option_context("display.max_colwidth", None, "display.width", None):
+        print(table.drop(columns="left_out").to_string(index=False))
+    for row in table[table["left_out"] != ""].itertuples():
+        print(f"Left out {row.scan}: {row.left_out}")
+    print(f"{(table['left_out'] == '').sum()} of {len(table)} scans can be segmented; {num_others} other files.")
 
 
 if __name__ == "__main__":

@@ -49,11 +49,6 @@ def test_series_that_are_not_ct_volumes_are_left_out(tmp_path, changes, reason):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"SOPClassUID": pydicom.uid.EnhancedCTImageStorage}, "is a multi-frame CT .* convert it"),
-        (
-            {"SOPClassUID": pydicom.uid.LegacyConvertedEnhancedCTImageStorage},
-            r"is a multi-frame CT \(Legacy Converted Enhanced CT Image Storage\); convert it",
-        ),
         ({"RescaleIntercept": None}, r"is not in HU \(rescale slope 1\.?0?, intercept None, type HU\)"),
         ({"RescaleType": "OD"}, "is not in HU .* type OD"),
         ({"NumberOfFrames": 2}, "has 2 frames of 1 samples"),

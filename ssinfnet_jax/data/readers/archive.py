@@ -1,21 +1,23 @@
-"""Reads DICOM series from zip archives: headers from the archive, images unpacked one by one, within limits."""
+"""Reads DICOM series from zip archives, within limits; images are unpacked in memory, one by one."""
 
 import contextlib
+import dataclasses
+import io
 import pathlib
 import re
-import shutil
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ssinfnet_jax.data.readers import dicom, dicom_header, scan
+import pydicom
+
+from ssinfnet_jax.data.readers import dicom, dicom_frames, dicom_header, dicom_parts, scan
 
 MOST_FILES = 20_000
 MOST_BYTES = 16 * 2**30  # unpacked; the largest scan takes 12 GiB
 MOST_PACKED = 200  # unpacked bytes per byte of the archive; CT packs to a half or a quarter
-_CHUNK = 2**20
 _ENCRYPTED = 0x1
 _ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
 
@@ -27,7 +29,7 @@ def find_series(path: pathlib.Path) -> tuple[list[dicom.Series], dict[pathlib.Pu
     Raises: ValueError for an archive that is damaged, beyond the limits, encrypted, or with a name that is absolute,
       leads out of its folder, or is a link.
     """
-    headers: dict[pathlib.PurePath, dict[str, Any]] = {}
+    headers: dict[Any, dict[str, Any]] = {}
     others: dict[pathlib.PurePath, str] = {}
     with _opened(path) as archive:
         for member in _members(archive, path):
@@ -38,41 +40,35 @@ def find_series(path: pathlib.Path) -> tuple[list[dicom.Series], dict[pathlib.Pu
                     continue
                 file.seek(0)
                 try:
-                    headers[name] = dicom_header.read(name, file)
+                    headers |= dicom_frames.read(name, file)
                 except ValueError as error:
                     others[name] = str(error)
     series, unreadable = dicom.group(headers)
     return series, others | unreadable
 
 
-def read(path: pathlib.Path, members: Sequence[str], *, scratch_dir: pathlib.Path) -> scan.Scan:
-    """Opens a series of an archive; its images are unpacked into `scratch_dir`.
+def read(path: pathlib.Path, members: Sequence[str], select: dicom_parts.Part = ()) -> scan.Scan:
+    """Opens a series of an archive; each image is unpacked in memory when it is read.
 
     Args:
       path: the archive.
       members: names of the images in it.
-    Raises: as `find_series` and `dicom.read`, with the names in the archive.
+      select: as for `dicom.read`.
+    Raises: as `find_series` and `dicom.read`.
     """
-    folder = scratch_dir / "unpacked"
-    folder.mkdir()
+    headers: dict[Any, dict[str, Any]] = {}
     with _opened(path) as archive:
         known = {member.filename: member for member in _members(archive, path)}
-        names = {f"{number:06d}": name for number, name in enumerate(members)}
-        for file, name in names.items():
-            with archive.open(known[name]) as packed, (folder / file).open("wb") as out:
-                shutil.copyfileobj(packed, out, _CHUNK)
+        for name in members:
+            with archive.open(known[name]) as file:
+                headers |= dicom_frames.read(path / name, file)
 
-    def told(text: str) -> str:
-        named = re.sub(re.escape(f"{folder}/") + r"(\d{6})", lambda found: f"{path}/{names[found[1]]}", text)
-        return named.replace(str(folder), str(path))
+    def load(name: pathlib.PurePath, *, pixels: bool = True) -> pydicom.Dataset:
+        with _opened(path) as archive:
+            data = archive.read(name.relative_to(path).as_posix())
+        return dicom_header.read_dataset(name, pixels=pixels, file=io.BytesIO(data))
 
-    try:
-        found = dicom.read([folder / file for file in names])
-    except dicom.LeftOutError as error:
-        raise dicom.LeftOutError(told(str(error))) from error
-    except ValueError as error:
-        raise ValueError(told(str(error))) from error
-    return scan.replace_source(found, path, told)
+    return dataclasses.replace(dicom.open_images(headers, load, select), source=path)
 
 
 @contextlib.contextmanager

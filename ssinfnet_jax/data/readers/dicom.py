@@ -1,22 +1,30 @@
 """Reads CT series in DICOM: groups files, sorts them by position, and rescales them to HU, file by file."""
 
 import dataclasses
+import functools
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pydicom
 from pydicom import uid
 
-from ssinfnet_jax.data.readers import dicom_geometry, dicom_header, dicom_parts, dicom_pixels, scan
+from ssinfnet_jax.data.readers import dicom_frames, dicom_geometry, dicom_header, dicom_parts, dicom_pixels, scan
 
 _NO_VOLUME = {"LOCALIZER": "a scout", "MIP": "a projection", "MINIP": "a projection", "SCREEN SAVE": "a screen shot"}
+_MAPS = {  # words of image types of derived images whose values are no HU of the chest, though they may look so
+    "PERFUSION", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "TMAX", "PBV", "PERMEABILITY", "IODINE", "EFF_Z",
+    "QUANTITY", "SUBTRACTION", "DIVISION", "MULTIPLICATION", "ADDITION", "MASKED", "MAXIMUM", "MINIMUM",
+    "STD_DEVIATION",
+}  # fmt: skip
 # RescaleTypes besides "HU" that exporters write for CT images in HU. The standard's US means unspecified.
 _AS_HU = ("H", "US", "UNSPECIFIED", "UNKNOWN", "UNDEFINED", "NONE")
 _MOST_ODD = 3  # images of a series that face another way than the others: its scouts
 _SAME_WAY = 0.999  # cosine between normals: 2.6 degrees
 
-_Headers = dict[pathlib.Path, dict[str, Any]]
+_Headers = dict[Any, dict[str, Any]]  # pathlib.PurePath of an image, or dicom_frames.Frame -> header
 
 
 class LeftOutError(ValueError):
@@ -31,12 +39,25 @@ class Series:
       files: in the order given.
       uid, number: of the series; the number is its number in the examination.
       part: what distinguishes the set from others in the series, such as (("ConvolutionKernel", "B70f"),).
+      select: the part if the files hold other sets as well, as multi-frame files do; else empty.
+      phase: of a series with several: its number, from 1; else 0.
+      phases: of the series: what they are called.
+      kernel: of the reconstruction; "" if unknown.
     """
 
     files: tuple[pathlib.Path, ...]
     uid: str
     number: str
     part: dicom_parts.Part = ()
+    select: dicom_parts.Part = ()
+    phase: int = 0
+    phases: tuple[str, ...] = ()
+    kernel: str = ""
+
+    @property
+    def phase_part(self) -> dicom_parts.Part:
+        """The elements of `part` that tell phases."""
+        return _phase(self.part)
 
 
 def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathlib.Path, str]]:
@@ -44,7 +65,7 @@ def find_series(files: Sequence[pathlib.Path]) -> tuple[list[Series], dict[pathl
     headers, unreadable = {}, {}
     for path in files:
         try:
-            headers[path] = dicom_header.read(path)
+            headers |= dicom_frames.read(path)
         except ValueError as error:
             unreadable[path] = str(error)
     series, others = group(headers)
@@ -55,49 +76,106 @@ def group(headers_of: _Headers) -> tuple[list[Series], dict[pathlib.Path, str]]:
     """Groups headers into series, like `find_series`."""
     found: dict[tuple[str, str], _Headers] = {}
     unreadable = {}
-    for path, header in headers_of.items():
+    for image, header in headers_of.items():
         try:
-            series_uid = str(dicom_header.need(header, "SeriesInstanceUID", path))
+            series_uid = str(dicom_header.need(header, "SeriesInstanceUID", image))
         except ValueError as error:
-            unreadable[path] = str(error)
+            unreadable[dicom_frames.path_of(image)] = str(error)
             continue
         # Some anonymisers assign the same UIDs to all patients.
-        found.setdefault((series_uid, str(header["PatientID"])), {})[path] = header
-    series = [
-        Series(tuple(paths), series_uid, str(headers[paths[0]]["SeriesNumber"] or "0"), part)
-        for (series_uid, _), headers in found.items()
-        for part, paths in _parts(headers).items()
-    ]
+        found.setdefault((series_uid, str(header["PatientID"])), {})[image] = header
+    series = [one for (series_uid, _), headers in found.items() for one in _sets(series_uid, headers)]
     return sorted(series, key=lambda one: (len(one.number), one.number, one.uid)), unreadable
 
 
-def read(files: Sequence[pathlib.Path]) -> scan.Scan:
+def _sets(series_uid: str, headers: _Headers) -> list[Series]:
+    """Returns the sets of slices of a series."""
+    headers = dicom_frames.with_phases(headers)
+    parts = _parts(headers)
+    phases = _phases(list(parts))
+    found = []
+    for part, images in parts.items():
+        told, first = _phase(part), headers[images[0]]
+        several = len(parts) > 1 and any(isinstance(image, dicom_frames.Frame) for image in images)
+        found.append(
+            Series(
+                tuple(dicom_frames.files_of(images)),
+                series_uid,
+                str(first["SeriesNumber"] or "0"),
+                part,
+                select=part if several else (),
+                phase=phases.index(told) + 1 if phases else 0,
+                phases=tuple(", ".join(f"{name} {value}" for name, value in one) for one in phases),
+                kernel=dicom_parts.text(first["ConvolutionKernel"]),
+            )
+        )
+    return found
+
+
+def _phase(part: dicom_parts.Part) -> dicom_parts.Part:
+    return tuple((name, value) for name, value in part if name in dicom_frames.PHASES)
+
+
+def _phases(parts: list[dicom_parts.Part]) -> list[dicom_parts.Part]:
+    """Returns the phases of a series in the order of their numbers; empty if there are not several."""
+
+    def order(phase: dicom_parts.Part) -> list[tuple[float, str]]:
+        values = [value for _, value in phase]
+        return [(float(value) if value.replace(".", "", 1).isdigit() else 0.0, value) for value in values]
+
+    found = sorted({_phase(part) for part in parts}, key=order)
+    return found if len(found) > 1 else []
+
+
+def read(files: Sequence[pathlib.Path], select: dicom_parts.Part = ()) -> scan.Scan:
     """Opens a series, given its files in any order; pixels are read on demand.
 
+    Args:
+      files: of the series: an image each, or multi-frame images, which are kept in memory while they are read.
+      select: the set of frames, where multi-frame images hold several; see `Series`.
     Raises:
       LeftOutError: the series is not a CT volume.
       ValueError: not HU, not axial, slices missing or duplicated; names the file or the gap.
     """
-    headers, notes, left_out = _slices({path: dicom_header.read(path) for path in files})
-    paths, grid = dicom_geometry.geometry(headers)
-    view = range(len(paths)) if grid.source_slice(0)[2].start == 0 else range(len(paths) - 1, -1, -1)
-    ordered = tuple(paths[k] for k in view)
+    headers = {image: header for path in files for image, header in dicom_frames.read(path).items()}
+    return open_images(headers, dicom_header.read_dataset, select)
+
+
+def open_images(
+    every: _Headers, load: Callable[[pathlib.PurePath], pydicom.Dataset], select: dicom_parts.Part = ()
+) -> scan.Scan:
+    """Opens a series, given the headers of its images, and what reads the file of one; else as `read`."""
+    dicom_frames.check_concatenations(every)
+    every = dicom_frames.with_phases(every)
+    if select:
+        names = [name for name, _ in select]
+        every = {image: header for image, header in every.items() if dicom_parts.part_of(header, names) == select}
+    headers, notes, left_out = _slices(every)
+    notes += _check_kernels(headers)
+    images, grid = dicom_geometry.geometry(headers)
+    view = range(len(images)) if grid.source_slice(0)[2].start == 0 else range(len(images) - 1, -1, -1)
+    ordered = tuple(images[k] for k in view)
+    load_once = functools.lru_cache(maxsize=1)(load)  # for the frames of a multi-frame image
 
     def read_slice(index: int) -> np.ndarray:
-        return grid.to_view(dicom_pixels.read_hu(ordered[index], grid.shape[:2]).T[:, :, None])
+        image = ordered[index]
+        hu = dicom_pixels.read_hu(image, grid.shape[:2], load_once(dicom_frames.path_of(image)), headers[image])
+        return grid.to_view(hu.T[:, :, None])
 
-    first = headers[paths[0]]
+    first, used = headers[images[0]], dicom_frames.files_of(images)
+    source = used[0] if isinstance(images[0], dicom_frames.Frame) and len(used) == 1 else used[0].parent
     return scan.Scan(
-        source=paths[0].parent,
+        source=source,
         format="dicom",
         kind="hu",
-        num_slices=len(paths),
+        num_slices=len(images),
         read=read_slice,
         grid=grid,
         files=ordered,
-        patient_id=str(first.get("PatientID") or paths[0].parent.name),
+        load=load,
+        patient_id=str(first.get("PatientID") or scan.stem(source)),
         notes=notes,
-        left_out=left_out,
+        left_out={path: reason for path, reason in left_out.items() if isinstance(path, pathlib.PurePath)},
     )
 
 
@@ -144,15 +222,12 @@ def _slices(headers: _Headers) -> tuple[_Headers, tuple[str, ...], dict[pathlib.
 def _check_kind(header: dict[str, Any], path: pathlib.Path) -> None:
     """Raises LeftOutError for a file that is not a CT image of a volume, ValueError for an unsupported one."""
     sop_class = uid.UID(str(dicom_header.need(header, "SOPClassUID", path)))
-    if sop_class in (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage):
-        raise ValueError(
-            f"{path} is a multi-frame CT ({sop_class.name}); convert it to single-frame CT images or to NIfTI "
-            "(dcm2niix) first."
-        )
     if sop_class != uid.CTImageStorage or header["Modality"] != "CT":
         raise LeftOutError(f"{path} is {sop_class.name} of modality {header['Modality']}, not a CT image.")
     image_type = [str(part).strip() for part in np.atleast_1d(header["ImageType"] or [])]
     kind = next((_NO_VOLUME[part] for part in image_type if part in _NO_VOLUME), None)
+    if kind is None and image_type[:1] == ["DERIVED"] and _MAPS & set(image_type[2:]):
+        kind = "a derived map"
     if kind:
         raise LeftOutError(f"{path} is {kind} (image type {'/'.join(image_type)}), not a slice of a CT volume.")
 
@@ -178,6 +253,23 @@ def _check_pixels(header: dict[str, Any], path: pathlib.Path) -> list[str]:
     if slope == 0:
         raise ValueError(f"{path} has RescaleSlope 0, which makes all pixels equal; export the series again.")
     return [] if found == "HU" else [f"RescaleType {found} is read as HU: the images are CT with slope and intercept"]
+
+
+def _check_kernels(headers: _Headers) -> tuple[str, ...]:
+    """Returns a note if the kernel changes along a volume; raises ValueError if kernels alternate."""
+    kernels = {image: dicom_parts.text(header["ConvolutionKernel"]) for image, header in headers.items()}
+    ordered = dicom_parts.in_order(headers)
+    changes = [(one, other) for one, other in itertools.pairwise(ordered) if kernels[one] != kernels[other]]
+    if not changes:
+        return ()
+    one, other = changes[0]
+    told = f"{kernels[one] or 'no kernel'} in {one.name} and {kernels[other] or 'no kernel'} in {other.name}"
+    if len(changes) >= len(set(kernels.values())):
+        raise ValueError(
+            f"The kernels of {dicom_frames.path_of(one).parent} alternate, such as {told}: slices of several "
+            "reconstructions are mixed. Export one reconstruction."
+        )
+    return (f"the kernel changes along the patient: {told}",)
 
 
 def _without_copies(headers: _Headers) -> tuple[_Headers, str]:

@@ -14,10 +14,12 @@ TELLING = (
     "ConvolutionKernel", "SeriesNumber", "AcquisitionNumber", "SeriesDescription", "ProtocolName", "ImageType",
     "SliceThickness", "KVP", "FilterType", "ReconstructionDiameter", "PixelSpacing", "Rows", "Columns",
     "NominalPercentageOfCardiacPhase", "TemporalPositionIdentifier", "SeriesDate", "SeriesTime", "StudyInstanceUID",
-    "FrameOfReferenceUID",
+    "FrameOfReferenceUID", "StackID", "ConcatenationUID", "FrameNumber",
 )  # fmt: skip
-_TAGS = (
-    *TELLING, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "RescaleSlope",
+DERIVED = ("FrameNumber",)  # no elements of DICOM; see `dicom_frames`
+_TELLING_TAGS = tuple(name for name in TELLING if name not in DERIVED)
+TAGS = (
+    *_TELLING_TAGS, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "RescaleSlope",
     "RescaleIntercept", "RescaleType", "NumberOfFrames", "SamplesPerPixel", "ImageOrientationPatient",
     "ImagePositionPatient", "InstanceNumber",
 )  # fmt: skip
@@ -99,12 +101,12 @@ def read(path: pathlib.PurePath, file: BinaryIO | None = None) -> dict[str, Any]
 
     Raises: ValueError naming the file; FileNotFoundError.
     """
-    return elements(read_dataset(path, pixels=False, tags=_TAGS, file=file))
+    return elements(read_dataset(path, pixels=False, tags=TAGS, file=file))
 
 
 def elements(dataset: pydicom.Dataset) -> dict[str, Any]:
     """Returns the elements of `read` from a data set."""
-    return {name: _value(dataset, name) for name in _TAGS}
+    return {name: _value(dataset, name) for name in TAGS} | dict.fromkeys(DERIVED)
 
 
 def need(header: Mapping[str, Any], name: str, path: pathlib.Path) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ssinfnet_jax.data.readers import dicom_geometry, dicom_header
 
+_WIDE = 1.5  # times the thickness of a slice
 _Headers = Mapping[pathlib.Path, Mapping[str, Any]]
 
 
@@ -29,7 +30,8 @@ def split(headers: _Headers) -> dict[Part, list[pathlib.Path]]:
         groups = list(_groups(headers, [name]).values())
         if len(groups) > 1 and _overlap(headers, groups):
             sound = [_is_volume(headers, group) for group in groups]
-            if all(sound) or (doubled and any(sound)):
+            alternate = name == "ConvolutionKernel" and not doubled and _alternate(headers, groups)
+            if (all(sound) or (doubled and any(sound))) and not alternate:
                 telling.append(name)
     if not telling:
         return {(): list(headers)}
@@ -39,7 +41,34 @@ def split(headers: _Headers) -> dict[Part, list[pathlib.Path]]:
 
 def part_of(header: Mapping[str, Any], names: Sequence[str]) -> Part:
     """Returns the set of slices that a file belongs to if these elements separate sets."""
-    return tuple((name, _text(header[name])) for name in names)
+    return tuple((name, text(header[name])) for name in names)
+
+
+def in_order(headers: _Headers) -> list[Any]:
+    """Returns the images of a set sorted along the patient."""
+    along = _along(headers)
+    return sorted(along, key=along.get)
+
+
+def _alternate(headers: _Headers, groups: Sequence[Sequence[Any]]) -> bool:
+    """Whether sets are parts of one volume: regular together, and alone with gaps wider than their slices are thick."""
+    if not _is_volume(headers, list(headers)):
+        return False
+    for group in groups:
+        own = {image: headers[image] for image in group}
+        thickness = [_thickness(header) for header in own.values()]
+        distances = np.diff(np.sort(list(_along(own).values())))
+        if not len(distances) or np.median(distances) < _WIDE * max(thickness):
+            return False
+    return True
+
+
+def _thickness(header: Mapping[str, Any]) -> float:
+    """Returns the thickness of a slice in mm; infinite if it is unknown."""
+    try:
+        return float(header["SliceThickness"]) or np.inf
+    except (TypeError, ValueError):
+        return np.inf
 
 
 def _groups(headers: _Headers, names: Sequence[str]) -> dict[Part, list[pathlib.Path]]:
@@ -49,7 +78,8 @@ def _groups(headers: _Headers, names: Sequence[str]) -> dict[Part, list[pathlib.
     return found
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Prints the value of an element, several with slashes; "" if it is absent."""
     several = isinstance(value, Sequence) and not isinstance(value, str)
     return "/".join(str(part).strip() for part in value) if several else str(value or "").strip()
 

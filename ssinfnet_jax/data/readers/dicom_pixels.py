@@ -1,46 +1,56 @@
 """Reads the pixels of a CT image in Hounsfield units, for every transfer syntax."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
-from ssinfnet_jax.data.readers import dicom_header, scan
+from ssinfnet_jax.data.readers import dicom_frames, dicom_header, scan
 
 
-def read_hu(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
+def read_hu(
+    image: pathlib.PurePath | dicom_frames.Frame,
+    shape: tuple[int, int],
+    dataset: pydicom.Dataset,
+    header: Mapping[str, Any],
+) -> np.ndarray:
     """Reads a slice; padding becomes air.
 
     Args:
-      path: an image accepted by `dicom.read`.
-      shape: (columns, rows) from its header.
+      image: an image or a frame accepted by `dicom.read`.
+      shape: (columns, rows) of the volume.
+      dataset: its file.
+      header: its elements, as of `dicom_frames.read`.
     Returns: float32[rows, columns], HU.
     Raises: ValueError for pixels that cannot be decoded, naming the file; FileNotFoundError.
     """
-    dataset = dicom_header.read_dataset(path)
     if "PixelData" not in dataset:
-        raise ValueError(f"{path} is truncated: it ends before or within its pixels; copy or export it again.")
-    header = dicom_header.elements(dataset)
-    slope, intercept = (dicom_header.numbers(header, name, 1, path)[0] for name in ("RescaleSlope", "RescaleIntercept"))
+        raise ValueError(f"{image} is truncated: it ends before or within its pixels; copy or export it again.")
+    slope, intercept = (
+        dicom_header.numbers(header, name, 1, image)[0] for name in ("RescaleSlope", "RescaleIntercept")
+    )
     try:
         if (dataset.Columns, dataset.Rows) != shape:
             raise ValueError(f"{dataset.Columns} x {dataset.Rows} pixels, {shape[0]} x {shape[1]} before")
-        words = _words(dataset)
+        words = _words(dataset, image.index if isinstance(image, dicom_frames.Frame) else None)
         stored = _stored(words, dataset)
         padded = _padded(words, stored, dataset)
     except Exception as error:  # pydicom and its decoders raise many kinds of errors for damaged files
         raise ValueError(
-            f"The pixels of {path} cannot be decoded ({error}); copy the file again, or export the series uncompressed."
+            f"The pixels of {image} cannot be decoded ({error}); copy the file again, or export the series "
+            "uncompressed."
         ) from error
     if stored.shape != shape[::-1]:
-        raise ValueError(f"The pixels of {path} have shape {stored.shape}, not {shape[::-1]}; export it again.")
+        raise ValueError(f"The pixels of {image} have shape {stored.shape}, not {shape[::-1]}; export it again.")
     return np.where(padded, scan.AIR_HU, stored * slope + intercept).astype(np.float32)
 
 
-def _words(dataset: pydicom.Dataset) -> np.ndarray:
+def _words(dataset: pydicom.Dataset, index: int | None) -> np.ndarray:
     """Returns int64[rows, columns] >= 0: the words of BitsAllocated as stored, including unused bits."""
-    array = pixel_array(dataset, correct_unused_bits=False)
+    array = pixel_array(dataset, index=index, correct_unused_bits=False)
     if array.dtype.kind not in "iu":
         raise ValueError(f"they are {array.dtype}, not whole numbers")
     return array.view(f"{array.dtype.byteorder}u{array.dtype.itemsize}").astype(np.int64)

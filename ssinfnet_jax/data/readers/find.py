@@ -7,9 +7,10 @@ import pathlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.data.readers import archive, dicom, dicom_header, nifti, opening, pictures, scan
+from ssinfnet_jax.data.readers import archive, dicom, dicom_header, dicom_parts, nifti, opening, pictures, scan
 
 _STRAY_SHARE = 0.05  # of a series' files: up to this many unreadable ones beside it, and at least one, are strays
 
@@ -26,6 +27,8 @@ class Source:
       reason: why it cannot be read, if that is already known.
       left_out: whether the reason is no failure: the file is a stray beside a good series.
       members: of an archive: the names of the series' images in it.
+      kernel: of a DICOM series; "" if unknown.
+      select: the set of frames, where multi-frame images hold several (`dicom.read`).
       note: what to tell the user about how it was found.
     """
 
@@ -37,11 +40,19 @@ class Source:
     note: str = ""
     left_out: bool = False
     members: tuple[str, ...] = ()
+    select: dicom_parts.Part = ()
+    kernel: str = ""
+
+    @property
+    def num_files(self) -> int:
+        """Number of the scan's files, in an archive or not."""
+        return len(self.members) or len(self.files)
 
     @property
     def identity(self) -> str:
-        """Identifies the scan: a hash of its files' paths, and of its members' names."""
-        names = [os.path.realpath(path) for path in self.files] + list(self.members)
+        """Identifies the scan: a hash of its files' paths, and of what is read of them."""
+        names = [os.path.realpath(path) for path in self.files]
+        names += [*self.members, *(f"{name}={value}" for name, value in self.select)]
         return hashlib.sha256(b"\n".join(map(os.fsencode, names))).hexdigest()
 
     @property
@@ -56,9 +67,9 @@ class Source:
         if self.reason:
             raise (dicom.LeftOutError if self.left_out else ValueError)(self.reason)
         if self.format == "dicom":
-            found = dicom.read(self.files)
+            found = dicom.read(self.files, self.select)
         elif self.format == "zip":
-            found = archive.read(self.path, self.members, scratch_dir=scratch_dir)
+            found = archive.read(self.path, self.members, self.select)
         elif self.format == "pictures":
             found = pictures.read(self.files, self.path)
         else:
@@ -68,7 +79,22 @@ class Source:
         return dataclasses.replace(found, notes=(self.note, *found.notes)) if self.note else found
 
 
-def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = None) -> list[Source]:
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which of several sets of slices to use.
+
+    Attributes:
+      kernel: ConvolutionKernel of the reconstruction; None takes all.
+      phase: number of the phase of a series that has several, from 1; None refuses multi-frame series with several.
+    """
+
+    kernel: str | None = None
+    phase: int | None = None
+
+
+def find(
+    inputs: Sequence[pathlib.Path], report: input_files.Report | None = None, choice: Choice | None = None
+) -> list[Source]:
     """Finds scans in files and folders, recursively; follows symbolic links.
 
     A scan is a volume (NIfTI, NRRD, MetaImage), a DICOM series (its files may lie in several folders, or in a zip
@@ -79,6 +105,7 @@ def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = Non
     Raises: FileNotFoundError for a path that does not exist; ValueError if a path holds no scan.
     """
     report = input_files.Report() if report is None else report
+    choice = choice or Choice()
     sources: dict[tuple[str, str], Source] = {}
     slices: dict[pathlib.Path, pathlib.Path] = {}  # DICOM files by resolved path
     void: dict[pathlib.Path, list[pathlib.Path]] = {}  # empty files and dangling links, by folder
@@ -88,7 +115,7 @@ def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = Non
         others, any_scan = [], False
         for folder, files in input_files.folders(path, report) if path.is_dir() else [(path, [path])]:
             void[folder] = [file for file in files if input_files.fault(file) in input_files.VOID]
-            for source in _in_folder(folder, files, others, report):
+            for source in _in_folder(folder, files, others, report, choice):
                 any_scan = True
                 if source.format == "slices":
                     first = [slices.setdefault(file.resolve(), file) for file in source.files]
@@ -102,7 +129,7 @@ def find(inputs: Sequence[pathlib.Path], report: input_files.Report | None = Non
                 f"--input={path} holds no scan: expected {opening.EXPECTED}; "
                 f"found {', '.join(file.name for file in others[:3]) or 'nothing, or results of earlier calls'}."
             )
-    found = _without_strays([*sources.values(), *_series([*slices.values()])])
+    found = _without_strays([*sources.values(), *_series([*slices.values()], choice)])
     return _with_unique_names([_with_note(source, void) for source in found])
 
 
@@ -135,7 +162,11 @@ def _with_note(source: Source, void: Mapping[pathlib.Path, list[pathlib.Path]]) 
 
 
 def _in_folder(
-    folder: pathlib.Path, files: list[pathlib.Path], others: list[pathlib.Path], report: input_files.Report
+    folder: pathlib.Path,
+    files: list[pathlib.Path],
+    others: list[pathlib.Path],
+    report: input_files.Report,
+    choice: Choice,
 ) -> Iterable[Source]:
     """Yields the scans of a folder; other files go to `others`. Its DICOM files are one source, of format "slices"."""
 
@@ -159,7 +190,7 @@ def _in_folder(
     told_as = {path: kind or opening.meant_as(path) for path, kind in found_as.items()}
     yield from _volumes(take(lambda path: told_as[path] in opening.VOLUMES), take)
     for path in take(lambda path: told_as[path] == "zip"):
-        yield from _archived(path, report)
+        yield from _archived(path, report, choice)
     found = sorted(take(lambda path: told_as[path] == "pictures"), key=pictures.natural)
     if found:
         yield Source(found[0].stem if found == [folder] else folder.resolve().name, folder, "pictures", tuple(found))
@@ -195,17 +226,18 @@ def _volumes(
     take(lambda path: path in used)
 
 
-def _archived(path: pathlib.Path, report: input_files.Report) -> Iterable[Source]:
+def _archived(path: pathlib.Path, report: input_files.Report, choice: Choice) -> Iterable[Source]:
     """Yields the series of a zip archive; its other files go to `report`."""
     try:
         series, others = archive.find_series(path)
     except ValueError as error:
         yield Source(scan.stem(path), path, "zip", (path,), str(error))
         return
-    for one in series:
+    for one, reason in _chosen(series, choice):
         name, note = _named(scan.stem(path), one)
         members = tuple(file.relative_to(path).as_posix() for file in one.files)
-        yield Source(name, path, "zip", (path,), note=note, members=members)
+        told = {"members": members, "select": one.select, "kernel": one.kernel}
+        yield Source(name, path, "zip", (path,), **reason, note=note, **told)
     if not series:
         shown = next(iter(others.values()), "it is empty")
         yield Source(scan.stem(path), path, "zip", (path,), f"{path} holds no DICOM series, such as: {shown}")
@@ -223,12 +255,33 @@ def _named(place: str, one: dicom.Series) -> tuple[str, str]:
     return f"{place}_series{one.number}_{one.part[0][1]}", note
 
 
-def _series(slices: Sequence[pathlib.Path]) -> Iterable[Source]:
-    series, unreadable = dicom.find_series(slices)
+def _chosen(series: Sequence[dicom.Series], choice: Choice) -> Iterable[tuple[dicom.Series, dict[str, Any]]]:
+    """Yields each series with the reason why it is not used, as arguments of `Source`; phases to choose from once."""
+    told = set()
     for one in series:
+        place = one.files[0] if one.select else one.files[0].parent
+        others = [part for part in one.part if part not in one.phase_part]
+        if one.phase and choice.phase is None and one.select:
+            if (one.uid, *others) not in told:
+                listed = "; ".join(f"{number}: {phase}" for number, phase in enumerate(one.phases, 1))
+                yield one, {"reason": f"{place} holds {len(one.phases)} phases ({listed}); choose one with --phase=K."}
+            told.add((one.uid, *others))
+        elif one.phase and choice.phase is not None and choice.phase > len(one.phases):
+            yield one, {"reason": f"{place} holds {len(one.phases)} phases, so there is no --phase={choice.phase}."}
+        elif one.phase and choice.phase not in (None, one.phase):
+            yield one, {"reason": f"{place}: phase {one.phase} was not chosen by --phase.", "left_out": True}
+        elif choice.kernel and one.kernel and one.kernel.lower() != choice.kernel.lower():
+            yield one, {"reason": f"{place}: the kernel {one.kernel} was not chosen by --kernel.", "left_out": True}
+        else:
+            yield one, {}
+
+
+def _series(slices: Sequence[pathlib.Path], choice: Choice) -> Iterable[Source]:
+    series, unreadable = dicom.find_series(slices)
+    for one, reason in _chosen(series, choice):
         folder = one.files[0].parent
         name, note = _named(folder.resolve().name, one)
-        yield Source(name, folder, "dicom", one.files, note=note)
+        yield Source(name, folder, "dicom", one.files, **reason, note=note, select=one.select, kernel=one.kernel)
     folders: dict[pathlib.Path, dict[pathlib.Path, str]] = {}
     for path, reason in unreadable.items():
         folders.setdefault(path.parent, {})[path] = reason

@@ -1,7 +1,6 @@
 """Opens a file by its content, whatever its name says."""
 
 import pathlib
-import tempfile
 import zipfile
 
 import numpy as np
@@ -62,12 +61,17 @@ def open_scan(path: pathlib.Path, scratch_dir: pathlib.Path, affine: np.ndarray 
         return nifti.read(path, scratch_dir=scratch_dir, affine=affine)
     if kind in VOLUMES:
         return itk.read(path, scratch_dir=scratch_dir, affine=affine)
+    return _open_images(path, kind)
+
+
+def _open_images(path: pathlib.Path, kind: str) -> scan.Scan:
+    """Opens DICOM in one file or archive, or a picture."""
     if kind == "zip":
         series, _ = archive.find_series(path)
         if len(series) != 1:
             raise ValueError(f"{path} holds {len(series)} DICOM series; expected one. Keep each in its own archive.")
         members = [file.relative_to(path).as_posix() for file in series[0].files]
-        return archive.read(path, members, scratch_dir=scratch_dir)
+        return archive.read(path, members)
     return dicom.read([path]) if kind == "dicom" else pictures.read([path], path)
 
 
@@ -79,8 +83,7 @@ def read_grid(path: pathlib.Path, affine: np.ndarray | None = None) -> tuple[sca
     if kind in VOLUMES:
         header = itk.read_header(path, affine)
         return header.grid, header.notes
-    with tempfile.TemporaryDirectory() as scratch:
-        found = open_scan(path, pathlib.Path(scratch), affine)
+    found = _open_images(path, kind)
     if found.grid is None:
         raise ValueError(f"{path} is a picture, not a volume.")
     return found.grid, found.notes

@@ -7,9 +7,11 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
 MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; streaming them takes 12 GiB of disk
@@ -105,7 +107,8 @@ class Scan:
       num_slices: number of slices.
       read: index -> the slice in the view: float32[H,W], or uint8[H,W] for pictures.
       grid: None for pictures.
-      files: of the slices, in the order of the view; empty for a volume.
+      files: of the slices, in the order of the view: paths, or frames of multi-frame DICOM; empty for a volume.
+      load: reads the file of a DICOM image, with or without pixels; None for other formats.
       header: of a NIfTI source.
       patient_id: from the file, else derived from its name.
       notes: what to tell the user about how it was read.
@@ -118,21 +121,12 @@ class Scan:
     num_slices: int
     read: Callable[[int], np.ndarray]
     grid: Grid | None = None
-    files: tuple[pathlib.Path, ...] = ()
+    files: tuple[Any, ...] = ()
+    load: Callable[..., pydicom.Dataset] | None = None
     header: nib.Nifti1Header | None = None
     patient_id: str = ""
     notes: tuple[str, ...] = ()
     left_out: Mapping[pathlib.Path, str] = dataclasses.field(default_factory=dict)
-
-
-def replace_source(found: Scan, source: pathlib.Path, told: Callable[[str], str]) -> Scan:
-    """Returns a scan that was read from unpacked copies, with its own source; `told` puts it into texts."""
-    return dataclasses.replace(
-        found,
-        source=source,
-        notes=tuple(map(told, found.notes)),
-        left_out={pathlib.Path(told(str(path))): told(reason) for path, reason in found.left_out.items()},
-    )
 
 
 def stem(path: pathlib.Path) -> str:

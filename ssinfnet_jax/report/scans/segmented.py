@@ -42,17 +42,17 @@ class Outcome(NamedTuple):
         return self.table[_PRINTED].to_string(index=False)
 
 
-def run(job: segment_scans.Job, inputs: Sequence[pathlib.Path], *, names: tuple[str, str], **workers: Any) -> Outcome:
+def run(job: segment_scans.Job, inputs: Sequence[pathlib.Path], *, names: tuple[str, str], **options: Any) -> Outcome:
     """Segments the scans of `inputs` that are missing, then writes the pages of all.
 
     Args:
       job, inputs: see segment_scans.run().
       names: of the single and the multi network, as the index shows them.
-      workers: `num_workers` and `scheduler` of segment_scans.run().
+      options: `num_workers`, `scheduler` and `choice` of segment_scans.run().
     Raises: ValueError or OSError as segment_scans.run().
     """
     measured, report = segment_scans.measured(job.out_dir), input_files.Report()
-    table, failures = segment_scans.run(job, inputs, report=report, **workers)
+    table, failures = segment_scans.run(job, inputs, report=report, **options)
     for name in measured - set(table["scan"]):
         scan_pages.remove_case(job.out_dir, name)
     window_hu, _ = NetworkCard.read(job.single_dir).scan_input(job.single_dir)

@@ -212,6 +212,7 @@ def test_a_series_in_a_zip_archive(tmp_path):
     assert (source.name, source.files) == ("exam_series1", (tmp_path / "exam.zip",))
     (tmp_path / "scratch").mkdir()
     scan = source.open(tmp_path / "scratch")
+    assert list((tmp_path / "scratch").iterdir()) == []  # each image is unpacked in memory
     found = np.stack([scan.read(k) for k in range(scan.num_slices)])
     np.testing.assert_array_equal(found, chest().transpose(2, 1, 0))
     assert (scan.source, scan.patient_id) == (tmp_path / "exam.zip", "p1")
