@@ -71,7 +71,7 @@ class Thresholds:
     def __init__(self):
         self.segmenter, self.batch_size = self, 4
 
-    def probabilities(self, records, positions):
+    def probabilities(self, records, positions, decision=None):
         """Like `Segmenter.probabilities`."""
         for position in positions:
             record = records[position]
