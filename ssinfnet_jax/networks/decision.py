@@ -44,13 +44,13 @@ class Decision(config.Decision):
         return f"probability ({' + '.join(said)}) above {self.lesion_threshold:g}{divided}"
 
     def lesion_probs(self, lesion, classes):
-        """The probability of a lesion that this decision looks at: float[...]."""
+        """The lesion probability that this decision thresholds, float[...]."""
         weight = 1.0 if self.rule == "likeliest" else self.multi_weight
         return (1 - weight) * lesion + weight * (classes[..., 1] + classes[..., 2])
 
     @property
     def excludes(self) -> float:
-        """Single network's probability up to which a pixel is no lesion, whatever the multi network gives; may be < 0."""
+        """The single network's probability up to which no pixel is lesion, whatever the multi network says; or < 0."""
         if self.rule == "likeliest" or self.multi_weight == 1:
             return -1.0
         return (self.lesion_threshold - self.multi_weight) / (1 - self.multi_weight) - 1e-6  # rounding
@@ -60,9 +60,9 @@ class Decision(config.Decision):
 
         Args:
           lesion: float[...] in [0, 1], of the single network.
-          classes: float[...,3], of background, GGO and consolidation by the multi network; None without one.
-        Returns: uint8[...] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network; of NumPy
-          or JAX, as the probabilities are.
+          classes: float[...,3], of background, GGO and consolidation by the multi network, or None.
+        Returns: uint8[...] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network; a NumPy or
+          JAX array, like the probabilities.
         """
         xp = np if isinstance(lesion, np.ndarray) else jnp
         if classes is None:

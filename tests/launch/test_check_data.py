@@ -31,7 +31,7 @@ def test_errors_name_files_and_end_with_code_1(tmp_path):
     found = programs.run("launch.check_data", f"--data_dir={root}", f"--out={tmp_path / 'out'}")
     assert found.returncode == 1
     assert "ERROR (cannot be read): " in found.stdout
-    assert found.stderr.strip().splitlines()[-1] == "1 errors; mend them and check again."
+    assert found.stderr.strip().splitlines()[-1] == "1 errors; fix them and check again."
     findings = pd.read_csv(tmp_path / "out/findings.csv")
     assert findings.loc[findings["level"] == "error", "path"].tolist() == [str(root / "images/p7.nii.gz")]
     assert "p11" in (tmp_path / "out/check.html").read_text()
@@ -43,7 +43,7 @@ def test_mistakes_in_flags_are_one_line(tmp_path):
         (["--data_dir=/nowhere"], "--data_dir=/nowhere does not exist"),
         ([f"--data_dir={root}", f"--out={root}/out"], "is inside of the data"),
         ([f"--data_dir={root}", "--labels=1:ggo"], "go with --images"),
-        ([f"--data_dir={root}", *FLAGS[:2], "--labels=ggo"], "'ggo' is no VALUE:MEANING, such as 1:ggo"),
+        ([f"--data_dir={root}", *FLAGS[:2], "--labels=ggo"], "'ggo' is not VALUE:MEANING, such as 1:ggo"),
         ([f"--data_dir={root}", *FLAGS, "--save"], "dataset.yaml is there already"),
         ([f"--data_dir={root}", "--dataset=covid"], "Unknown --dataset=covid; choose one of folder, covid_19_20"),
         ([f"--data_dir={root}", "--dataset=medseg", *FLAGS], "'medseg' has a description; leave out --images"),
