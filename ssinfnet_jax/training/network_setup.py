@@ -1,20 +1,24 @@
 """What pretraining and training of a network share: its config section, its data, its model."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 import pandas as pd
+from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import Config, Multi, Single, plain
 from ssinfnet_jax.data import ct, pipeline, prepare, priors
-from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training.steps import state as states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,18 @@ class Setup:
             weights=weights,
             decision=Decision(**vars(self.section.decision)) if divides else None,
         )
+
+    def save(
+        self, config: Config, stage: str, state: states.TrainState, best: checkpoint.Best, directory: pathlib.Path
+    ) -> NetworkCard:
+        """Writes `model/` with the last or best variables of a stage, "pretrain" | "train"; returns its card."""
+        variables, weights = self.strategy.fetch(states.variables(state)), getattr(self.section, stage).keep
+        if weights == "best" and best.step > 0:
+            variables = best.variables(variables)
+            logging.info("%s_%s: keeping the weights of step %d, the best in validation.", stage, self.which, best.step)
+        card = self.card(config, stage, weights if best.step > 0 else "last")
+        storage.save(directory / "model", variables, card)
+        return card
 
 
 def setup(config: Config, run_dir: rundir.RunDir, which: str, *, label: str | None = None) -> Setup:

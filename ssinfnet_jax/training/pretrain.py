@@ -14,7 +14,7 @@ from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import LEARNER, Config, plain
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import storage
-from ssinfnet_jax.training import checkpoint, loop, network_setup, phases, start_weights, watch
+from ssinfnet_jax.training import loop, network_setup, phases, start_weights, watch
 from ssinfnet_jax.training.steps import adversarial_step, optim
 from ssinfnet_jax.training.steps import state as states
 
@@ -66,7 +66,9 @@ def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[in
     options = loop.Options(setup.strategy, section.log_every, config.save_every_s, profile)
     players = loop.fit(_start(config, setup, game, optimizers), training, options)
     watcher.combine()
-    _save(config, setup, players, watcher.best, directory)
+    card = setup.save(config, "pretrain", players["inpainter"], watcher.best, directory)
+    coach_card = dataclasses.replace(card, model="coach", options=plain(section.coach), initial="", weights="last")
+    storage.save(directory / "coach", setup.strategy.fetch(states.variables(players["coach"])), coach_card)
     return None
 
 
@@ -141,19 +143,6 @@ def _start(config, setup, game: adversarial_step.Game, optimizers) -> dict[str, 
             lookahead=section.coach_optimizer.lookahead is not None,
         ),
     }  # fmt: skip
-
-
-def _save(config, setup, players, best: checkpoint.Best, directory: pathlib.Path) -> None:
-    """Writes both players' networks: the coach's last weights, and the inpainter's last or best."""
-    section = setup.section.pretrain
-    results = {who: setup.strategy.fetch(states.variables(player)) for who, player in players.items()}
-    kept = section.keep if best.step > 0 else "last"
-    if kept == "best":
-        results["inpainter"] = best.variables(results["inpainter"])
-    card = setup.card(config, "pretrain", kept)
-    storage.save(directory / "model", results["inpainter"], card)
-    coach_card = dataclasses.replace(card, model="coach", options=plain(section.coach), initial="", weights="last")
-    storage.save(directory / "coach", results["coach"], coach_card)
 
 
 def _make_optimizers(setup: network_setup.Setup, schedule: list[phases.Phase], steps_per_epoch: int):

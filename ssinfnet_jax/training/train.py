@@ -87,13 +87,7 @@ def fit(
     )
     options = loop.Options(setup.strategy, section.log_every, config.save_every_s, profile)
     state = loop.fit(initial, training, options)
-    result = setup.strategy.fetch(states.variables(state))
-    kept = section.keep if validating.best.step > 0 else "last"
-    if kept == "best":
-        result = validating.best.variables(result)
-        logging.info("%s: keeping the weights of step %d, the best on the validation split.", title,
-                     validating.best.step)  # fmt: skip
-    storage.save(directory / "model", result, setup.card(config, "train", kept))
+    setup.save(config, "train", state, validating.best, directory)
 
 
 def _reader(batches: pipeline.TrainBatches, unlabeled: pipeline.TrainBatches | None) -> Callable[[int], pipeline.Batch]:
