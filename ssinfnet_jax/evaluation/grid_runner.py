@@ -56,30 +56,30 @@ def run_missing(
     received: list[int] = []
     old = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _SIGNALS}
     waiting, free = collections.deque(missing), collections.deque(environments)
-    under_way: dict[str, _Process] = {}
+    running: dict[str, _Process] = {}
     try:
         with tqdm.tqdm(total=len(missing), desc="grid", unit="run", mininterval=_SHOW_EVERY_S) as bar:
             shown = time.monotonic()
-            while not received and (waiting or under_way):
+            while not received and (waiting or running):
                 while waiting and free:
                     index, name = waiting.popleft()
                     log = folder / "logs" / f"{name}.log"
-                    under_way[name] = _start([*command, f"--index={index}"], log, free.popleft())
-                    bar.set_postfix_str(", ".join(under_way))
+                    running[name] = _start([*command, f"--index={index}"], log, free.popleft())
+                    bar.set_postfix_str(", ".join(running))
                 time.sleep(_POLL_EVERY_S)
-                for name in [name for name, process in under_way.items() if process.popen.poll() is not None]:
-                    process = under_way.pop(name)
+                for name in [name for name, process in running.items() if process.popen.poll() is not None]:
+                    process = running.pop(name)
                     free.append(process.environment)
                     if process.popen.returncode and not received:
                         _note_crash(folder / "runs" / name, process.popen.returncode, process.log)
                         bar.write(f"Run {name} failed; see {process.log}")
                     bar.update()
                 if time.monotonic() - shown > _SHOW_EVERY_S:
-                    bar.set_postfix_str("; ".join(f"{name}: {_last_words(it.log)}" for name, it in under_way.items()))
+                    bar.set_postfix_str("; ".join(f"{name}: {_last_words(it.log)}" for name, it in running.items()))
                     shown = time.monotonic()
         if received:
-            _stop(under_way)
-            names = f"run {', '.join(under_way)}" if under_way else "between runs"
+            _stop(running)
+            names = f"run {', '.join(running)}" if running else "between runs"
             print(f"{signal.Signals(received[0]).name}: stopped in {names}; run the same command again to resume.")
             sys.exit(loop.INTERRUPTED)
     finally:
@@ -158,11 +158,11 @@ def _start(command: Sequence[str], log: pathlib.Path, environment: Mapping[str, 
     return _Process(popen, log, environment)
 
 
-def _stop(under_way: Mapping[str, _Process]) -> None:
+def _stop(running: Mapping[str, _Process]) -> None:
     """Terminates all runs, which save their state, and waits for them."""
-    for process in under_way.values():
+    for process in running.values():
         process.popen.terminate()
-    for process in under_way.values():
+    for process in running.values():
         process.popen.wait()
 
 

@@ -109,10 +109,10 @@ class BatchNorm(Layer):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[...,C] -> float[...,C]."""
-        common = dict(momentum=0.9, epsilon=1e-5, dtype=self.dtype, name="norm")
+        options = dict(momentum=0.9, epsilon=1e-5, **self.common, name="norm")
         if train and ops.on_cpu():
-            return batch_norm.TrainingBatchNorm(axis_name=self.axis_name, **common)(x)
-        return nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name, **common)(x)
+            return batch_norm.TrainingBatchNorm(**options)(x)
+        return nn.BatchNorm(use_running_average=not train, **options)(x)
 
 
 class BasicConv(Layer):
