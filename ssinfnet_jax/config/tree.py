@@ -184,16 +184,16 @@ class Mediation:
       link: of the regression behind the natural effects.
       interaction: natural effects let the exposure change the effect of the mediator.
       robust: standard errors allow for unequal variances.
-      sets: sets of mediators whose joint effects are estimated: all, region, class, or name=expression.
+      sets: sets of mediators for joint effects: all, region, class, or name=expression.
       screening: select mediators in a model of all of them.
       fdr: false discovery rate of the screening.
       levels: severity levels, lowest first, for proportional odds; "Mild|Regular" joins two; none: a binary outcome.
       moderator: column that may change the paths of the indirect effect; "": none.
-      moderated: which paths: first (exposure to mediator), second (mediator to outcome), both, or all (the direct
-        effect, too).
-      missing: the path model drops patients with a missing value, or uses what they have (fiml).
-      imputations: how often missing values are imputed for models of one mediator; 0: never.
-      imputation_cycles: rounds of the chained equations of each imputation.
+      moderated: the moderated paths: first (exposure to mediator), second (mediator to outcome), both, or all (also
+        the direct effect).
+      missing: the path model drops patients with missing values, or uses their other values (fiml).
+      imputations: number of imputations of missing values for models of one mediator; 0: none.
+      imputation_cycles: rounds of the chained equations in each imputation.
       bootstrap_draws: resamples for the intervals; 0: none.
       seed: of the resamples and imputations.
     """
@@ -226,9 +226,9 @@ class Mediation:
 
     def __post_init__(self):
         if self.imputations == 1:
-            raise ValueError("imputations must be 0 or 2 and more, found 1; one imputation hides its own uncertainty.")
+            raise ValueError("imputations must be 0 or at least 2, found 1; one imputation hides its own uncertainty.")
         if self.missing == "fiml" and self.robust:
-            raise ValueError("robust errors do not go with missing='fiml'; choose one of the two.")
+            raise ValueError("robust errors cannot be combined with missing='fiml'; choose one of the two.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pixels that count in no loss: no reader said what they show."""
+"""Ignored pixels, which no reader labeled and no loss counts."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ _SURE = 30.0  # |logit| at which a sigmoid is 0 or 1 to float32; its square and 
 
 
 def agree(logits: Any, target: jax.Array, ignore: jax.Array | None) -> tuple[Any, jax.Array]:
-    """Makes logits and target agree on "no" for every class where a pixel is ignored.
+    """Sets logits and target to "no" for every class at ignored pixels.
 
-    A loss of sums over pixels, such as Dice, is then that of the other pixels, and no gradient comes from an ignored
-    one, whatever the loss. A loss that averages over pixels still divides by all of them, unless it takes `ignore`.
+    A loss of sums over pixels, such as Dice, is then over the other pixels only, and no loss has a gradient at ignored
+    ones. A loss that averages over pixels still divides by all of them, unless it has a parameter `ignore`.
 
     Args:
       logits: float[B, H, W, C], or a dict of such maps.

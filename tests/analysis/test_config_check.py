@@ -66,7 +66,7 @@ MISTAKES = [
     ("sets", ["x=^foo_"], "config.mediation.sets: The set of mediators 'x' has none"),
     ("fdr", 1.0, r"config.mediation.fdr must be in \(0, 1\), found 1.0"),
     ("missing", "mean", "Unknown config.mediation.missing 'mean'; choose one of listwise, fiml"),
-    ("imputations", 1, "config.mediation.imputations must be 0 or 2 and more, found 1"),
+    ("imputations", 1, "config.mediation.imputations must be 0 or at least 2, found 1"),
     ("imputation_cycles", 1, "config.mediation.imputation_cycles must be at least 2, found 1"),
     ("mediators", ["ggo"], r"config.mediation.mediators must be text, found \['ggo'\]; give a text, such as '\^ggo_'"),
 ]
@@ -81,7 +81,7 @@ def test_mistakes_of_the_mediation(config, key, value, message):
 
 def test_robust_errors_and_fiml_exclude_each_other(config):
     config["mediation"] |= {"missing": "fiml", "robust": True}
-    with pytest.raises(ValueError, match=r"^config.mediation.robust errors do not go with missing='fiml'"):
+    with pytest.raises(ValueError, match=r"^config.mediation.robust errors cannot be combined with missing='fiml'"):
         read_config(config)
 
 

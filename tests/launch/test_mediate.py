@@ -250,7 +250,7 @@ def test_bad_levels_and_moderators(graded, tmp_path, flag, message):
         ({}, "--cluster=ward", "has no columns ['ward']"),
         ({}, "--sets=texture", "Unknown set of mediators 'texture'"),
         ({}, "--fdr=2", "fdr must be in (0, 1)"),
-        ({}, "--imputations=1", "--imputations must be 0 or 2 and more"),
+        ({}, "--imputations=1", "--imputations must be 0 or at least 2"),
         ({}, "--imputation_cycles=1", "--imputation_cycles must be at least 2, found 1"),
     ],
 )
