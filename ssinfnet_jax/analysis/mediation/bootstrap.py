@@ -41,8 +41,8 @@ def bootstrap(
         draws, 4 % with 5000.
       level: of the intervals.
       seed: the same seed, patients and draws give the same resamples, also in bootstrap_multiple().
-    Returns: one row per pair in the order of univariate(): exposure, mediator, n, flag (as there, or that a
-      resample often allows no fit), est (indirect effect), std (standardised), and the columns of
+    Returns: one row per pair in the order of univariate(): exposure, mediator, n, flag (as there, or that too few
+      resamples can be fitted), est (indirect effect), std (standardised), and the columns of
       intervals(). Multiply bounds by std / est for standardised ones.
     Raises: ValueError as univariate(), or for draws < 1.
     Source: MacKinnon, Lockwood and Williams 2004, doi:10.1207/s15327906mbr3901_4; intervals().

@@ -54,7 +54,7 @@ def expand(table: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, lis
         if len(few):
             raise ValueError(
                 f"{term}: one patient alone is in {'the category' if len(few) == 1 else 'each of the categories'} "
-                f"{', '.join(map(repr, few.index))}, and nothing can be told of it. Join it to another category, or "
+                f"{', '.join(map(repr, few.index))}, too few to estimate an effect. Join it to another category, or "
                 "leave the patient out."
             )
         others = [label for label in counts.index if label != counts.idxmax()]

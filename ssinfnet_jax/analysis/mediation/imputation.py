@@ -182,7 +182,7 @@ def imputed_effects(
 
     Args:
       table, exposures, mediators, outcome, covariates, sampling, link, adjust: see univariate(), natural_effects().
-      never: bool, columns of mediators: values that there are none of, as those of an empty region; patients stay out
+      never: bool, columns of mediators: values that do not exist, as in an empty region; these patients are left out
         of the pairs of these mediators.
       count, cycles, seed: see impute().
       level: of the intervals.
@@ -207,9 +207,8 @@ def imputed_effects(
     if sampling.clusters is not None:
         df_complete = sampled.df(sampling, complete[first["mediator"]].notna().to_numpy())
     result = first[["exposure", "mediator", "n"]].copy()
-    result["r_hat"] = [
-        _worst(imputed.r_hat, [*row, *covariates, outcome]) for row in first[["exposure", "mediator"]].to_numpy()
-    ]
+    pairs = first[["exposure", "mediator"]].to_numpy()
+    result["r_hat"] = [imputed.r_hat.reindex([*its, *covariates, outcome]).fillna(1.0).max() for its in pairs]
     for prefix, tables, effects in (("", of_pairs, EFFECTS), ("natural_", natural, _NATURAL)):
         for effect in effects if tables else ():
             found = [np.stack([table[f"{effect}_{number}"] for table in tables]) for number in ("est", "se")]
@@ -223,10 +222,6 @@ def imputed_effects(
     )
     result.attrs["family"] = f"{adjust} over {int((np.array(found) == '').sum())} tests of pairs"
     return result
-
-
-def _worst(r_hat: pd.Series, names: Sequence[str]) -> float:
-    return float(r_hat.reindex(names).fillna(1.0).max())
 
 
 def _columns(name: str, pooled: Pooled, level: float) -> dict[str, np.ndarray]:

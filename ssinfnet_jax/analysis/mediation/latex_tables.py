@@ -1,4 +1,4 @@
-"""The tables of the analysis as LaTeX: what a page can hold of them, their captions and notes."""
+"""The tables of the analysis as LaTeX, with captions and notes."""
 
 import math
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ _TEXTS = {  # caption, notes
     ),
     "joint": (
         "Joint indirect effects of sets of mediators.",
-        "What runs along any mediator of a set, whatever their correlations; p adj: adjusted over all sets.",
+        "Through any mediator of a set, however they correlate; p adj: adjusted over all sets.",
     ),
     "screening": (
         "Mediators chosen among all: screening, de-biased Lasso, tests of both paths together.",
@@ -83,7 +83,7 @@ _TEXTS = {  # caption, notes
     "imputed": (
         "Indirect effects with missing values filled in many times by chained equations.",
         "Pooled by Rubin's rules, 95 % intervals; fmi: fraction of missing information; r hat: above 1.2 the chains "
-        "have not come together.",
+        "have not converged.",
     ),
     "missing": (
         "What is missing, and why.",

@@ -1,7 +1,7 @@
 """Moderated mediation: does the indirect effect of one mediator depend on another variable?"""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -49,33 +49,30 @@ def moderated_effects(
       m = a x + [w + a_w x w] + e,   y = c x + b m + [w + b_w m w] + [c_w x w] + e',
       indirect(w) = (a + a_w w) (b + b_w w),   direct(w) = c + c_w w,
       index = (indirect(high) - indirect(low)) / (high - low),
-    where `moderated` says which of the brackets a model has. If only one path is moderated, the index is a_w b or
-    a b_w, whatever the values. For a moderator of categories there is an index for each category but the reference:
-    the difference of the two indirect effects. Standard errors are ML's or sandwiches, with the delta method.
+    where `moderated` chooses the brackets. If one path is moderated, the index is a_w b or a b_w, whatever the values.
+    For categories there is an index for each but the reference: the difference of the two indirect effects. Standard
+    errors are ML's or sandwiches, with the delta method.
 
     Args:
       table, exposures, mediators, outcome, covariates, sampling, min_n: see univariate().
-      moderator: a column of numbers, or of categories, `C(scanner)`. Effects are estimated at each of up to five
-        values; at the mean and a standard deviation to both sides (within the observed range) if there are more.
-      moderated: "first", the path from exposure to mediator (PROCESS model 7); "second", that from mediator to outcome
-        (14); "both" (58); or "all", these and the direct effect (59).
+      moderator: a column of numbers, or of categories, `C(scanner)`. Effects are estimated at up to five values; if
+        there are more, at the mean and one standard deviation to both sides, within the observed range.
+      moderated: "first", exposure to mediator (PROCESS model 7); "second", mediator to outcome (14); "both" (58);
+        "all", these and the direct effect (59).
       adjust: see adjust(); over the indices of all pairs.
       draws, level, seed: see bootstrap(); 0 draws give no bootstrap intervals.
     Returns: for each pair, in the order of univariate(), rows of the effect "indirect" for each value, "direct" (if
       "all"), and "index": exposure, mediator, moderator, effect, at (value; category of an index), n, est, se, z, p,
       p_adj (of the indices), lower, upper (delta method), the columns of intervals(), flag. `attrs["family"]` states
       the family of tests in words.
-    Raises: ValueError as univariate(); for unknown paths, a moderator that has another role or fewer than two values.
+    Raises: ValueError as univariate(); for unknown paths, a moderator with another role or fewer than two values.
     Source: Hayes 2015, doi:10.1080/00273171.2014.962683 (index); Preacher, Rucker and Hayes 2007,
-      doi:10.1080/00273170701341316; Hayes 2022, Introduction to Mediation, Moderation, and Conditional Process
-      Analysis (the numbers of the models).
+      doi:10.1080/00273170701341316; Hayes 2022, Introduction to Mediation, Moderation (the models' numbers).
     """
-    if moderated not in PATHS:
-        raise ValueError(f"Unknown moderated {moderated!r}; choose one of {', '.join(PATHS)}.")
-    taken = {"exposure": exposures, "mediator": mediators, "outcome": [outcome], "covariate": covariates}
-    for role, names in taken.items():
-        if moderator in names:
-            raise ValueError(f"The moderator {moderator!r} is also the {role}; leave it out there, or name another.")
+    paths = _paths(moderated)
+    _check_role(
+        moderator, {"exposure": exposures, "mediator": mediators, "outcome": [outcome], "covariate": covariates}
+    )
     table, of_moderator = categories.expand(table, [moderator])
     given = [*covariates, *of_moderator]
     data = columns.of_pairs(table, exposures, mediators, outcome, given)
@@ -83,16 +80,31 @@ def moderated_effects(
     sampling, data = sampling.keep(data[outcome].notna().to_numpy()), data.dropna(subset=[outcome])
     found = []
     for names, pairs in pairing.blocks(data, exposures, mediators, outcome, given, min_n, sampling.weights):
-        num_given = pairs.z.shape[-1] - 3
-        model = _Model(num_given, 1 + len(covariates), len(of_moderator), PATHS[moderated])
+        model = _Model(pairs.z.shape[-1] - 3, 1 + len(covariates), len(of_moderator), paths)
         found.append(_of_block(names, pairs, model, points, sampling, (draws, level, seed)))
     result = pd.concat(found, ignore_index=True)
     result.insert(2, "moderator", moderator)
     indices = (result["effect"] == "index").to_numpy()
     result.insert(result.columns.get_loc("p") + 1, "p_adj", adjusted(result["p"].where(indices).to_numpy(), adjust))
-    tested = int((indices & (result["flag"] == "")).sum())
-    result.attrs["family"] = f"{adjust} over {tested} indices ({indices.sum() - tested} flagged and not tested)"
+    result.attrs["family"] = _family(result[indices], adjust)
     return result
+
+
+def _paths(moderated: str) -> tuple[bool, bool, bool]:
+    if moderated not in PATHS:
+        raise ValueError(f"Unknown moderated {moderated!r}; choose one of {', '.join(PATHS)}.")
+    return PATHS[moderated]
+
+
+def _check_role(moderator: str, roles: Mapping[str, Sequence[str]]) -> None:
+    for role, names in roles.items():
+        if moderator in names:
+            raise ValueError(f"The moderator {moderator!r} is also the {role}; leave it out there, or name another.")
+
+
+def _family(indices: pd.DataFrame, adjust: str) -> str:
+    flagged = int((indices["flag"] != "").sum())
+    return f"{adjust} over {len(indices) - flagged} indices ({flagged} flagged and not tested)"
 
 
 class _Points(NamedTuple):

@@ -33,12 +33,11 @@ def natural_effects(
     family: str = "all",
     min_n: int = 10,
 ) -> pd.DataFrame:
-    """Effects of the exposure going from one value to another, on the probability of the outcome.
+    """Estimates how the probability of the outcome changes when the exposure goes from one value to another.
 
     m = a0 + a x + e, e ~ N(0, s^2), and P(y = 1) = F(c0 + c x + b m + d x m), with covariates in both. A mediator with
     two values l < h is P(m = h) = F(a0 + a x) instead. With P(x, x') = E F(c0 + c x + b M(x') + d x M(x')), averaged
-    over the mediator (for the probit in closed form, for the logit by the trapezoid rule; of two values it is their
-    weighted sum) and the patients' covariates,
+    over the mediator (in closed form for the probit, by the trapezoid rule for the logit) and the patients' covariates,
       indirect = P(to, to) - P(to, from)           (total natural indirect effect)
       direct   = P(to, from) - P(from, from)       (pure natural direct effect)
       total    = P(to, to) - P(from, from), the sum of both
@@ -59,8 +58,7 @@ def natural_effects(
         b_std: per standard deviation of m; with an interaction all of these at the mean exposure;
       - interaction_est, _se, _z, _p: d, per unit of both; NaN without;
       - indirect_, direct_, total_, pure_indirect_, total_direct_: est, se, z, p, lower, upper; indirect_p_adj;
-      - proportion_mediated, proportion_mediated_lower, _upper: indirect / total, which means something only where
-        both have one sign and the total effect is clear of 0;
+      - proportion_mediated, _lower, _upper: indirect / total, to be read only where both have one sign;
       - risk_ratio, risk_ratio_lower, risk_ratio_upper: P(to, to) / P(to, from), interval from its logarithm.
       `attrs["family"]` states the family of tests in words.
     Raises: ValueError as univariate(), for an outcome that is not 0 or 1, or an unknown link.
@@ -69,11 +67,7 @@ def natural_effects(
     """
     data = columns.of_pairs(table, exposures, mediators, outcome, covariates)
     sampling, data = sampling.keep(data[outcome].notna().to_numpy()), data.dropna(subset=[outcome])
-    if not is_binary(data[outcome]):
-        raise ValueError(
-            f"The outcome {outcome!r} must be 0 or 1 for natural effects, both present; it has the values "
-            f"{np.unique(data[outcome])[:5].tolist()}."
-        )
+    _check_binary(data[outcome])
     contrasts = {name: contrast(data[name]) for name in exposures}
     blocks = []
     for names, pairs in pairing.blocks(data, exposures, mediators, outcome, covariates, min_n, sampling.weights):
@@ -84,6 +78,14 @@ def natural_effects(
     result["indirect_p_adj"] = within_family(result, "indirect", adjust, family)
     result.attrs["family"] = describe_family(result, adjust, family)
     return result
+
+
+def _check_binary(outcome: pd.Series) -> None:
+    if not is_binary(outcome):
+        raise ValueError(
+            f"The outcome {outcome.name!r} must be 0 or 1 for natural effects, both present; it has the values "
+            f"{np.unique(outcome)[:5].tolist()}."
+        )
 
 
 def is_binary(outcome: pd.Series) -> bool:

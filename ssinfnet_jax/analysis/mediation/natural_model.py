@@ -13,8 +13,8 @@ from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.sampling import Sampling
 
 EFFECTS = ("indirect", "direct", "total", "pure_indirect", "total_direct")
-# The trapezoid rule: Gauss-Hermite nodes are too far apart for the steep curve of a mediator that nearly tells the
-# outcome. Its error is below 1e-10 as long as b times the mediator's SD is below 15, and below 1e-4 below 60.
+# Trapezoid rule: Gauss-Hermite nodes are too far apart if a mediator nearly separates the outcome. Its error is below
+# 1e-10 as long as b times the mediator's SD is below 15, and below 1e-4 below 60.
 _NODES = np.linspace(-9, 9, 401)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 _BATCH = 16  # pairs that are computed at once

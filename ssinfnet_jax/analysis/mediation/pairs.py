@@ -1,4 +1,4 @@
-"""An exposure with each of many mediators: the rows, columns and moments that all models of a pair start from."""
+"""Pairs of exposure and mediator: the rows, columns and moments that all their models use."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Pairs(NamedTuple):
     complete: bool[N, K].  n: int[K], complete rows.
     weights: float[N, K], of the complete rows, which they add up to; 0 in others.
     flag: object[K], "" or why nothing can be fitted to the pair.
-    siblings: how many of the last covariates stand for other categories of the exposure.
+    siblings: how many of the last covariates are other categories of the exposure.
     """
 
     z: np.ndarray
@@ -53,7 +53,7 @@ def blocks(
 ) -> Iterator[tuple[pd.DataFrame, Pairs]]:
     """All pairs, exposures outermost, in blocks of bounded size.
 
-    For a category of an exposure the other categories stand among the covariates.
+    For a category of an exposure the other categories are covariates, too.
 
     Args:
       data: numeric columns, see columns.numeric().
@@ -109,7 +109,7 @@ def standardise(
 
 
 def sweep(moments, count: int):
-    """Takes out of cross-products what the first `count` variables explain of the others by linear regression.
+    """Cross-products of the residuals of linear regressions on the first `count` variables.
 
     Args:
       moments: [..., P, P], NumPy or JAX.

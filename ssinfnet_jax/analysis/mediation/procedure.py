@@ -34,9 +34,8 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
     Args:
       table: one row per patient: phenotypes (by_patient()), exposures, outcome.
       options: see Options.
-    Returns: Analysis; without significant mediators, or when no path model can be fitted, its `reason` says
-      so.
-    Raises: ValueError as univariate(); for an expression that is none, that matches no numeric column, or a column of
+    Returns: Analysis, with a `reason` if there is no path model.
+    Raises: ValueError as univariate(); for an invalid expression, one that matches no numeric column, or a column of
       numbers with a cell that is not a number.
     Source: the paper, "Mediation analysis".
     """
@@ -46,7 +45,7 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
     table, options = _with_categories(table, options)
     options, relations = _without_dependent_covariates(table, options)
     if options.levels:
-        level_codes(table[_level_column(table, options)], options.levels)  # a mistake in them is said at once
+        level_codes(table[_level_column(table, options)], options.levels)  # fails before anything is computed
     of_patients = sampling.read(table, options.cluster, options.weights, options.robust)
     chosen = options.mediators
     names = columns.matching(table, chosen, taken) if isinstance(chosen, str) else list(chosen)
@@ -139,7 +138,7 @@ def _missing(table: pd.DataFrame, names: Sequence[str], options: Options) -> pd.
 
 
 def _imputed(table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling) -> pd.DataFrame | None:
-    """Effects of imputed tables, in which the phenotypes of regions without texture stay missing."""
+    """Effects over imputed tables; phenotypes of regions without texture stay missing."""
     if not options.imputations:
         return None
     never = {name: pd.concat(of_region(table, name), axis=1).any(axis=1) for name in names}
@@ -180,7 +179,7 @@ def _select(table: pd.DataFrame, pairs: pd.DataFrame, options: Options) -> _Sele
     acts_on = {exposure: mediators for exposure, mediators in found.items() if mediators}
     if options.paths == "all":
         acts_on = {exposure: list(dict.fromkeys(kept["mediator"])) for exposure in acts_on}
-    # A category is compared with the reference only where the model has the other categories, too.
+    # Categories are compared with the reference only if the model has all of them.
     together = {exposure: [exposure, *categories.siblings(exposure, options.exposures)] for exposure in acts_on}
     acts_on = {
         name: list(dict.fromkeys(m for other in names for m in acts_on.get(other, [])))
@@ -239,5 +238,5 @@ def _path_model(
     chosen |= {"sampling": of_patients, "missing": options.missing}
     try:
         return multiple(table, acts_on, options.outcome, **chosen), ""
-    except ValueError as error:  # the univariate results stand by themselves
+    except ValueError as error:  # the univariate results remain valid
         return None, str(error)

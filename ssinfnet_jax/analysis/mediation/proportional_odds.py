@@ -107,7 +107,7 @@ def parallel_test(
     """Tests that every threshold has the same coefficients: a Wald test of the J - 1 logit regressions of y > j.
 
     As Brant's test, but with the covariance between the regressions from what each patient adds to them (a sandwich),
-    so that clusters and weights are heard, too.
+    which accounts for clusters and weights.
 
     Args:
       design, level, weights, num_levels: see fit().

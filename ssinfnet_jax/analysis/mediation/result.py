@@ -139,7 +139,7 @@ class Analysis:
         return self.univariate[RULES[self.options["rule"]]]
 
     def caveat(self) -> str:
-        """What a reader must know: CAVEAT, and where the natural effects come from or why there are none."""
+        """CAVEAT, and the source of the natural effects or why there are none."""
         return f"{CAVEAT} {self.no_natural or _NATURAL}"
 
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Of mediators that say the same, keeps one; of several that depend on each other, all but one."""
+"""Drops mediators that correlate with a kept one, or are linear combinations of kept ones."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

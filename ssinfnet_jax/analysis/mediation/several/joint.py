@@ -1,4 +1,4 @@
-"""The joint indirect effect of a set of mediators that may correlate: what runs along any of them."""
+"""The joint indirect effect through a set of mediators that may correlate."""
 
 import dataclasses
 import re
@@ -30,7 +30,7 @@ def sets_by_name(mediators: Sequence[str], sets: Sequence[str] = ("all", "region
       mediators: names such as `ggo_glcm_Contrast`.
       sets: "all", "region", "class", or `name=expression`, with a regular expression that is searched in the names.
     Returns: name -> its mediators; sets without a mediator, and those equal to an earlier one, are left out.
-    Raises: ValueError for a set of another form, an expression that is none or that finds no mediator.
+    Raises: ValueError for a set of another form, an invalid expression, or one that finds no mediator.
     """
     found: dict[str, list[str]] = {}
     group_of = {"region": lambda name: name.partition("_")[0], "class": _class_of}
@@ -85,7 +85,7 @@ def joint_effects(
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The indirect effect of each exposure along a whole set of mediators, whatever correlations these have.
+    """Estimates the indirect effect of each exposure through a whole set of mediators, however they correlate.
 
     m_k = a_k x + e_k and y = c x + sum_k b_k m_k + e', covariates in all equations, residuals free to correlate. Then
       indirect = sum_k a_k b_k = total - c,   total that of y on x alone,
@@ -94,8 +94,8 @@ def joint_effects(
     the set add nothing to it and are left out.
 
     Args:
-      table, exposures, outcome, covariates: see univariate(); patients without a value in any mediator of a set do not
-        count for it.
+      table, exposures, outcome, covariates: see univariate(); a set uses the patients who have all of its
+        mediators.
       sets: name -> mediators, see sets_by_name().
       sampling: of the rows of `table`; clusters are resampled whole.
       adjust: see adjust(); over all rows.

@@ -136,7 +136,7 @@ class PathModel:
         return pd.DataFrame(linalg.block_diag(*blocks), index, index)
 
     def sandwich(self, z: np.ndarray, sampling: Sampling) -> pd.DataFrame:
-        """The same covariance from what each patient adds to the estimates, see sampling.covariance().
+        """The sandwich covariance of all path coefficients, see sampling.covariance().
 
         Args:
           z: float[N, P], standardised variables in the order of `r`.
@@ -245,7 +245,10 @@ class _Scores:
 
 
 def fit_measures(model: PathModel, sd: pd.Series, scalings: tuple[float, float] = (1.0, 1.0)) -> dict[str, float]:
-    """lavaan's fit measures; see multiple() for the formulas.
+    """lavaan's fit measures.
+
+    With F = log|Sigma| + tr(S inv(Sigma)) - log|S| - p: chisq = n F. The baseline of CFI and TLI has variances only,
+    and the exposures' covariances. SRMR is over all p (p + 1) / 2 moments; logl is given the exposures.
 
     Args:
       sd: of the variables, which gives the likelihood its units.
@@ -270,7 +273,7 @@ def fit_measures(model: PathModel, sd: pd.Series, scalings: tuple[float, float] 
 def measures(
     model: PathModel, r: pd.DataFrame, chisq: float, baseline: float, logl: float, more_parameters: int = 0
 ) -> dict[str, float]:
-    """What is made of the chi-squares of a model and of the one without paths.
+    """Fit measures from the chi-squares of a model and of the one without paths.
 
     Args:
       r: correlations without a model.
@@ -321,7 +324,7 @@ def rmsea_interval(chisq: float, df: int, n: int, level: float = 0.9) -> tuple[f
 
 
 def _noncentrality(chisq: float, df: int, share: float) -> float:
-    """The lambda at which a noncentral chi-square is below `chisq` with this probability; 0 if there is none."""
+    """The lambda at which P(noncentral chi-square <= chisq) = share; 0 if there is none."""
     if stats.chi2.cdf(chisq, df) <= share:
         return 0.0
     far = chisq + 10.0
