@@ -58,10 +58,6 @@ class Checkpoints:
         with storage.writing(f"The checkpoint of step {step}", self._directory):
             response.result()
 
-    def any(self) -> bool:
-        """Whether a checkpoint exists, readable or not."""
-        return parallel.decide(latest_step(self._directory) > 0)
-
     def restore(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as (step, tree), or None if there are no checkpoints.
 

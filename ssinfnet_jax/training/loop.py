@@ -97,7 +97,7 @@ def fit(initial: Any, training: Training, options: Options) -> Any:
         stop at the same step.
     """
     checkpoints = checkpoint.Checkpoints(training.directory / "checkpoints")
-    start, states = (checkpoints.any() and checkpoints.restore(initial)) or (0, initial)
+    start, states = checkpoints.restore(initial) or (0, initial)
     states = options.strategy.place(states)
     for follower in training.followers:
         follower.resume(start)
