@@ -1,4 +1,4 @@
-"""Text of any script in figures: picks fonts of this machine that have its letters, and escapes letters that none has."""
+"""Text of any script in figures: picks installed fonts that have its letters, and escapes letters that none has."""
 
 import contextlib
 import functools
