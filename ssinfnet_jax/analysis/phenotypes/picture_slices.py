@@ -14,6 +14,6 @@ def read(
 
     Raises: ValueError for files that cannot be read, or of two sizes, and for masks with other values than 0, 1, 2.
     """
-    grey, (classes, _) = ct.read_image(image), labels.read_classes(mask, (labels.OUR_CLASSES,))
+    grey, classes = ct.read_image(image), labels.read_classes(mask)
     labels.check_same_size(grey, classes, image, mask)
     return grey, classes, spacing_mm

@@ -41,7 +41,7 @@ def _read_volumes(image: pathlib.Path, mask: pathlib.Path, preset: str, voxel_by
     else:
         volume.check_same_grid(image, mask, voxel_by_voxel=voxel_by_voxel, remedy=_REMEDY)
         stored = volume.load(mask, like=image if voxel_by_voxel else None).voxels
-        classes, _ = labels.recognise(stored, (labels.OUR_CLASSES,), os.fspath(mask))
+        classes = labels.check_classes(stored, os.fspath(mask))
     finite = np.isfinite(values)
     if not finite.any():
         raise ValueError(f"{image} holds no finite value; export it again.")

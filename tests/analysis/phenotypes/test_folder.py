@@ -161,7 +161,7 @@ def test_ggo_by_another_number_is_not_taken_for_background(slices):
     classes = slice_of(0)[1]
     write(slices / "masks" / "P1" / "a.PNG", np.where(classes == 1, 3, classes).astype(np.uint8))
     found = phenotypes.table(found_in(slices), num_workers=0, progress=False)
-    assert "P1/a.PNG holds the values {0, 2, 3}, which no rule covers: classes 0/1/2 = " in found.loc[0, "error"]
+    assert "P1/a.PNG holds the values {0, 2, 3}; expected 0 background, 1 GGO, 2 consolidation" in found.loc[0, "error"]
     assert np.isnan(found.loc[0, "ggo_shape2D_PixelSurface"])
     assert (found.loc[1:, "error"] == "").all()
 
@@ -188,7 +188,7 @@ def test_what_only_reading_shows_is_an_error_of_the_slice(slices):
     found = phenotypes.table(found_in(slices), num_workers=0, progress=False)
     errors = found["error"].tolist()
     assert "P1/a.PNG is 19x24 but its image" in errors[0]
-    assert "holds the values {0, 100, 200}, which no rule covers: classes 0/1/2" in errors[1]
+    assert "holds the values {0, 100, 200}; expected 0 background" in errors[1]
     assert "is not a readable image" in errors[2]
     assert errors[3:] == ["", ""]
     expected = phenotypes.extract(*slice_of(3))
@@ -251,7 +251,7 @@ def test_volumes_that_do_not_fit(volumes):
     assert not any(phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)["error"])
     write_nifti(tmp_path / "masks" / "scan.nii", np.where(classes == 1, 3, classes), (5.0, 0.9, 0.7))
     found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
-    assert all("scan.nii holds the values {0, 2, 3}, which no rule covers" in error for error in found["error"])
+    assert all("scan.nii holds the values {0, 2, 3}; expected 0 back" in error for error in found["error"])
     image, labels = slice_of(0)
     write(tmp_path / "images" / "other.png", image)
     write(tmp_path / "masks" / "other.png", labels)
