@@ -281,3 +281,39 @@ def test_a_lung_mask_judges_place_and_crops(tmp_path, of):
     hu = of[0].view(of[0].hu)[0] if record["patient_id"] == "p7" else of[1].view(of[1].hu)[0]
     np.testing.assert_array_equal(record["image"], ct.window_hu(hu)[box])
     assert record["classes"].shape == record["image"].shape
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_grey_volumes_are_read_as_they_are_or_from_their_window(tmp_path, of, scale):
+    one, low, high = of[0], -1400.0, 400.0
+    grey = np.rint((one.hu.clip(low, high) - low) / (high - low) * 255)
+    root = layouts.describe(tmp_path / "source", "images: 'images/{id}.nii'\n")
+    layouts.nifti(root / "images/a.nii", np.float32(grey / scale), one.affine)
+    for text, expected in (
+        ("", grey),
+        (f"window_hu: [{low}, {high}]\n", ct.window_hu(low + grey * (high - low) / 255)),
+    ):
+        layouts.describe(root, f"images: 'images/{{id}}.nii'\n{text}")
+        (seen,) = inspect(root).images
+        assert seen.values == ("unit" if scale == 255 else "grey")
+        found = seen.to_grey(np.float32(one.view(grey)[1] / scale))
+        np.testing.assert_array_equal(found, one.view(expected)[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"), [("hu", "not Hounsfield units"), ("grey", "not windowed slices of 0 to 255 grey levels")]
+)
+def test_values_that_are_not_what_the_description_says_are_errors(tmp_path, of, values, reason):
+    one = of[0]
+    root = layouts.describe(tmp_path, f"images: 'images/{{id}}.nii'\nvalues: {values}\n")
+    layouts.nifti(root / "images/a.nii", ct.window_hu(one.hu) if values == "hu" else one.hu, one.affine)
+    (found,) = told(inspect(root), "error")
+    assert reason in found
+
+
+def test_a_broken_file_of_a_series_is_an_error(tmp_path, of):
+    root = layouts.dicom_seg_pairs(tmp_path, of)
+    last = root / "ct/p3/0002.dcm"
+    last.write_bytes(last.read_bytes()[:300])
+    (found,) = told(inspect(root), "error")
+    assert "0002.dcm" in found

@@ -14,7 +14,7 @@ import pandas as pd
 import tqdm
 
 from ssinfnet_jax.data import ct, survey
-from ssinfnet_jax.data.datasets.folder import cohort_check, label_maps, pairing, patients, patterns, sources
+from ssinfnet_jax.data.datasets.folder import consistency, label_maps, pairing, patients, patterns, sources
 from ssinfnet_jax.data.datasets.folder.description import Description
 from ssinfnet_jax.data.datasets.folder.findings import Findings
 from ssinfnet_jax.data.datasets.folder.pairing import Item
@@ -91,7 +91,7 @@ def inspect(description: Description, root: pathlib.Path, *, voxel_by_voxel: boo
             seen.clinical = clinical.get(item.name, {})
             images.append(seen)
     images.sort(key=lambda seen: seen.item.part == "unlabeled" and bool({*seen.item.group.masks} - {"lung"}))
-    cohort_check.check(images, description, tree, findings)
+    consistency.check(images, description, tree, findings)
     return Inspection(root, description, images, findings, voxel_by_voxel)
 
 
@@ -108,7 +108,7 @@ def _look(item: Item, opened: sources.Opened, view: str, findings: Findings) -> 
     else:
         _check_spacing(seen, findings)
         try:
-            seen.values, found = _judge(watch, item, view)
+            seen.values, found = _judge(watch, item)
         except ValueError as error:
             findings.error("values", item.image, _without(str(error), item.image), "")
             return None
@@ -130,7 +130,7 @@ class _Watch:
     def __init__(self, scan: Scan):
         self.scan, self.digest = scan, hashlib.sha256()
         self.low, self.high, self.shape = np.inf, -np.inf, (0, 0)
-        self.num, self.num_air, self.num_tissue = 0, 0, 0
+        self.num, self.num_air, self.num_tissue, self.is_finite = 0, 0, 0, True
         self.distinct = np.zeros(0)  # values, while they are as few as those of a label map
 
     def read(self, index: int) -> np.ndarray:
@@ -139,6 +139,7 @@ class _Watch:
         self.shape = self.shape if index else values.shape
         self.digest.update(repr((values.shape, values.dtype.str)).encode() + np.ascontiguousarray(values).tobytes())
         measured = values[np.isfinite(values)]
+        self.is_finite &= measured.size == values.size
         if measured.size:
             self.low, self.high = min(self.low, float(measured.min())), max(self.high, float(measured.max()))
         self.num += values.size
@@ -149,21 +150,25 @@ class _Watch:
         return values
 
 
-def _judge(watch: _Watch, item: Item, view: str) -> tuple[str, survey.Survey | None]:
-    """The kind of a volume's values, and a survey of it where they are HU, or where its lungs are wanted.
+def _judge(watch: _Watch, item: Item) -> tuple[str, survey.Survey | None]:
+    """The kind of a volume's values, and a survey of it, which values of 0 to 1 do not have.
 
-    Raises: ValueError for values that are neither HU nor grey.
+    Raises: ValueError for values that are neither HU nor grey, or not what the description says.
     """
+    wanted = {"auto": None, "hu": "hu", "grey": "uint8"}[item.group.values]
     window = item.group.window_hu or (ct.LOW_HU, ct.HIGH_HU)
     watched = dataclasses.replace(watch.scan, read=watch.read)
     try:
-        return "hu", survey.survey(watched, "hu" if item.group.values == "hu" else None, window)
+        found = survey.survey(watched, wanted, window)
+        return ("hu" if found.kind == "hu" else "grey"), found
     except ValueError:
         is_map = len(watch.distinct) <= survey.MAX_LABELS and (watch.distinct == np.rint(watch.distinct)).all()
-        if item.group.values == "hu" or watch.low < 0 or not 0 < watch.high <= 255 or is_map:
+        is_grey = watch.low >= 0 and 0 < watch.high <= 255 and watch.is_finite and not is_map
+        if wanted == "hu" or not is_grey or (wanted == "uint8" and watch.high > 1):
             raise
-    kind = "unit" if watch.high <= 1 else "grey"
-    return kind, survey.survey(watch.scan, "uint8", window) if view == "lungs" and kind == "grey" else None
+    if watch.high <= 1:
+        return "unit", None
+    return "grey", survey.survey(watch.scan, "uint8", window)
 
 
 def _check_spacing(seen: Seen, findings: Findings) -> None:

@@ -118,7 +118,9 @@ def _open_series(folder: pathlib.Path) -> Scan:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     files = [path for path in files if not input_files.fault(path) and dicom_header.is_dicom(path)]
     found, unreadable = dicom.find_series(files)
-    scans, left_out = [], list(unreadable.values())
+    if unreadable:
+        raise ValueError(next(iter(unreadable.values())))
+    scans, left_out = [], []
     for series in found:
         try:
             scans.append(dicom.read(series.files))
