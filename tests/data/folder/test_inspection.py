@@ -317,3 +317,14 @@ def test_a_broken_file_of_a_series_is_an_error(tmp_path, of):
     last.write_bytes(last.read_bytes()[:300])
     (found,) = told(inspect(root), "error")
     assert "0002.dcm" in found
+
+
+@pytest.mark.parametrize(("image_end", "mask_end"), [("", "_seg"), ("_ct", "")])
+def test_images_and_masks_may_lie_in_one_folder(tmp_path, of, image_end, mask_end):
+    for one in of:
+        layouts.nifti(tmp_path / f"{one.name}{image_end}.nii.gz", one.hu, one.affine)
+        layouts.nifti(tmp_path / f"{one.name}{mask_end}.nii.gz", one.classes, one.affine)
+    text = f"images: '{{id}}{image_end}.nii.gz'\nmasks: '{{id}}{mask_end}.nii.gz'\nlabels: {layouts.LABELS}\n"
+    inspected = inspect(layouts.describe(tmp_path, text))
+    assert not told(inspected, "error")
+    assert sorted(seen.item.name for seen in inspected.images) == ["p11", "p3", "p7"]

@@ -75,12 +75,17 @@ def pair(tree: Tree, part: str, group: Group, findings: Findings, *, may_be_miss
 
     `may_be_missing`: whether a group without any file is fine.
     """
+    owners = _owners(tree, group)
     image_fields = {field for pattern in group.images for field in patterns.Pattern(pattern).fields}
-    masks = {kind: _by_key(tree, kind, pattern, image_fields, findings) for kind, pattern in group.masks.items()}
+    masks = {
+        kind: _by_key(tree, kind, pattern, image_fields, owners, findings) for kind, pattern in group.masks.items()
+    }
     found: dict[tuple, list[tuple[dict[str, str], pathlib.Path]]] = {}
     for pattern in group.images:
         seen: dict[tuple, pathlib.Path] = {}
         for fields, path in tree.match(pattern):
+            if owners[path] != pattern:
+                continue
             key = tuple(sorted(fields.items()))
             if key in seen:
                 findings.error(
@@ -109,13 +114,28 @@ def pair(tree: Tree, part: str, group: Group, findings: Findings, *, may_be_miss
     return items
 
 
+def _owners(tree: Tree, group: Group) -> dict[pathlib.Path, str]:
+    """The most specific pattern of each file: `{id}.nii.gz` does not take what `{id}_seg.nii.gz` matches too."""
+    owners: dict[pathlib.Path, str] = {}
+    for text in sorted((*group.images, *group.masks.values()), key=lambda text: patterns.Pattern(text).num_literal):
+        owners.update(dict.fromkeys((path for _, path in tree.match(text)), text))
+    return owners
+
+
 def _by_key(
-    tree: Tree, kind: str, text: str, image_fields: set[str], findings: Findings
+    tree: Tree,
+    kind: str,
+    text: str,
+    image_fields: set[str],
+    owners: Mapping[pathlib.Path, str],
+    findings: Findings,
 ) -> tuple[list[str], dict[tuple, pathlib.Path]]:
     """The fields that a mask's pattern shares with the images', and the masks by their values."""
     names = [field for field in patterns.Pattern(text).fields if field in image_fields]
     by_key: dict[tuple, pathlib.Path] = {}
     for fields, path in tree.match(text):
+        if owners[path] != text:
+            continue
         key = _key(fields, names)
         if key in by_key:
             findings.error(

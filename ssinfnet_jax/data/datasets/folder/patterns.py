@@ -27,6 +27,8 @@ class Pattern:
       text: as written.
       fields: names of its fields, in order, without those of endings.
       of_folders: whether it matches folders.
+      num_literal: number of characters that are not of fields or wildcards; of two patterns, the one with more is the
+        more specific.
 
     Raises: ValueError for unbalanced braces, a name that is no identifier, or an invalid regular expression.
     """
@@ -34,6 +36,7 @@ class Pattern:
     def __init__(self, text: str):
         self.text, self.of_folders = text, text.endswith("/")
         self.fields: list[str] = []
+        self.num_literal = 0
         written = text.rstrip("/")
         regex, at = "", 0
         while at < len(written):
@@ -46,6 +49,7 @@ class Pattern:
                 regex, at = regex + self._field(written[at + 1 : end]), end + 1
             else:
                 regex, at = regex + re.escape(written[at]), at + 1
+                self.num_literal += 1
         try:
             self._regex = re.compile(regex)
         except re.error as error:
