@@ -193,7 +193,7 @@ def attempt(kind: str, path: pathlib.Path, out: pathlib.Path) -> str:
         results = 0
         for source in find.find([path]):
             try:
-                segment_scan.segment(source, Thresholds(), segment_scan.Options(view="lungs"), out)
+                segment_scan.segment(source, Thresholds(), segment_scan.Options(view="lungs"), out, force=True)
                 results += 1
             except (ValueError, OSError) as error:
                 _check_message(error, path)

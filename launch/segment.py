@@ -4,6 +4,7 @@ python -m launch.segment --input=SCANS --out=DIR \\
     --single=runs/demo/train_single/model --multi=runs/demo/train_multi/model
 """
 
+import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from absl import app, flags, logging
 
 from launch import paths, program
 from ssinfnet_jax import pretrained
-from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers import find, pictures
 from ssinfnet_jax.data.readers.scan import KINDS
 from ssinfnet_jax.inference import list_scans, segment_scan, segment_scans, segmenter
 from ssinfnet_jax.networks.card import NetworkCard
@@ -24,6 +25,12 @@ _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given 
 _SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network; none: that of the package.")
 _MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network; none: that of the package.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command goes on there.")
+_HU_SLOPE = flags.DEFINE_float("hu_slope", None, "Of pictures with 8 or 16 bits: HU = slope x value + offset.")
+_HU_OFFSET = flags.DEFINE_float("hu_offset", None, "Of pictures with 8 or 16 bits, as --hu_slope.")
+_HU_WINDOW = flags.DEFINE_list(
+    "hu_window", None, "Of pictures with 8 or 16 bits: the HU of black and white (255, or 65535), such as -1150,250."
+)
+_FORCE = flags.DEFINE_boolean("force", False, "Also segment volumes in which no lungs are found.")
 _LIST = flags.DEFINE_boolean("list", False, "Show the scans found, and why others are left out; segment nothing.")
 _KERNEL = flags.DEFINE_string("kernel", None, "Of several reconstructions, use those with this ConvolutionKernel.")
 _PHASE = flags.DEFINE_integer("phase", None, "Of several phases of a series, use the one with this number.", 1)
@@ -52,7 +59,8 @@ def main(argv: Sequence[str]) -> None:
     program.prepare()
     try:
         paths.check_given(_INPUT, _SINGLE, _MULTI, _OUT)
-        inputs, choice = [pathlib.Path(path) for path in _INPUT.value], find.Choice(_KERNEL.value, _PHASE.value)
+        inputs = [pathlib.Path(path) for path in _INPUT.value]
+        choice = find.Choice(_KERNEL.value, _PHASE.value, _to_hu())
         if _LIST.value:
             _show(inputs, choice)
             return
@@ -68,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
         )
         job = segment_scans.Job(
             single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
-            program.cache_dir(),
+            program.cache_dir(), _FORCE.value,
         )  # fmt: skip
         table, failures, num_used = found = segmented.run(
             job,
@@ -92,6 +100,25 @@ def main(argv: Sequence[str]) -> None:
     if failed or not num_used:  # `table` holds the scans of earlier calls, too
         what = f"{failed} scans failed" if failed else f"no scan was segmented ({len(failures)} left out)"
         sys.exit(f"{what}; see the reasons in {out_dir / 'failures.csv'}.")
+
+
+def _to_hu() -> pictures.ToHu | None:
+    """Reads how the values of pictures become HU; raises ValueError for numbers that give none."""
+    linear = (_HU_SLOPE.value, _HU_OFFSET.value)
+    if _HU_WINDOW.value is None:
+        slope, offset = (default if value is None else value for value, default in zip(linear, (1.0, 0.0), strict=True))
+        if not (slope and math.isfinite(slope) and math.isfinite(offset)):
+            raise ValueError(f"--hu_slope={slope:g} --hu_offset={offset:g}: both must be finite, and the slope not 0.")
+        return None if linear == (None, None) else pictures.ToHu(slope, offset)
+    if linear != (None, None):
+        raise ValueError("Give either --hu_window, or --hu_slope and --hu_offset.")
+    try:
+        low, high = map(float, _HU_WINDOW.value)
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"--hu_window={','.join(_HU_WINDOW.value)} must be two HU, low and high, as -1150,250.")
+    return pictures.ToHu(window_hu=(low, high))
 
 
 def _show(inputs: Sequence[pathlib.Path], choice: find.Choice) -> None:

@@ -14,6 +14,7 @@ AIR_LIMIT_HU = -500.0  # a chest CT contains air, at least in the lungs
 _COARSE = 128  # largest side of reduced slices, pixels
 _SMALL_LUNG = 0.1  # of the larger lung; smaller parts are bowel or a bronchus
 _LEAST_AREA = 0.015  # of a slice, in at least one; less is bowel, or the rest of lungs cut by the frame
+_GAS_HU = -970.0  # the median of lungs is higher, even with emphysema
 _CLOSING_MM = 12.0  # closes over vessels and lesions at the border of the lung
 _MIN_BODY_PX = 16  # reduced pixels; below that the view is not cropped
 MARGIN = 0.04  # around the lungs, of the sides of a slice
@@ -134,10 +135,18 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
         slice_mm, row_mm, column_mm = scan.grid.spacing_mm
         spacing_mm = (slice_mm, row_mm * factors[0], column_mm * factors[0])
         lungs = _lungs(reduced, spacing_mm[1])
+        if lungs.any() and _is_gas(reduced, lungs):
+            lungs = np.zeros_like(lungs)
         body = np.cumsum(sum((view > AIR_LIMIT_HU).sum(axis=0) for view in reduced))
         middle = int(np.searchsorted(body, body[-1] / 2))
     padding_hu = float(paddings[0]) if len(paddings) else None
     return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors), spacing_mm, middle, padding_hu)
+
+
+def _is_gas(slices_hu: Sequence[np.ndarray], lungs: np.ndarray) -> bool:
+    """Whether what looks like lungs is pure air, as in bowel and sinuses; lungs hold tissue."""
+    values = [view[lungs[index, : view.shape[0], : view.shape[1]]] for index, view in enumerate(slices_hu)]
+    return bool(np.median(np.concatenate(values)) < _GAS_HU)
 
 
 def _check_padding(scan: scans.Scan, values: np.ndarray) -> None:

@@ -66,11 +66,17 @@ def decide_by(decision: Decision, options: Options) -> Decision:
 
 
 def segment(
-    source: find.Source, networks: Networks, options: Options, out_dir: pathlib.Path, input_kind: str | None = None
+    source: find.Source,
+    networks: Networks,
+    options: Options,
+    out_dir: pathlib.Path,
+    input_kind: str | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Segments a scan and writes `scans/NAME`, complete or not at all, `masks/NAME*` and `images/NAME*`.
 
-    Removes files of an earlier result of the scan from `masks` and `images`.
+    Removes files of an earlier result of the scan from `masks` and `images`. A volume without lungs is refused unless
+    `force` is true.
 
     Returns: its row of measurements: `COLUMNS`, the `identity` and `stamp` of its source, and the files that were
       `left_out`, with reasons.
@@ -84,6 +90,11 @@ def segment(
         stamp = source.stamp  # taken before reading, so that the next call notices files that change meanwhile
         scan = source.open(partial / "scratch")
         seen = survey.survey(scan, input_kind, networks.window_hu)
+        if scan.grid is not None and not seen.lungs.any() and not force:
+            raise ValueError(
+                f"No lungs were found in {scan.source}: a head, an abdomen, or a frame that cuts both lungs? If it is "
+                "a chest, --force segments it anyway."
+            )
         result = _Result(source.name, scan, seen, networks, options, partial)
         rows = result.fill()
         row = {"scan": source.name, "patient_id": scan.patient_id, "source": str(scan.source)}

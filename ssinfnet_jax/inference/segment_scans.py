@@ -39,6 +39,7 @@ class Job:
       input_kind: "hu" | "uint8" if set by the user.
       batch_size: slices per call of the networks.
       cache_dir: cache of compiled programs, or None.
+      force: segments volumes in which no lungs are found, too.
     """
 
     single_dir: pathlib.Path
@@ -48,6 +49,7 @@ class Job:
     input_kind: str | None
     batch_size: int
     cache_dir: str | None
+    force: bool = False
 
 
 def run(
@@ -257,7 +259,7 @@ def _segment(job: Job, source: find.Source) -> dict[str, Any]:
         jax.config.update("jax_compilation_cache_dir", job.cache_dir)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     both = _networks(job.single_dir, job.multi_dir, job.options.flips, job.batch_size)
-    return segment_scan.segment(source, both, job.options, job.out_dir, job.input_kind)
+    return segment_scan.segment(source, both, job.options, job.out_dir, job.input_kind, job.force)
 
 
 @functools.lru_cache(maxsize=1)

@@ -459,7 +459,7 @@ def test_a_reconstruction_that_lacks_slices_does_not_affect_the_other(tmp_path):
 def test_each_reconstruction_is_segmented_under_its_own_name(tmp_path):
     two_sets(tmp_path / "exam", 1, {"ConvolutionKernel": ("B31f", "B70f")})
     for source in find.find([tmp_path / "exam"]):
-        segment_scan.segment(source, stand_in.Thresholds(), segment_scan.Options(), tmp_path / "out")
+        segment_scan.segment(source, stand_in.Thresholds(), segment_scan.Options(), tmp_path / "out", force=True)
     names = sorted(path.name for path in (tmp_path / "out/scans").iterdir())
     assert names == ["0_series1_B31f", "1_series1_B70f"]
     for number, name in enumerate(names):

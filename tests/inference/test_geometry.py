@@ -46,7 +46,7 @@ def affine(axes, spacing, degrees=0.0, origin=(11.0, -37.0, 205.0)):
 
 def segment(path, out, **options):
     (source,) = find.find([path])
-    row = segment_scan.segment(source, stand_in.Thresholds(), OPTIONS, out, **options)
+    row = segment_scan.segment(source, stand_in.Thresholds(), OPTIONS, out, **{"force": True, **options})
     return row, out / "masks" / f"{source.name}.nii.gz"
 
 

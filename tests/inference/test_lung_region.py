@@ -77,7 +77,10 @@ def test_false_alarms_and_slices_far_from_lungs(tmp_path):
     networks, rows = stand_in.Thresholds(), {}
     asked = []
     probabilities = networks.probabilities
-    networks.probabilities = lambda records, positions: (asked.extend(positions), probabilities(records, positions))[1]
+    networks.probabilities = lambda records, positions, decision=None: (
+        asked.extend(positions),
+        probabilities(records, positions),
+    )[1]
     for what in ("keep", "remove"):
         options = segment_scan.Options(outside_lungs=what)
         rows[what] = segment_scan.segment(source, networks, options, tmp_path / what)

@@ -13,7 +13,7 @@ from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
 from ssinfnet_jax.data import input_files, patient_table
-from ssinfnet_jax.data.readers import opening, volume
+from ssinfnet_jax.data.readers import opening, pictures, volume
 
 _JPEG = b"\xff\xd8\xff"
 _PICTURES = "pictures"
@@ -59,6 +59,8 @@ def items(
     report = input_files.Report() if report is None else report
     image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks), report)
     volumes = [name for name, path in image_of.items() if _kind(path) != _PICTURES]
+    if not volumes:
+        report.notes += [f"{images}: {text}." for text in pictures.turned(list(image_of.values()))]
     _check_kind(images, len(volumes), len(image_of), preset, spacing_mm)
     scans = _scans(pathlib.Path(images).parent) if patients is None else {}
     patient_of = _patients(list(image_of), patients, scans)

@@ -11,7 +11,15 @@ import numpy as np
 import pydicom
 from pydicom import uid
 
-from ssinfnet_jax.data.readers import dicom_frames, dicom_geometry, dicom_header, dicom_parts, dicom_pixels, scan
+from ssinfnet_jax.data.readers import (
+    dicom_contradictions,
+    dicom_frames,
+    dicom_geometry,
+    dicom_header,
+    dicom_parts,
+    dicom_pixels,
+    scan,
+)
 
 _NO_VOLUME = {"LOCALIZER": "a scout", "MIP": "a projection", "MINIP": "a projection", "SCREEN SAVE": "a screen shot"}
 _MAPS = {  # words of image types of derived images whose values are no HU of the chest, though they may look so
@@ -153,6 +161,7 @@ def open_images(
     headers, notes, left_out = _slices(every)
     notes += _check_kernels(headers)
     images, grid = dicom_geometry.geometry(headers)
+    notes += dicom_contradictions.notes([headers[image] for image in images], grid)
     view = range(len(images)) if grid.source_slice(0)[2].start == 0 else range(len(images) - 1, -1, -1)
     ordered = tuple(images[k] for k in view)
     load_once = functools.lru_cache(maxsize=1)(load)  # for the frames of a multi-frame image

@@ -21,7 +21,7 @@ _TELLING_TAGS = tuple(name for name in TELLING if name not in DERIVED)
 TAGS = (
     *_TELLING_TAGS, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "PatientID", "RescaleSlope",
     "RescaleIntercept", "RescaleType", "NumberOfFrames", "SamplesPerPixel", "ImageOrientationPatient",
-    "ImagePositionPatient", "InstanceNumber",
+    "ImagePositionPatient", "InstanceNumber", "PatientPosition",
 )  # fmt: skip
 _IDENTIFYING = ("SOPClassUID", "Modality")  # at least one is in every image
 _FIRST_GROUPS = (0x0002, 0x0008)  # of a file without preamble: meta information or data set

@@ -28,6 +28,7 @@ class Source:
       left_out: whether the reason is no failure: the file is a stray beside a good series.
       members: of an archive: the names of the series' images in it.
       kernel: of a DICOM series; "" if unknown.
+      to_hu: how the values of pictures become HU.
       select: the set of frames, where multi-frame images hold several (`dicom.read`).
       note: what to tell the user about how it was found.
     """
@@ -42,6 +43,7 @@ class Source:
     members: tuple[str, ...] = ()
     select: dicom_parts.Part = ()
     kernel: str = ""
+    to_hu: pictures.ToHu | None = None
 
     @property
     def num_files(self) -> int:
@@ -53,6 +55,7 @@ class Source:
         """Identifies the scan: a hash of its files' paths, and of what is read of them."""
         names = [os.path.realpath(path) for path in self.files]
         names += [*self.members, *(f"{name}={value}" for name, value in self.select)]
+        names += [] if self.to_hu is None else [str(self.to_hu)]
         return hashlib.sha256(b"\n".join(map(os.fsencode, names))).hexdigest()
 
     @property
@@ -71,7 +74,7 @@ class Source:
         elif self.format == "zip":
             found = archive.read(self.path, self.members, self.select)
         elif self.format == "pictures":
-            found = pictures.read(self.files, self.path)
+            found = pictures.read(self.files, self.path, self.to_hu)
         else:
             found = opening.open_scan(self.files[0], scratch_dir)
             if found.header is not None:
@@ -81,15 +84,17 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Which of several sets of slices to use.
+    """Which of several sets of slices to use, and how to read pictures.
 
     Attributes:
       kernel: ConvolutionKernel of the reconstruction; None takes all.
       phase: number of the phase of a series that has several, from 1; None refuses multi-frame series with several.
+      to_hu: how the values of pictures become HU; None for windowed pictures.
     """
 
     kernel: str | None = None
     phase: int | None = None
+    to_hu: pictures.ToHu | None = None
 
 
 def find(
@@ -193,7 +198,8 @@ def _in_folder(
         yield from _archived(path, report, choice)
     found = sorted(take(lambda path: told_as[path] == "pictures"), key=pictures.natural)
     if found:
-        yield Source(found[0].stem if found == [folder] else folder.resolve().name, folder, "pictures", tuple(found))
+        name = found[0].stem if found == [folder] else folder.resolve().name
+        yield Source(name, folder, "pictures", tuple(found), to_hu=choice.to_hu)
     slices = take(lambda path: found_as[path] == "dicom")
     directories = [path for path in slices if dicom_header.is_directory(path)]
     slices = [path for path in slices if path not in directories]

@@ -106,11 +106,7 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path, affine: np.ndarray | 
     Raises: ValueError, naming the file, unless it is one undamaged 3-D volume with one number per voxel.
     """
     header = read_header(path, affine)
-    if header.num_values > 1:
-        raise ValueError(
-            f"{path} has {header.num_values} values per voxel: colours, or layers of segments; a scan has one. Save "
-            "the volume itself as greyscale."
-        )
+    check_one_value(path, header)
     grid = header.grid
     voxels = load(path, header).reshape(grid.shape, order="F")
     stored = np.memmap(scratch_dir / "voxels", dtype=voxels.dtype, mode="w+", shape=grid.shape, order="F")
@@ -126,6 +122,15 @@ def read(path: pathlib.Path, *, scratch_dir: pathlib.Path, affine: np.ndarray | 
         patient_id=scan.stem(path),
         notes=header.notes,
     )
+
+
+def check_one_value(path: pathlib.Path, header: Header) -> None:
+    """Raises ValueError for a volume with several values per voxel."""
+    if header.num_values > 1:
+        raise ValueError(
+            f"{path} has {header.num_values} values per voxel: colours, or layers of segments; a scan has one. Save "
+            "the volume itself as greyscale."
+        )
 
 
 def load(path: pathlib.Path, header: Header) -> np.ndarray:

@@ -67,7 +67,7 @@ def affine_mm(header: nib.Nifti1Header, source: str | os.PathLike) -> tuple[np.n
             f"the header gives two voxel sizes, {_by(sizes[: len(told)])} mm in its {form} and {_by(told)} mm in "
             f"pixdim: the {form} was used"
         )
-    elif form == "sform" and header["qform_code"]:
+    if form == "sform" and header["qform_code"]:
         shape = [*header.get_data_shape()[:3], 1, 1][:3]
         distance = scan.distance_mm(affine, np.diag([factor, factor, factor, 1.0]) @ _qform(header), shape)
         if not distance <= _SAME_FORMS * sizes.min():

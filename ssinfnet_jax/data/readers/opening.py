@@ -82,6 +82,7 @@ def read_grid(path: pathlib.Path, affine: np.ndarray | None = None) -> tuple[sca
         return nifti.read_grid(path, affine)
     if kind in VOLUMES:
         header = itk.read_header(path, affine)
+        itk.check_one_value(path, header)
         return header.grid, header.notes
     found = _open_images(path, kind)
     if found.grid is None:

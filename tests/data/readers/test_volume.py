@@ -97,6 +97,8 @@ NO_ORIENTATION = "the file gives no orientation (sform and qform codes are 0): n
             (
                 "the header gives two voxel sizes, 0.7 x 0.8 x 5 mm in its sform and 1 x 1 x 2 mm in pixdim: "
                 "the sform was used",
+                # the qform's size is that of pixdim: 0.9, 0.4 and 3 mm apart at the far corner
+                "the header's qform places voxels up to 3.16 mm away from its sform: the sform was used",
             ),
         ),
         (
