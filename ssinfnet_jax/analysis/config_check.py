@@ -1,4 +1,4 @@
-"""What is wrong in the analysis' sections of a config, before anything is computed."""
+"""Checks the config of the analysis for mistakes that its types cannot catch."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from ssinfnet_jax.config import Config, Mediation, plain
 
 
 def check(config: Config) -> None:
-    """Raises ValueError for what is wrong in the analysis' sections of a config, before anything is computed."""
+    """Raises ValueError for mistakes in the sections phenotypes and mediation."""
     try:
         settings = phenotypes.make("eight_bit", plain(config.phenotypes.settings))
     except ValueError as error:
@@ -46,7 +46,7 @@ def _check_levels(levels: Sequence[str]) -> None:
 
 
 def _check_roles(roles: Mapping[str, Sequence[str]], phenotype_names: Sequence[str]) -> list[str]:
-    """Returns the columns of all roles; raises ValueError for unknown ones and those that are named twice."""
+    """Returns the columns of all roles; raises ValueError for unknown and repeated ones."""
     for key, names in roles.items():
         unknown = [name for name in names if name not in CLINICAL and name not in phenotype_names]
         if unknown:
@@ -60,7 +60,7 @@ def _check_roles(roles: Mapping[str, Sequence[str]], phenotype_names: Sequence[s
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
         said = " and ".join(f"config.mediation.{key} {list(names)}" for key, names in roles.items() if names)
-        raise ValueError(f"A column has one role, but {said} name {twice} twice; leave one out.")
+        raise ValueError(f"{said} name {twice} twice; a column can have one role, so remove it from one.")
     return named
 
 
@@ -70,14 +70,14 @@ def _check_mediators(expression: str, names: Sequence[str]) -> list[str]:
         wanted = re.compile(expression)
     except re.error as error:
         raise ValueError(
-            f"config.mediation.mediators is not a regular expression: {expression!r} ({error}); '^ggo_', for one, "
-            "matches all columns that begin with ggo_."
+            f"config.mediation.mediators is not a regular expression: {expression!r} ({error}); for example, '^ggo_' "
+            "matches all columns that start with ggo_."
         ) from error
     found = list(filter(wanted.search, names))
     if not found:
         some = ", ".join(names[:: max(1, len(names) // 4)])
         raise ValueError(
-            f"config.mediation.mediators {expression!r} matches none of the {len(names)} columns that "
-            f"config.phenotypes and the clinical table give, such as {some}; correct the expression."
+            f"config.mediation.mediators {expression!r} matches none of the {len(names)} columns of the phenotypes and "
+            f"the clinical table, such as {some}; correct the expression."
         )
     return found

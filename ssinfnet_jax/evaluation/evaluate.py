@@ -63,7 +63,7 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     for which, classes in (("single", ("lesion",)), ("multi", CLASSES)):
         if not rows[which]:
             continue
-        slices = pd.DataFrame(rows[which])
+        slices = pd.DataFrame(rows[which], columns=list(columns.SLICES))
         summary = summarize(slices, overall=which == "multi", seed=config.seed)
         curves = _pooled_roc(pools[which], classes)
         for name, part in (("slices", slices), ("summary", summary), ("roc", curves)):
@@ -141,14 +141,11 @@ def _example(result: segmenter.Segmentation, dice: float, size: int) -> dict[str
     """Resizes a slice, its truth and its prediction to a common size for the report."""
     record, shape = result.record, (size, size)
     truth = record.get("classes", record["lesion"])
-    return {
-        "image": labels.resize_image(record["image"], shape),
-        "truth": labels.resize_label(truth, shape),
-        "lesion_prob": segmenter.resize_probs(result.lesion_probs, shape),
-        "pred": labels.resize_label(result.pred, shape),
-        "slice_id": record["slice_id"],
-        "dice": np.float32(dice),
-    }
+    image, truth = labels.resize_image(record["image"], shape), labels.resize_label(truth, shape)
+    probs = segmenter.resize_probs(result.lesion_probs, shape)
+    example = dict(zip(columns.EXAMPLES, (image, truth, probs, record["slice_id"], np.float32(dice)), strict=True))
+    # A lesion map alone has no classes to show.
+    return example if result.class_probs is None else example | {columns.PRED: labels.resize_label(result.pred, shape)}
 
 
 def _readable(summary: pd.DataFrame) -> str:

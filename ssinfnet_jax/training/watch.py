@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.data import pipeline, stage_files
 from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.training import checkpoint, network_setup
 from ssinfnet_jax.training.steps import adversarial_step
@@ -77,13 +77,9 @@ class Watch:
     def _draw(self, out: Mapping[str, np.ndarray], kind: str, index: int) -> None:
         masks = "random" if kind == "inpaint_random" else "coach"
         with rundir.writing(self._directory / f"examples_{index:03d}.npz") as path:
-            np.savez_compressed(
-                path,
-                image=out["image"][self._shown],
-                keep=out[f"keep_{masks}"][self._shown],
-                inpainting=out[f"inpainting_{masks}"][self._shown],
-                phase=np.asarray([f"{index + 1} {kind}"] * len(self._shown)),
-            )
+            arrays = [out[name][self._shown] for name in ("image", f"keep_{masks}", f"inpainting_{masks}")]
+            phase = np.asarray([f"{index + 1} {kind}"] * len(self._shown))
+            np.savez_compressed(path, **dict(zip(stage_files.INPAINTING_EXAMPLES, [*arrays, phase], strict=True)))
 
     def combine(self) -> None:
         """Joins the phases' pictures into `examples.npz`."""

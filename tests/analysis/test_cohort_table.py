@@ -72,10 +72,10 @@ def test_the_column_of_patients_has_several_names(read, name):
 def test_which_column_is_of_patients(read, caplog):
     assert read("id,patient_id,age,gender,severity\n1,01,54,0,1\n1,02,53,1,1\n")["patient_id"].tolist() == ["01", "02"]
     assert not caplog.records
-    with pytest.raises(ValueError, match=r"the columns \['id', 'patient'\] may all be of patients; call the right one"):
+    with pytest.raises(ValueError, match=r"any of the columns \['id', 'patient'\] may identify patients; rename the right one"):
         read("id,patient,age,gender,severity\n1,01,54,0,1\n")
     read("age,gender,severity\n54,0,1\n")
-    assert "table.csv has no column 'patient_id': each row is taken for a patient of its own" in caplog.text
+    assert "table.csv has no column 'patient_id': each row counts as a different patient" in caplog.text
 
 
 def test_numbers_stay_what_they_are(read):
@@ -289,7 +289,7 @@ def test_codes_of_groups_are_no_quantities(read, name):
         read(text, [name])
     read(text, ["age"])
     words = text.replace(",1,", ",A,").replace(",2,", ",B,").replace(",3,", ",C,")
-    with pytest.raises(ValueError, match=rf"the column holds words, such as .* such as {name}_2 and {name}_3"):
+    with pytest.raises(ValueError, match=rf"the column contains words, such as .* such as {name}_2 and {name}_3"):
         read(words, ["age"], covariates=[name])
 
 
@@ -299,18 +299,18 @@ def test_the_remedy_for_groups_works(read, caplog):
     assert table["hospital_2"].sum() == table["hospital_3"].sum() == 4
     rows = "".join(f"{30 + place},{place % 3},{place % 4},{place % 2}\n" for place in range(12))
     read(f"age,smoking,stage,severity\n{rows}", ["age"], covariates=["smoking", "stage"])
-    assert "column 'smoking' (3 values: 0, 1, 2) is taken for a quantity" in caplog.text
+    assert "column 'smoking' (3 values: 0, 1, 2) is treated as a quantity" in caplog.text
     assert "'stage'" not in caplog.text
 
 
 def test_rows_that_are_no_patients(read_both, caplog):
     table = read_both("id,age,severity\n1,45,1\n2,46,0\nSource: registry,,\n", ["age"])
     assert table["patient_id"].tolist() == ["1", "2"]
-    assert "rows [4] have a cell in the first column alone, and are left out" in caplog.text
+    assert "rows [4] which are empty except for their first cell" in caplog.text
     for name in ("Mean (SD)", "Total", "合计"):
-        with pytest.raises(ValueError, match=r"row 4 \('.*'\) is no patient; delete rows of sums and means"):
+        with pytest.raises(ValueError, match=r"row 4 \('.*'\) is not a patient; delete rows of sums and means"):
             read_both(f"id,age,severity\n1,45,1\n2,46,0\n{name},45.5,1\n", ["age"])
-    with pytest.raises(ValueError, match="'subject' is a column of patients, which is no exposure or covariate"):
+    with pytest.raises(ValueError, match="'subject' identifies patients and cannot be an exposure or covariate"):
         read_both("id,subject,age,severity\n1,1,45,1\n2,2,46,0\n", ["age"], covariates=["subject"])
 
 

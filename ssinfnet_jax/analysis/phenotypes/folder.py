@@ -1,4 +1,4 @@
-"""Slices and their masks in two folders, matched by name; they are read where they are measured."""
+"""Finds slices and their masks in two folders, matched by name; workers read them."""
 
 import functools
 import os
@@ -32,29 +32,29 @@ def items(
     voxel_by_voxel: bool = False,
     report: input_files.Report | None = None,
 ) -> list[Item]:
-    """The slices of a folder: PNG or JPG, one slice each, or volumes, whose axial slices are numbered from below.
+    """Lists the slices of a folder: PNG or JPG, one slice each, or volumes, whose axial slices are numbered from below.
 
-    Volumes are NIfTI, NRRD, MetaImage, or a DICOM series in one file or zip archive. A mask has the name of its image,
-    maybe with another ending, in the same subfolder, or that of the case of nnU-Net (`a` of image `a_0000`). It is PNG
-    or a volume and holds 0 background, 1 GGO, 2 consolidation, and nothing else; or .seg.nrrd or DICOM-SEG with
-    segments of these names.
+    Volumes are NIfTI, NRRD, MetaImage, or a DICOM series in one file or zip archive. A mask is in the same subfolder as
+    its image and has the same name except for the extension, or the name of its nnU-Net case (`a` for image `a_0000`).
+    It is PNG or a volume of 0 background, 1 GGO, 2 consolidation, or .seg.nrrd or DICOM-SEG with segments of these
+    names.
 
     Args:
       images: folder, or one file.
       masks: folder, or one file of any name.
       preset: "eight_bit": grey levels; volumes in HU are windowed as for the networks. "hu": volumes in HU.
-      patients: whose the slices are: a CSV or XLSX file with the columns `file` (path below `images`, with or without
-        ending) and `patient_id`, or a regular expression with one group, sought in the path without its ending.
-        None: pictures that launch.segment has written are of their scan; files in a subfolder are of one patient, who
-        is called like it; other files are a patient each, which a warning says where all are.
-      spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. Volumes tell theirs.
-      voxel_by_voxel: pairs the voxels of volumes as they are stored, wherever the header of a mask says that they lie;
-        segments lie where their file says.
-      report: takes the files that are not used, and notes on headers.
-    Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of a volume. A
-      file that cannot be opened is one item, which says why when it is read.
-    Raises: FileNotFoundError or ValueError for folders without images, unmatched names, patients that are not told,
-      JPG masks, or a kind of file that does not fit. What only reading a file shows is left to the rows.
+      patients: patients of the slices: a CSV or XLSX file with the columns `file` (path below `images`, with or without
+        extension) and `patient_id`, or a regular expression with one group, searched in the path without extension.
+        None: pictures from launch.segment belong to their scan; files in a subfolder to one patient, named like it;
+        every other file is a different patient, with a warning if all are.
+      spacing_mm: height and width of a pixel of PNG and JPG; None: areas are in pixels. Volumes have their own.
+      voxel_by_voxel: pairs voxels of volumes in the order they are stored, and ignores the geometry of masks other than
+        segments.
+      report: collects unused files and notes on headers.
+    Returns: items whose slice_id is the path below `images` without extension, with `_<number>` for a slice of a
+      volume. A file that cannot be opened is one item, which raises its error when read.
+    Raises: FileNotFoundError or ValueError for folders without images, unmatched names, unknown patients, JPG masks, or
+      a kind of file that does not suit the preset. Errors that only reading a file can reveal are left to the rows.
     """
     report = input_files.Report() if report is None else report
     image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks), report)
@@ -65,13 +65,13 @@ def items(
     scans = _scans(pathlib.Path(images).parent) if patients is None else {}
     patient_of = _patients(list(image_of), patients, scans)
     if patients is None and not volumes and len(set(patient_of.values())) == len(image_of) > 1:
-        logging.warning("Every one of %d slices is taken for a patient; --patients says whose they are.", len(image_of))
+        logging.warning("Each of %d slices counts as a different patient; tell patients by --patients.", len(image_of))
     found = []
     for name, image in image_of.items():
         try:
             version = _stamp(image) + _stamp(mask_of[name])
             grid, notes = volume.read_grid(image) if volumes else (None, ())
-        except (ValueError, OSError) as error:  # one file must not stop the others
+        except (ValueError, OSError) as error:  # one bad file must not fail the others
             found.append(Item(name, patient_of[name], functools.partial(_fail, image, mask_of[name], str(error))))
             continue
         readers = {name: functools.partial(picture_slices.read, image, mask_of[name], spacing_mm or (1.0, 1.0))}
@@ -92,20 +92,20 @@ def _check_kind(
     images: str | os.PathLike, num_volumes: int, num_files: int, preset: str, spacing_mm: tuple[float, float] | None
 ) -> None:
     if 0 < num_volumes < num_files:
-        raise ValueError(f"{images} holds volumes and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
+        raise ValueError(f"{images} has volumes (areas in mm²) and PNG or JPG (in pixels); measure them separately.")
     if preset == HU.name and not num_volumes:
-        raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need volumes.")
+        raise ValueError(f"{images} has PNG or JPG, which are grey levels; Hounsfield units (hu) need volumes.")
     if spacing_mm is not None and num_volumes:
-        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the volumes of {images} tell their own.")
+        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the volumes of {images} have their own.")
 
 
 def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input_files.Report) -> None:
-    """Counts the files of which no slice was measured as not used.
+    """Reports files of which no slice was measured as not used.
 
     Args:
-      found: what `items` gave.
-      errors: of each, "" where it was measured.
-      report: takes the files, each with its first error.
+      found: the result of `items`.
+      errors: of each item; "" if it was measured.
+      report: collects the files, each with its first error.
     """
     files = [item.source.args[:2] for item in found]
     used = {path for paths, error in zip(files, errors, strict=True) for path in paths if not error}
@@ -125,10 +125,10 @@ def _fail(image: pathlib.Path, mask: pathlib.Path, reason: str):
 def _matched(
     images: pathlib.Path, masks: pathlib.Path, report: input_files.Report
 ) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
-    """Image and mask by name."""
+    """name -> image, name -> mask."""
     for path in (images, masks):
         if not input_files.exists(path, str(path)):
-            raise FileNotFoundError(f"{path} does not exist; give a folder of pictures or volumes.")
+            raise FileNotFoundError(f"{path} does not exist; pass a folder of pictures or volumes.")
     if images.is_file() and masks.is_file():
         name = patient_table.without_ending(images.name)
         _check_exact([masks])
@@ -141,13 +141,13 @@ def _matched(
             if kind := input_files.fault(more[name]):
                 report.leave_out(more.pop(name), kind)
     if not image_of and not mask_of:
-        raise ValueError(f"{images} and {masks} hold empty files and links to nothing only; copy the files again.")
+        raise ValueError(f"{images} and {masks} have only empty files and broken links; copy the files again.")
     for kind, more, folder, fewer in (("image", image_of, masks, mask_of), ("mask", mask_of, images, image_of)):
         alone = [path for name, path in more.items() if name not in fewer]
         if alone:
             raise ValueError(
                 f"{len(alone)} of {len(more)} {kind} files have no file of the same name in {folder}: "
-                f"{_some(alone)}. Name masks like their images, and take away what has no partner."
+                f"{_some(alone)}. Name masks like their images, and move files without a partner elsewhere."
             )
     for name, path in image_of.items():
         if (_kind(path) == _PICTURES) != (_kind(mask_of[name]) == _PICTURES):
@@ -158,7 +158,7 @@ def _matched(
 
 
 def _by_case(image_of: dict[str, pathlib.Path], mask_of: Mapping[str, pathlib.Path]) -> dict[str, pathlib.Path]:
-    """Renames images `a_0000` to `a` where that is the name of a mask, as in nnU-Net's folders.
+    """Renames images `a_0000` to `a` if that is the name of a mask, as in nnU-Net's folders.
 
     Raises: ValueError for several channels of a case.
     """
@@ -176,8 +176,8 @@ def _check_exact(masks: Iterable[pathlib.Path]) -> None:
     jpeg = [path for path in masks if input_files.fault(path) == "" and path.open("rb").read(3) == _JPEG]
     if jpeg:
         raise ValueError(
-            f"{len(jpeg)} masks are JPG, whose compression changes classes along borders: {_some(jpeg)}. Save masks "
-            "as PNG, from where they were drawn; a JPG that is converted keeps the changes."
+            f"{len(jpeg)} masks are JPG, whose compression changes classes along borders: {_some(jpeg)}. Export masks "
+            "as PNG from the program they were drawn in; converting a JPG does not undo the changes."
         )
 
 
@@ -198,10 +198,10 @@ def _files(folder: pathlib.Path, report: input_files.Report) -> dict[str, pathli
         else:
             name = input_files.readable(patient_table.without_ending(path.relative_to(below).as_posix()))
             if name in files:
-                raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
+                raise ValueError(f"{files[name]} and {path} differ in their extension only; keep one of them.")
             files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds neither PNG or JPG nor volumes; give a folder that does.")
+        raise ValueError(f"{folder} has neither PNG or JPG nor volumes; pass a folder that does.")
     return files
 
 
@@ -225,7 +225,7 @@ def _some(names: Iterable[object]) -> str:
 
 
 def _scans(results: pathlib.Path) -> dict[str, str]:
-    """Scan by picture, of results of launch.segment."""
+    """Picture -> scan, from results of launch.segment."""
     return {
         patient_table.without_ending(file): path.parent.name
         for path in results.glob("scans/*/slices.csv")
@@ -249,17 +249,17 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
                 f"patients={rule!r} is neither a CSV or XLSX file nor a regular expression ({error})."
             ) from error
         if pattern.groups != 1:
-            raise ValueError(f"patients={rule!r} has {pattern.groups} groups, must have one, as in '^(P[0-9]+)_'.")
+            raise ValueError(f"patients={rule!r} must have one group, as in '^(P[0-9]+)_', has {pattern.groups}.")
         known = {name: match[1] for name in names if (match := pattern.search(name)) and match[1]}
         missing = [name for name in names if name not in known]
         remedy = f"change the regular expression {rule!r}"
     if missing:
-        raise ValueError(f"No patient is known of {len(missing)} of {len(names)} files: {_some(missing)}; {remedy}.")
+        raise ValueError(f"{len(missing)} of {len(names)} files have no patient: {_some(missing)}; {remedy}.")
     return {name: known[name] for name in names}
 
 
 def _stamp(path: pathlib.Path) -> str:
-    """Changes when a file does. Raises ValueError for one that holds nothing."""
+    """A text that changes when the file does; raises ValueError for an empty file or broken link."""
     if kind := input_files.fault(path):
         raise ValueError(f"{path} cannot be read ({kind}); copy or download it again.")
     status = path.stat()

@@ -5,6 +5,8 @@ from typing import Any
 
 from ssinfnet_jax.report.kit import tables
 
+NOT_DIAGNOSIS = "For research, not for diagnosis: not approved or tested for the care of patients."
+
 
 @dataclasses.dataclass(frozen=True)
 class Block:
@@ -39,6 +41,6 @@ class Figure:
     width: int  # CSS pixels
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """`1 patient`, `2 patients`."""
-    return f"{tables.number(number)} {noun}{'' if number == 1 else 's'}"
+    return f"{tables.number(number)} {noun if number == 1 else plural or f'{noun}s'}"

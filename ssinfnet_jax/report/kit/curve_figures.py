@@ -11,10 +11,11 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import patches
 
+from ssinfnet_jax.metrics import overlap
 from ssinfnet_jax.report.kit import figure_style
 
 _PHASES = {"inpaint_random": "#0072B2", "coach": "#D55E00", "inpaint_coach": "#009E73"}
-_METRICS = ("dice", "iou", "recall", "precision", "auc", "accuracy")
+_METRICS = (*overlap.METRICS, "accuracy")
 _NOT_LOSS = ("second", "time", "norm", "epoch", "step", "count", "num_", "scale", "fraction", "memory")
 _LABEL_LENGTH = 40  # letters of a legend's label that fit above one of three panels
 _LEGEND_LINE = 0.2  # inches

@@ -83,6 +83,13 @@ def mean_error(mean: Any, error: Any, digits: int = 3) -> str:
     return text.replace("-", MINUS)
 
 
+def signed(value: float) -> str:
+    """A difference with three decimals: `+0.012`, `−0.003`."""
+    if pd.isna(value):
+        return MISSING
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", MINUS)  # + 0.0: no negative zero
+
+
 def p_value(value: Any) -> str:
     """`< 0.001` or three decimals."""
     if value is None or pd.isna(value):
@@ -119,7 +126,7 @@ def p_cell(value: Any) -> Cell:
 def from_frame(
     frame: pd.DataFrame,
     caption: str,
-    columns: Mapping[str, tuple[str, Formatter]] | None = None,
+    columns: Mapping[str, tuple] | None = None,
     *,
     foot: str = "",
     max_rows: int = MAX_ROWS,
@@ -129,17 +136,17 @@ def from_frame(
     Args:
       frame: the rows.
       caption: above the table.
-      columns: column of the frame -> (its head, its formatter); columns that the frame lacks are skipped. None: all
-        columns, headed by their names.
+      columns: column of the frame -> (its head, its formatter[, a hint]); columns that the frame lacks are skipped.
+        None: all columns, headed by their names.
       foot: below the table.
       max_rows: further rows are left out, and the foot says so.
     """
     if columns is None:
         columns = {str(name): (str(name).replace("_", " "), formatter(frame[name])) for name in frame}
     shown = {name: pair for name, pair in columns.items() if name in frame}
-    heads = [Column(head, write is not text_cell) for head, write in shown.values()]
+    heads = [Column(head, write is not text_cell, *hint) for head, write, *hint in shown.values()]
     rows = [
-        [write(value) for (_, write), value in zip(shown.values(), values, strict=True)]
+        [write(value) for (_, write, *_), value in zip(shown.values(), values, strict=True)]
         for values in frame[list(shown)].head(max_rows).itertuples(index=False, name=None)
     ]
     return Table(caption, heads, rows, f"{foot} {cut(frame, max_rows)}".strip())

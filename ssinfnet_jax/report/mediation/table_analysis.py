@@ -1,4 +1,4 @@
-"""The mediation analysis of a user's table, without any run: tables, figures, and the result in words."""
+"""The mediation analysis of a user's table, outside of a run: tables, figures, and the result in words."""
 
 import pathlib
 import re
@@ -15,7 +15,7 @@ from ssinfnet_jax.report.mediation import conditional, correlation_heatmap, fore
 _PAIR = ["exposure", "mediator"]
 _FIGURE = re.compile(
     r"(forest_\d+|joint_\d+|ordinal|moderated|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)"
-)  # what _draw() may write
+)  # files that _draw() may write
 
 
 def run(
@@ -26,14 +26,14 @@ def run(
     missing_codes: Sequence[str] = (),
     interval: str = "delta",
 ) -> mediation.Analysis:
-    """Analyses a table, and writes tables, figures and `doubtful_words.csv`; what an earlier call wrote is replaced.
+    """Analyses a table and writes tables, figures and `doubtful_words.csv`, replacing those of an earlier call.
 
     Args:
       cohort: CSV or XLSX file, one row per patient.
       out_dir: folder to write to.
       options: of the analysis.
       missing_codes: see cohort_table.read().
-      interval: of the forest plots: "delta", or a bootstrap interval ("percentile", "bc", "bca").
+      interval: for the forest plots: "delta", or a bootstrap interval ("percentile", "bc", "bca").
     Raises: ValueError for a table that cannot be analysed, see cohort_table.read() and mediation.analyse().
     """
     rundir.check_folder(out_dir)
@@ -46,7 +46,7 @@ def run(
 
 
 def _read(cohort: str, options: mediation.Options, missing_codes: Sequence[str]) -> pd.DataFrame:
-    """The columns that the options name, those of categories and hospitals as they are."""
+    """Reads the columns that the options name; categories and clusters stay as they are."""
     covariates = [*options.covariates, *filter(None, [options.moderator])]
     terms = [name for name in (*options.exposures, *covariates) if categories.is_term(name)]
     return cohort_table.read(
@@ -63,7 +63,7 @@ def _read(cohort: str, options: mediation.Options, missing_codes: Sequence[str])
 
 
 def words(found: mediation.Analysis) -> list[str]:
-    """The result in lines."""
+    """The result in words, a line each."""
     pairs = found.univariate
     fit = [f"Path model: {found.multiple.verdict.text}"] if found.multiple else []
     return [
@@ -75,7 +75,7 @@ def words(found: mediation.Analysis) -> list[str]:
 
 
 def _of_many(found: mediation.Analysis) -> list[str]:
-    """What there is to say of sets of mediators, the screening, levels and the moderator."""
+    """Lines on joint effects, the screening, levels and the moderator, if there are any."""
     lines = []
     if found.joint is not None:
         small = found.joint[found.joint["indirect_p_adj"] < found.options["alpha"]]
@@ -101,10 +101,7 @@ def _of_many(found: mediation.Analysis) -> list[str]:
 
 
 def _draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path, interval: str) -> None:
-    """Forest plots, heat map of the significant mediators, and path plots, as far as there is something to show.
-
-    Those of an earlier analysis in the folder that are not drawn this time are removed.
-    """
+    """Draws forest plots, heat map and path plots of what was found; removes other figures of an earlier analysis."""
     figures = {}
     fitted = found.univariate[found.univariate["flag"] == ""]
     drawn = {} if interval == "delta" or found.intervals is None else {"intervals": found.intervals, "method": interval}

@@ -1,4 +1,4 @@
-"""Segments scans, and keeps a page of each and an index beside the results."""
+"""Segments scans and writes a page of each, and an index, next to the results."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.report.kit import viewer
 from ssinfnet_jax.report.scans import scan_pages
 
-TITLES = {  # some of segment_scan.COLUMNS -> their titles on the pages
+TITLES = {  # columns of segment_scan.COLUMNS that the pages show
     "slices": "slices",
     "slices_affected": "slices affected",
     "ggo_ml": "GGO (ml)",
@@ -31,7 +31,7 @@ _PRINTED = [
 
 
 class Outcome(NamedTuple):
-    """table, failures: see segment_scans.run(); num_used: files of this call that were segmented, then or before."""
+    """table, failures: see segment_scans.run(); num_used: files of this call that are segmented, by it or earlier."""
 
     table: pd.DataFrame
     failures: pd.DataFrame
@@ -43,11 +43,11 @@ class Outcome(NamedTuple):
 
 
 def run(job: segment_scans.Job, inputs: Sequence[pathlib.Path], *, names: tuple[str, str], **options: Any) -> Outcome:
-    """Segments the scans of `inputs` that are missing, then writes the pages of all.
+    """Segments the scans of `inputs` that are not segmented yet, then writes the pages of all.
 
     Args:
       job, inputs: see segment_scans.run().
-      names: of the single and the multi network, as the index shows them.
+      names: of the single and the multi network, for the index.
       options: `num_workers`, `scheduler` and `choice` of segment_scans.run().
     Raises: ValueError or OSError as segment_scans.run().
     """
@@ -61,12 +61,12 @@ def run(job: segment_scans.Job, inputs: Sequence[pathlib.Path], *, names: tuple[
     if len(table):
         _write_index(job, table, failures, _facts(job, names, window_hu))
     else:
-        (job.out_dir / scan_pages.INDEX).unlink(missing_ok=True)  # of scans that are gone
+        (job.out_dir / scan_pages.INDEX).unlink(missing_ok=True)  # lists scans that no longer exist
     return Outcome(table, failures, report.used)
 
 
 def _write_case(out_dir: pathlib.Path, row: Mapping[str, Any], window_hu: tuple[float, float]) -> None:
-    """Writes the page of a scan that has none, or an older one."""
+    """Writes the page of a scan unless it is up to date."""
     page = out_dir / scan_pages.CASES / f"{scan_pages.file_name(row['scan'])}.html"
     made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
     written = page.is_file() and page.with_suffix(".jpg").is_file() and page.stat().st_mtime >= made
@@ -88,8 +88,8 @@ def _write_index(job: segment_scans.Job, table: pd.DataFrame, failures: pd.DataF
         without=failures,
         headline=[
             (str(len(table)), "scans", "for research, not for diagnosis"),
-            (str(int(table["empty"].sum())), "without a lesion", "their notes say what was seen"),
-            (str(len(failures)), "not segmented", "the reasons stand below" if len(failures) else "none failed"),
+            (str(int(table["empty"].sum())), "without a lesion", "see their notes"),
+            (str(len(failures)), "not segmented", "see the reasons below" if len(failures) else "none failed"),
         ],
     )
 

@@ -100,7 +100,7 @@ def test_other_settings_do_not_mix(loaders, tmp_path):
     with pytest.raises(ValueError, match=r"provenance.checkpoint: 'a' there, 'b' now"):
         table(items, parts_dir=tmp_path, provenance={"checkpoint": "b"})
     (tmp_path / "settings.json").unlink()
-    with pytest.raises(ValueError, match=r"holds parts but no settings.json"):
+    with pytest.raises(ValueError, match=r"has parts but no settings.json"):
         table(items, parts_dir=tmp_path)
 
 
@@ -208,7 +208,7 @@ def test_measured_cohort_in_files(loaders, tmp_path):
     summary = tables.summary().set_index("region")
     assert summary.loc["ggo", ["slices", "with region", "measured", "not measured"]].tolist() == [4, 2, 2, "1 empty"]
     broken = [("s3", "q", functools.partial(loaders.broken, "x"))]
-    with pytest.raises(ValueError, match="No slice has phenotypes; all 1 failed, s3 OSError: cannot read x"):
+    with pytest.raises(ValueError, match="All 1 slices failed; the first: s3 OSError: cannot read x"):
         phenotypes.measure(broken, work=phenotypes.Work(num_workers=0, progress=False))
 
 

@@ -52,9 +52,9 @@ def test_choosing_names_what_is_wrong():
     dice = pd.DataFrame({"ours": [0.1, 0.2]}, index=["a", "a"])
     with pytest.raises(ValueError, match=r"Unknown reference 'unet'; the table has the methods ours"):
         example_slices.choose_examples(dice, "unet", 3)
-    with pytest.raises(ValueError, match=r"Slice a stands twice in the table; take the mean"):
+    with pytest.raises(ValueError, match=r"Slice a is in the table twice; take the mean"):
         example_slices.choose_examples(dice, "ours", 3)
-    with pytest.raises(ValueError, match=r"count is 2; best, median and worst need 3"):
+    with pytest.raises(ValueError, match=r"count must be >= 3 for best, median and worst, got 2"):
         example_slices.choose_examples(dice.iloc[:1], "ours", 2)
 
 
@@ -100,7 +100,7 @@ def test_eight_methods_take_two_lines_of_images():
 
 def test_slices_must_be_of_one_shape():
     other = example(image=np.zeros((8, 8), np.uint8))
-    with pytest.raises(ValueError, match=r"one shape, found \[\(8, 8\), \(40, 60\)\]; resize"):
+    with pytest.raises(ValueError, match=r"same shape, found \[\(8, 8\), \(40, 60\)\]; resize"):
         example_slices.examples([example(), other], METHODS)
-    with pytest.raises(ValueError, match=r"one shape, found \[\]"):
+    with pytest.raises(ValueError, match=r"same shape, found \[\]"):
         example_slices.examples([], METHODS)

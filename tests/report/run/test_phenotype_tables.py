@@ -53,9 +53,9 @@ def test_without_filters_there_is_no_column_of_them():
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("slice_mean", "Phenotypes of a patient: each the average over the patient's slices."),
-        ("area_weighted", "weighted by the region's area in them"),
-        ("merged", "each of the regions of all the patient's slices taken together"),
+        ("slice_mean", "Phenotypes of a patient: the mean over the patient's slices."),
+        ("area_weighted", "weighted by the region's area (shape: the plain mean)"),
+        ("merged", "measured in all slices of the patient as one region"),
     ],
 )
 def test_the_page_says_how_patients_were_made_of_slices(tmp_path, how, said):

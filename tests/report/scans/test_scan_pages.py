@@ -73,7 +73,9 @@ def test_file_names():
 
 
 def test_measurements_name_every_scan_once(tmp_path):
-    with pytest.raises(ValueError, match=r"need a column 'case' with every scan once; found the columns \['scan'\]\."):
+    with pytest.raises(
+        ValueError, match=r"need a column 'case' that has every scan once; found the columns \['scan'\]\."
+    ):
         scan_pages.write(tmp_path, pd.DataFrame({"scan": ["a"]}), title="t")
     with pytest.raises(ValueError, match="and a name twice"):
         scan_pages.write(tmp_path, pd.DataFrame({"case": ["a", "a"]}), title="t")
