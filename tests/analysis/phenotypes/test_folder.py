@@ -247,7 +247,7 @@ def test_volumes_that_do_not_fit(volumes):
     write_nifti(tmp_path / "masks" / "scan.nii", classes, (5.0, 0.9, 0.7))
     write_nifti(tmp_path / "images" / "scan.nii.gz", (ct_hu + 1000) // 4, (5.0, 0.9, 0.7))
     found = phenotypes.table(found_in(tmp_path, preset="hu"), num_workers=0, progress=False)
-    assert all("not HU of a chest CT (air, below -500); use the preset eight_bit" in error for error in found["error"])
+    assert all("a chest CT in HU has air, below -500. Use the preset eight_bit" in error for error in found["error"])
     assert not any(phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)["error"])
     write_nifti(tmp_path / "masks" / "scan.nii", np.where(classes == 1, 3, classes), (5.0, 0.9, 0.7))
     found = phenotypes.table(found_in(tmp_path), num_workers=0, progress=False)
