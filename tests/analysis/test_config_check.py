@@ -1,4 +1,4 @@
-"""What is wrong in the analysis' sections of a config is found before anything is computed."""
+"""Mistakes in the analysis' sections of a config are found before any work starts."""
 
 import pytest
 
@@ -40,19 +40,23 @@ MISTAKES = [
     (
         "exposures",
         ["age", "age"],
-        r"A column has one role, but config.mediation.exposures \['age', 'age'\] name \['age'\] twice; leave one out",
+        r"config.mediation.exposures \['age', 'age'\] name \['age'\] twice; a column can have one role",
     ),
-    ("covariates", ["age"], r"and config.mediation.covariates \['age'\] name \['age'\] twice; leave one out"),
+    (
+        "covariates",
+        ["age"],
+        r"and config.mediation.covariates \['age'\] name \['age'\] twice; a column can have one role",
+    ),
     ("covariates", ["smoking"], r"Unknown columns \['smoking'\] in config.mediation.covariates; choose from age"),
     (
         "mediators",
         "^gggo_",
-        r"config.mediation.mediators '\^gggo_' matches none of the 186 columns that config.phenotypes",
+        r"config.mediation.mediators '\^gggo_' matches none of the 186 columns of the phenotypes",
     ),
     ("mediators", "^age$", r"config.mediation.mediators '\^age\$' matches none of the"),
     ("mediators", "*ggo", r"config.mediation.mediators is not a regular expression: '\*ggo' \(nothing to repeat"),
     ("moderator", "sex", r"Unknown columns \['sex'\] in config.mediation.moderator; choose from age, gender, underly"),
-    ("moderator", "age", r"and config.mediation.moderator \['age'\] name \['age'\] twice; leave one out"),
+    ("moderator", "age", r"and config.mediation.moderator \['age'\] name \['age'\] twice; a column can have one role"),
     ("moderated", "third", "Unknown config.mediation.moderated 'third'; choose one of first, second, both, all"),
     ("levels", ["Severe", "Mild|Regular"], r"config.mediation.levels: The levels .* are out of order; give the lowest"),
     (
@@ -110,7 +114,7 @@ def test_what_can_be_computed_passes(config, options):
 
 
 def test_presets_of_the_path_model():
-    """Residuals of mediators may correlate, but not in the paper's model, nor in its code."""
+    """Residuals of mediators may correlate here, but not in the paper's model or code."""
     wanted = {"full": ("indirect", True), "full_paper": ("paper", False), "full_published_code": ("paper", False)}
     for variant, expected in wanted.items():
         options = covid_semiseg.get_config(variant).mediation

@@ -15,7 +15,7 @@ def config():
 
 
 class ReachedError(Exception):
-    """Carries what the analysis was called with."""
+    """Carries the arguments of the analysis."""
 
 
 class RunWithPhenotypes:
@@ -31,7 +31,7 @@ class RunWithPhenotypes:
 
 
 def test_every_option_of_the_config_reaches_the_analysis(config, tmp_path, monkeypatch):
-    """Each key is changed in turn, and what the analysis is called with changes."""
+    """Changing any key changes the arguments of the analysis."""
 
     def analyse(table, options):
         raise ReachedError(options)

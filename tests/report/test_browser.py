@@ -20,7 +20,7 @@ WITH_LESION = 12  # the slice with the largest lesion, which is shown first
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Index of two scans; the slices of the first have a grey level of their own, and a square on slice 12."""
+    """Index of two scans; each slice of the first has its own grey level, and slice 12 has a square."""
     out_dir = tmp_path_factory.mktemp("segmented")
     images = np.repeat(5 * np.arange(NUM, dtype=np.uint8)[:, None], 64 * 64, axis=1).reshape(NUM, 64, 64)
     classes, truth = np.zeros_like(images), np.zeros_like(images)
@@ -37,7 +37,7 @@ def pages(tmp_path_factory):
 
 @pytest.fixture
 def case(browser, pages):
-    """The page of the first scan, when its first slice has been drawn; no error may be left on the console."""
+    """Opens the page of the first scan and waits for its first slice; no error may remain on the console."""
     browser.get(pages.as_uri())
     browser.find_element(By.LINK_TEXT, " ".join(HOSTILE.split())).click()
     _wait_for_slice(browser, WITH_LESION)
@@ -46,13 +46,13 @@ def case(browser, pages):
 
 
 def _wait_for_slice(browser, place):
-    """Waits until a slice is drawn, and no other one after it."""
+    """Waits until a slice is drawn and stays."""
     shown = 'return document.querySelector(".viewer").dataset.drawn'
     WebDriverWait(browser, 120, poll_frequency=0.05).until(lambda driver: driver.execute_script(shown) == str(place))
 
 
 def _pixel(browser, x, y):
-    """RGB of the canvas at a place of the slice's 64 x 64 pixels, once what was asked for is drawn."""
+    """RGB of the canvas at a position in the slice's 64 x 64 pixels, once drawing has finished."""
     script = """
       const [x, y, done] = arguments, canvas = document.querySelector("canvas");
       setTimeout(() => {
@@ -73,7 +73,7 @@ def _press(browser, *keys):
 
 
 def test_keys_move_through_the_slices(case):
-    # The screen has the focus as soon as the page is there.
+    # The screen has the focus once the page is loaded.
     for key, place in [
         (Keys.ARROW_DOWN, 13), (Keys.ARROW_RIGHT, 14), (Keys.ARROW_UP, 13), (Keys.ARROW_LEFT, 12), (Keys.PAGE_DOWN, 22),
         (Keys.PAGE_DOWN, NUM - 1), (Keys.PAGE_UP, NUM - 11), (Keys.HOME, 0), (Keys.ARROW_UP, 0), (Keys.END, NUM - 1),
@@ -91,7 +91,7 @@ def test_the_slider_alone_can_be_used_by_keyboard(case):
     _press(case, Keys.ARROW_DOWN)
     _wait_for_slice(case, 13)
     assert slider.get_attribute("aria-valuetext").startswith(f"14 / {NUM}, z <script>")
-    assert slider.value_of_css_property("outline-style") != "none"  # its focus is seen
+    assert slider.value_of_css_property("outline-style") != "none"  # its focus is visible
 
 
 def test_the_wheel_moves_through_the_slices(case):
@@ -120,7 +120,7 @@ def test_opacity(case):
     _press(case, *"+" * 11)
     np.testing.assert_allclose(_pixel(case, 20, 20), _blended(0, figure_style.GGO, 1.0), atol=3)
     slider = case.find_element(By.CSS_SELECTOR, ".opacity input")
-    slider.send_keys(Keys.HOME)  # its own keys, not those of the slices
+    slider.send_keys(Keys.HOME)  # a key of the slider, not of the slices
     assert slider.get_attribute("value") == "0"
     np.testing.assert_allclose(_pixel(case, 20, 20), 5 * WITH_LESION, atol=3)
 
@@ -162,7 +162,7 @@ def test_tables_are_sorted_by_click_and_key(browser, pages):
     assert read() == ["9.50", "120", "–"]
     _press(browser, Keys.ENTER)  # the button has the focus
     assert head.get_attribute("aria-sort") == "descending"
-    assert read() == ["120", "9.50", "–"]  # what is missing stays last
+    assert read() == ["120", "9.50", "–"]  # a missing value stays last
     assert {cell.value_of_css_property("text-align") for cell in browser.find_elements(By.CSS_SELECTOR, ".num")} == {
         "right"
     }

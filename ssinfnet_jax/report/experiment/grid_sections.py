@@ -47,7 +47,7 @@ def differences(experiment: Experiment, shown: Mapping[str, tables.Table]) -> bl
     figure = metric_figures.forest(experiment.comparison, experiment.methods)
     caption = "Difference of the mean Dice from the reference on the same slices, with its 95 % bootstrap interval."
     section.add("figure", _picture(experiment, "differences", figure, caption))
-    section.add("details", ("All metrics", [blocks.Block("table", shown["comparison_table"])]))
+    section.fold("All metrics", shown["comparison_table"])
     return section
 
 

@@ -30,6 +30,10 @@ class Section:
         if content is not None and content != "":
             self.blocks.append(Block(kind, content))
 
+    def fold(self, title: str, table: tables.Table) -> None:
+        """Appends a table that is hidden until the reader opens it."""
+        self.add("details", (title, [Block("table", table)]))
+
 
 @dataclasses.dataclass(frozen=True)
 class Figure:

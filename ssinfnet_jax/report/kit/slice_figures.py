@@ -10,6 +10,8 @@ from matplotlib import figure as mpl_figure
 
 from ssinfnet_jax.report.kit import figure_style, slice_drawing
 
+_COLUMNS = 6  # slices per row of a contact sheet
+
 
 @matplotlib.rc_context(figure_style.STYLE)
 def overlays(examples: Mapping[str, np.ndarray]) -> mpl_figure.Figure:
@@ -80,7 +82,6 @@ def contact_sheet(
     fill: np.ndarray | None = None,
     outline: np.ndarray | None = None,
     colours: Mapping[int, str] = figure_style.CLASSES,
-    num_columns: int = 6,
 ) -> mpl_figure.Figure:
     """Draws many slices at a glance: predictions filled, the ground truth as a yellow outline.
 
@@ -90,16 +91,15 @@ def contact_sheet(
       fill: integer [N, H, W], tinted by `colours`.
       outline: [N, H, W]; the border of what is > 0 is drawn.
       colours: colour of each number in `fill`.
-      num_columns: slices per row.
     """
-    columns = min(num_columns, len(image))
+    columns = min(_COLUMNS, len(image))
     rows = -(-len(image) // columns)
     aspect = image.shape[1] / image.shape[2]
     filled = () if fill is None else colours.values()
     key = {name: colour for name, colour in figure_style.NAMED.items() if colour in filled}
     if outline is not None:
         key["ground truth"] = figure_style.TRUTH_LINE
-    width = figure_style.WIDTH * max(columns, 3) / num_columns if columns < num_columns else figure_style.WIDTH
+    width = figure_style.WIDTH * max(columns, 3) / _COLUMNS
     figure, grid = slice_drawing.image_grid(
         rows, columns, aspect, header=0.32 if key else 0.06, caption=0.06, footer=0.34, width=width
     )

@@ -24,7 +24,7 @@ def slice_():
 
 
 def by_featureextractor(image, region, bin_width, spacing=(1.0, 1.0)):
-    """PyRadiomics' own way, from the whole image."""
+    """With PyRadiomics itself, from the whole image."""
     extractor = featureextractor.RadiomicsFeatureExtractor(binWidth=bin_width, force2D=True, additionalInfo=False)
     extractor.disableAllFeatures()
     for name in ("firstorder", "glcm", "gldm", "ngtdm"):
@@ -241,7 +241,7 @@ def volumes(images, regions, spacing=(1.0, 1.0)):
 
 
 def by_pyradiomics(images, regions, settings, image_types=("Original",), spacing=(1.0, 1.0)):
-    """PyRadiomics' own way, in the planes of a volume; names as ours."""
+    """With PyRadiomics itself, in the planes of a volume, by our names."""
     extractor = featureextractor.RadiomicsFeatureExtractor(
         binWidth=settings.bin_width, force2D=True, additionalInfo=False, voxelArrayShift=settings.shift
     )
@@ -291,7 +291,10 @@ def test_log_is_that_of_a_volume_that_does_not_change_from_slice_to_slice(slice_
     expected = by_pyradiomics(np.repeat(image[None], 31, 0), regions, of_pyradiomics, ("LoG",), (0.8, 0.7))
     assert len(expected) == 2 * 18
     for name, value in expected.items():
-        if name.split("_")[-1] not in ("Entropy", "Uniformity"):  # of bins: a rounding may change one
+        if name.split("_")[-1] not in (
+            "Entropy",
+            "Uniformity",
+        ):  # these depend on bins, of which rounding may change one
             assert found[f"ggo_{name}"] == pytest.approx(value, rel=1e-4, abs=1e-4), name
     assert found["ggo_log-sigma-1-0-mm_firstorder_Entropy"] == pytest.approx(
         expected["log-sigma-1-0-mm_firstorder_Entropy"], abs=0.05
@@ -356,7 +359,9 @@ def test_slices_too_small_alone_are_measured_when_merged():
 
 def test_merged_errors():
     _, _, slices = patient()
-    with pytest.raises(ValueError, match=r"must have the same pixel size, got \(0.5, 0.5\) to \(0.8, 0.7\) mm; resample"):
+    with pytest.raises(
+        ValueError, match=r"must have the same pixel size, got \(0.5, 0.5\) to \(0.8, 0.7\) mm; resample"
+    ):
         phenotypes.extract_merged([*slices, (*slices[0][:2], (0.5, 0.5))])
     assert phenotypes.extract_merged([])["lesion_reason"] == "empty"
 
@@ -422,7 +427,7 @@ def test_what_stands_around_the_regions_changes_nothing(slice_, padding):
     image, classes = slice_
     ct_hu = image.astype(float) * 4 - 900
     expected = phenotypes.extract(ct_hu, classes, settings=phenotypes.HU)
-    padded = np.where(classes == 0, padding, ct_hu)  # up to the border of the lesions, holes in them too
+    padded = np.where(classes == 0, padding, ct_hu)  # up to the border of the lesions, and in their holes
     found = phenotypes.extract(padded, classes, settings=phenotypes.HU)
     np.testing.assert_equal(found, expected)
     if np.isfinite(padding):
@@ -445,7 +450,9 @@ def test_filters_see_what_stands_around_the_regions(slice_):
         phenotypes.extract(ct_hu, classes, settings=settings)
     clean = phenotypes.extract(np.maximum(ct_hu, -1024), classes, settings=settings)
     assert clean["ggo_wavelet-HH_reason"] == ""
-    nothing = phenotypes.extract(ct_hu, np.zeros_like(classes), settings=settings)  # no lesion: nothing is filtered
+    nothing = phenotypes.extract(
+        ct_hu, np.zeros_like(classes), settings=settings
+    )  # without a lesion nothing is filtered
     assert nothing["ggo_reason"] == "empty"
 
 

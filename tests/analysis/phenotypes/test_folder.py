@@ -67,16 +67,14 @@ def test_patients_by_regular_expression_or_table(slices):
     with pytest.raises(ValueError, match="names several patients for P1/a; a file belongs to one"):
         found_in(slices, patients=str(table))
     table.write_text("file,patient_id\nP1/a,x\n")
-    with pytest.raises(
-        ValueError, match=r"4 of 5 files have no patient: P1/b, P2/a, P2/b, alone; add them to .*who"
-    ):
+    with pytest.raises(ValueError, match=r"4 of 5 files have no patient: P1/b, P2/a, P2/b, alone; add them to .*who"):
         found_in(slices, patients=str(table))
     table.write_text("slice,patient_id\nP1/a,x\n")
     with pytest.raises(ValueError, match=r"who.csv has no column file; it needs file and patient_id"):
         found_in(slices, patients=str(table))
     with pytest.raises(ValueError, match=r"1 of 5 files have no patient: alone; change the regular expression"):
         found_in(slices, patients="^(P[0-9])")
-    with pytest.raises(ValueError, match="must have one group, .* has 0"):
+    with pytest.raises(ValueError, match=r"must have one group, .* has 0"):
         found_in(slices, patients="P")
     with pytest.raises(ValueError, match="neither a CSV or XLSX file nor a regular expression"):
         found_in(slices, patients="(P")
@@ -106,7 +104,7 @@ def test_pictures_of_segmented_scans_are_of_their_scan(tmp_path, caplog):
             write(tmp_path / "images" / f"{name}.png", slice_of(0)[0])
             write(tmp_path / "masks" / f"{name}.png", slice_of(0)[1])
     (tmp_path / "scans" / "volume").mkdir()
-    (tmp_path / "scans" / "volume" / "slices.csv").write_text("slice\n0\n")  # its images lie elsewhere
+    (tmp_path / "scans" / "volume" / "slices.csv").write_text("slice\n0\n")  # its images are elsewhere
     assert [item.patient_id for item in found_in(tmp_path)] == ["pat", "pat", "pat_0002"]
     assert [item.patient_id for item in found_in(tmp_path, patients="_([a-c])")] == ["a", "b", "c"]
     assert "taken for a patient" not in caplog.text
@@ -153,7 +151,7 @@ def test_jpeg_masks_are_refused(slices):
         folder.items(slices / "images" / "other.jpg", slices / "masks" / "other.JPEG")
     (slices / "masks" / "other.JPEG").unlink()
     write(slices / "masks" / "other.png", classes)
-    image = found_in(slices)[-1].source()[0]  # of images a JPG is as good as it is
+    image = found_in(slices)[-1].source()[0]  # JPG is fine for images
     assert image.shape == classes.shape
 
 
@@ -264,7 +262,7 @@ def test_volumes_that_do_not_fit(volumes):
 
 
 def test_links_to_folders_are_followed(slices):
-    """A patient who is a link, one whose folder has the ending of a volume, and links that lead in circles."""
+    """A link to a patient, a patient's folder whose name ends like a volume, and circular links."""
     for kind in ("images", "masks"):
         (slices / kind / "P2").rename(slices / f"store_{kind}")
         (slices / kind / "P2").symlink_to(slices / f"store_{kind}")
@@ -341,7 +339,7 @@ def test_names_may_be_as_long_as_a_file_system_takes(tmp_path, suffix):
 
 
 def test_a_volume_whose_slices_all_fail_is_counted_once(volumes):
-    """Each slice for a reason of its own."""
+    """Each slice fails for a different reason."""
     tmp_path, ct_hu, _ = volumes
     ct_hu = ct_hu.astype(np.float32)
     for index in range(3):

@@ -67,7 +67,7 @@ def test_a_second_run_computes_only_what_is_missing(loaders, tmp_path):
     second = table(
         [*items([2, 1, 0]), ("bad", "p", functools.partial(loaders.counted, 9, str(calls)))], parts_dir=parts
     )
-    assert called() == [0, 1, 2, 9]  # the failed slice is tried again
+    assert called() == [0, 1, 2, 9]  # the failed slice is computed again
     assert second["slice_id"].tolist() == ["s2", "s1", "s0", "bad"]
     pd.testing.assert_series_equal(second.iloc[2], first.iloc[0], check_names=False)
     pd.testing.assert_frame_equal(second, table(items([2, 1, 0]) + items([9])).assign(slice_id=second["slice_id"]))
@@ -138,7 +138,7 @@ def test_a_slice_of_another_version_is_computed_again(loaders, tmp_path):
 
     first = table(items((0, "a"), (1, "a")), parts_dir=tmp_path)
     second = table(items((0, "a"), (2, "b")), parts_dir=tmp_path)
-    third = table(items((5, "a"), (5, "b")), parts_dir=tmp_path)  # told to be the same, hence not read
+    third = table(items((5, "a"), (5, "b")), parts_dir=tmp_path)  # declared to be the same, so not read
     expected = phenotypes.extract(*loaders.arrays(2))
     assert (
         second.loc[1, "ggo_firstorder_Mean"] == expected["ggo_firstorder_Mean"] != first.loc[1, "ggo_firstorder_Mean"]

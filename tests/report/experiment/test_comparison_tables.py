@@ -29,7 +29,7 @@ def texts(table):
 
 
 def rendered(markdown):
-    """Rows of the first table as a Markdown parser of somebody else reads it: the text of each cell."""
+    """Cell texts of the first table, as an independent Markdown parser reads it."""
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown)
     rows = []
     for token in tokens:

@@ -16,7 +16,7 @@ TRUTH[10:30, 35:55] = 2
 
 
 def example(**changes):
-    """Grey 100; the first method finds all, the second nothing."""
+    """Grey 100; the first method finds everything, the second nothing."""
     part = example_slices.ExampleSlice(
         "patient_$1", np.full(TRUTH.shape, 100, np.uint8), TRUTH,
         {"unet": TRUTH, "ours": np.zeros_like(TRUTH)}, {"unet": 1.0, "ours": np.nan}, "Worst",
@@ -68,7 +68,7 @@ def test_prediction_and_truth_in_the_colours_of_the_classes():
     for colour in (
         figure_style.GGO,
         figure_style.CONSOLIDATION,
-    ):  # 1/6 of a slice, less its outline, in two of four images
+    ):  # 1/6 of a slice, without its outline, in two of four images
         assert tinted(figure, colour) == pytest.approx(2 * area / 6, rel=0.1)
 
 

@@ -97,7 +97,7 @@ def test_a_tie_has_no_winner(tmp_path):
     strip = grid_page.write(folder).read_text().split('<ul class="strip">')[1].split("</ul>")[0]
     assert "shared by 2 of 2, n = 6 slices" in strip
     assert "0.500" in strip
-    assert "0.123" not in strip  # one method's error is not that of all
+    assert "0.123" not in strip  # the error of one method does not apply to all
     table.loc[table["method"] == "a", "n"] = 5
     table.to_csv(path, index=False)
     assert "shared by 2 of 2, n = 5 to 6 slices" in grid_page.write(folder).read_text()

@@ -66,7 +66,7 @@ def test_captions_profile_and_first_slice():
         "GGO 12 %, consolidation 50 % of the slice",
         "no lesion predicted",
     ]
-    # Bars of height share / largest share, consolidation upon GGO.
+    # Bars of height share / largest share, consolidation on top of GGO.
     assert view["profile"] == [
         (figure_style.GGO, "M0.5 1.000h1v-0.400h-1zM1.5 1.000h1v-0.200h-1z"),
         (figure_style.CONSOLIDATION, "M1.5 0.800h1v-0.800h-1z"),

@@ -62,7 +62,7 @@ def test_card_of_a_run(workdir, tmp_path):
     assert "Apache-2.0" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 3
-    for table in tables:  # every row has the columns of its head
+    for table in tables:  # every row has as many cells as the head
         rows = [row.replace("\\|", "").count("|") for row in table.strip().split("\n")]
         assert len(set(rows)) == 1
 

@@ -397,7 +397,7 @@ def test_skipped_and_unfinished_stages(tmp_path):
     (tmp_path / "train_single").mkdir()
     write_rows(tmp_path / "train_single/metrics.jsonl", [{"step": 1, "phase": "train", "loss": 1.0}])
     with (tmp_path / "train_single/metrics.jsonl").open("a") as file:
-        file.write('{"step": 2, "pha')  # stopped while it wrote
+        file.write('{"step": 2, "pha')  # interrupted while writing
     text = visible(page.write(tmp_path))
     assert "Pretrain multi network: skipped. pretrain.steps is 0" in text
     assert "Train single network: not finished" in text

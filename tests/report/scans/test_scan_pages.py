@@ -55,10 +55,10 @@ def test_scans_without_measurements_are_shown_with_the_reason(tmp_path):
     text = scan_pages.write(tmp_path, table, title="t", without=without).read_text()
     assert "not segmented" in text
     assert "b&lt;i&gt;" in text
-    assert '<td data-sort="slice 3 is missing">' in text  # no number, so that it may wrap
+    assert '<td data-sort="slice 3 is missing">' in text  # not a number, so it may wrap
     text = scan_pages.write(tmp_path, table, title="t", without=without[:0]).read_text()
     assert "not segmented" not in text
-    assert "Lesion (either)" not in text  # the second network tells GGO from consolidation everywhere
+    assert "Lesion (either)" not in text  # the multi network divides every lesion
 
 
 def test_nothing_half_written_is_left(index):

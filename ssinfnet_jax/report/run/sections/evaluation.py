@@ -40,7 +40,7 @@ def build(run: run_files.Run) -> blocks.Section:
         if slices is not None:
             caption = "Test slices, lowest Dice first; empty where a metric is undefined."
             table = tables.per_slice(slices, figure_style.TITLES, caption)
-            section.add("details", (f"All slices ({slices['slice_id'].nunique()})", [blocks.Block("table", table)]))
+            section.fold(f"All slices ({slices['slice_id'].nunique()})", table)
             for kind in dict.fromkeys(slices["class"]):
                 values[kind] = slices.loc[slices["class"] == kind, "dice"].to_numpy(float)
         if curve is not None:

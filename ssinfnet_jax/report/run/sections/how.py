@@ -44,13 +44,13 @@ def build(run: run_files.Run) -> blocks.Section:
         if different:
             section.add("warning", f"Stages ran with different versions of {', '.join(different)}.")
         shown = {package: ", ".join(found) for package, found in versions.items()}
-        section.add("details", ("Versions", [_pairs("Versions of packages.", "Package", "Version", shown)]))
+        section.fold("Versions", _pairs("Versions of packages.", "Package", "Version", shown))
     table = _pairs("All values of config.json.", "Key", "Value", table_files.flatten(run.config))
-    section.add("details", ("Full configuration", [table]))
+    section.fold("Full configuration", table)
     return section
 
 
-def _pairs(caption: str, key: str, value: str, pairs: Mapping[str, str]) -> blocks.Block:
+def _pairs(caption: str, key: str, value: str, pairs: Mapping[str, str]) -> tables.Table:
     """A table of two columns."""
     cells = [[tables.text_cell(text) for text in pair] for pair in pairs.items()]
-    return blocks.Block("table", tables.Table(caption, [tables.Column(key), tables.Column(value)], cells))
+    return tables.Table(caption, [tables.Column(key), tables.Column(value)], cells)

@@ -45,8 +45,7 @@ def build(run: run_files.Run) -> blocks.Section:
             analysis.filter_log,
             "Mediators that were left out, those kept instead, and why; r with several is the multiple correlation.",
         )
-        title = f"Correlation filter and linear relations ({len(analysis.filter_log)} left out)"
-        section.add("details", (title, [blocks.Block("table", table)]))
+        section.fold(f"Correlation filter and linear relations ({len(analysis.filter_log)} left out)", table)
     _multiple(run, section, analysis)
     return section
 
@@ -71,7 +70,7 @@ def _pairs(run: run_files.Run, section: blocks.Section, analysis: Analysis, foun
     if truth is not None:
         section.add("table", _truth_table(truth))
     table = mediation_tables.pairs(univariate, "All pairs, smallest adjusted p first.", verdict=True)
-    section.add("details", (f"All {len(univariate)} pairs", [blocks.Block("table", table)]))
+    section.fold(f"All {len(univariate)} pairs", table)
 
 
 def _figures(run: run_files.Run, section: blocks.Section, analysis: Analysis, found: pd.DataFrame) -> None:
@@ -111,7 +110,7 @@ def _beside_the_linear_models(
     texts |= {"moderated": _MODERATED.format_map(options)} if analysis.moderated is not None else {}
     figures = {"ordinal": conditional.by_level, "moderated": conditional.by_moderator}
     if analysis.missing is not None:
-        section.add("details", ("Missing values", [blocks.Block("table", mediation_tables.missing(analysis.missing))]))
+        section.fold("Missing values", mediation_tables.missing(analysis.missing))
     for name, heading, caption, make in (
         ("intervals", "", "Bootstrap intervals of the indirect effects", mediation_tables.intervals),
         ("natural", "Severity as a binary outcome", "Natural effects", mediation_tables.natural),
@@ -133,8 +132,7 @@ def _beside_the_linear_models(
         significant = table.merge(found[_PAIR], on=_PAIR)
         if len(significant):
             section.add("table", make(significant, f"{caption} of the significant pairs."))
-        block = blocks.Block("table", make(table, f"{caption} of all pairs."))
-        section.add("details", (f"{caption} of all {len(analysis.univariate)} pairs", [block]))
+        section.fold(f"{caption} of all {len(analysis.univariate)} pairs", make(table, f"{caption} of all pairs."))
 
 
 def _of_many(run: run_files.Run, section: blocks.Section, analysis: Analysis) -> None:
@@ -152,7 +150,7 @@ def _of_many(run: run_files.Run, section: blocks.Section, analysis: Analysis) ->
         section.add("text", f"{len(chosen)} of {len(analysis.screening)} pairs selected.")
         if len(chosen):
             section.add("table", table(chosen))
-        section.add("details", ("All pairs of the screening", [blocks.Block("table", table(analysis.screening))]))
+        section.fold("All pairs of the screening", table(analysis.screening))
 
 
 def _multiple(run: run_files.Run, section: blocks.Section, analysis: Analysis) -> None:

@@ -82,7 +82,7 @@ def build_phenotypes(run: run_files.Run) -> blocks.Section:
     section.add("table", phenotype_tables.counts(patients))
     names = [name for name in patients.select_dtypes("number") if name != "patient_id"]
     table = tables.describe(patients, "Phenotypes over patients.", {name: name for name in names})
-    section.add("details", (f"Distribution of all {len(names)} columns", [blocks.Block("table", table)]))
+    section.fold(f"Distribution of all {len(names)} columns", table)
     return section
 
 
