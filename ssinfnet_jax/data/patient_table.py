@@ -1,4 +1,4 @@
-"""A table that says whose the images of a folder are."""
+"""Reads a table of the patients of a folder's images."""
 
 import os
 import pathlib
@@ -16,8 +16,8 @@ _SHOWN = 5
 def read(path: str | os.PathLike) -> Mapping[str, str]:
     """Reads a CSV or XLSX file with the columns `file` and `patient_id`.
 
-    Returns: patient by file, without its ending; rows without a patient are left out.
-    Raises: FileNotFoundError; ValueError, naming the file, if it lacks a column, or gives several patients for a file.
+    Returns: file without extension -> patient; rows without a patient are left out.
+    Raises: FileNotFoundError; ValueError if a column is missing, or a file has several patients.
     """
 
     def of_files(cells: Iterable[str]) -> list[str]:
@@ -34,17 +34,17 @@ def read(path: str | os.PathLike) -> Mapping[str, str]:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs file and patient_id.")
     for name, columns in found.items():
         if len(columns) > 1:
-            raise ValueError(f"{path}: the columns {columns} may all be {name}; rename or delete all but one.")
+            raise ValueError(f"{path}: any of the columns {columns} may be {name}; rename or delete all but one.")
     table = table[[columns[0] for columns in found.values()]].set_axis(list(found), axis=1)
     table = table[table["patient_id"] != ""].assign(file=table["file"].map(without_ending)).drop_duplicates()
     twice = table["file"][table["file"].duplicated()].tolist()
     if twice:
         shown = ", ".join(twice[:_SHOWN]) + (", ..." if len(twice) > _SHOWN else "")
-        raise ValueError(f"{path} gives several patients for {shown}; a file belongs to one.")
+        raise ValueError(f"{path} names several patients for {shown}; a file belongs to one patient.")
     return dict(zip(table["file"], table["patient_id"], strict=True))
 
 
 def without_ending(name: str) -> str:
-    """A path without the ending of a picture, a volume or a DICOM file, in any case."""
+    """A path without the extension of a picture, a volume or a DICOM file, ignoring case."""
     ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]

@@ -1,4 +1,4 @@
-"""The program that checks data before anything is trained."""
+"""The program that checks data before training."""
 
 import pandas as pd
 import yaml
@@ -41,7 +41,7 @@ def test_mistakes_in_flags_are_one_line(tmp_path):
     root = layouts.nifti_pairs(tmp_path, layouts.patients((7, 11)))
     for flags, reason in (
         (["--data_dir=/nowhere"], "--data_dir=/nowhere does not exist"),
-        ([f"--data_dir={root}", f"--out={root}/out"], "is inside of the data"),
+        ([f"--data_dir={root}", f"--out={root}/out"], "is inside the data"),
         ([f"--data_dir={root}", "--labels=1:ggo"], "go with --images"),
         ([f"--data_dir={root}", *FLAGS[:2], "--labels=ggo"], "'ggo' is not VALUE:MEANING, such as 1:ggo"),
         ([f"--data_dir={root}", *FLAGS, "--save"], "dataset.yaml is there already"),

@@ -1,4 +1,4 @@
-"""Checks a user's data, and writes what was found: a page, and tables."""
+"""Checks a user's data and writes the findings as a page and tables."""
 
 import pathlib
 from collections.abc import Mapping
@@ -29,17 +29,17 @@ def run(
       root: the folder.
       out_dir: for the page `check.html`, `images.csv`, `findings.csv` and the figure; None: nothing is written.
       name: "folder", or a public dataset.
-      told: a description as YAML would give it, in place of `dataset.yaml`; None: that of the folder.
-      save: writes what was `told` to `dataset.yaml` if no errors are found.
-    Raises: ValueError or FileNotFoundError if there is no folder or no description.
+      told: a description, as parsed YAML, instead of `dataset.yaml`; None: that of the folder.
+      save: writes `told` to `dataset.yaml` if there are no errors.
+    Raises: ValueError or FileNotFoundError if the folder or its description does not exist.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"--data_dir={root} does not exist; name the folder of the data.")
     if out_dir is not None and out_dir.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"--out={out_dir} is inside of the data; name a folder outside, since data must not change.")
+        raise ValueError(f"--out={out_dir} is inside the data, which must not change; name a folder outside of it.")
     path = root / descriptions.FILE
     if save and path.exists():
-        raise ValueError(f"{path} is there already; change it, or remove it first.")
+        raise ValueError(f"{path} already exists; change it, or remove it first.")
     inspected = inspection.inspect(_description(root, name, told), root)
     if save and told and not inspected.findings.of("error"):
         descriptions.write(path, told)

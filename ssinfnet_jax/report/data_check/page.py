@@ -1,4 +1,4 @@
-"""The page of a dataset that was checked."""
+"""The page of a checked dataset."""
 
 import pathlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ssinfnet_jax.report.kit import blocks, figure_style, render, slice_figures,
 from ssinfnet_jax.report.run import run_files
 
 PAGE = "check.html"
-_LESION, _IGNORE = 3, 4  # numbers in the contact sheet, beside those of the classes
+_LESION, _IGNORE = 3, 4  # numbers in the contact sheet, after those of the classes
 _COLOURS = {**figure_style.CLASSES, _LESION: figure_style.LESION, _IGNORE: "#FFFFFF"}
 _MAX_SLICES = 30
 _SIZE = 192  # pixels of a slice in the contact sheet
@@ -32,7 +32,7 @@ def write(out_dir: pathlib.Path, inspected: Inspection) -> pathlib.Path:
     """Writes `check.html` and `figures/contact_sheet.{png,svg}`.
 
     Args:
-      out_dir: where to.
+      out_dir: folder to write to.
       inspected: the dataset.
     Returns: path of the page.
     """
@@ -43,8 +43,8 @@ def write(out_dir: pathlib.Path, inspected: Inspection) -> pathlib.Path:
         "report.html.j2",
         name=name,
         dataset="",
-        kind="data that were checked",
-        lead=f"What is in {inspected.root}, before anything is trained.",
+        kind="data check",
+        lead=f"Contents of {inspected.root}, checked before training.",
         headline=_headline(inspected),
         sections=[section for section in sections if section.blocks],
     )
@@ -87,8 +87,8 @@ def _headline(inspected: Inspection) -> list[dict[str, str]]:
 def _findings(inspected: Inspection) -> blocks.Section:
     section = blocks.Section("findings", "Errors and warnings", "Findings")
     for level, caption in (
-        ("error", "Errors: nothing is prepared before they are mended."),
-        ("warning", "Warnings: look at each; what is right may stay."),
+        ("error", "Errors: correct them, or the data cannot be prepared."),
+        ("warning", "Warnings: check each; no change is needed if the data are right."),
     ):
         if found := inspected.findings.of(level):
             section.add("table", _finding_table(inspected, found, caption))
@@ -96,7 +96,7 @@ def _findings(inspected: Inspection) -> blocks.Section:
         section.add("text", "No errors, and nothing suspicious.")
     if notes := inspected.findings.of("note"):
         table = _finding_table(inspected, notes, "How files were read.")
-        section.add("details", (blocks.count(len(notes), "note"), [blocks.Block("table", table)]))
+        section.fold(blocks.count(len(notes), "note"), table)
     return section
 
 
@@ -131,7 +131,7 @@ def _images(inspected: Inspection) -> blocks.Section:
     if inspected.images:
         table = inspected.table()
         columns = {name: (head, tables.formatter(table[name])) for name, head in _COLUMNS.items()}
-        section.add("table", tables.from_frame(table, "Images, each with the masks that it was paired with.", columns))
+        section.add("table", tables.from_frame(table, "Images with the masks that were paired with them.", columns))
     return section
 
 
@@ -149,16 +149,16 @@ def _slices(out_dir: pathlib.Path, inspected: Inspection) -> blocks.Section:
         colours=_COLOURS,
     )
     caption = (
-        f"The slice with the largest lesion of {len(chosen)} images, or their middle slice, as the networks are given "
-        "it; suspicious images come first. Fill: the masks; lesions without a class have the colour of lesion, ignored "
-        "pixels are white."
+        f"The slice with the largest lesion of {len(chosen)} images, or their middle slice, as the networks see it; "
+        "suspicious images first. Filled: the masks; lesions without a class have the colour of lesion, ignored pixels "
+        "are white."
     )
     section.add("figure", run_files.save_figure(out_dir, "contact_sheet", figure, caption))
     return section
 
 
 def _chosen(inspected: Inspection) -> list[tuple[Seen, int]]:
-    """(image, slice) to be shown: of suspicious images first, then spread over all."""
+    """(image, slice) pairs to show: suspicious images first, then others, evenly spread."""
     bad = {finding.path for finding in inspected.findings if finding.level != "note"}
     suspicious = [seen for seen in inspected.images if bad & {seen.item.image, *seen.item.masks.values()}]
     others = [seen for seen in inspected.images if not bad & {seen.item.image, *seen.item.masks.values()}]
@@ -173,7 +173,7 @@ def _slice_of(seen: Seen) -> int:
 
 
 def _drawn(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """A slice and the map of its labels, uint8 of `_SIZE` pixels a side; both are filled up to a square."""
+    """A slice and its label map, padded to a square and resized to uint8[_SIZE, _SIZE]."""
     image = arrays["image"]
     fill = arrays.get("classes", _LESION * arrays.get("lesion", np.zeros_like(image)))
     fill = np.where(arrays.get("ignore", np.zeros_like(image)) > 0, _IGNORE, fill).astype(np.uint8)

@@ -284,8 +284,8 @@ def screening(table: pd.DataFrame) -> tables.Table:
         "indirect_std": ("Indirect, std.", tables.number_cell),
     }
     foot = (
-        "q: false discovery rate of selecting this mediator and all with a smaller q. Stability: share of random halves "
-        "of the patients in which the mediator is selected; trust 60 % or more."
+        "q: false discovery rate of selecting this mediator and all with a smaller q. Stability: share of random "
+        "halves of the patients in which the mediator is selected; trust 60 % or more."
     )
     return tables.from_frame(shown, "Mediators in one model of all of them.", columns | _flag(shown), foot=foot)
 

@@ -390,11 +390,11 @@ def test_shape_is_nan_without_a_region_and_the_area_is_zero():
         ({"binwidth": 1}, "Unknown setting binwidth; choose from bin_width, value_range"),
         ({"classes": {"shape": ()}}, "Unknown feature class shape; choose from shape2D, firstorder"),
         ({"classes": {"glcm": ("Contrasts",)}}, "Unknown feature of glcm Contrasts; choose from Autocorrelation"),
-        ({"classes": {"shape2D": ()}}, "classes classes needs one besides shape2D"),
+        ({"classes": {"shape2D": ()}}, "classes needs one besides shape2D"),
         ({"classes": ["glcm"]}, "do not match the attributes of class Settings"),
         ({"filters": {"LBP3D": {}}}, "Unknown filter LBP3D; choose from LoG, Wavelet"),
-        ({"filters": {"LoG": {}}}, "Filter 'LoG' with {} gives 0 images"),
-        ({"filters": {"LoG": {"sigma": [1, 0]}}}, "gives 1 images of a slice .* LoG needs sigma"),
+        ({"filters": {"LoG": {}}}, "Filter 'LoG' with {} returns 0 images"),
+        ({"filters": {"LoG": {"sigma": [1, 0]}}}, "returns 1 images for a slice .* LoG needs sigma"),
         (
             {"filters": {"Wavelet": {"wavlet": "haar"}}},
             "Unknown option of filter Wavelet wavlet; choose from bin_width",
@@ -444,7 +444,7 @@ def test_filters_see_what_stands_around_the_regions(slice_):
     settings = dataclasses.replace(phenotypes.HU, filters={"Wavelet": {"wavelet": "haar"}})
     message = (
         rf"'hu' need values in \[-4096, 32767\], but {(classes == 0).sum()} pixels have others, 0 of them in lesions, "
-        r"such as -8192 at row 0, column \d+: set what lies around the body to air \(-1024 HU\), or measure without"
+        r"such as -8192 at row 0, column \d+: set the surroundings of the body to air \(-1024 HU\), or measure without"
     )
     with pytest.raises(ValueError, match=message):
         phenotypes.extract(ct_hu, classes, settings=settings)

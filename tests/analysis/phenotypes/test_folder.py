@@ -110,7 +110,7 @@ def test_pictures_of_segmented_scans_are_of_their_scan(tmp_path, caplog):
     assert "taken for a patient" not in caplog.text
     (tmp_path / "scans").rename(tmp_path / "else")
     assert [item.patient_id for item in found_in(tmp_path)] == [name for files in names.values() for name in files]
-    assert "Each of 3 slices is taken for a patient; --patients says whose they are." in caplog.text
+    assert "Each of 3 slices counts as a different patient; tell patients by --patients." in caplog.text
 
 
 def test_files_without_partner_are_listed(slices):
@@ -143,7 +143,7 @@ def test_jpeg_masks_are_refused(slices):
     write(slices / "images" / "other.jpg", image)
     write(slices / "masks" / "other.JPEG", classes)
     message = (
-        r"1 masks are JPG, whose compression changes classes along borders: .*other\.JPEG\. Save masks as PNG, from"
+        r"1 masks are JPG, whose compression changes classes along borders: .*other\.JPEG\. Export masks as PNG from"
     )
     with pytest.raises(ValueError, match=message):
         found_in(slices)

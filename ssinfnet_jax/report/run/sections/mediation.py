@@ -18,8 +18,8 @@ _ORDINAL = (
     "changes as the exposure goes from one value to the other."
 )
 _MODERATED = (
-    "The indirect effect at values of {moderator}, which may change these paths: {moderated}. The index is the change of "
-    "the indirect effect per unit, or between categories."
+    "The indirect effect at values of {moderator}, which may change these paths: {moderated}. The index is the change "
+    "of the indirect effect per unit, or between categories."
 )
 _NATURAL = (
     "A {link} regression of severity instead of the linear one: how the probability of the outcome changes as the "
