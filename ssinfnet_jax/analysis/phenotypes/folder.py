@@ -45,7 +45,7 @@ def items(
       preset: "eight_bit": grey levels; volumes in HU are windowed as for the networks. "hu": volumes in HU.
       patients: patients of the slices: a CSV or XLSX file with the columns `file` (path below `images`, with or without
         extension) and `patient_id`, or a regular expression with one group, searched in the path without extension.
-        None: pictures that launch.segment wrote belong to their scan; files in a subfolder to one patient, named like it;
+        None: pictures that launch.segment wrote belong to their scan, files in a subfolder to one patient of its name;
         every other file is a different patient, with a warning if all are.
       spacing_mm: height and width of a pixel of PNG and JPG; None: areas are in pixels. Volumes have their own.
       voxel_by_voxel: pairs voxels of volumes in the order they are stored, and ignores the geometry of masks other than
