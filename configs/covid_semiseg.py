@@ -67,16 +67,19 @@ def _best(config: ml_collections.ConfigDict) -> None:
     single.train.augmentation.scale = (0.6, 1.0)
     single.train.validate_every_epochs = 20
     multi = config.multi
-    multi.decision = {"rule": "joint"}
+    multi.decision = {"rule": "joint", "consolidation_share": 0.4}
+    multi.prior_source = "ground_truth"  # the single network finds the lesion; this one learns to divide it
     multi.model.options.width = 0.25
-    multi.train.epochs, multi.train.batch_size = 200, 4
+    multi.train.epochs, multi.train.batch_size = 200, 8
     multi.train.optimizer = {
         "name": "adam", "learning_rate": 2e-3, "schedule": "cosine", "clip_value": 0.5,
         "lookahead": {"k": 5, "alpha": 0.5},
     }  # fmt: skip
-    multi.train.losses = losses("focal_balanced", "dice")
-    multi.train.averaging = 0.995
-    multi.train.augmentation.update({"scale": (0.6, 1.0), "crop": 7 / 11, "crop_focus": 0.7, "prior_dropout": 0.3})
+    multi.train.losses = losses("division", "focal_balanced")
+    multi.train.averaging = 0.99
+    # Grey levels tell GGO from consolidation: they are hardly changed.
+    multi.train.augmentation.update({"brightness": 0.02, "contrast": 0.08, "gamma": 0.08})
+    multi.train.augmentation.update({"scale": (0.6, 1.0), "crop": 5 / 11, "crop_focus": 0.7})
     multi.train.validate_every_epochs = 50
 
 

@@ -17,6 +17,8 @@ LOSSES = {
 }
 # Single network only: InfNet's contours.
 EDGES = {"edge": {"fn": "segmentation:contour_bce", "maps": {"edge": 1.0}}}
+# For multi networks, beside a loss of all classes: how the lesion is divided.
+DIVISION = {"division": {"fn": "segmentation:division"}}
 # Pretraining: what the inpainter and the coach minimise.
 INPAINTER = {
     "reconstruction_loss": {"fn": "inpainting:reconstruction", "weight": 0.99},
@@ -30,7 +32,7 @@ def losses(*names: str) -> dict[str, dict]:
 
     Raises: ValueError for an unknown name, with the choices.
     """
-    table = {**LOSSES, **EDGES, **INPAINTER, **COACH}
+    table = {**LOSSES, **EDGES, **DIVISION, **INPAINTER, **COACH}
     unknown = sorted(set(names) - set(table))
     if unknown:
         raise ValueError(f"Unknown loss {', '.join(unknown)}; choose from {', '.join(table)}.")

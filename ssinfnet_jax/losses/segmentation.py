@@ -171,6 +171,40 @@ def tversky(
     return (1 - hit / (hit + alpha * false_positive + beta * false_negative)).mean(axis=-1)
 
 
+def division(
+    logits: jax.Array,
+    target: jax.Array,
+    *,
+    dice_weight: NotNegative = 1.0,
+    smooth: Positive = 1.0,
+    ignore: jax.Array | None = None,
+) -> jax.Array:
+    """How the lesion is divided: cross-entropy plus Dice of GGO and consolidation, within the true lesion alone.
+
+    Both are of the share that the joint decision (`networks.decision`) compares with a threshold,
+    sigmoid(consolidation) / (sigmoid(GGO) + sigmoid(consolidation)). Background gets no gradient.
+
+    Args:
+      logits: float[B, H, W, 3] of background, GGO and consolidation.
+      target: float[B, H, W, 3] in [0, 1].
+      dice_weight: of 1 - Dice, mean over both classes; the cross-entropy is a mean over the lesion's pixels.
+      smooth: > 0; an absent class that is not predicted then costs nothing, nor does a slice without lesion.
+    Returns: float[B].
+    Raises: ValueError for unequal shapes or another number of classes than 3.
+    """
+    _check_shapes(logits, target)
+    if logits.shape[-1] != 3:
+        raise ValueError(f"division: needs background, GGO and consolidation, found {logits.shape[-1]} classes.")
+    both = _counted(target[..., 1:], ignore)
+    lesion = both.sum(axis=-1, keepdims=True)
+    logit = jax.nn.log_sigmoid(logits[..., 2:]) - jax.nn.log_sigmoid(logits[..., 1:2])  # of the share
+    cross_entropy = pixel_sum(lesion * jax.nn.softplus(logit) - both[..., 1:] * logit)[:, 0]
+    share = jax.nn.sigmoid(logit)
+    probs = lesion * jnp.concatenate([1 - share, share], axis=-1)
+    dices = (2 * pixel_sum(probs * both) + smooth) / (pixel_sum(probs) + pixel_sum(both) + smooth)
+    return cross_entropy / (pixel_sum(lesion)[:, 0] + smooth) + dice_weight * (1 - dices).mean(axis=-1)
+
+
 def _check_shapes(logits: jax.Array, target: jax.Array) -> None:
     if logits.shape != target.shape:
         raise ValueError(f"Logits and target differ in shape: {logits.shape} and {target.shape}.")

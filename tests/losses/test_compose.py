@@ -147,9 +147,10 @@ def test_unknown_losses(term, message):
 
 def test_the_package_s_losses_are_functions_of_slices():
     assert {name.partition(":")[0] for name in compose.LOSSES} == {"segmentation", "inpainting"}
-    assert {line["fn"] for line in (losses.LOSSES | losses.EDGES | losses.INPAINTER | losses.COACH).values()} == set(
-        compose.LOSSES
-    )
+    assert {
+        line["fn"]
+        for line in (losses.LOSSES | losses.EDGES | losses.DIVISION | losses.INPAINTER | losses.COACH).values()
+    } == set(compose.LOSSES)
 
 
 def test_no_terms():

@@ -18,7 +18,10 @@ TARGET = (RNG.random(LOGITS.shape) < 0.3).astype(np.float32)
 IGNORE = np.zeros((2, 12, 16), np.float32)
 IGNORE[0, :, 10:], IGNORE[1, 3:7, 2:9] = 1, 1
 # Those that do not look at a pixel's neighbours.
-LOCAL = {"bce": {}, "focal": {"alpha": (1.0, 2.0, 0.5)}, "dice": {}, "tversky": {}, "weighted_iou_bce": {"window": 1}}
+LOCAL = {
+    "bce": {}, "focal": {"alpha": (1.0, 2.0, 0.5)}, "dice": {}, "tversky": {}, "division": {},
+    "weighted_iou_bce": {"window": 1},
+}  # fmt: skip
 
 
 def test_the_table_names_losses():
