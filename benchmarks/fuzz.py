@@ -27,6 +27,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 
+import highdicom as hd
 import nibabel as nib
 import numpy as np
 import psutil
@@ -104,6 +105,10 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     volume.write_dicom(folder / "bare", hu, affine, patient_id="p")  # without preamble
     for path in (folder / "bare").iterdir():
         path.write_bytes(path.read_bytes()[132:])
+    slices = [pydicom.dcmread(path) for path in sorted((folder / "plain").iterdir())]
+    (folder / "frames").mkdir()
+    whole = hd.legacy.LegacyConvertedEnhancedCTImage(slices, hd.UID(), 9, hd.UID(), 1)
+    whole.save_as(folder / "frames/whole.dcm")
     with zipfile.ZipFile(folder / "exam.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((folder / "plain").iterdir()):
             archive.write(path, path.name)
@@ -125,7 +130,7 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         "nifti": sorted(folder.glob("*.nii*")),
         "itk": [*folder.glob("*.nrrd"), *folder.glob("*.mha"), folder / "pair", folder / "nhdr", folder / "mhd"],
         "zip": [folder / "exam.zip"],
-        "dicom": [folder / name for name in (*syntaxes, "bare")],
+        "dicom": [folder / name for name in (*syntaxes, "bare", "frames")],
         "picture": [*folder.glob("*.png"), folder / "slice.jpg"],
         "checkpoint": [folder / "model"],
     }

@@ -75,15 +75,20 @@ def read(path: pathlib.PurePath, file: BinaryIO | None = None) -> dict[Any, dict
     if header["SOPClassUID"] not in SOP_CLASSES:
         return {path: header}
     try:
-        return _frames(path, dataset, header)
-    except ValueError:
-        raise
+        shared, per_frame = ([_elements(group) for group in dataset.get(name) or []] for name in _GROUPS)
     except Exception as error:  # pydicom converts values on access, which may raise anything
         raise ValueError(f"{path} has damaged functional groups ({error}); copy or export it again.") from error
+    return _frames(path, dataset, header, shared, per_frame)
 
 
-def _frames(path: pathlib.PurePath, dataset: pydicom.Dataset, header: dict[str, Any]) -> dict[Any, dict[str, Any]]:
-    shared, per_frame = (dataset.get(name) or [] for name in _GROUPS)
+def _frames(
+    path: pathlib.PurePath,
+    dataset: pydicom.Dataset,
+    header: dict[str, Any],
+    shared: list[dict[str, Any]],
+    per_frame: list[dict[str, Any]],
+) -> dict[Any, dict[str, Any]]:
+    """Returns the header of each frame: of the image, with the elements of the shared and the per-frame groups."""
     count = int(dicom_header.numbers(header, "NumberOfFrames", 1, path)[0])
     if len(per_frame) != count or count < 1:
         raise ValueError(
@@ -99,10 +104,10 @@ def _frames(path: pathlib.PurePath, dataset: pydicom.Dataset, header: dict[str, 
     own["ConcatenationUID"] = str(dataset.get("ConcatenationUID") or header["SOPInstanceUID"])
     own["Concatenation"] = tuple(dataset.get(name) for name in _CONCATENATION)
     for group in shared[:1]:
-        own |= _elements(group)
+        own |= group
     found = {}
     for index, group in enumerate(per_frame):
-        told = own | _elements(group)
+        told = own | group
         told["SOPInstanceUID"], told["FrameNumber"] = f"{header['SOPInstanceUID']}:{index}", None
         found[Frame(path, index)] = told
     return found
@@ -163,7 +168,10 @@ def with_phases(headers: Images) -> dict[Any, dict[str, Any]]:
 def _place(header: Mapping[str, Any]) -> tuple:
     """Returns what places a frame and tells it apart: its position, and every telling element."""
     position = header["ImagePositionPatient"]
-    place = () if position is None else tuple(np.round(np.asarray(position, float) / _SAME_MM).tolist())
+    try:
+        place = tuple(np.round(np.asarray(position, float) / _SAME_MM).tolist())
+    except (TypeError, ValueError):  # absent or no numbers: `dicom.open_images` says so
+        place = (str(position),)
     return place, tuple(str(header.get(name)) for name in dicom_header.TELLING)
 
 

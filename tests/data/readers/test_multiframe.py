@@ -314,6 +314,14 @@ def test_frames_that_are_no_ct_volume_are_refused(tmp_path, change, shared, reas
         find.find([path])[0].open(tmp_path)
 
 
+def test_an_element_that_is_no_number_names_the_file(tmp_path):
+    path = save(enhanced(classic(tmp_path / "slices", even())), tmp_path / "in/whole.dcm")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"-2000", b"-2T00", 1))
+    with pytest.raises(ValueError, match=r"whole\.dcm (has damaged functional groups|\(frame 1\) has Rescale)"):
+        find.find([path])[0].open(tmp_path)
+
+
 def test_a_missing_frame_is_a_gap(tmp_path):
     slices = classic(tmp_path / "slices", even())
     del slices[4]
