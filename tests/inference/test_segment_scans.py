@@ -239,7 +239,7 @@ def test_other_processes_give_the_same_results(networks, scans, tmp_path):
 
 def test_a_network_must_say_what_it_was_trained_on(networks, scans, tmp_path):
     for name, value, reason in (
-        ("window_hu", None, r'has no "window_hu": .*Add "window_hu": \[-1150\.0, 250\.0\]'),
+        ("window_hu", None, r'has no "window_hu", .*Add "window_hu": \[-1150\.0, 250\.0\]'),
         ("view", "all", "has \"view\" 'all'; it must be"),
     ):
         folder = tmp_path / name
