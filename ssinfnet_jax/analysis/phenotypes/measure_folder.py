@@ -11,7 +11,7 @@ from ssinfnet_jax.analysis.phenotypes.aggregation import HOW
 from ssinfnet_jax.analysis.phenotypes.cohort import Tables, measure
 from ssinfnet_jax.analysis.phenotypes.settings import make
 from ssinfnet_jax.analysis.phenotypes.tabulation import Work
-from ssinfnet_jax.data import input_files, labels
+from ssinfnet_jax.data import input_files
 
 
 def run(
@@ -45,7 +45,7 @@ def run(
         voxel_by_voxel=voxel_by_voxel, report=report,
     )  # fmt: skip
     with rundir.holding(out_dir):
-        masks_are = {"masks": labels.OUR_CLASSES.name, "ignore_mask_geometry": voxel_by_voxel}
+        masks_are = {"masks": "classes 0/1/2", "ignore_mask_geometry": voxel_by_voxel}
         provenance = {"spacing_mm": spacing_mm, **masks_are}
         work = Work(parts_dir=out_dir / "parts", provenance=provenance, **(workers or {}))
         tables = measure(items, settings=made, how=how, empty_area=empty_area, work=work)

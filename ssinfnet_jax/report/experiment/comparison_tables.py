@@ -128,10 +128,17 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
     return TableFile("comparison_table", tables.Table(caption, columns, rows, foot), found.reset_index(drop=True))
 
 
-def factors(experiment: read_grid.Experiment) -> TableFile | None:
-    """Main effect of each factor of an ablation: mean difference with minus without it; None without factors.csv."""
+def factors(experiment: read_grid.Experiment, *, only: str | None = None) -> TableFile | None:
+    """Main effect of each factor of an ablation: mean difference with minus without it.
+
+    Args:
+      experiment: with factors.csv.
+      only: the only metric to show; None: all.
+    Returns: None without factors.csv or without rows of that metric.
+    """
     found = experiment.effects
-    if found is None:
+    found = found if found is None or only is None else found[found["metric"] == only].reset_index(drop=True)
+    if found is None or found.empty:
         return None
     shown = _titled(found).assign(
         interval=list(zip(found["low"], found["high"], strict=True)),
