@@ -44,7 +44,7 @@ def test_mistakes_in_flags_are_one_line(tmp_path):
         ([f"--data_dir={root}", f"--out={root}/out"], "is inside the data"),
         ([f"--data_dir={root}", "--labels=1:ggo"], "go with --images"),
         ([f"--data_dir={root}", *FLAGS[:2], "--labels=ggo"], "'ggo' is not VALUE:MEANING, such as 1:ggo"),
-        ([f"--data_dir={root}", *FLAGS, "--save"], "dataset.yaml is there already"),
+        ([f"--data_dir={root}", *FLAGS, "--save"], "dataset.yaml already exists"),
         ([f"--data_dir={root}", "--dataset=covid"], "Unknown --dataset=covid; choose one of folder, covid_19_20"),
         ([f"--data_dir={root}", "--dataset=medseg", *FLAGS], "'medseg' has a description; leave out --images"),
     ):

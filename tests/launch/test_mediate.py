@@ -290,7 +290,7 @@ def test_a_spreadsheet_as_people_have_it(cohort, tmp_path):
     flags = [f"--cohort={tmp_path / 'cohort.xlsx'}", "--mediators=^ggo_", f"--out={out}", "--bootstrap_draws=0"]
     asked = call(*flags)
     assert asked.returncode == 1
-    remedy = re.search(r"give (--missing_codes=ggo_firstorder_Mean=-9999), or empty", asked.stderr)[1]
+    remedy = re.search(r"pass (--missing_codes=ggo_firstorder_Mean=-9999), or empty", asked.stderr)[1]
     result = call(*flags, remedy)
     assert result.returncode == 0, result.stderr
     assert "skipping the rows above it: row 1 ('Table 1. Patients')" in result.stderr

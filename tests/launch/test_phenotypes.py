@@ -189,7 +189,10 @@ def test_merged_with_other_settings(cohort, tmp_path):
     [
         (["--masks=a"], "give either --config and --workdir, or --images"),
         (["IMAGES", "--out=OUT"], "Error: With --images, give --masks (a folder) and --out (a folder)."),
-        (["IMAGES", "--masks=nowhere", "--out=OUT"], "Error: nowhere does not exist; pass a folder of pictures or volumes."),
+        (
+            ["IMAGES", "--masks=nowhere", "--out=OUT"],
+            "Error: nowhere does not exist; pass a folder of pictures or volumes.",
+        ),
         (["ALL", "--settings=README.md"], "Error: README.md is not JSON"),
         (["ALL", "--spacing_mm=0.7"], "Error: --spacing_mm=0.7 must be two lengths, such as 0.7,0.7."),
         (["ALL", "--dask_scheduler=tcp://127.0.0.1:9"], "Error: No Dask scheduler answers at tcp://127.0.0.1:9"),
