@@ -1,12 +1,13 @@
 """Metrics of both networks on the test slices, and pictures of these slices."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ssinfnet_jax.evaluation import columns
 from ssinfnet_jax.metrics import volume
-from ssinfnet_jax.report.kit import blocks, curve_figures, figure_style, slice_figures, tables, viewer
+from ssinfnet_jax.report.kit import blocks, curve_figures, figure_style, slice_figures, table_files, tables, viewer
 from ssinfnet_jax.report.run import distribution_figures, run_files
 
 MAX_CONTACT = 30  # slices on the contact sheet
@@ -28,7 +29,7 @@ def build(run: run_files.Run) -> blocks.Section:
             continue
         section.add("heading", title)
         if summary is not None:
-            joint = ((run.config.get("multi") or {}).get("decision") or {}).get("rule") == "joint"
+            joint = _decision(run).get("rule") == "joint"
             multi = "by the joint decision of both networks" if joint else "by the likeliest class"
             scored = multi if network == "multi" else "at a threshold of 0.5"
             caption = (
@@ -63,6 +64,12 @@ def build(run: run_files.Run) -> blocks.Section:
         )
         section.add("figure", run.figure("roc", curve_figures.roc(curves), caption))
     return section
+
+
+def _decision(run: run_files.Run) -> Mapping[str, Any]:
+    """The decision of the multi network: of its card, or of the config."""
+    card = table_files.read_json(run.path("train_multi", "model", "model.json")) or {}
+    return card.get("decision") or (run.config.get("multi") or {}).get("decision") or {}
 
 
 def _add_volumes(section: blocks.Section, run: run_files.Run, network: str) -> None:
