@@ -71,7 +71,7 @@ STAGES: dict[str, Stage] = {
     ),
     "predict_priors": Stage(
         predict_priors.run,
-        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds"),
+        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds", "multi.train.epochs"),
         needs=("prepare", "train_single", "crossfit_single"),
         left_out=predict_priors.left_out,
     ),

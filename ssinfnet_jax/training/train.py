@@ -35,6 +35,7 @@ def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[in
     Raises: FileNotFoundError if an earlier stage has not finished.
     """
     if not getattr(config, which).train.epochs:
+        run_dir.require("prepare", "slices.csv")
         start_weights.take(config, which, run_dir.stage(f"train_{which}"), view=prepare.view(config.data, run_dir))
         return None
     if skipped := network_setup.skip_together(config, run_dir, which, "train"):
