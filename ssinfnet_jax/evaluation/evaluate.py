@@ -17,6 +17,7 @@ from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.metrics import overlap, roc, volume
 
 CLASSES = ("background", "ggo", "consolidation")
+_MAX_EXAMPLES = 500  # slices, evenly spread; whole scans have many more, which memory might not hold
 _ROC_PIXELS = 400_000  # approximate number of pixels, evenly sampled, that are pooled into a ROC curve
 
 
@@ -41,9 +42,10 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     rows = {"single": [], "multi": []}
     pools = {"single": [], "multi": []}
     examples, scans = [], volumes.Volumes(table)
+    shown = set(np.linspace(0, len(test) - 1, min(len(test), _MAX_EXAMPLES)).astype(int).tolist())
     results = tqdm.tqdm(network.segment(records, test), total=len(test), desc="evaluate", unit="slice")
-    for position, result in zip(test, results, strict=True):
-        scans.add(position, result)
+    for number, result in enumerate(results):
+        scans.add(test[number], result)
         record = result.record
         ids = {"slice_id": record["slice_id"], "patient_id": record["patient_id"]}
         lesion, lesion_probs = overlap.counted(record.get("ignore"), record["lesion"] > 0, result.lesion_probs)
@@ -60,7 +62,8 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
                 rows["multi"].append({**ids, "class": name, **score, "auc": auc})
             one_hot = truth.reshape(-1, 1)[chosen] == np.arange(3)
             pools["multi"].append((probs.reshape(-1, 3)[chosen], one_hot))
-        examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
+        if number in shown:
+            examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
     directory = run_dir.stage("evaluate")
     for which, classes in (("single", ("lesion",)), ("multi", CLASSES)):
         if not rows[which]:
