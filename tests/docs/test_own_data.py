@@ -22,7 +22,6 @@ SIZE, NUM_SLICES, NUM_COHORT = 64, 3, 14
 SMALL = (
     f"--config.data.image_size={SIZE}", "--config.single.model.options.width=0.125",
     "--config.multi.model.options.width=0.125", "--config.mediation.bootstrap_draws=0",
-    "--config.single.train.losses.weighted_iou_bce.window=11",
 )  # fmt: skip
 
 
