@@ -71,9 +71,9 @@ STAGES: dict[str, Stage] = {
     ),
     "predict_priors": Stage(
         predict_priors.run,
-        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds"),
+        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds", "multi.train.epochs"),
         needs=("prepare", "train_single", "crossfit_single"),
-        left_out=_NO_MULTI,
+        left_out=predict_priors.left_out,
     ),
     "pretrain_multi": Stage(
         functools.partial(pretrain.run, which="multi"),

@@ -272,7 +272,7 @@ class Train:
     Attributes:
       initial: model folder to start from without pretraining; as in `Pretrain`.
       transfer: modules to take from the pretrained network, such as ("encoder",); None: all but the last layers.
-      epochs: passes over the labeled slices.
+      epochs: passes over the labeled slices; 0: the network in `initial` as it is, whatever network the config names.
       batch_size: slices per update over all devices.
       augmentation: see `Augmentation`.
       scales: factors on the side of the slices, one per update; each compiles its own program.
@@ -292,7 +292,7 @@ class Train:
 
     initial: Folder
     transfer: tuple[str, ...] | None
-    epochs: Annotated[float, Range("(0, inf)", 500)]
+    epochs: Annotated[float, Range("[0, inf)", 500)]
     batch_size: BatchSize
     augmentation: Augmentation
     scales: tuple[Annotated[float, Range("(0, inf)", 0.75)], ...]
@@ -310,6 +310,10 @@ class Train:
     optimizer: Optimizer
 
     def __post_init__(self):
+        if not self.epochs and not self.initial:
+            raise ValueError(
+                "epochs is 0, which takes a trained network as it is; name its folder as initial, or train some epochs."
+            )
         if not self.scales:
             raise ValueError("scales must have at least one factor, found (); give (1.0,) for one size.")
         if self.teacher and not self.averaging:

@@ -74,9 +74,8 @@ def load(data: Data, run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
         raise FileNotFoundError(
             f"The output of stage 'prepare' in {run_dir.path / 'data'} is gone; {run_dir.remedy('prepare')}"
         ) from error
-    table = pd.read_csv(
-        folder / "slices.csv", dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""]
-    )
+    text = dict.fromkeys(("slice_id", "patient_id", "volume_id"), str)
+    table = pd.read_csv(folder / "slices.csv", dtype=text, keep_default_na=False, na_values=[""])
     return records, table
 
 

@@ -8,3 +8,6 @@ COHORT_EXAMPLES = ("image", "pred", "slice_id", "patient_id")
 
 INPAINTING_EXAMPLES = ("image", "keep", "inpainting", "phase")
 """pretrain_*/examples.npz: float[N, H, W] in [0, 1] (`keep`: 1 kept, 0 erased), phase str[N]."""
+
+VOLUME = ("volume_id", "slice_mm", "row_mm", "column_mm")
+"""prepare/slices.csv, where slices lie in a volume: its id, and the distances between its slices, rows and columns."""

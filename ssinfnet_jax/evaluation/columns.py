@@ -1,9 +1,12 @@
 """Tables of evaluated runs and grids: their columns by table, for those who write them and those who show them."""
 
+from ssinfnet_jax.metrics import volume
 from ssinfnet_jax.metrics.overlap import METRICS
 
 NETWORKS = {"single": ("single",), "multi": ("multi",), "both": ("single", "multi")}  # an experiment's "network"
 SLICES = ("slice_id", "patient_id", "class", *METRICS)  # evaluate/<network>_slices.csv
+VOLUMES = ("volume_id", "patient_id", "class", "num_slices", "truth_ml", "pred_ml", *volume.METRICS)
+"""evaluate/<network>_volumes.csv"""
 EXAMPLES = (
     "image",
     "truth",

@@ -22,6 +22,13 @@ def check(config: Config) -> None:
             "cross-fitted priors; start from a network trained on other data, or without labels.",
             config.single.train.initial,
         )
+    if config.multi and config.multi.prior_source == "cross_fitted":
+        for which in ("single", "multi"):
+            if not getattr(config, which).train.epochs:
+                raise ValueError(
+                    "config.multi.prior_source is 'cross_fitted', which trains both networks, but "
+                    f"config.{which}.train.epochs is 0; set the source to 'predicted', or train."
+                )
     for which in ("single", "multi"):
         section = getattr(config, which)
         if section is None:

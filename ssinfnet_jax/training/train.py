@@ -15,7 +15,7 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import Config, Train
-from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.data import pipeline, prepare
 from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.training import checkpoint, loop, network_setup, start_weights, validation
 from ssinfnet_jax.training.steps import optim, segment_step
@@ -27,11 +27,17 @@ LABELS = {"single": "lesion", "multi": "classes"}
 def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None) -> str | None:
     """Trains the network `which` ("single" | "multi") and writes `model/` and metrics into the stage's folder.
 
+    Without epochs to train, it copies the network that the config names as `initial`.
+
     `profile`: first and last step to profile, counted from 1.
 
     Returns: None, or the reason why the data leave this stage out.
     Raises: FileNotFoundError if an earlier stage has not finished.
     """
+    if not getattr(config, which).train.epochs:
+        run_dir.require("prepare", "slices.csv")
+        start_weights.take(config, which, run_dir.stage(f"train_{which}"), view=prepare.view(config.data, run_dir))
+        return None
     if skipped := network_setup.skip_together(config, run_dir, which, "train"):
         return skipped
     label = LABELS[which]
@@ -191,6 +197,7 @@ def _start(config: Config, setup: network_setup.Setup, run_dir: rundir.RunDir) -
     stage = f"pretrain_{setup.which}"
     run_dir.require(stage, "model/model.json")
     if parallel.decide(run_dir.was_skipped(stage)):
+        start_weights.warn_of_view(config, setup.which, setup.view)
         return start_weights.load(config, setup.which, "train", fresh)
     pretrained, _ = storage.load(run_dir.path / stage / "model")
     wanted = setup.section.train.transfer

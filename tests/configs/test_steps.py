@@ -7,14 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from configs import covid_semiseg, ct_phantom, medseg_ictcf
+from configs import covid_semiseg, ct_phantom, folder, medseg_ictcf
 from ssinfnet_jax import models
 from ssinfnet_jax.config import Augmentation, GameOptions, Optimizer, read, read_config
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import phases
 from ssinfnet_jax.training.steps import adversarial_step, optim, segment_step, state
 
-FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
+FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "folder": folder, "medseg_ictcf": medseg_ictcf}
 VARIANTS = [(name, variant) for name, module in FILES.items() for variant in module.VARIANTS]
 BATCH = 2
 

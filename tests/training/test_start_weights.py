@@ -1,3 +1,4 @@
+import json
 import logging
 
 import flax
@@ -5,13 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from configs import ct_phantom
+from configs import ct_phantom, folder
 from ssinfnet_jax import models
+from ssinfnet_jax.config import read_config
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.training import config_check, start_weights
 from ssinfnet_jax.training.steps import state as states
 from tests import trees
+from tests.inference import tiny_networks
 from tests.training import toy_stages
 
 OPTIONS = {"width": 0.125}
@@ -120,3 +123,62 @@ def test_a_training_takes_the_modules_of_the_config_from_its_pretraining(transfe
     old, new = (flax.traverse_util.flatten_dict(tree["params"]) for tree in (old, new))
     same = {path[0]: np.allclose(old[path], new[path], atol=1e-9) for path in old if path[-1] == "kernel"}
     assert same["body"] == taken
+
+
+@pytest.fixture
+def as_is(tmp_path):
+    """A config whose networks are tiny trained ones, taken as they are."""
+    tiny_networks.write(tmp_path)
+    config = folder.get_config("evaluate").to_dict()
+    for which in ("single", "multi"):
+        config[which]["train"]["initial"] = str(tmp_path / which)
+    return config
+
+
+def _check(tree):
+    config_check.check(read_config(tree))
+
+
+def test_no_epochs_take_a_network_as_it_is(as_is, tmp_path, caplog):
+    _check(as_is)  # although the config names other networks
+    config = read_config(as_is)
+    for which in ("single", "multi"):
+        start_weights.take(config, which, tmp_path / "stage" / which, view="lungs")
+        found, card = storage.load(tmp_path / "stage" / which / "model")
+        stored, given = storage.load(tmp_path / which)
+        jax.tree.map(np.testing.assert_array_equal, found, stored)
+        assert card == given
+    assert "view" not in caplog.text
+    start_weights.take(config, "single", tmp_path / "again", view="frame")
+    assert "trained on slices with the view 'lungs', but these have the view 'frame'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"single.train.initial": ""}, r"config\.single\.train.*epochs is 0.*name its folder as initial"),
+        ({"single.train.initial": "MULTI"}, "The single network must output maps or lesion"),
+        ({"multi.train.epochs": 1, "multi.train.initial": ""}, r"config\.data\.image_size.* not 352"),
+        ({"multi.prior_source": "cross_fitted"}, r"'cross_fitted', which trains.* config\.single\.train\.epochs is 0"),
+    ],
+)
+def test_a_network_that_cannot_be_taken(as_is, tmp_path, changes, message):
+    for path, value in changes.items():
+        *sections, last = path.split(".")
+        section = as_is
+        for name in sections:
+            section = section[name]
+        section[last] = str(tmp_path / "multi") if value == "MULTI" else value
+    with pytest.raises(ValueError, match=message):
+        _check(as_is)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [({"task": "inpainting"}, "only pretrained by inpainting"), ({"fresh": ["head"]}, "starting point for training")],
+)
+def test_a_network_that_cannot_be_applied(as_is, tmp_path, card, message):
+    path = tmp_path / "single" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **card}))
+    with pytest.raises(ValueError, match=message):
+        _check(as_is)

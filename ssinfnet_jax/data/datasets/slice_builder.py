@@ -15,6 +15,7 @@ import tqdm
 from absl import logging
 
 from ssinfnet_jax.data import splits
+from ssinfnet_jax.data.stage_files import VOLUME
 
 # labeled: with lesion or class labels, for training.  unlabeled: images only, for self-supervision.
 # cohort: images with clinical columns, for mediation analysis.  test: an official test set.
@@ -44,6 +45,8 @@ class Slice:
         given, marks pixels that count in no loss and no metric; the labels become 0 there.
       clinical: age (years), gender (0 female, 1 male), underlying (number of diseases), severity_level; without
         keys for missing values.
+      volume: the scan that it is a slice of, and the distances in mm between slices, rows and columns: the keys of
+        VOLUME; empty for a picture. The slices of a volume follow each other, in order.
     """
 
     slice_id: str
@@ -51,6 +54,7 @@ class Slice:
     part: str
     read: Callable[[], Mapping[str, np.ndarray]]
     clinical: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    volume: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -125,7 +129,7 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             _blank_ignored(arrays)
             row = {"slice_id": item.slice_id, "patient_id": item.patient_id, "part": item.part}
             row |= {f"has_{label}": label in arrays for label in LABELS}
-            self._rows.append(row | dict(item.clinical))
+            self._rows.append(row | dict(item.volume) | dict(item.clinical))
             absent = dict.fromkeys(LABELS, np.zeros((0, 0), np.uint8))
             yield (
                 key,
@@ -149,7 +153,8 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         table = pd.DataFrame(self._rows)
         clinical = [name for name in CLINICAL if name in table]
         ignore = ["has_ignore"] if table["has_ignore"].any() else []
-        columns = ["slice_id", "patient_id", "part", "has_lesion", "has_classes", *ignore, *clinical]
+        volume = [name for name in VOLUME if name in table]
+        columns = ["slice_id", "patient_id", "part", "has_lesion", "has_classes", *ignore, *volume, *clinical]
         table[columns].to_csv(self.data_path / SLICES_FILE, index=False)
         (self.data_path / NOTES_FILE).write_text(json.dumps(self._notes, indent=2))
         (self.data_path / SOURCE_FILE).write_text(json.dumps({**self.source, "view": self.view or self.VIEW}, indent=2))

@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from ssinfnet_jax.data.datasets import registry, slice_builder
+from ssinfnet_jax.data.stage_files import VOLUME
 
 _READ = ("dataset.yaml", "dataset.json")  # descriptions, of which an edit may keep the size
 
@@ -31,8 +32,8 @@ class Dataset:
       name: of the dataset.  config: its variant.
       records: random-access sequence of records, see `Records`.
       slices: one row per record, in order: slice_id, patient_id, part, has_lesion, has_classes and, if the
-        dataset has them, has_ignore, age (years), gender (0 female, 1 male), underlying, severity_level; missing
-        values are NaN or "".
+        dataset has them, has_ignore, the columns of `stage_files.VOLUME`, age (years), gender (0 female, 1 male),
+        underlying, severity_level; missing values are NaN or "".
     """
 
     name: str
@@ -194,11 +195,10 @@ def _decode(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_slices(path: Path) -> pd.DataFrame:
-    text = {"slice_id": str, "patient_id": str, "part": str, "severity_level": str}
-    table = pd.read_csv(
-        path, dtype=text, keep_default_na=False, na_values={c: [""] for c in ("age", "gender", "underlying")}
-    )
-    return table.astype({c: "float64" for c in ("age", "gender", "underlying") if c in table})
+    text = {"slice_id": str, "patient_id": str, "part": str, "volume_id": str, "severity_level": str}
+    numbers = ("age", "gender", "underlying", *VOLUME[1:])
+    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={name: [""] for name in numbers})
+    return table.astype({name: "float64" for name in numbers if name in table})
 
 
 def _check_source(name: str, source_dir: str | os.PathLike) -> Path:

@@ -32,6 +32,9 @@ TITLES = {
     "bce": "BCE",
     "iou": "IoU",
     "kl": "KL divergence",
+    "surface_dice": "Surface Dice",
+    "hausdorff95_mm": "95 % Hausdorff distance, mm",
+    "volume_error_ml": "Volume error, ml",
 }
 WIDTH = 9.6  # inches; printed about 7 inches wide, 10 point text is 7 points high
 DPI = 150

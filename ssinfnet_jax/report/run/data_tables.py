@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssinfnet_jax.data.stage_files import VOLUME
 from ssinfnet_jax.report.kit import table_files, tables
 
 _CLINICAL = {
@@ -59,7 +60,9 @@ def clinical(slices: pd.DataFrame) -> tables.Table | None:
     Args:
       slices: prepare/slices.csv; every column outside the schema counts as clinical.
     """
-    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "has_ignore", "pretrain"}
+    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "has_ignore", "pretrain"} | {
+        *VOLUME
+    }
     names = [name for name in slices if name not in schema and slices[name].notna().any()]
     patients = slices.drop_duplicates("patient_id")
     rows = []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssinfnet_jax.data import ct, datasets
+from ssinfnet_jax.data import ct, datasets, stage_files
 from tests.data.folder import layouts
 
 
@@ -32,3 +32,12 @@ def test_equal_slices_give_equal_records(tmp_path, of, name):
     assert parts == {"labeled": ["p11", "p7"], "cohort" if name == "table" else "unlabeled": ["p3"]}
     ages = [record.get("age") for record in dataset.records]
     assert ages == ([60] * 3 + [61] * 3 + [62] * 3 if name == "table" else [None] * 9)
+    names = [*stage_files.VOLUME]
+    if name == "pictures":
+        assert not {*names} & {*dataset.slices}
+        return
+    spacing_mm = np.linalg.norm(of[0].affine[:3, :3], axis=0)[::-1]
+    np.testing.assert_allclose(dataset.slices[names[1:]], np.tile(spacing_mm, (9, 1)), rtol=1e-5)
+    volumes = dataset.slices.groupby("volume_id")["patient_id"]
+    assert volumes.nunique().tolist() == [1] * 3
+    assert volumes.size().tolist() == [layouts.NUM_SLICES] * 3

@@ -44,6 +44,7 @@ class Builder(slice_builder.SliceBuilder):
                 part=seen.item.part,
                 read=functools.partial(reader.read, seen, index),
                 clinical=seen.clinical,
+                volume=seen.volume,
             )
             for seen in inspected.images
             for index in range(seen.num_slices)

@@ -9,6 +9,7 @@ import numpy as np
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.folder.pairing import Item
 from ssinfnet_jax.data.readers.scan import AIR_HU
+from ssinfnet_jax.data.stage_files import VOLUME
 
 COUNTS = ("lesion", "ggo", "consolidation", "ignore")
 
@@ -59,6 +60,13 @@ class Seen:
     def patient_id(self, index: int) -> str:
         """The patient of a slice."""
         return self.slice_id(index) if self.item.group.slices_are_patients else self.item.patient
+
+    @property
+    def volume(self) -> Mapping[str, Any]:
+        """The columns `stage_files.VOLUME` of its slices; empty for pictures and for slices of several patients."""
+        if self.spacing_mm is None or self.item.group.slices_are_patients:
+            return {}
+        return dict(zip(VOLUME, (self.item.name, *self.spacing_mm), strict=True))
 
     def to_grey(self, values: np.ndarray) -> np.ndarray:
         """Maps values of its image to the grey levels of `data.ct`: uint8 of the same shape."""

@@ -1,11 +1,13 @@
 """Metrics of both networks on the test slices, and pictures of these slices."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ssinfnet_jax.evaluation import columns
-from ssinfnet_jax.report.kit import blocks, curve_figures, figure_style, slice_figures, tables, viewer
+from ssinfnet_jax.metrics import volume
+from ssinfnet_jax.report.kit import blocks, curve_figures, figure_style, slice_figures, table_files, tables, viewer
 from ssinfnet_jax.report.run import distribution_figures, run_files
 
 MAX_CONTACT = 30  # slices on the contact sheet
@@ -27,7 +29,7 @@ def build(run: run_files.Run) -> blocks.Section:
             continue
         section.add("heading", title)
         if summary is not None:
-            joint = ((run.config.get("multi") or {}).get("decision") or {}).get("rule") == "joint"
+            joint = _decision(run).get("rule") == "joint"
             multi = "by the joint decision of both networks" if joint else "by the likeliest class"
             scored = multi if network == "multi" else "at a threshold of 0.5"
             caption = (
@@ -43,6 +45,7 @@ def build(run: run_files.Run) -> blocks.Section:
             section.fold(f"All slices ({slices['slice_id'].nunique()})", table)
             for kind in dict.fromkeys(slices["class"]):
                 values[kind] = slices.loc[slices["class"] == kind, "dice"].to_numpy(float)
+        _add_volumes(section, run, network)
         if curve is not None:
             curves[title] = curve
     if values:
@@ -61,6 +64,34 @@ def build(run: run_files.Run) -> blocks.Section:
         )
         section.add("figure", run.figure("roc", curve_figures.roc(curves), caption))
     return section
+
+
+def _decision(run: run_files.Run) -> Mapping[str, Any]:
+    """The decision of the multi network: of its card, or of the config."""
+    card = table_files.read_json(run.path("train_multi", "model", "model.json")) or {}
+    return card.get("decision") or (run.config.get("multi") or {}).get("decision") or {}
+
+
+def _add_volumes(section: blocks.Section, run: run_files.Run, network: str) -> None:
+    """Metrics of whole scans, where the test slices lie in volumes."""
+    table = run.csv(f"evaluate/{network}_volumes.csv", columns.VOLUMES)
+    summary = run.csv(f"evaluate/{network}_volumes_summary.csv", columns.SUMMARY)
+    if table is None or summary is None:
+        return
+    caption = (
+        "Metrics per scan: mean ± 1.96 standard errors over n scans. Surface Dice: the share of both surfaces within "
+        f"{volume.TOLERANCE_MM:g} mm of each other. Volume error: predicted minus true. excl.: scans on which the "
+        "metric is undefined: Dice if neither mask has the class, the Hausdorff distance unless both have it."
+    )
+    section.add("table", tables.summary(summary, figure_style.TITLES, caption))
+    heads = {"volume_id": "Scan", "patient_id": "Patient", "class": "Class", "num_slices": "Slices"}
+    heads |= {"truth_ml": "True, ml", "pred_ml": "Predicted, ml"}
+    heads |= {name: figure_style.TITLES.get(name, name.capitalize()) for name in volume.METRICS}
+    shown = table.assign(**{"class": table["class"].map(lambda kind: figure_style.TITLES.get(kind, kind))})
+    named = {name: (head, tables.formatter(shown[name])) for name, head in heads.items()}
+    caption = "Scans of the test split, lowest Dice first; empty where a metric is undefined."
+    every = tables.from_frame(shown.sort_values("dice", na_position="last"), caption, named)
+    section.fold(f"All scans ({table['volume_id'].nunique()})", every)
 
 
 def build_examples(run: run_files.Run) -> blocks.Section:

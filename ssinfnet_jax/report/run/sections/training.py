@@ -66,7 +66,10 @@ def build_training(run: run_files.Run) -> blocks.Section:
 def _read_metrics(run: run_files.Run, stage: run_files.Stage, section: blocks.Section) -> pd.DataFrame | None:
     """The logged rows of a stage; None, with a note in the section if the stage is done, if there are none."""
     metrics = table_files.read_metrics(run.path(stage.name, "metrics.jsonl"))
-    if metrics is None and stage.state == "done":
+    training = (run.config.get(stage.name.removeprefix("train_")) or {}).get("train") or {}
+    if stage.name.startswith("train_") and training.get("epochs") == 0:
+        section.add("note", f"Not trained: the network in {training.get('initial')} as it is.")
+    elif metrics is None and stage.state == "done":
         section.add("note", f"No rows in {stage.name}/metrics.jsonl.")
     return metrics
 
