@@ -241,7 +241,7 @@ class _Result:
         lung = self._seen.lung_slice(index, grey.shape) if self._seen.lungs.any() else None
         row = measure.count(index, pred, lung)
         if self._scan.grid is None:
-            row["file"] = self._name + self._file(index)
+            row |= {"file": self._name + self._file(index), "picture": readable(self._scan.files[index].name)}
         self._store(index, grey, pred, np.rint(probs * 255).astype(np.uint8))
         return row
 
