@@ -60,7 +60,7 @@ def layered(tmp_path_factory):
     probability[1, 16:32, 16:32], probability[1, 40:56, 40:56] = 255, round(0.35 * 255)
     labels = [f"slice {number}" for number in range(3)]
     soft = np.full_like(images, 200)
-    case = viewer.Case("a", images, classes, labels=labels, soft=soft, probability=probability, first=0)
+    case = viewer.Case("a", images, classes, labels=labels, soft=soft, probability=probability, counted_from=0)
     return scan_pages.write_case(tmp_path_factory.mktemp("layered"), case)
 
 

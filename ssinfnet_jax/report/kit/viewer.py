@@ -41,7 +41,7 @@ class Case:
       areas: pixels of each of the N slices, if some were padded to the size of the stack; None: H W.
       soft: uint8[N, h, w], the slices in the window of soft tissue, of any size; None: one window.
       probability: uint8[N, h, w], 255 times the probability of a lesion, of any size; None: not shown.
-      first: number of the first slice, as counted elsewhere.
+      counted_from: number of the first slice, as in other files about the case.
     Raises: ValueError for shapes or dtypes that do not match, or classes without a colour.
     """
 
@@ -55,7 +55,7 @@ class Case:
     areas: Sequence[int] | None = None
     soft: np.ndarray | None = None
     probability: np.ndarray | None = None
-    first: int = 1
+    counted_from: int = 1
 
     def __post_init__(self):
         stacks = {"images": self.images, "classes": self.classes}
@@ -127,7 +127,7 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
         | {
             "labels": [""] * num if case.labels is None else [str(label) for label in case.labels],
             "captions": [_caption(names, column) for column in shares.T],
-            "first": case.first,
+            "counted_from": case.counted_from,
         },
     }
 

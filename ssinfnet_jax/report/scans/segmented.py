@@ -79,7 +79,7 @@ def _write_case(out_dir: pathlib.Path, row: Mapping[str, Any], window_hu: tuple[
         labels = [f"{label}, {file}" for label, file in zip(labels, views.files, strict=True)]
     case = viewer.Case(
         row["scan"], views.images, views.classes, facts=facts, labels=labels, areas=views.areas, soft=views.soft,
-        probability=views.probability, first=0,
+        probability=views.probability, counted_from=0,
     )  # fmt: skip
     scan_pages.write_case(out_dir, case)
 

@@ -58,8 +58,8 @@ def test_soft_tissue_and_probability_come_back():
     soft = _case().images[:, ::2, ::2].copy()
     probability = np.zeros((4, 24, 32), np.uint8)
     probability[1, :12, :16], probability[1, 12:, :16], probability[1, 12:, 16:] = 255, 77, 25  # 1, 0.302, 0.098
-    view = viewer.view(_case(soft=soft, probability=probability, first=0))
-    assert (view["slices"]["first"], view["slices"]["probability"][0], len(view["levels"])) == (0, None, 10)
+    view = viewer.view(_case(soft=soft, probability=probability, counted_from=0))
+    assert (view["slices"]["counted_from"], view["slices"]["probability"][0], len(view["levels"])) == (0, None, 10)
     assert [name for name, _ in view["windows"]] == ["images", "soft"]
     assert [name for name, _ in view["layers"]] == ["classes", "probability"]
     shown = np.asarray(_decoded(view["slices"]["soft"][2]))

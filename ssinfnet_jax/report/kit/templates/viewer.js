@@ -64,7 +64,7 @@ for (const viewer of document.querySelectorAll(".viewer")) {
     if (fill) paint(pen, fill);
     pen.globalAlpha = 1;
     if (line) paint(pen, outline(line));
-    const first = slices.first, number = `${place + first} / ${slices.images.length - 1 + first}`;
+    const first = slices.counted_from, number = `${place + first} / ${slices.images.length - 1 + first}`;
     const text = [slices.labels[place], slices.captions[place]].filter(Boolean).join(" · ");
     find(".place").textContent = slices.images.length > 1 ? number : "";
     find("output").textContent = text;
