@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 
 import pandas as pd
-from absl import app, flags, logging
+from absl import flags, logging
 
-from launch import paths, program
+from launch import errors, paths, program
 from ssinfnet_jax import pretrained
 from ssinfnet_jax.data.readers import find, pictures
 from ssinfnet_jax.data.readers.scan import KINDS
@@ -24,7 +24,7 @@ flags.adopt_module_key_flags(program)  # for --help
 _INPUT = flags.DEFINE_multi_string("input", None, "File or folder; may be given several times.", required=True)
 _SINGLE = flags.DEFINE_string("single", None, "Model folder of the single network; none: that of the package.")
 _MULTI = flags.DEFINE_string("multi", None, "Model folder of the multi network; none: that of the package.")
-_OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command goes on there.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; the same command resumes there.")
 _HU_SLOPE = flags.DEFINE_float("hu_slope", None, "Of pictures with 8 or 16 bits: HU = slope x value + offset.")
 _HU_OFFSET = flags.DEFINE_float("hu_offset", None, "Of pictures with 8 or 16 bits, as --hu_slope.")
 _HU_WINDOW = flags.DEFINE_list(
@@ -52,32 +52,19 @@ _NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes for several sca
 _SCHEDULER = flags.DEFINE_string("dask_scheduler", None, "Address of a running Dask scheduler, tcp://HOST:PORT.")
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Segments what the flags name, and says what came of it; exit code 1 if a scan failed or there was none."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     program.prepare()
+    paths.check_given(_INPUT, _SINGLE, _MULTI, _OUT)
+    inputs = [pathlib.Path(path) for path in _INPUT.value]
+    choice = find.Choice(_KERNEL.value, _PHASE.value, _to_hu())
+    if _LIST.value:
+        _show(inputs, choice)
+        return
+    if _OUT.value is None:
+        raise ValueError("Give --out, a folder to write to, or --list to see the scans only.")
+    job = _job(pathlib.Path(_OUT.value))
     try:
-        paths.check_given(_INPUT, _SINGLE, _MULTI, _OUT)
-        inputs = [pathlib.Path(path) for path in _INPUT.value]
-        choice = find.Choice(_KERNEL.value, _PHASE.value, _to_hu())
-        if _LIST.value:
-            _show(inputs, choice)
-            return
-        if _OUT.value is None:
-            raise ValueError("Give --out, a folder to write to, or --list to see the scans only.")
-        out_dir = pathlib.Path(_OUT.value)
-        single_dir, multi_dir = (
-            pretrained.resolve(flag.value, which) for flag, which in ((_SINGLE, "single"), (_MULTI, "multi"))
-        )
-        _, view = NetworkCard.read(single_dir).scan_input(single_dir)
-        options = segment_scan.Options(
-            _THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view, _OUTSIDE.value
-        )
-        job = segment_scans.Job(
-            single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value,
-            program.cache_dir(), _FORCE.value,
-        )  # fmt: skip
         table, failures, num_used = found = segmented.run(
             job,
             inputs,
@@ -86,20 +73,32 @@ def main(argv: Sequence[str]) -> None:
             num_workers=_NUM_WORKERS.value,
             scheduler=_SCHEDULER.value,
         )
-    except (ValueError, OSError) as error:
-        sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
-        sys.exit("Stopped; the same command goes on from here.")
+        sys.exit("Stopped; run the same command again to resume.")
     if len(table):
         print(found.words())
     for row in failures.itertuples():
         print(f"{'Left out' if row.left_out else 'FAILED'} {row.scan}: {row.reason}", file=sys.stderr)
-    look = f"; look at {out_dir / scan_pages.INDEX}" if len(table) else ""
-    logging.info("Written to %s%s.", out_dir, look)
+    look = f"; look at {job.out_dir / scan_pages.INDEX}" if len(table) else ""
+    logging.info("Written to %s%s.", job.out_dir, look)
     failed = int((~failures["left_out"].astype(bool)).sum())
     if failed or not num_used:  # `table` holds the scans of earlier calls, too
         what = f"{failed} scans failed" if failed else f"no scan was segmented ({len(failures)} left out)"
-        sys.exit(f"{what}; see the reasons in {out_dir / 'failures.csv'}.")
+        sys.exit(f"{what}; see the reasons in {job.out_dir / 'failures.csv'}.")
+
+
+def _job(out_dir: pathlib.Path) -> segment_scans.Job:
+    """Reads how to segment, and with which networks."""
+    single_dir, multi_dir = (
+        pretrained.resolve(flag.value, which) for flag, which in ((_SINGLE, "single"), (_MULTI, "multi"))
+    )
+    _, view = NetworkCard.read(single_dir).scan_input(single_dir)
+    options = segment_scan.Options(
+        _THRESHOLD.value, _MIN_ISLAND.value, _FLIPS.value, _VIEW.value or view, _OUTSIDE.value
+    )
+    return segment_scans.Job(
+        single_dir, multi_dir, out_dir, options, _INPUT_KIND.value, _BATCH_SIZE.value, program.cache_dir(), _FORCE.value
+    )
 
 
 def _to_hu() -> pictures.ToHu | None:
@@ -132,4 +131,4 @@ def _show(inputs: Sequence[pathlib.Path], choice: find.Choice) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    errors.run(main)

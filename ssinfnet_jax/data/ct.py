@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 # soft tissue (45 HU) to 218 of 255, within the quartiles measured on their 50 labeled slices (35-53 and 205-226).
 LOW_HU = -1150.0
 HIGH_HU = 250.0
+SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of the mediastinum, for display only
 
 # A chest CT in HU contains air, hence values at or below this; an export of grey levels does not.
 MOST_AIR_HU = -500.0

@@ -172,6 +172,8 @@ def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes float32[H,W] bilinearly to float32[size]."""
     if probs.shape == tuple(size):
         return probs
+    if probs.min() == probs.max():  # where the multi network did not run
+        return np.full(size, probs.flat[0], np.float32)
     image = Image.fromarray(np.asarray(probs, np.float32), mode=None)
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 

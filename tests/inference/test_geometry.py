@@ -334,7 +334,7 @@ def test_pictures_keep_names_and_sizes(tmp_path):
     for number, name in enumerate(["s2.png", "s10.png"]):
         found = np.array(Image.open(tmp_path / "out/masks" / f"case_{number:04d}_{name}"))
         np.testing.assert_array_equal(found, stand_in.expected(np.array(Image.open(tmp_path / "case" / name))))
-    images, classes, areas = results.load_views(tmp_path / "out", "case", stand_in.WINDOW_HU)
+    images, classes, areas, *_ = results.load_views(tmp_path / "out", "case", stand_in.WINDOW_HU)
     assert (images.shape, classes.shape, areas) == ((2, 64, 50), (2, 64, 50), [64 * 50, 30 * 40])  # before padding
     assert (row["slices"], row["lesion_ml"], row["kind"]) == (2, None, "uint8")
     assert (row["lung_approx_px"], row["lesion_share_of_lung_approx"]) == (None, None)

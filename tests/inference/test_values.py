@@ -130,8 +130,9 @@ def test_names_of_pictures_as_long_as_the_file_system_allows(tmp_path, stem):
     ending = f"_{stem}.png" if len(stem.encode()) <= 120 else f"_{hashed}.png"
     assert len(names) == 2
     assert sum(name.endswith(ending) for name in names) == 1
-    images, _, _ = results.load_views(tmp_path / "out", source.name, stand_in.WINDOW_HU)
-    np.testing.assert_array_equal(images[0], grey)
+    views = results.load_views(tmp_path / "out", source.name, stand_in.WINDOW_HU)
+    np.testing.assert_array_equal(views.images[0], grey)
+    assert sorted(views.files) == sorted([f"{stem}.png", f"{stem[:-1]}y.png"])  # whole, unlike the masks' names
 
 
 def test_names_of_volumes_as_long_as_the_file_system_allows(tmp_path):

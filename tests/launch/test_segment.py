@@ -83,6 +83,24 @@ def test_killed_midway_and_run_again_it_ends_as_if_it_had_not_been(networks, sca
     assert {pathlib.Path("report.html"), pathlib.Path("cases/chest7.html")} < files
 
 
+def test_stopped_with_ctrl_c_it_says_how_to_resume(networks, scans, tmp_path):
+    process = subprocess.Popen(
+        command(networks, tmp_path / "out", scans),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    while not (tmp_path / "out/scans").is_dir() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    stderr = process.communicate()[1]
+    assert process.returncode == 1, stderr
+    assert stderr.strip().splitlines()[-1] == "Stopped; run the same command again to resume."
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "out/measurements.csv").exists()
+
+
 def test_pages_are_those_of_the_scans_that_are_there(networks, tmp_path):
     out, wanted = tmp_path / "out", {"index.txt", "one.html", "one.jpg"}
     for name in ("one", "gone"):

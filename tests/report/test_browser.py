@@ -1,13 +1,19 @@
 """The pages as a reader uses them, in headless Chromium."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colors
+from PIL import Image
+from scipy import ndimage
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.report.kit import figure_style, viewer
 from ssinfnet_jax.report.scans import scan_pages
 
@@ -43,6 +49,19 @@ def case(browser, pages):
     _wait_for_slice(browser, WITH_LESION)
     yield browser
     assert browser.get_log("browser") == []
+
+
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory):
+    """Page of a scan in two windows (grey levels 40 and 200) with probabilities of 0, 0.35 and 1, counted from 0."""
+    shape = (3, 64, 64)
+    images, classes, probability = np.full(shape, 40, np.uint8), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    classes[1, 16:32, 16:32] = 1
+    probability[1, 16:32, 16:32], probability[1, 40:56, 40:56] = 255, round(0.35 * 255)
+    labels = [f"slice {number}" for number in range(3)]
+    soft = np.full_like(images, 200)
+    case = viewer.Case("a", images, classes, labels=labels, soft=soft, probability=probability, counted_from=0)
+    return scan_pages.write_case(tmp_path_factory.mktemp("layered"), case)
 
 
 def _wait_for_slice(browser, place):
@@ -186,3 +205,119 @@ def test_what_is_written_of_tables_is_seen_without_scrolling(browser, tmp_path, 
     assert reasons.find_element(By.TAG_NAME, "table").size["width"] > 0.95 * reasons.size["width"]
     assert reasons.find_element(By.CSS_SELECTOR, "td:last-child").value_of_css_property("text-align") == "left"
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_window_and_probability_by_key_and_click(browser, layered):
+    plasma = matplotlib.colormaps["plasma"]
+    browser.get(layered.as_uri())
+    _wait_for_slice(browser, 1)
+    certain, likely, none = (20, 20), (48, 48), (5, 5)
+
+    def shows(grey, **colours):
+        for name, place in {"certain": certain, "likely": likely, "none": none}.items():
+            colour = colours.get(name)
+            wanted = grey if colour is None else _blended(grey, colour, 0.45)
+            np.testing.assert_allclose(_pixel(browser, *place), wanted, atol=3, err_msg=name)
+
+    shows(40, certain=figure_style.GGO)
+    _press(browser, "w")
+    shows(200, certain=figure_style.GGO)
+    steps = {"certain": colors.to_hex(plasma(1.0)), "likely": colors.to_hex(plasma(0.3))}
+    _press(browser, "p")
+    shows(200, **steps)
+    _press(browser, "w")
+    shows(40, **steps)
+    _press(browser, "o")
+    shows(40)
+    _press(browser, "o", "p")
+    shows(40, certain=figure_style.GGO)
+    browser.find_element(By.XPATH, "//label[contains(., 'Soft tissue')]").click()
+    browser.find_element(By.XPATH, "//label[contains(., 'Probability')]").click()
+    shows(200, **steps)
+    assert browser.get_log("browser") == []
+
+
+def test_slices_are_counted_as_they_are_named(browser, layered):
+    browser.get(layered.as_uri())
+    _wait_for_slice(browser, 1)
+    assert browser.find_element(By.CSS_SELECTOR, ".place").text == "1 / 2"
+    assert browser.find_element(By.TAG_NAME, "output").text.startswith("slice 1 · GGO")
+    _press(browser, Keys.HOME)
+    _wait_for_slice(browser, 0)
+    assert browser.find_element(By.CSS_SELECTOR, ".place").text == "0 / 2"
+    assert browser.find_element(By.TAG_NAME, "output").text.startswith("slice 0 · no lesion")
+
+
+STEP_THROUGH = """
+  const [steps, done] = arguments, viewer = document.querySelector(".viewer"), waits = [];
+  const press = key => viewer.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  const frame = () => new Promise(requestAnimationFrame);
+  (async () => {
+    press("Home");
+    while (viewer.dataset.drawn !== "0") await frame();
+    for (let place = 1; place <= steps; place++) {
+      const start = performance.now();
+      press("ArrowDown");
+      while (viewer.dataset.drawn !== String(place)) await frame();
+      waits.push(performance.now() - start);
+    }
+    waits.sort((a, b) => a - b);
+    done({median: waits[steps >> 1], longest: waits.at(-1)});
+  })();"""
+HOLD_KEY = """
+  const [steps, done] = arguments, viewer = document.querySelector(".viewer"), seen = new Set();
+  const press = key => viewer.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  const watch = new MutationObserver(() => seen.add(viewer.dataset.drawn));
+  watch.observe(viewer, {attributes: true});
+  press("Home");
+  let place = 0;
+  const timer = setInterval(() => {
+    press("ArrowDown");
+    if (++place < steps) return;
+    clearInterval(timer);
+    const start = performance.now(), wait = setInterval(() => {
+      if (viewer.dataset.drawn !== String(steps)) return;
+      clearInterval(wait);
+      done({drawn: seen.size, behind: performance.now() - start});
+    }, 1);
+  }, 4);"""
+
+
+def _main_thread_s(browser):
+    """Processor seconds that the page's main thread has worked, which do not depend on other processes."""
+    metrics = browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+
+def test_400_slices_of_512_x_512_do_not_stall(browser, tmp_path):
+    """Pictures of a scan's size, with noise; bounds do not depend on what else the machine does."""
+    num, stacks = 400, {name: [] for name in ("images", "classes", "soft", "probability")}
+    drawn, truth, _ = volume.render(0, 7, 8, 512)
+    noise = np.random.default_rng(0).normal(0, 25, drawn.shape)
+    for index in range(drawn.shape[2]):
+        hu, lesion = (drawn + noise)[..., index].T, truth[..., index].T
+        blurred = ndimage.uniform_filter(np.where(lesion > 0, 255.0, 0.0), 25).astype(np.uint8)
+        stacks["images"].append(ct.window_hu(hu, ct.LOW_HU, ct.HIGH_HU))
+        stacks["classes"].append(lesion)
+        for name, view in (("soft", ct.window_hu(hu, *ct.SOFT_TISSUE_HU)), ("probability", blurred)):
+            stacks[name].append(np.asarray(Image.fromarray(view).resize((384, 384))))
+    case = viewer.Case("a", **{name: np.stack(views)[np.arange(num) % 8] for name, views in stacks.items()})
+    page = scan_pages.write_case(tmp_path, case)
+    browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    browser.get(page.as_uri())
+    drawn_first = 'return document.querySelector(".viewer")?.dataset.drawn'
+    WebDriverWait(browser, 120, poll_frequency=0.05).until(lambda driver: driver.execute_script(drawn_first))
+    browser.set_script_timeout(240)
+    before, steps = _main_thread_s(browser), 60
+    waits = browser.execute_async_script(STEP_THROUGH, steps)
+    found = {"page_mb": page.stat().st_size / 1e6, **waits}
+    found["work_ms"] = 1000 * (_main_thread_s(browser) - before) / steps
+    _press(browser, "w", "p")
+    found |= browser.execute_async_script(HOLD_KEY, num - 1)
+    browser.execute_cdp_cmd("Performance.disable", {})
+    print(found)
+    assert found["page_mb"] < 30, found
+    assert found["work_ms"] < 30, found  # of the main thread per slice
+    assert found["drawn"] > 10, found  # slices are seen while a key is held
+    assert found["behind"] < 2 * found["longest"] + 1000, found  # no slices wait that were passed
+    assert browser.get_log("browser") == []

@@ -1,17 +1,19 @@
 """Slice viewer: a stack of CT slices with overlaid label maps, as self-contained HTML.
 
-Slices are stored as grey JPEGs, label maps as palette PNGs whose colour 0 is transparent, so that the page can draw one
-over the other as they are. See also `templates/viewer.html.j2`, `viewer.js` and `viewer.css`.
+Slices are stored as grey JPEGs, label maps and probabilities as palette PNGs whose colour 0 is transparent, so that the
+page can draw one over the other as they are. See also `templates/viewer.html.j2`, `viewer.js` and `viewer.css`.
 """
 
 import base64
+import concurrent.futures
 import dataclasses
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colors
+from matplotlib import colormaps, colors
 from PIL import Image
 
 from ssinfnet_jax.report.kit import figure_style, slice_drawing, tables
@@ -19,6 +21,9 @@ from ssinfnet_jax.report.kit import figure_style, slice_drawing, tables
 MAX_SIDE = 384  # pixels; larger slices are scaled down
 MAX_FULL = 300  # slices of this size, about 12 MB; more slices are scaled down
 QUALITY = 80  # of the JPEGs
+NUM_LEVELS = 10  # of the probability; the lowest is not drawn
+_LEVELS = {level: colors.to_hex(colormaps["plasma"](level / NUM_LEVELS)) for level in range(1, NUM_LEVELS + 1)}
+WINDOWS = {"images": "Lung", "soft": "Soft tissue"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Case:
       labels: of the N slices; None: no labels.
       colours: colour of each class number from 1 on, of `figure_style.NAMED`.
       areas: pixels of each of the N slices, if some were padded to the size of the stack; None: H W.
+      soft: uint8[N, h, w], the slices in the window of soft tissue, of any size; None: one window.
+      probability: uint8[N, h, w], 255 times the probability of a lesion, of any size; None: not shown.
+      counted_from: number of the first slice, as in other files about the case.
     Raises: ValueError for shapes or dtypes that do not match, or classes without a colour.
     """
 
@@ -45,6 +53,9 @@ class Case:
     labels: Sequence[str] | None = None
     colours: Mapping[int, str] = dataclasses.field(default_factory=lambda: figure_style.CLASSES)
     areas: Sequence[int] | None = None
+    soft: np.ndarray | None = None
+    probability: np.ndarray | None = None
+    counted_from: int = 1
 
     def __post_init__(self):
         stacks = {"images": self.images, "classes": self.classes}
@@ -59,6 +70,13 @@ class Case:
                 raise ValueError(
                     f"Case {self.name!r}: {name} contains {stack.max()}, but only {sorted(self.colours)} have colours; "
                     "map the labels to these numbers or add a colour for each."
+                )
+        for name in ("soft", "probability"):
+            stack = getattr(self, name)
+            if stack is not None and (stack.dtype != np.uint8 or stack.ndim != 3 or len(stack) != len(self.images)):
+                raise ValueError(
+                    f"Case {self.name!r}: {name} is {stack.dtype}{list(stack.shape)}; pass "
+                    f"uint8[{len(self.images)}, h, w]."
                 )
         if self.labels is not None and len(self.labels) != len(self.images):
             raise ValueError(f"Case {self.name!r} has {len(self.images)} slices but {len(self.labels)} labels.")
@@ -80,6 +98,18 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
     names = [titles[colour] for colour in case.colours.values()]
     largest = int(shares.sum(axis=0).argmax())
     truth, num = case.truth, len(case.images)
+    encoders = {
+        "images": (case.images, functools.partial(_jpeg, size=size)),
+        "soft": (case.soft, functools.partial(_jpeg, size=size)),
+        "classes": (case.classes, functools.partial(_label_png, size=size, colours=case.colours)),
+        "truth": (truth, functools.partial(_label_png, size=size, colours=case.colours)),
+        "probability": (case.probability, functools.partial(_probability_png, size=size)),
+    }
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        slices = {
+            name: [None] * num if stack is None else list(pool.map(encode, stack))
+            for name, (stack, encode) in encoders.items()
+        }
     return {
         "id": anchor,
         "name": case.name,
@@ -90,14 +120,24 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
         "key": list(zip(names, case.colours.values(), strict=True)),
         "profile": _profile(shares, list(case.colours.values())),
         "has_truth": truth is not None,
-        "slices": {
-            "images": [_jpeg(image, size) for image in case.images],
-            "classes": [_label_png(classes, size, case.colours) for classes in case.classes],
-            "truth": [None if truth is None else _label_png(truth[i], size, case.colours) for i in range(num)],
+        "levels": list(_LEVELS.values()) if case.probability is not None else [],
+        "windows": list(WINDOWS.items()) if case.soft is not None else [],
+        "layers": _layers(case),
+        "slices": slices
+        | {
             "labels": [""] * num if case.labels is None else [str(label) for label in case.labels],
             "captions": [_caption(names, column) for column in shares.T],
+            "counted_from": case.counted_from,
         },
     }
+
+
+def _layers(case: Case) -> list[tuple[str, str]]:
+    """What can be drawn over a slice, (name in `viewer.js`, title); the first is drawn at the start."""
+    both = [("both", "Prediction and border")] if case.truth is not None else []
+    truth = [("truth", "Ground truth")] if case.truth is not None else []
+    probability = [("probability", "Probability")] if case.probability is not None else []
+    return [*both, ("classes", "Prediction"), *truth, *probability]
 
 
 def preview(case: Case, *, size: int = 96) -> str:
@@ -124,6 +164,13 @@ def _label_png(classes: np.ndarray, size: tuple[int, int], colours: Mapping[int,
     picture.putpalette(palette.tobytes())  # makes it a palette image
     picture = picture.resize(size[::-1], Image.Resampling.NEAREST)
     return _uri(picture, "PNG", transparency=bytes([0] + [255] * max(colours)))
+
+
+def _probability_png(probability: np.ndarray, size: tuple[int, int]) -> str | None:
+    """Encodes 255 times a probability in steps of 1 / NUM_LEVELS; the lowest step is transparent."""
+    picture = Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR)
+    levels = np.asarray(picture).astype(np.uint16) * NUM_LEVELS // 255
+    return _label_png(levels.astype(np.uint8), size, _LEVELS)
 
 
 def _uri(picture: Image.Image, kind: str, **options: Any) -> str:

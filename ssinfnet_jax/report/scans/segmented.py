@@ -72,10 +72,16 @@ def _write_case(out_dir: pathlib.Path, row: Mapping[str, Any], window_hu: tuple[
     written = page.is_file() and page.with_suffix(".jpg").is_file() and page.stat().st_mtime >= made
     if written or segment_scan.lost_file(out_dir, row["scan"]):
         return
-    images, classes, areas = results.load_views(out_dir, row["scan"], window_hu)
+    views = results.load_views(out_dir, row["scan"], window_hu, viewer.MAX_SIDE)
     facts = {title: row[name] for name, title in TITLES.items() if row[name] != "" and not pd.isna(row[name])}
-    labels = [f"slice {index}" for index in range(len(images))]  # as in slices.csv and the pictures
-    scan_pages.write_case(out_dir, viewer.Case(row["scan"], images, classes, facts=facts, labels=labels, areas=areas))
+    labels = [f"slice {index}" for index in range(len(views.images))]  # as in slices.csv and the pictures
+    if views.files is not None:
+        labels = [f"{label}, {file}" for label, file in zip(labels, views.files, strict=True)]
+    case = viewer.Case(
+        row["scan"], views.images, views.classes, facts=facts, labels=labels, areas=views.areas, soft=views.soft,
+        probability=views.probability, counted_from=0,
+    )  # fmt: skip
+    scan_pages.write_case(out_dir, case)
 
 
 def _write_index(job: segment_scans.Job, table: pd.DataFrame, failures: pd.DataFrame, facts: Mapping[str, Any]) -> None:
