@@ -67,7 +67,7 @@ print(told.get()[2])
 
 
 def test_an_error_that_does_not_name_its_file_is_detected(seeds, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise ValueError("something is wrong, in an unnamed file")
 
     monkeypatch.setattr(fuzz.segment_scan, "segment", fail)

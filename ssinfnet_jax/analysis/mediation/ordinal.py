@@ -114,7 +114,7 @@ def _of_block(
     sampling: Sampling,
     level: float,
 ) -> pd.DataFrame:
-    """Rows of all levels of the pairs of a block."""
+    """Rows of all levels of the pairs of a block. code: int[N], or int[N, K] where each pair has its own outcome."""
     design, weights = pairs.z[..., :-1], pairs.weights * (pairs.flag == "")
     model, binary = odds.fit(design, code, weights, len(levels)), mediator_shape.is_binary(pairs)
     of_mediator = natural.of_mediators(pairs, binary, "logit")
