@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from ssinfnet_jax.data import ct
-from ssinfnet_jax.data.readers import scan
 
 _ROUNDING = 1e-3  # of whole numbers stored with a slope
 _SHOWN = 12
@@ -31,7 +30,7 @@ def check_classes(values: np.ndarray, source: str) -> np.ndarray:
         return np.rint(values).astype(np.uint8)
     shown = [np.format_float_positional(value, trim="-") for value in found[:_SHOWN]]
     shown += ["..."] if len(found) > _SHOWN else []
-    form = "whole numbers" if source.lower().endswith(scan.SUFFIXES) else "PNG"
+    form = "PNG" if source.lower().endswith(ct.SUFFIXES) else "whole numbers"
     raise ValueError(
         f"Label {source} holds the values {{{', '.join(shown)}}}; expected 0 background, 1 GGO, 2 consolidation. Save "
         f"labels as {form} without interpolation or JPEG compression, with these values alone."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import categories, columns, intervals
+from ssinfnet_jax.analysis.mediation import categories, columns, elimination, intervals
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
@@ -320,9 +320,10 @@ class _Coefficients:
         for right, left, inside, places in self.model.equations:
             among = moments[..., right, :][..., right]
             root = jnp.sqrt(jnp.diagonal(among, axis1=-2, axis2=-1))
-            factor = jnp.linalg.cholesky(among / (root[..., :, None] * root[..., None, :]))  # NaN where singular
-            slopes = jax.scipy.linalg.cho_solve((factor, True), (moments[..., right, left] / root)[..., None])[..., 0]
-            independent = (jnp.diagonal(factor, axis1=-2, axis2=-1) ** 2 > pairing.COLLINEAR).all(-1)
+            slopes, pivots = elimination.solve(
+                among / (root[..., :, None] * root[..., None, :]), moments[..., right, left] / root
+            )
+            independent = (pivots > pairing.COLLINEAR).all(-1)
             found = jnp.where(independent[..., None], slopes / root, jnp.nan)
             theta = theta.at[..., jnp.array(places)].set(found[..., jnp.array(inside)])
         return theta.reshape(len(sums), -1)

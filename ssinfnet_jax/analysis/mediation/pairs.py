@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import categories
+from ssinfnet_jax.analysis.mediation import categories, elimination
 
 # Relative to the values themselves: below this, what varies is rounding.
 _CONSTANT = 1e-10
@@ -108,19 +108,6 @@ def standardise(
     return pairs
 
 
-def sweep(moments, count: int):
-    """Cross-products of the residuals of linear regressions on the first `count` variables.
-
-    Args:
-      moments: [..., P, P], NumPy or JAX.
-    Returns: [..., P - count, P - count], cross-products of the residuals.
-    """
-    for _ in range(count):
-        first = moments[..., :1]
-        moments = (moments - first * moments[..., :1, :] / moments[..., :1, :1])[..., 1:, 1:]
-    return moments
-
-
 def _flags(pairs: Pairs, min_n: int) -> np.ndarray:
     """Reasons against a fit; the first that applies."""
     num_covariates = pairs.sd.shape[1] - 3
@@ -140,6 +127,6 @@ def _flags(pairs: Pairs, min_n: int) -> np.ndarray:
     for role in roles:
         conditions.append(~(moments[:, 0, 0] > COLLINEAR))
         reasons.append(explained[role])
-        moments = sweep(moments, 1)
+        moments = elimination.sweep(moments, 1)
     reasons = [np.broadcast_to(np.asarray(reason, dtype=object), pairs.n.shape) for reason in reasons]
     return np.select(conditions, reasons, default="")

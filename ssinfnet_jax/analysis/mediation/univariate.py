@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, influence, mediator_shape
+from ssinfnet_jax.analysis.mediation import columns, elimination, influence, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
@@ -107,7 +107,7 @@ def fit(pairs: pairing.Pairs, sampling: Sampling = INDEPENDENT) -> pd.DataFrame:
     """Estimates of univariate() for each of K pairs: [K] rows, NaN where a pair has a flag."""
     n, num_covariates = pairs.n, pairs.sd.shape[1] - 3
     with np.errstate(all="ignore"):
-        moments = pairing.sweep(pairs.correlations(), num_covariates)
+        moments = elimination.sweep(pairs.correlations(), num_covariates)
         spread = np.sqrt(np.diagonal(moments, axis1=1, axis2=2))
         sd = dict(zip("xmy", (pairs.sd[:, -3:] * spread).T, strict=True))
         whole = dict(zip("xmy", pairs.sd[:, -3:].T, strict=True))

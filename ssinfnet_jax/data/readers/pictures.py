@@ -10,7 +10,7 @@ import numpy as np
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.readers import scan
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = ct.SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, intervals
+from ssinfnet_jax.analysis.mediation import columns, elimination, intervals
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
@@ -233,11 +233,10 @@ class _JointEffect:
     num_columns: int
 
     def __call__(self, sums: jax.Array) -> jax.Array:
-        moments = pairing.sweep(cross_products(sums, self.num_columns), 1 + self.num_covariates)
+        moments = elimination.sweep(cross_products(sums, self.num_columns), 1 + self.num_covariates)
         spread = jnp.sqrt(jnp.diagonal(moments, axis1=1, axis2=2))
         r = moments / (spread[:, :, None] * spread[:, None, :])
-        factor = jnp.linalg.cholesky(r[:, :-1, :-1])  # NaN where a resample has a linear relation
-        solved = jax.scipy.linalg.cho_solve((factor, True), r[:, :-1, -1:])[:, 0, 0]
-        independent = (jnp.diagonal(factor, axis1=1, axis2=2) ** 2 > pairing.COLLINEAR).all(1)
-        effect = (r[:, 0, -1] - solved) * spread[:, -1] / spread[:, 0]
+        solved, pivots = elimination.solve(r[:, :-1, :-1], r[:, :-1, -1])
+        independent = (pivots > pairing.COLLINEAR).all(1)  # False where a resample has a linear relation
+        effect = (r[:, 0, -1] - solved[:, 0]) * spread[:, -1] / spread[:, 0]
         return jnp.where(independent, effect, jnp.nan)[:, None]
