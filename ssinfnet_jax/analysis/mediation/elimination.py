@@ -26,12 +26,11 @@ def solve(matrix: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     Args:
       matrix: float64[..., P, P].
-      right: float64[..., P].
-    Returns: x float64[..., P]; the pivots float64[..., P], the squared diagonal of the Cholesky factor. For a
+      right: float64[..., P, R].
+    Returns: x float64[..., P, R]; the pivots float64[..., P], the squared diagonal of the Cholesky factor. For a
       correlation matrix, pivot k is 1 - R^2 of column k on those before. NaN if a pivot is not positive.
     """
     size = matrix.shape[-1]
-    system = jnp.concatenate([matrix, right[..., None]], axis=-1)
 
     def eliminate(k, state):
         system, pivots = state
@@ -42,5 +41,6 @@ def solve(matrix: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
         system = system - jnp.take(system, k, axis=-1)[..., None] * row[..., None, :]
         return system.at[..., k, :].set(row), pivots.at[..., k].set(pivot)
 
-    system, pivots = jax.lax.fori_loop(0, size, eliminate, (system, jnp.zeros_like(right)))
-    return system[..., -1], pivots
+    start = jnp.concatenate([matrix, right], axis=-1), jnp.zeros_like(matrix[..., 0])
+    system, pivots = jax.lax.fori_loop(0, size, eliminate, start)
+    return system[..., size:], pivots

@@ -321,9 +321,9 @@ class _Coefficients:
             among = moments[..., right, :][..., right]
             root = jnp.sqrt(jnp.diagonal(among, axis1=-2, axis2=-1))
             slopes, pivots = elimination.solve(
-                among / (root[..., :, None] * root[..., None, :]), moments[..., right, left] / root
+                among / (root[..., :, None] * root[..., None, :]), (moments[..., right, left] / root)[..., None]
             )
             independent = (pivots > pairing.COLLINEAR).all(-1)
-            found = jnp.where(independent[..., None], slopes / root, jnp.nan)
+            found = jnp.where(independent[..., None], slopes[..., 0] / root, jnp.nan)
             theta = theta.at[..., jnp.array(places)].set(found[..., jnp.array(inside)])
         return theta.reshape(len(sums), -1)

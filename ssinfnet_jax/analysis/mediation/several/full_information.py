@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ssinfnet_jax.analysis.mediation import elimination
 from ssinfnet_jax.analysis.mediation.host import double_precision
 from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, measures, structure
 
@@ -145,10 +146,9 @@ def _log_likelihood(mean: jax.Array, sigma: jax.Array, patterns: Patterns) -> ja
 
     def of_pattern(there, n, center, covariance):
         both = jnp.outer(there, there)
-        factor = jnp.linalg.cholesky(sigma * both + jnp.diag(1 - there))
         off = (center - mean) * there
-        spread = jax.scipy.linalg.cho_solve((factor, True), covariance + jnp.outer(off, off))
-        size = there.sum() * jnp.log(2 * jnp.pi) + 2 * jnp.log(jnp.diagonal(factor)).sum()
+        spread, pivots = elimination.solve(sigma * both + jnp.diag(1 - there), covariance + jnp.outer(off, off))
+        size = there.sum() * jnp.log(2 * jnp.pi) + jnp.log(pivots).sum()
         return -n / 2 * (size + jnp.trace(spread))
 
     return jax.vmap(of_pattern)(*patterns).sum()

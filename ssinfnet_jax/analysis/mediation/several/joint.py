@@ -236,7 +236,7 @@ class _JointEffect:
         moments = elimination.sweep(cross_products(sums, self.num_columns), 1 + self.num_covariates)
         spread = jnp.sqrt(jnp.diagonal(moments, axis1=1, axis2=2))
         r = moments / (spread[:, :, None] * spread[:, None, :])
-        solved, pivots = elimination.solve(r[:, :-1, :-1], r[:, :-1, -1])
+        solved, pivots = elimination.solve(r[:, :-1, :-1], r[:, :-1, -1:])
         independent = (pivots > pairing.COLLINEAR).all(1)  # False where a resample has a linear relation
-        effect = (r[:, 0, -1] - solved[:, 0]) * spread[:, -1] / spread[:, 0]
+        effect = (r[:, 0, -1] - solved[:, 0, 0]) * spread[:, -1] / spread[:, 0]
         return jnp.where(independent, effect, jnp.nan)[:, None]
