@@ -8,8 +8,6 @@ import os
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")  # of pictures
-
 # Level -450, width 1400. Air, lung, ground glass, consolidation and soft tissue (<= 100 HU) are not
 # clipped, so the two lesion classes stay distinct; only bone and contrast medium saturate. The public COVID-SemiSeg
 # images were exported with this window: among the customary lung windows, only this one maps lung (-860 HU) to 53 and

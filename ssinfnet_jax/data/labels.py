@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ssinfnet_jax.data import ct
+from ssinfnet_jax.data.readers import suffixes
 
 _ROUNDING = 1e-3  # of whole numbers stored with a slope
 _SHOWN = 12
@@ -30,7 +31,7 @@ def check_classes(values: np.ndarray, source: str) -> np.ndarray:
         return np.rint(values).astype(np.uint8)
     shown = [np.format_float_positional(value, trim="-") for value in found[:_SHOWN]]
     shown += ["..."] if len(found) > _SHOWN else []
-    form = "PNG" if source.lower().endswith(ct.SUFFIXES) else "whole numbers"
+    form = "whole numbers" if source.lower().endswith(suffixes.VOLUMES) else "PNG"
     raise ValueError(
         f"Label {source} holds the values {{{', '.join(shown)}}}; expected 0 background, 1 GGO, 2 consolidation. Save "
         f"labels as {form} without interpolation or JPEG compression, with these values alone."

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ssinfnet_jax.data import text_table
 from ssinfnet_jax.data.clinical import clinical_table
-from ssinfnet_jax.data.readers import scan
+from ssinfnet_jax.data.readers import suffixes
 
-_ENDINGS = (*scan.SUFFIXES, ".png", ".jpg", ".jpeg", ".dcm", ".dicom")  # of images
+_ENDINGS = (*suffixes.VOLUMES, *suffixes.PICTURES, ".dcm", ".dicom")  # of images
 _FILE_NAMES = ("file", "filename", "filepath", "path", "image", "imagefile", "文件", "文件名")
 _SHOWN = 5
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssinfnet_jax.data import ct
-from ssinfnet_jax.data.readers import scan
+from ssinfnet_jax.data.readers import scan, suffixes
 
-SUFFIXES = ct.SUFFIXES
+SUFFIXES = suffixes.PICTURES
 
 
 @dataclasses.dataclass(frozen=True)

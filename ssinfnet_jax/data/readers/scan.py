@@ -13,10 +13,12 @@ import nibabel as nib
 import numpy as np
 import pydicom
 
+from ssinfnet_jax.data.readers import suffixes
+
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
 MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; streaming them takes 12 GiB of disk
 KINDS = ("hu", "uint8")
-SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".zip")  # of volumes
+SUFFIXES = suffixes.VOLUMES
 SAME_PLACE = 1e-3  # of the smallest side of a voxel; headers store float32, so copies differ by about 1e-6
 AIR_HU = -1024.0  # for unmeasured voxels: padding, NaN
 
