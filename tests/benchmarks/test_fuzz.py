@@ -19,7 +19,7 @@ def seeds(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns about damaged files
-@pytest.mark.parametrize("kind", ["nifti", "itk", "zip", "dicom", "picture", "tensors"])
+@pytest.mark.parametrize("kind", ["nifti", "itk", "zip", "dicom", "masks", "picture", "tensors"])
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(number=st.integers(0, 2**32 - 1))
 def test_damaged_files_end_in_a_result_or_a_clear_error(kind, seeds, tmp_path_factory, number):
