@@ -84,15 +84,13 @@ def test_killed_midway_and_run_again_it_ends_as_if_it_had_not_been(networks, sca
 
 
 def test_stopped_with_ctrl_c_it_says_how_to_resume(networks, scans, tmp_path):
-    (tmp_path / "in").mkdir()
-    for number in range(60):  # enough not to be done before the signal comes
-        shutil.copy(scans / "chest7.nii.gz", tmp_path / "in" / f"chest{number}.nii.gz")
     process = subprocess.Popen(
-        command(networks, tmp_path / "out", tmp_path / "in"),
+        command(networks, tmp_path / "out", scans),
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     while not (tmp_path / "out/scans").is_dir() and process.poll() is None:
         time.sleep(0.02)
