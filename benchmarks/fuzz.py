@@ -3,11 +3,12 @@
 python -m benchmarks.fuzz [--cases=10000] [--seed=0] [--only=nifti]
 
 Every case is an intact file with random edits. A monitored process reads and segments it like launch.segment (with
-thresholds in place of the networks), or loads it (model folders; foreign tensors as .npz and .safetensors). A
-finding is an exception other than ValueError or OSError, an error that does not name the file, the death of the
-process, more than 10 s of processor time or 1.5 GiB, an unpickling, or a file written, moved or removed outside
-the output folder. Findings are printed with their number, which repeats the case as --seed; the exit code is then 1.
-For every kind, the slowest case and the peak memory of a process are printed.
+thresholds in place of the networks), reads its image and mask like launch.phenotypes (masks: segments of 3D Slicer,
+DICOM-SEG, label maps), or loads it (model folders; foreign tensors as .npz and .safetensors). A finding is an
+exception other than ValueError or OSError, an error that does not name the file, the death of the process, more than
+10 s of processor time or 1.5 GiB, an unpickling, or a file written, moved or removed outside the output folder.
+Findings are printed with their number, which repeats the case as --seed; the exit code is then 1. For every kind, the
+slowest case and the peak memory of a process are printed.
 """
 
 import collections
@@ -24,21 +25,26 @@ import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 
+import highdicom as hd
 import nibabel as nib
 import numpy as np
 import psutil
 import pydicom
 import safetensors.numpy
+import SimpleITK
 from absl import app, flags
 from PIL import Image
 
 from ssinfnet_jax import models
+from ssinfnet_jax.analysis.phenotypes import folder as phenotypes_folder
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.ct_phantom import volume
+from ssinfnet_jax.data.readers import dicom, find
 from ssinfnet_jax.inference import segment_scan, segmenter
-from ssinfnet_jax.inference.readers import find
+from ssinfnet_jax.inference.writers import dicom_seg, seg_nrrd
 from ssinfnet_jax.interop import read_tensors
 from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
@@ -49,7 +55,11 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the first case; later cases cou
 _ONLY = flags.DEFINE_string("only", None, "Restricts the cases to one kind of file.")
 
 MAX_SECONDS, MAX_GIB = 10.0, 1.5
-SHARES = {"nifti": 0.3, "dicom": 0.38, "picture": 0.25, "checkpoint": 0.02, "tensors": 0.05}
+SHARES = {
+    "nifti": 0.18, "itk": 0.2, "zip": 0.06, "dicom": 0.27, "masks": 0.1, "picture": 0.13, "checkpoint": 0.01,
+    "tensors": 0.05,
+}  # fmt: skip
+_MASKS = (".seg.nrrd", ".dcm", ".nii")
 _BATCH = 500  # cases per process
 _POLL_SECONDS = 0.01
 _PATIENCE_SECONDS = 120.0  # to wait for an idle process
@@ -69,7 +79,7 @@ class Thresholds:
     def __init__(self):
         self.segmenter, self.batch_size = self, 4
 
-    def probabilities(self, records, positions):
+    def probabilities(self, records, positions, decision=None):
         """Like `Segmenter.probabilities`."""
         for position in positions:
             record = records[position]
@@ -83,6 +93,14 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     hu, _, affine = volume.render(0, 7, 3, 48)
     for suffix in (".nii", ".nii.gz"):
         nib.save(nib.Nifti1Image(hu, affine), folder / f"scan{suffix}")
+    for name in ("pair", "nhdr", "mhd"):  # of a header and its voxels, in a folder
+        (folder / name).mkdir()
+    nib.save(nib.Nifti1Pair(hu, affine), folder / "pair/scan.img")
+    image = SimpleITK.ReadImage(folder / "scan.nii")
+    for name in ("scan.nrrd", "scan.mha", "nhdr/scan.nhdr", "mhd/scan.mhd"):
+        SimpleITK.WriteImage(image, folder / name)
+    for name in ("packed.nrrd", "packed.mha"):
+        SimpleITK.WriteImage(image, folder / name, True)
     nib.save(nib.Nifti2Image(hu.astype(np.float32), affine), folder / "scan2.nii")
     syntaxes = {
         "plain": None, "rle": pydicom.uid.RLELossless, "jls": pydicom.uid.JPEGLSLossless,
@@ -94,6 +112,17 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     volume.write_dicom(folder / "bare", hu, affine, patient_id="p")  # without preamble
     for path in (folder / "bare").iterdir():
         path.write_bytes(path.read_bytes()[132:])
+    slices = [pydicom.dcmread(path) for path in sorted((folder / "plain").iterdir())]
+    (folder / "frames").mkdir()
+    whole = hd.legacy.LegacyConvertedEnhancedCTImage(slices, hd.UID(), 9, hd.UID(), 1)
+    whole.save_as(folder / "frames/whole.dcm")
+    (folder / "packed_frames").mkdir()
+    whole.compress(pydicom.uid.RLELossless)
+    whole.save_as(folder / "packed_frames/whole.dcm")
+    with zipfile.ZipFile(folder / "exam.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((folder / "plain").iterdir()):
+            archive.write(path, path.name)
+    _make_masks(folder / "masks", sorted((folder / "plain").iterdir()))
     grey = ct.window_hu(hu[:, :, 1].T)
     for suffix in ("png", "jpg"):
         Image.fromarray(grey).save(folder / f"slice.{suffix}")
@@ -110,10 +139,31 @@ def make_seeds(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return {
         "tensors": [folder / "tensors.npz", folder / "tensors.safetensors"],
         "nifti": sorted(folder.glob("*.nii*")),
-        "dicom": [folder / name for name in (*syntaxes, "bare")],
+        "itk": [*folder.glob("*.nrrd"), *folder.glob("*.mha"), folder / "pair", folder / "nhdr", folder / "mhd"],
+        "zip": [folder / "exam.zip"],
+        "dicom": [folder / name for name in (*syntaxes, "bare", "frames", "packed_frames")],
+        "masks": [folder / "masks" / name for name in _MASKS],
         "picture": [*folder.glob("*.png"), folder / "slice.jpg"],
         "checkpoint": [folder / "model"],
     }
+
+
+def _make_masks(folder: pathlib.Path, series: list[pathlib.Path]) -> None:
+    """Writes a folder per name of `_MASKS`: the image of a DICOM series, and a mask of two segments."""
+    scan = dicom.read(series)
+    labels = np.zeros(scan.grid.shape, np.uint8)
+    labels[10:20, 10:30], labels[25:35, 10:30] = 1, 2
+    for name in _MASKS:
+        path = folder / name / "masks" / f"scan{name}"
+        for made in (path.parent, folder / name / "images"):
+            made.mkdir(parents=True)
+        shutil.copy(folder.parent / "scan.nii", folder / name / "images")
+        if name == ".dcm":
+            dicom_seg.write(path, labels, scan)
+        elif name == ".seg.nrrd":
+            seg_nrrd.write(path, labels, scan)
+        else:
+            nib.save(nib.Nifti1Image(labels, scan.grid.affine), path)
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
@@ -175,10 +225,14 @@ def attempt(kind: str, path: pathlib.Path, out: pathlib.Path) -> str:
         if kind == "tensors":
             read_tensors.read_tensors(path)
             return "result"
+        if kind == "masks":
+            for item in phenotypes_folder.items(path / "images", path / "masks", preset="hu"):
+                item.source()
+            return "result"
         results = 0
         for source in find.find([path]):
             try:
-                segment_scan.segment(source, Thresholds(), segment_scan.Options(view="lungs"), out)
+                segment_scan.segment(source, Thresholds(), segment_scan.Options(view="lungs"), out, force=True)
                 results += 1
             except (ValueError, OSError) as error:
                 _check_message(error, path)

@@ -1,1 +1,1 @@
-"""Configs: data only; `--config=configs/FILE.py:VARIANT` names a run for good."""
+"""Configs are data only; `--config=configs/FILE.py:VARIANT` names a run for good."""

@@ -1,13 +1,17 @@
 """Public COVID-SemiSeg slices: `--config=configs/covid_semiseg.py:cpu --data_dir=FOLDER`.
 
-The folder's layout is in the dataset's README. `cpu`: half (single) and a quarter (multi) of the width at 192x192, for
-two cores; `cpu_scratch`: the same without pretraining; `gpu`: the networks of the paper at 352x352 in bfloat16 with a
-schedule for minutes on one large GPU; `gpu_scratch`; `full`: the 2000 epochs of the paper, for days; `full_paper`,
-`full_published_code`: the same in the other presets (configs/presets.py).
+The dataset's description says how the folder is laid out. Variants:
+
+- `cpu`: half (single) and a quarter (multi) of the width at 192x192, for two cores.
+- `best`: the recipe of the shipped networks.
+- `gpu`: the paper's networks at 352x352 in bfloat16, with a schedule of minutes on one large GPU.
+- `full`: the paper's 2000 epochs, which take days; `full_paper`, `full_published_code`: in the other presets
+  (configs/presets.py).
+- `cpu_scratch`, `gpu_scratch`, `full_scratch`: without pretraining.
 
 A fifth of the labeled slices is held out (`--config.data.splits.test_fold='(0,)'`), unless the public test folder is
-there. Options are to be chosen with another fold as validation (`--config.data.splits.val_fold='(1,)'`), not on the one
-held out. Results: docs/results.md.
+there. Choose options on another fold as validation (`--config.data.splits.val_fold='(1,)'`), not on the held-out one.
+Results: docs/results.md.
 """
 
 import ml_collections
@@ -27,7 +31,7 @@ VARIANTS = {
     "full_published_code": {"small": False, "pretrained": True, "preset": "published_code"},
 }
 
-LIGHT = {"brightness": 0.1, "contrast": 0.3, "gamma": 0.4}  # the slices come from many windows
+LIGHT = {"brightness": 0.1, "contrast": 0.3, "gamma": 0.4}  # slices were windowed in many ways
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
@@ -63,16 +67,19 @@ def _best(config: ml_collections.ConfigDict) -> None:
     single.train.augmentation.scale = (0.6, 1.0)
     single.train.validate_every_epochs = 20
     multi = config.multi
-    multi.decision = {"rule": "joint"}
+    multi.decision = {"rule": "joint", "consolidation_share": 0.4}
+    multi.prior_source = "ground_truth"  # the single network finds the lesion; this one learns to divide it
     multi.model.options.width = 0.25
-    multi.train.epochs, multi.train.batch_size = 200, 4
+    multi.train.epochs, multi.train.batch_size = 200, 8
     multi.train.optimizer = {
         "name": "adam", "learning_rate": 2e-3, "schedule": "cosine", "clip_value": 0.5,
         "lookahead": {"k": 5, "alpha": 0.5},
     }  # fmt: skip
-    multi.train.losses = losses("focal_balanced", "dice")
-    multi.train.averaging = 0.995
-    multi.train.augmentation.update({"scale": (0.6, 1.0), "crop": 7 / 11, "crop_focus": 0.7, "prior_dropout": 0.3})
+    multi.train.losses = losses("division", "focal_balanced")
+    multi.train.averaging = 0.99
+    # Grey levels tell GGO from consolidation: they are hardly changed.
+    multi.train.augmentation.update({"brightness": 0.02, "contrast": 0.08, "gamma": 0.08})
+    multi.train.augmentation.update({"scale": (0.6, 1.0), "crop": 5 / 11, "crop_focus": 0.7})
     multi.train.validate_every_epochs = 50
 
 
@@ -109,13 +116,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
         # Differs from the paper: Adam, because the paper's SGD schedule needs hundreds of epochs.
         section.pretrain.inpainter_optimizer = {"name": "adam", "learning_rate": 1e-3, "schedule": "cosine"}
         section.pretrain.coach_optimizer = {"name": "adam", "learning_rate": 1e-3}
-        section.pretrain.augmentation = {
-            "flip_left_right": True,
-            "flip_up_down": True,
-            "quarter_turns": True,
-            "scale": (0.6, 1.0),
-            **LIGHT,
-        }
+        section.pretrain.augmentation = {**recommended.TURNS, "scale": (0.6, 1.0), **LIGHT}
         section.train.augmentation.scale = (0.6, 1.0)
     config.single.pretrain.phases = [
         ["inpaint_random", 1.0], ["coach", 0.25], ["inpaint_coach", 0.5], ["coach", 0.25], ["inpaint_coach", 0.5],
@@ -124,7 +125,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
     config.single.train.epochs, config.multi.train.epochs = 160, 100
     config.single.train.batch_size = 4
     config.single.train.optimizer.learning_rate = 5e-3
-    # The loss looks at a window of 31 pixels of 352; here that is 17 of 192.
+    # The loss's window of 31 of 352 pixels becomes 17 of 192.
     config.single.train.losses.weighted_iou_bce.window = 17
     config.multi.train.optimizer = {
         "name": "adam", "learning_rate": 1e-3, "schedule": "cosine", "lookahead": {"k": 5, "alpha": 0.5},

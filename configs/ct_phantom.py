@@ -1,6 +1,6 @@
 """Generated chest CT: `python -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=runs/demo`.
 
-The networks are those of the paper, narrow and on small slices, so that all stages pass in minutes on two cores.
+The paper's networks, narrow and on small slices, so that all stages take minutes on two cores.
 """
 
 import ml_collections
@@ -14,7 +14,7 @@ VARIANTS = {
         "single_phases": [["inpaint_random", 0.5], ["coach", 0.15], ["inpaint_coach", 0.5]],
         "multi_phases": [["inpaint_random", 1.5], ["coach", 0.5], ["inpaint_coach", 1.0]],
         "single_epochs": 18, "multi_epochs": 10, "log_every": 10,
-        # This seed deals the few healthy patients in proportion.
+        # With this seed the few healthy patients are spread evenly over the folds.
         "splits": {"seed": 4, "num_folds": 8, "test_fold": (0, 1), "val_fold": 2}, "holdout": 0.1,
     },
     "tiny": {
@@ -52,7 +52,7 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
         for part in (section.pretrain, section.train):
             part.batch_size, part.log_every = size["batch_size"], size["log_every"]
     config.single.train.optimizer.learning_rate = 1e-2
-    # The loss looks at a window of 31 pixels of 352; here that is 11 of 128.
+    # The loss's window of 31 of 352 pixels becomes 11 of 128.
     config.single.train.losses.weighted_iou_bce.window = 11
     config.multi.train.losses = losses("focal_balanced")
     config.multi.train.optimizer = {

@@ -1,10 +1,10 @@
-"""The paper's own design: labels of MedSeg, patients of ICTCF.
+"""The paper's design: labels of MedSeg, patients of ICTCF.
 
 python -m launch.pipeline --config=configs/medseg_ictcf.py --workdir=DIR \\
     --data_dir=medseg=FOLDER --data_dir=ictcf=FOLDER
 
-Pretraining uses the slices of both, training and evaluation MedSeg's labels (6:1:1, as the paper), phenotypes and
-mediation the patients of ICTCF. `full` wants a GPU or TPU; `full_scratch`: without pretraining.
+Pretraining uses the slices of both; training and evaluation use MedSeg's labels (6:1:1, as in the paper); phenotypes
+and mediation use the patients of ICTCF. `full` needs a GPU or TPU; `full_scratch`: without pretraining.
 """
 
 import ml_collections

@@ -1,6 +1,6 @@
-"""The presets: what the paper says, what its published code does, and what we recommend (configs/recommended.py).
+"""Presets: what the paper says, what its published code does, and what we recommend (configs/recommended.py).
 
-Each changes a config in place. REFERENCE figures and where text and code disagree are in the comments.
+Each changes a config in place. Comments give the paper's figures, and where its text and code disagree.
 """
 
 import ml_collections
@@ -9,15 +9,15 @@ from configs.losses import losses
 
 
 def recommended(config: ml_collections.ConfigDict) -> None:
-    """Nothing: the configs start from the recommended tree."""
+    """Changes nothing: configs start from the recommended tree."""
 
 
 def paper(config: ml_collections.ConfigDict) -> None:
-    """What the text says, where it says it."""
+    """The paper's text, as far as it goes."""
     for which in ("single", "multi"):
         section = config[which]
-        # Phases as recommended: the text's add up to 200 + 200 + 1800 = 2200 epochs where it says 2000 in all.
-        # Rate 0.1, 0.01 from epoch 40, 0.001 from 80, 0.0001 from 90, in every phase; no clipping.
+        # Phases as recommended: the text's add up to 200 + 200 + 1800 = 2200 epochs, but it states 2000 in all.
+        # Rate 0.1, then 0.01 from epoch 40, 0.001 from 80, 0.0001 from 90, in every phase; no clipping.
         del section.pretrain.inpainter_optimizer.clip_value
         section.pretrain.options.straight_through = False
         # Crops of 128 of 352 pixels.
@@ -28,22 +28,22 @@ def paper(config: ml_collections.ConfigDict) -> None:
         }  # fmt: skip
         section.train.optimizer.schedule = "constant"
     config.single.train.scales = (0.75, 1.0, 1.25)
-    # "The weights from the trained networks, except for the last layer, are transferred": so the inpainting must reach
-    # all of them, and have no expanding path of its own.
+    # "The weights from the trained networks, except for the last layer, are transferred": so inpainting must train all
+    # of them, without an expanding path of its own.
     config.multi.model.options.shared_up = True
     config.multi.train.losses = losses("focal")
     config.multi.prior_source = "predicted"
-    # Three regressions per pair, and equation 15: residuals of mediators do not correlate.
+    # Three regressions per pair; equation 15: residuals of mediators do not correlate.
     config.mediation.rule = "paper"
     config.mediation.residual_covariances = False
 
 
 def published_code(config: ml_collections.ConfigDict) -> None:
-    """What the authors' code does, quirks included, for comparing with their checkpoints."""
+    """The authors' code, quirks included, for comparison with their checkpoints."""
     paper(config)
-    # The cross-entropy is averaged before it is weighted, so that the weight cancels.
+    # The cross-entropy is averaged before it is weighted, so the weight cancels.
     config.single.train.losses = losses("weighted_iou_bce_published", "edge")
-    # Segmentation and inpainting have an expanding path each, so that pretraining leaves the former as it was drawn.
+    # Segmentation and inpainting have separate expanding paths, so pretraining does not train the former's.
     config.multi.model.options.shared_up = False
     config.multi.train.optimizer.lookahead.sync_first = True
     config.multi.prior_source = "ground_truth"
@@ -51,7 +51,7 @@ def published_code(config: ml_collections.ConfigDict) -> None:
     config.data.interpolate_labels = True
     for which in ("single", "multi"):
         config[which].train.head_biases = {}
-        # The table of rates has rows for 11 of the 19 phases, all but the first of 1e-5; then the code stops.
+        # The table of rates has rows for 11 of the 19 phases, all 1e-5 but the first; then the code stops.
         low = {"learning_rate": 1e-5, "schedule": "constant"}
         phases = [tuple(phase) for phase in config[which].pretrain.phases]
         config[which].pretrain.phases = [

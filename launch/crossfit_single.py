@@ -1,4 +1,4 @@
-"""Trains the networks that cross-fitted priors come from: one stage of `launch.pipeline`, with the same flags."""
+"""Trains the networks for cross-fitted priors: one stage of `launch.pipeline`, with the same flags."""
 
 from launch import stages
 

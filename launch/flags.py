@@ -1,4 +1,4 @@
-"""Flags that all programs share, and how they begin."""
+"""Flags and start-up of the programs that work in a run folder."""
 
 import errno
 import functools
@@ -20,10 +20,11 @@ from ssinfnet_jax.config import Config
 from ssinfnet_jax.networks import parallel
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and variant, e.g. configs/ct_phantom.py:demo.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; the same command goes on where it was stopped.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder; run the same command again to resume.")
 _DATA_DIR = flags.DEFINE_multi_string(
-    "data_dir", [], "Folder of the dataset's source files; with several datasets NAME=FOLDER, once for each."
+    "data_dir", [], "Folder of the dataset's source files; with several datasets, NAME=FOLDER for each."
 )
+_OF_A_RUN = ("data_dir", "profile_steps", "coordinator_address", "num_processes", "process_id")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -31,7 +32,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def source_dirs(config: Config) -> dict[str, str]:
     """Source folder by dataset, from --data_dir.
 
-    Raises: ValueError if the config has several datasets and a folder is given without the name of one.
+    Raises: ValueError if the config has several datasets and a folder does not name one of them.
     """
     names = [name for name, _ in config.data.datasets]
     folders = {}
@@ -42,7 +43,7 @@ def source_dirs(config: Config) -> dict[str, str]:
         elif len(names) == 1:
             folders[names[0]] = value
         else:
-            raise ValueError(f"--data_dir={value}: say whose folder it is, NAME=FOLDER with a name of {names}.")
+            raise ValueError(f"--data_dir={value}: name the dataset, NAME=FOLDER with a name of {names}.")
     return folders
 
 
@@ -51,14 +52,12 @@ def run(
     check: Callable[[dict[str, Any]], Config],
     instead: tuple[str, Callable[[], None]] | None = None,
 ) -> None:
-    """Parses the flags and calls `main(check(tree of the config), run folder)`.
-
-    A user's mistake ends with one clear line.
+    """Parses the flags and calls `main(check(tree of the config), run folder)`; a user's mistake ends with one line.
 
     Args:
-      main: what to do in a run folder.
-      check: gives the config; raises for what is wrong in it.
-      instead: a flag that takes the place of --config and --workdir where it is given, and what to do then.
+      main: works in a run folder.
+      check: returns the config; raises ValueError for a mistake in it.
+      instead: a flag that replaces --config and --workdir, and what to do if it is given.
     """
 
     def work() -> None:
@@ -80,26 +79,28 @@ def run(
             ),
             f"give either --config and --workdir, or --{instead[0]}",
         )
-        flags.register_validator(instead[0], functools.partial(_check_own_flags, name=instead[0]))
+        flags.register_validator(instead[0], functools.partial(_check_no_idle_flags, name=instead[0]))
     else:
         flags.mark_flags_as_required(["config", "workdir"])
     _run(work)
 
 
-def _check_own_flags(value: str | None, name: str) -> bool:
-    """Refuses flags of the main module where --`name`, which they go with, is not given: they would have no effect."""
-    own = flags.FLAGS.flags_by_module_dict().get(sys.argv[0], ())
-    idle = [f"--{flag.name}" for flag in own if flag.present and value is None]
-    if idle:
+def _check_no_idle_flags(value: str | None, name: str) -> bool:
+    """Rejects flags without effect: the main module's own flags without --`name`, and flags of a run with it."""
+    own = [flag.name for flag in flags.FLAGS.flags_by_module_dict().get(sys.argv[0], ())]
+    idle = [f"--{other}" for other in (own if value is None else _OF_A_RUN) if flags.FLAGS[other].present]
+    if idle and value is None:
         raise flags.ValidationError(
-            f"{', '.join(idle)} without --{name}: with --config a run does what its config says; leave out these "
-            "flags, or change a key of the config (--config.KEY=VALUE)"
+            f"{', '.join(idle)} without --{name}: with --config a run follows its config; leave out these flags, or "
+            "change a key of the config (--config.KEY=VALUE)"
         )
+    if idle:
+        raise flags.ValidationError(f"{', '.join(idle)} with --{name} has no effect; leave it out")
     return True
 
 
 def run_experiment(main: Callable[[dict[str, Any], pathlib.Path], None]) -> None:
-    """Parses the flags and calls `main(config of the experiment, its folder)`; mistakes as in `run`."""
+    """Parses the flags and calls `main(config of the experiment, its folder)`; handles mistakes as `run` does."""
     flags.mark_flags_as_required(["config", "workdir"])
 
     def work() -> None:
@@ -110,14 +111,14 @@ def run_experiment(main: Callable[[dict[str, Any], pathlib.Path], None]) -> None
 
 
 def open_run(folder: str | pathlib.Path, tree: dict[str, Any]) -> rundir.RunDir:
-    """The run folder of a config's tree: opened and locked by process 0, then joined by the others."""
+    """The run folder for a config's tree: process 0 opens and locks it, the others join."""
     opened = rundir.open_run(folder, tree) if parallel.is_main() else None
     parallel.wait("run folder opened")
     return opened or rundir.join_run(folder, tree)
 
 
 def _run(work: Callable[[], None]) -> None:
-    """Parses the flags and works; a user's mistake ends with one clear line."""
+    """Parses the flags and calls `work`; a user's mistake ends with one line."""
 
     def with_flags(argv: Sequence[str]) -> None:
         if len(argv) > 1:
@@ -126,16 +127,16 @@ def _run(work: Callable[[], None]) -> None:
         try:
             work()
         except (ValueError, OSError, FloatingPointError) as error:
-            # Last what the user is to read.
+            # The user's line comes last.
             processes.leave(f"{_logged(traceback.format_exc())}\nError: {_said(error)}\n")
         except KeyboardInterrupt:
-            processes.leave("Stopped; the same command goes on from here.")
+            processes.leave("Stopped; run the same command again to resume.")
         except Exception:
             if jax.process_count() == 1:
                 raise
             processes.leave(traceback.format_exc())
 
-    # By itself --help lists the flags of the main module alone.
+    # By default --help lists only the flags of the main module.
     for module, defined in flags.FLAGS.flags_by_module_dict().items():
         for flag in defined if module.startswith("launch.") else ():
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
@@ -143,11 +144,11 @@ def _run(work: Callable[[], None]) -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    """Parses the flags; a mistake in them, or in the config file that they name, ends with one clear line."""
+    """Parses the flags; a mistake in them, or in the config file, ends with one line."""
     try:
         return flags.FLAGS(tuple(argv))
     except flags.Error as error:
-        # With a config file that fails, the text holds the whole traceback.
+        # If the config file fails, the text includes the whole traceback.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         if any(line.startswith("Traceback") for line in lines):
             sys.exit(f"Error: {lines[-1]}\n{_logged(str(error))}")
@@ -158,22 +159,22 @@ def _parse(argv: Sequence[str]) -> list[str]:
             said = said.args[0]
         sys.exit(
             f"Error: --config.KEY=VALUE names a key that the config does not have: {' '.join(str(said).split())}. "
-            "A flag changes what is there; what is new goes into a config file."
+            "Flags change existing keys; add new ones in a config file."
         )
 
 
 def _said(error: Exception) -> str:
-    """What an error says; of a full disk, which the system only names, the remedy too."""
+    """An error's message; for a full disk, with the remedy."""
     if getattr(error, "errno", None) in _FULL:
-        return f"{error}. There is no room to write: make some, and run the same command again; what was saved is kept."
+        return f"{error}. The disk is full: free space and run the same command again; what was saved is kept."
     return str(error)
 
 
 def _logged(story: str) -> str:
-    """Writes the whole story of an error, of which a user is told one line, where a developer finds it; says where."""
+    """Writes the traceback of an error to a file, for developers; returns a line that names the file."""
     log = pathlib.Path(tempfile.gettempdir(), f"ssinfnet_jax-error-{os.getpid()}.log")
     try:
         log.write_text(story)
-    except OSError as error:  # the disk may be what is full
+    except OSError as error:  # the disk may be full
         return f"(The traceback could not be written to {log}: {error})"
     return f"(Traceback: {log})"

@@ -1,41 +1,34 @@
-"""The networks of a run, made small to hand on, with what a cross-validation of their recipe says of them.
+"""Packs a run's networks in a compact form for distribution, with the cross-validated results of their recipe.
 
 python -m launch.pack --workdir=runs/all_slices --folds=runs/fold0 --folds=runs/fold1 ... --out=NEW_FOLDER
 """
 
 import pathlib
-import sys
-from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
-from launch import program
+from launch import errors, program
 from ssinfnet_jax.report.run import hand_on
 
 flags.adopt_module_key_flags(program)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of the networks.", required=True)
 _FOLDS = flags.DEFINE_multi_string("folds", None, "Run folders of the cross-validation, each once.", required=True)
 _LIMITS = flags.DEFINE_string(
-    "limits", None, "Markdown file for the card: what goes wrong, by who looked at the slices."
+    "limits", None, "Markdown file for the card: known failures, and who reviewed the slices."
 )
 _OUT = flags.DEFINE_string("out", None, "Folder to write; must not exist.", required=True)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Writes the folder; a user's mistake ends with one line."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+def main() -> None:
+    """Writes the folder."""
     program.prepare()
     out_dir = pathlib.Path(_OUT.value)
-    try:
-        found = hand_on.write_packed(
-            out_dir,
-            pathlib.Path(_WORKDIR.value),
-            [pathlib.Path(fold) for fold in _FOLDS.value],
-            pathlib.Path(_LIMITS.value) if _LIMITS.value else None,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"Error: {error}")
+    found = hand_on.write_packed(
+        out_dir,
+        pathlib.Path(_WORKDIR.value),
+        [pathlib.Path(fold) for fold in _FOLDS.value],
+        pathlib.Path(_LIMITS.value) if _LIMITS.value else None,
+    )
     for row in found["figures"]:
         print(f"{row['class']}: Dice {row['mean']:.3f} ± {row['error']:.3f} ({row['n']} held-out slices)")
     megabytes = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file()) / 1e6
@@ -43,4 +36,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    errors.run(main)

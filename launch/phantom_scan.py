@@ -1,29 +1,26 @@
-"""A generated chest CT to try launch.segment with: a DICOM series, a NIfTI volume, and the lesions that are in it.
+"""Generates a chest CT for trying launch.segment: a DICOM series, a NIfTI volume, and the true lesions.
 
 python -m launch.phantom_scan --out=DIR [--patient=7 --num_slices=40 --size=256]
 """
 
 import pathlib
-import sys
-from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
+from launch import errors
 from ssinfnet_jax.data.datasets.ct_phantom import volume
 
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; must not exist.", required=True)
 _PATIENT = flags.DEFINE_integer("patient", 7, "Number of the patient in the generated population.", 0)
 _NUM_SLICES = flags.DEFINE_integer("num_slices", 40, "Slices of 5 mm.", 1)
-_SIZE = flags.DEFINE_integer("size", 256, "Pixels a side of a slice of 360 mm.", 32)
+_SIZE = flags.DEFINE_integer("size", 256, "Pixels per side of a slice of 360 mm.", 32)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Writes dicom/, chest.nii.gz and truth.nii.gz."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+def main() -> None:
+    """Writes dicom/, nifti/ and truth.nii.gz."""
     out = pathlib.Path(_OUT.value)
     if out.exists():
-        sys.exit(f"Error: {out} is there already; name a new folder, or remove it first.")
+        raise ValueError(f"{out} exists already; name a new folder, or delete it first.")
     hu, classes, affine = volume.render(0, _PATIENT.value, _NUM_SLICES.value, _SIZE.value)
     volume.write_dicom(out / "dicom" / f"phantom{_PATIENT.value}", hu, affine, patient_id=f"phantom{_PATIENT.value}")
     (out / "nifti").mkdir()
@@ -33,4 +30,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    errors.run(main)

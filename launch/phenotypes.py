@@ -1,10 +1,11 @@
-"""Radiomic phenotypes: one stage of `launch.pipeline`, with the same flags; or of a folder, without any run.
+"""Radiomic phenotypes: one stage of `launch.pipeline`, with the same flags; or of a folder, without a run.
 
 python -m launch.phenotypes --images=FOLDER --masks=FOLDER --out=DIR
 
-writes slices.csv, patients.csv, the same as Parquet, about.json and unused_files.csv to DIR. The same command goes on
-where it was stopped, and computes what is new or has changed; the exit code is 1 if a slice failed. Images are PNG, JPG
-or NIfTI; a mask has the name of its image, is PNG or NIfTI, and holds 0 background, 1 GGO, 2 consolidation.
+writes slices.csv, patients.csv, both as Parquet too, about.json and unused_files.csv to DIR. Run the same command again
+to resume, or to update new and changed slices; the exit code is 1 if a slice failed. Images are PNG, JPG or volumes
+(NIfTI, NRRD, MetaImage). A mask has the name of its image; it has 0 background, 1 GGO, 2 consolidation, or names its
+segments so (.seg.nrrd, DICOM-SEG).
 """
 
 import pathlib
@@ -16,36 +17,37 @@ from launch import dask_flags, paths
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import measure_folder
 
-_IMAGES = flags.DEFINE_string("images", None, "Folder of slices or volumes; takes the place of config and workdir.")
-_MASKS = flags.DEFINE_string("masks", None, "Folder of masks of the same names; with --images.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of slices or volumes; replaces --config and --workdir.")
+_MASKS = flags.DEFINE_string("masks", None, "Folder of masks with the same names; with --images.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; with --images.")
 _PRESET = flags.DEFINE_enum(
-    "preset", "eight_bit", list(phenotypes.PRESETS), "Grey levels, or Hounsfield units (NIfTI only); with --images."
+    "preset", "eight_bit", list(phenotypes.PRESETS), "Grey levels, or Hounsfield units (volumes only); with --images."
 )
-_SETTINGS = flags.DEFINE_string("settings", None, "JSON file: what to change in the preset; with --images.")
+_SETTINGS = flags.DEFINE_string("settings", None, "JSON file with changes to the preset; with --images.")
 _PATIENTS = flags.DEFINE_string(
     "patients",
     None,
-    "CSV or XLSX file with columns file, patient_id, or a regular expression with one group, sought in the file's "
-    "path. Without it a subfolder is a patient, a file that is in none, and a scan of launch.segment; with --images.",
+    "CSV or XLSX file with columns file, patient_id, or a regular expression whose one group finds the patient in a "
+    "file's path. By default each subfolder, each file outside subfolders, and each scan of launch.segment is a "
+    "patient; with --images.",
 )
-_SPACING = flags.DEFINE_list("spacing_mm", None, "Height and width of a pixel of PNG and JPG; with --images.")
+_SPACING = flags.DEFINE_list("spacing_mm", None, "Height and width of a pixel in PNG and JPG; with --images.")
 _IGNORE_GEOMETRY = flags.DEFINE_boolean(
     "ignore_mask_geometry",
     False,
-    "Pairs the voxels of a NIfTI image and its mask as they are stored, where the mask's header does not place them on "
-    "the image; with --images.",
+    "Pair the voxels of a volume and its mask in stored order if the mask's header does not place them on the image; "
+    "with --images.",
 )
 _AGGREGATION = flags.DEFINE_enum("aggregation", "slice_mean", phenotypes.HOW, "From slices to patients; with --images.")
 _EMPTY_AREA = flags.DEFINE_enum(
-    "empty_area", "zero", phenotypes.EMPTY_AREA, "Area of a region that a slice does not have; with --images."
+    "empty_area", "zero", phenotypes.EMPTY_AREA, "Area of a region that a slice lacks; with --images."
 )
 
 
 def measure() -> None:
-    """Measures the slices of the flags, writes the tables, and says what is in them.
+    """Measures the slices, writes the tables and prints a summary.
 
-    Raises: ValueError or OSError for what cannot be measured, see measure_folder.run().
+    Raises: as for `measure_folder.run`.
     """
     paths.check_given(_IMAGES, _MASKS, _OUT)
     if not _MASKS.value or not _OUT.value:
@@ -71,6 +73,6 @@ def measure() -> None:
 
 
 if __name__ == "__main__":
-    from launch import stages  # here, because worker processes load this file and need no network
+    from launch import stages  # here, because worker processes import this file and need no networks
 
     stages.main("phenotypes", instead=("images", measure))

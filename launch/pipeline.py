@@ -1,14 +1,14 @@
-"""All stages, one after the other; finished ones are not repeated, a stopped one goes on where it was.
+"""Runs all stages in order; skips finished ones and resumes an interrupted one.
 
 python -m launch.pipeline --config=configs/ct_phantom.py:demo --workdir=runs/demo [--stages=prepare,pretrain_single]
 """
 
 from absl import flags
 
-_STAGES = flags.DEFINE_list("stages", None, "Stages to run, in the order of the pipeline; all if not given.")
+_STAGES = flags.DEFINE_list("stages", None, "Stages to run, in the order of the pipeline; default: all.")
 
 if __name__ == "__main__":
-    # Here, because worker processes of the phenotypes load this file and need no network.
+    # Here, because worker processes of the phenotypes import this file and need no networks.
     from launch import flags as common
     from launch import profile_flag, stages
 

@@ -1,4 +1,4 @@
-"""Predicts the lesions that the multi network takes as prior: one stage of `launch.pipeline`, with the same flags."""
+"""Predicts the multi network's priors: one stage of `launch.pipeline`, with the same flags."""
 
 from launch import stages
 

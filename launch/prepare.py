@@ -1,4 +1,4 @@
-"""Brings the dataset into records and splits it by patient: one stage of `launch.pipeline`, with the same flags."""
+"""Converts the dataset to records and splits it by patient: one stage of `launch.pipeline`, with the same flags."""
 
 from launch import stages
 

@@ -1,4 +1,4 @@
-"""The flag of programs that train: which steps are profiled."""
+"""The flag --profile_steps of programs that train."""
 
 import re
 
@@ -7,7 +7,7 @@ from absl import flags
 _STEPS = flags.DEFINE_string(
     "profile_steps",
     None,
-    "Steps N:M of each training to profile, such as 10:20; the trace goes to profile/ in the stage's folder.",
+    "Steps N:M of each training to profile, such as 10:20; writes the trace to profile/ in the stage's folder.",
 )
 
 

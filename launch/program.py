@@ -1,4 +1,4 @@
-"""How programs begin: the compilation cache, and what is logged."""
+"""Start-up of programs: the compilation cache and the log."""
 
 import os
 import pathlib
@@ -9,12 +9,12 @@ from absl import flags, logging
 from ssinfnet_jax import rundir
 
 _CACHE_DIR = flags.DEFINE_string(
-    "compilation_cache_dir", "~/.cache/ssinfnet_jax/xla", "Where compiled programs are kept; empty: nowhere."
+    "compilation_cache_dir", "~/.cache/ssinfnet_jax/xla", "Folder for compiled programs; empty: no cache."
 )
 
 
 def cache_dir() -> str | None:
-    """The folder of compiled programs, if there is to be one."""
+    """The folder for compiled programs, or None."""
     return os.path.expanduser(_CACHE_DIR.value) if _CACHE_DIR.value else None
 
 
@@ -24,7 +24,7 @@ def prepare() -> None:
         jax.config.update("jax_compilation_cache_dir", cache_dir())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     logging.set_verbosity(logging.INFO)
-    # Libraries log their inner life at INFO; ours is what a user wants to read.
+    # Libraries log internals at INFO; keep only the messages of this package.
     ours = (str(pathlib.Path(rundir.__file__).parent), str(pathlib.Path(__file__).parent))
     logging.get_absl_handler().addFilter(
         lambda record: record.levelno >= logging.converter.STANDARD_WARNING or record.pathname.startswith(ours)

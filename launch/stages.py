@@ -1,4 +1,4 @@
-"""The stages of the pipeline, in order; every program in this folder runs one of them, `launch.pipeline` all."""
+"""The stages of the pipeline, in order. Programs in this folder run one stage each, `launch.pipeline` all of them."""
 
 import contextlib
 import functools
@@ -26,13 +26,13 @@ class Stage(NamedTuple):
     """A stage of the pipeline.
 
     Attributes:
-      run: does the work, given config and run folder; may return the reason why there was nothing to do.
-      reads: the parts of the config that decide what it makes. It is given no others (but `rundir.EXECUTION`), so
-        that two runs which agree in these, and in the stages that it `needs`, may share what it made.
-      needs: the stages that it is made from.
-      writes: folders beside its own.
+      run: function (config, run folder) that does the work; may return the reason why there was nothing to do.
+      reads: the parts of the config that its result depends on. It gets no others, except `rundir.EXECUTION`, so runs
+        that agree in these parts, and in the stages that it `needs`, may share its result.
+      needs: the stages whose results it uses.
+      writes: folders besides its own.
       left_out: function (whole config) -> why the config leaves this stage out, or None. Such a stage counts as
-        finished wherever another one needs it.
+        finished for stages that need it.
     """
 
     run: Callable[[Config, rundir.RunDir], str | None]
@@ -43,7 +43,7 @@ class Stage(NamedTuple):
 
 
 def _analysis(name: str):
-    # Not at the top, because it takes half a second to load, and runs of a grid have no use for it.
+    # Not at the top, because the import takes half a second, and runs of a grid do not need it.
     return importlib.import_module(f"ssinfnet_jax.analysis.{name}")
 
 
@@ -71,9 +71,9 @@ STAGES: dict[str, Stage] = {
     ),
     "predict_priors": Stage(
         predict_priors.run,
-        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds"),
+        reads=("seed", "data", "single", "multi.prior_source", "multi.prior_folds", "multi.train.epochs"),
         needs=("prepare", "train_single", "crossfit_single"),
-        left_out=_NO_MULTI,
+        left_out=predict_priors.left_out,
     ),
     "pretrain_multi": Stage(
         functools.partial(pretrain.run, which="multi"),
@@ -89,10 +89,7 @@ STAGES: dict[str, Stage] = {
     ),
     "evaluate": Stage(evaluate.run, reads=("seed", "data"), needs=("prepare", "train_single", "train_multi")),
     "segment_cohort": Stage(
-        segment_cohort.run,
-        reads=("data",),
-        needs=("prepare", "train_single", "train_multi"),
-        left_out=_NO_MULTI,
+        segment_cohort.run, reads=("data",), needs=("prepare", "train_single", "train_multi"), left_out=_NO_MULTI
     ),
     "phenotypes": Stage(
         lambda config, run: _analysis("measure_cohort").run(config, run, **dask_flags.options()),
@@ -109,11 +106,11 @@ STAGES: dict[str, Stage] = {
 }
 # With several processes, all of them run these; process 0 runs the others while the rest wait.
 TOGETHER = ("pretrain_single", "train_single", "crossfit_single", "pretrain_multi", "train_multi")
-REPORT = "report"  # not in the table: it is written anew each time
+REPORT = "report"  # not in the table: it is rewritten every time
 
 
 def check(tree: Mapping[str, Any], names: Sequence[str] = (*STAGES,)) -> Config:
-    """The config of a tree of plain data; ValueError for what is wrong in it for the stages `names`."""
+    """Reads and checks a config from plain data; ValueError for a mistake that concerns the stages `names`."""
     config = read_config(tree)
     prepare.check(config)
     config_check.check(config)
@@ -129,16 +126,16 @@ def run(
     experiments: Sequence[pathlib.Path] = (),
     profile: tuple[int, int] | None = None,
 ) -> None:
-    """Runs stages of a run in the order of the pipeline; finished ones are not repeated.
+    """Runs stages in the order of the pipeline, skipping finished ones.
 
     Args:
-      config: of the run, as `check` gives it.
+      config: of the run, from `check`.
       run_dir: the run folder, opened with the tree of the same config.
-      names: stages to run; all and the report if None.
-      experiments: folders of grids, the run's own first; what comes out the same is made once for all their runs.
-      profile: first and last step to profile of every training, counted from 1.
-    Raises: ValueError for an unknown stage, with the choices, or a profile where none trains; rundir.UnfinishedError if
-      a stage needs others, with all of them.
+      names: stages to run; None: all, and the report.
+      experiments: folders of grids, the run's own first; their runs share stages with equal results.
+      profile: first and last step to profile in every training, counted from 1.
+    Raises: ValueError for an unknown stage, with the choices, or for a profile if no stage trains;
+      rundir.UnfinishedError if a stage needs unfinished ones, with all of them.
     """
     unknown = sorted(set(names or ()) - {*STAGES, REPORT})
     if unknown:
@@ -163,26 +160,26 @@ def run(
                     f"launch.pipeline --stages={','.join((*needs, name))}"
                 ) from error
     if parallel.is_main() and (names is None or REPORT in names):
-        # Here, because it takes two seconds to load, and a single stage has no use for it.
+        # Here, because the import takes two seconds, and single stages do not need it.
         from ssinfnet_jax.report.run import page
 
         print(f"Report: {page.write(run_dir.path)}")
 
 
 def _with_left_out(config: Config, run_dir: rundir.RunDir, names: Sequence[str] | None) -> list[str]:
-    """The stages to run, in order: `names`, and what they need that the config leaves out and nobody has noted yet."""
+    """The stages to run, in order: `names`, and those they need that the config leaves out but are not recorded yet."""
     wanted = {*STAGES} if names is None else {*names}
     for name in reversed(STAGES):
         if name in wanted:
             needs = [need for need in STAGES[name].needs if not run_dir.is_done(need)]
             wanted.update(need for need in needs if STAGES[need].left_out(config))
-    # Process 0 decides for all: a network's file system may show the others an older state.
+    # Process 0 decides for all: on a network file system the others may see an older state.
     chosen = parallel.from_main(np.array([name in wanted for name in STAGES]))
     return [name for name, is_chosen in zip(STAGES, chosen, strict=True) if is_chosen]
 
 
 def _unfinished(config: Config, run_dir: rundir.RunDir, name: str) -> list[str]:
-    """What must be run before a stage, in order."""
+    """The stages to run before a stage, in order."""
     found = {name}
     for later in reversed(STAGES):
         needs = STAGES[later].needs if later in found else ()
@@ -196,7 +193,7 @@ def _skip(reason: str, _run_dir: rundir.RunDir) -> str:
 
 @contextlib.contextmanager
 def _made_once(run_dir: rundir.RunDir, name: str, experiments: Sequence[pathlib.Path]) -> Iterator[None]:
-    """Within it no other run of the grid makes the same stage; what another has finished or begun is taken over."""
+    """Context in which no other run of the grid makes the same stage; takes over a finished or interrupted one."""
     if not experiments or run_dir.is_done(name):
         yield
         return
@@ -204,13 +201,13 @@ def _made_once(run_dir: rundir.RunDir, name: str, experiments: Sequence[pathlib.
     wanted = _read_by(stage, run_dir.path)
     key = hashlib.sha256(json.dumps([name, wanted, run_dir.ids(stage.needs)], sort_keys=True).encode()).hexdigest()
     lock = experiments[0] / ".locks" / f"{name}-{key[:16]}"
-    with rundir.in_turn(lock, f"{name}: waiting for another run, which makes the same."):
+    with rundir.in_turn(lock, f"{name}: waiting for another run, which makes the same stage."):
         _take_over(run_dir, name, wanted, experiments)
         yield
 
 
 def _read_by(stage: Stage, run: pathlib.Path) -> dict[str, Any]:
-    """What a stage reads of the config that a run folder holds; None where it has no such key."""
+    """The parts that a stage reads of the config in a run folder; None for a key that it lacks."""
     tree = json.loads((run / "config.json").read_text())
     return {
         name: functools.reduce(lambda section, key: section and section.get(key), name.split("."), tree)
@@ -221,7 +218,7 @@ def _read_by(stage: Stage, run: pathlib.Path) -> dict[str, Any]:
 def _take_over(
     run_dir: rundir.RunDir, name: str, wanted: Mapping[str, Any], experiments: Sequence[pathlib.Path]
 ) -> None:
-    """Takes a stage from the first run that has finished it with the same parts of the config, or has begun it."""
+    """Takes a stage from the first run with the same parts of the config that has finished it, or else started it."""
     stage = STAGES[name]
     runs = [
         run
@@ -236,15 +233,15 @@ def _take_over(
             logging.info("%s: taken over from %s.", name, run)
             return
     for run in runs:
-        # Not of other grids: their runs do not wait for this one.
+        # Only within this grid: runs of other grids do not wait for this one.
         if run.parent.parent == experiments[0] and run_dir.take_up(name, rundir.RunDir(run), stage.needs, stage.writes):
-            logging.info("%s: going on where %s was stopped.", name, run)
+            logging.info("%s: resuming where %s was stopped.", name, run)
             return
 
 
 def _run_stage(run_dir: rundir.RunDir, name: str, function: Callable[[rundir.RunDir], str | None]) -> None:
-    """Runs a stage in the processes that it needs; what it writes is there for all when it is over."""
-    # Process 0 decides for all: a network's file system may show the others an older state.
+    """Runs a stage in the processes that it needs, and waits until all can read its results."""
+    # Process 0 decides for all: on a network file system the others may see an older state.
     done = bool(parallel.from_main(run_dir.is_done(name)))
     if parallel.is_main():
         rundir.run_stage(run_dir, name, function)

@@ -1,4 +1,4 @@
-"""Layers, parameters, FLOPs and memory of a network.
+"""Prints layers, parameters, FLOPs and memory of a network.
 
 python -m launch.summarize --model=infnet [--backbone=resnet50 --width=1] [--image_size=352 --batch_size=1 --depth=1]
 """
@@ -12,9 +12,9 @@ from ssinfnet_jax.models import summary
 
 flags.adopt_module_key_flags(model_flags)  # for --help
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 352, "Pixels per side.", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Slices per forward.", lower_bound=1)
-_DEPTH = flags.DEFINE_integer("depth", 1, "Levels of modules in the table; every level costs time.", lower_bound=1)
-_COMPILE = flags.DEFINE_bool("compile", False, "Compile the forward and report the memory it needs.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Slices per forward pass.", lower_bound=1)
+_DEPTH = flags.DEFINE_integer("depth", 1, "Levels of modules in the table; every level takes time.", lower_bound=1)
+_COMPILE = flags.DEFINE_bool("compile", False, "Compile the forward pass and print the memory it needs.")
 
 
 def main(name: str, options: dict[str, Any]) -> None:

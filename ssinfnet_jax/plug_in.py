@@ -1,4 +1,4 @@
-"""What a config names: one of the package's own, or "module:name" of any package that can be imported."""
+"""Resolves names in a config: one of the package's own objects, or "module:name" from any importable package."""
 
 import functools
 import importlib
@@ -7,16 +7,16 @@ from typing import Any
 
 
 class PlugInError(ValueError):
-    """What a config names does not exist, cannot be imported, or is of another kind.
+    """A name in a config does not exist, cannot be imported, or is of another kind.
 
     Attributes:
-      name: that was asked for.
-      reason: what is wrong, without the choices.
+      name: as in the config.
+      reason: the error, without the choices.
     """
 
     def __init__(self, kind: str, name: Any, known: Mapping[str, Any], reason: str = ""):
         self.name, self.reason = name, f"Unknown {kind} {name!r}{reason}"
-        choices = f'choose one of {", ".join(known)}, or give "module:name" of any package that can be imported'
+        choices = f'choose one of {", ".join(known)}, or give "module:name" from any importable package'
         super().__init__(f"{self.reason}; {choices}.")
 
 
@@ -31,12 +31,12 @@ def resolve(
     """The object that a config names.
 
     Args:
-      kind: what it is to be, for errors: "loss", "optimizer", "backbone", "model", "dataset".
-      name: a key of `known`, or "module:name" of a module that can be imported.
+      kind: for errors: "loss", "optimizer", "backbone", "model", "dataset".
+      name: a key of `known`, or "module:name" of an importable module.
       known: the package's own objects by name.
       fits: whether an imported object is of this kind.
-      needed: what `fits` asks for, in words.
-    Raises: PlugInError that names what was asked for, why it cannot be had, and the choices.
+      needed: the condition `fits` in words.
+    Raises: PlugInError with the name, the reason and the choices.
     """
     if isinstance(name, str) and name in known:
         return known[name]
@@ -46,7 +46,7 @@ def resolve(
         raise error()
     try:
         module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as reason:  # whatever a module does while it is loaded
+    except (Exception, SystemExit) as reason:  # whatever the module raises on import
         said = " ".join(str(reason).split())
         raise error(f": importing {module_name} fails with {type(reason).__name__}: {said}") from reason
     if not hasattr(module, attribute):

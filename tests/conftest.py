@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
-    """The folder of reference outputs and real slices beside the repository."""
+    """The folder with reference outputs and real slices, beside the repository."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
         pytest.skip(f"needs the reference data in {folder.name}/ beside the repository")
@@ -32,13 +32,13 @@ def shared() -> pathlib.Path:
 
 @pytest.fixture(params=["pmap", "jit", "fsdp"])
 def strategy(request) -> parallel.Strategy:
-    """Every way to train on both devices; with "fsdp" whatever can be split is."""
+    """Every way to train on both devices; "fsdp" splits every array that can be split."""
     return {"pmap": parallel.Pmap, "jit": parallel.Jit, "fsdp": lambda: parallel.Jit(fsdp_min_size=2)}[request.param]()
 
 
 @pytest.fixture
 def pdflatex(tmp_path):
-    """Compiles LaTeX tables in one document as their first lines tell, and returns what pdflatex says."""
+    """Compiles LaTeX tables in one document with the packages in their first lines; returns pdflatex's output."""
     program = shutil.which("pdflatex")
     if not program:
         pytest.skip("needs pdflatex (Debian: apt-get install texlive-latex-base texlive-latex-recommended)")

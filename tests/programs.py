@@ -1,4 +1,4 @@
-"""Programs as a user runs them, but without the seconds of their imports."""
+"""Runs programs as a user does, but without the seconds for imports."""
 
 import atexit
 import functools

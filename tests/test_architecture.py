@@ -1,4 +1,4 @@
-"""Imports point only down the flow of the data."""
+"""Imports point only down the list of rooms."""
 
 import ast
 import pathlib

@@ -1,4 +1,4 @@
-"""What a fork adds from a package of its own: how many files it writes, and that the real programs take them."""
+"""What a fork adds from its own package: the number of files, and that the real programs use them."""
 
 import json
 import shutil
@@ -171,7 +171,7 @@ def test_dataset_network_optimizer_and_loss_of_a_fork_train_together(fork, tmp_p
     for name in [name for name in sys.modules if name.partition(".")[0] == "outside"]:
         monkeypatch.delitem(sys.modules, name)
     message = (
-        r"model\.json names a network of another package\. Unknown model 'outside\.nets:PLAIN': importing .*install"
+        r"model\.json names a network from another package\. Unknown model 'outside\.nets:PLAIN': importing .*install"
     )
     for read in (NetworkCard.read, storage.load):
         with pytest.raises(ValueError, match=message):
@@ -213,7 +213,7 @@ def test_a_backbone_of_a_fork_is_one_file(fork, tmp_path):
 
 @pytest.mark.parametrize("who", ["inpainter", "coach"])
 def test_a_game_of_a_fork_s_losses(who, monkeypatch, tmp_path):
-    """Whoever learns minimises what a function of the fork makes of the fields that it asks for."""
+    """The learner minimises a function of the fork, which gets the fields that it has as parameters."""
     (tmp_path / "outside_game.py").write_text(
         "def absolute(restored, target, *, keep, image):\n"
         "    return (abs(restored - target) * keep).mean((1, 2, 3)) + 0 * image.mean((1, 2))\n"
@@ -246,13 +246,13 @@ def test_a_game_of_a_fork_s_losses(who, monkeypatch, tmp_path):
     [
         (
             {"single__train__losses": {"mine": {"fn": "outside.losses:greedy"}}},
-            r"config\.single\.train\.losses cannot be computed of 1 classes: loss 'outside\.losses:greedy' needs weight"
-            "_map: give a value in its line, or ask for a field of the batch, which has image, lesion, position, valid",
+            r"config\.single\.train\.losses cannot be computed for 1 class: loss 'outside\.losses:greedy' needs weight"
+            "_map: give a value in its line, or name the parameter after a field of the batch, which has image, lesion",
         ),
         ({"single__train__losses": {"mine": {"fn": "outside.losses:gredy"}}}, "outside.losses has no 'gredy'; choose"),
         (
             {"single__model": {"name": "outside.nets:WRONG", "options": {}}},
-            "The single network must give maps or lesion, but model 'outside.nets:WRONG'",
+            "The single network must output maps or lesion, but model 'outside.nets:WRONG'",
         ),
         (
             {"single__model": {"name": "outside.nets:Plain", "options": {}}},
@@ -260,7 +260,7 @@ def test_a_game_of_a_fork_s_losses(who, monkeypatch, tmp_path):
         ),
         (
             {"single__model": {"name": "infnet", "options": {"backbone": "outside.backbones:Slope"}}},
-            "Backbone 'outside.backbones:Slope' must give four maps x1..x4, each half the size of the one before, x4",
+            "Backbone 'outside.backbones:Slope' must return four maps x1..x4, each half the size of the one before, x4",
         ),
         (
             {"single__model": {"name": "infnet", "options": {"backbone": "outside.nets:Plain"}}},
@@ -297,7 +297,7 @@ def test_one_kind_of_error(source, reason, tmp_path, monkeypatch):
     text = str(error.value)
     assert text.startswith("Unknown loss 'broken:f': ")
     assert reason in text
-    assert text.endswith('; choose one of a, b, or give "module:name" of any package that can be imported.')
+    assert text.endswith('; choose one of a, b, or give "module:name" from any importable package.')
     monkeypatch.delitem(sys.modules, "broken", raising=False)
 
 

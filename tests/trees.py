@@ -9,7 +9,7 @@ from ssinfnet_jax.config import Config, read_config
 
 
 def tree(changes: Mapping[str, Any] = {}, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Plain data of a config, no part of which is another's: `{"single.train.epochs": 9, "data.datasets.0": ...}`."""
+    """Plain data of a config that shares no part with another: `{"single.train.epochs": 9, "data.datasets.0": ...}`."""
     found = _lists(ct_phantom.get_config("tiny").to_dict() if base is None else base)
     for path, value in changes.items():
         *above, last = path.split(".")
@@ -21,7 +21,7 @@ def tree(changes: Mapping[str, Any] = {}, base: Mapping[str, Any] | None = None)
 
 
 def config(changes: Mapping[str, Any] = {}) -> Config:
-    """The same as the check makes it."""
+    """The same as a typed config."""
     return read_config(tree(changes))
 
 

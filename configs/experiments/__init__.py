@@ -1,1 +1,1 @@
-"""Experiments: grids of runs as plain data; `launch.experiment --config=configs/experiments/NAME.py:SIZE`."""
+"""Grids of runs as plain data: `launch.experiment --config=configs/experiments/NAME.py:SIZE`."""

@@ -1,8 +1,8 @@
-"""Which technique does what in the multi network (the paper's table S7): inpainting, focal loss, lookahead; all eight.
+"""Ablation of the multi network (the paper's table S7): all eight combinations of inpainting, focal loss, lookahead.
 
 python -m launch.experiment --config=configs/experiments/ablation.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
-All eight see the prior of the same pretrained single network, and have the same layers.
+All eight get the priors of the same pretrained single network and have the same layers.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import ml_collections
 
 from configs.experiments import common
 
-FACTORS = {  # name: changes without it
+FACTORS = {  # name: the changes that remove it
     "inpainting": [common.SCRATCH["multi"]],
     "focal": common.PLAIN[:1],
     "lookahead": common.PLAIN[1:],

@@ -1,4 +1,4 @@
-"""What the experiments share: their sizes, and the networks they compare."""
+"""Sizes of the experiments, and the networks that they compare."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from configs import covid_semiseg, ct_phantom, recommended
 from configs.losses import losses
 
 SIZES = {
-    "tiny": (ct_phantom, "tiny"),  # generated slices; shows that it works
+    "tiny": (ct_phantom, "tiny"),  # generated slices; a smoke test
     "demo": (ct_phantom, "demo"),
     "cpu": (covid_semiseg, "cpu"),  # public slices; an hour or two on two cores
     "gpu": (covid_semiseg, "gpu"),  # at 352x352
     "full": (covid_semiseg, "full"),  # the paper's 2000 epochs of pretraining
 }
-# A plain training: cross-entropy and no lookahead.
+# Plain training: cross-entropy without lookahead.
 PLAIN = [("multi.train.losses", losses("bce")), ("multi.train.optimizer.lookahead", None)]
 SCRATCH = {"single": ("single.pretrain", None), "multi": ("multi.pretrain", None)}
 
 
 def get_config(name: str, size: str | None, title: str) -> ml_collections.ConfigDict:
-    """An experiment without methods: base config, one data set, one fold, one seed."""
+    """An experiment without methods: base config, one dataset, one fold, one seed."""
     size, (file, variant) = recommended.choose(SIZES, size, f"configs/experiments/{name}.py")
     base = file.get_config(variant)
     if size == "cpu":
@@ -32,32 +32,30 @@ def get_config(name: str, size: str | None, title: str) -> ml_collections.Config
             "name": f"{name}:{size}",
             "title": title,
             "task": "train",
-            "network": "multi",  # whose measures are compared: "single", "multi" or "both"
-            "reference": "ssinfnet",  # with what the others are compared
+            "network": "multi",  # the network to compare: "single", "multi" or "both"
+            "reference": "ssinfnet",  # the method that the others are compared with
             "base": base,
             "methods": {},  # see `with_methods`
             "order": (),
             "data": {"default": {"title": " + ".join(name for name, _ in base.data.datasets), "changes": []}},
             "folds": (0,),
             "seeds": (0,),
-            # p values are adjusted over the measures too; on few slices name the one that the comparison is about.
+            # p values are adjusted over the metrics too; with few slices, name only the metric of interest.
             "compare": {
-                "test": "wilcoxon",
-                "num_draws": 10_000,
-                "metrics": ("dice", "iou", "recall", "precision", "auc"),
+                "test": "wilcoxon", "num_draws": 10_000, "metrics": ("dice", "iou", "recall", "precision", "auc"),
             },
         }
-    )
+    )  # fmt: skip
 
 
 def with_methods(config: ml_collections.ConfigDict, methods: dict[str, dict]) -> ml_collections.ConfigDict:
-    """The experiment with its methods, in this order (a ConfigDict sorts its keys)."""
+    """The experiment with its methods in this order; a ConfigDict sorts its keys."""
     config.methods, config.order = methods, tuple(methods)
     return config
 
 
 def model(which: str, name: str, base: ml_collections.ConfigDict, **options: Any) -> list[tuple[str, Any]]:
-    """Changes to network `name` of the base's width, for the single or the multi network."""
+    """Changes that use network `name`, at the base's width, as the single or the multi network."""
     section = base[which]
     shared = {key: section.model.options[key] for key in ("width", "dtype") if key in section.model.options}
     if which == "single" and name != section.model.name:
@@ -70,7 +68,7 @@ def model(which: str, name: str, base: ml_collections.ConfigDict, **options: Any
 
 
 def systems(base: ml_collections.ConfigDict) -> dict[str, dict]:
-    """U-Net, SInfNet and SSInfNet as whole systems, a single and a multi network each, with their changes."""
+    """U-Net, SInfNet and SSInfNet as systems of a single and a multi network, with their changes."""
     plain = [SCRATCH["single"], SCRATCH["multi"], *PLAIN]
     unet = [*model("single", "unet", base), *model("multi", "unet", base, num_classes=3)]
     return {
@@ -81,7 +79,7 @@ def systems(base: ml_collections.ConfigDict) -> dict[str, dict]:
 
 
 def _shorten(base: ml_collections.ConfigDict) -> None:
-    """160x160 in place of 192x192 and fewer epochs, so that three grids pass in two hours."""
+    """160x160 instead of 192x192 and fewer epochs: three grids take two hours."""
     base.data.image_size = 160
     base.single.train.losses.weighted_iou_bce.window = 15
     base.single.train.epochs, base.multi.train.epochs = 100, 60

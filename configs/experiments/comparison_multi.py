@@ -2,8 +2,8 @@
 
 python -m launch.experiment --config=configs/experiments/comparison_multi.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
-U-Net sees the slice alone, the others the prior of a single network too: SSInfNet that of the pretrained one, FCN8 and
-SInfNet that of the one that was not. All but SSInfNet learn by cross-entropy, without lookahead.
+U-Net gets only the slice. The others also get the prior of a single network: SSInfNet of a pretrained one, FCN8 and
+SInfNet of one trained from scratch. All but SSInfNet are trained with cross-entropy, without lookahead.
 """
 
 import ml_collections
@@ -17,7 +17,7 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     systems = common.systems(config.base)
     plain = systems["sinfnet"]["changes"]
     methods = {
-        # The single network plays no part, so that it may be any.
+        # The single network is not used, so it may be any.
         "unet": {"title": "U-Net", "changes": [*plain, *common.model("multi", "unet", config.base, num_classes=3)]},
         "fcn8": {"title": "FCN8", "changes": [*plain, *common.model("multi", "fcn8", config.base)]},
         "sinfnet": systems["sinfnet"],

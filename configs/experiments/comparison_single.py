@@ -1,4 +1,4 @@
-"""The lesion by three networks (the paper's figure 3A, B): U-Net, SInfNet without and SSInfNet with pretraining.
+"""Lesion segmentation by three networks (the paper's figure 3A, B): U-Net, SInfNet and, with pretraining, SSInfNet.
 
 python -m launch.experiment --config=configs/experiments/comparison_single.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 """

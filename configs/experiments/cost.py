@@ -1,4 +1,4 @@
-"""What each network costs on this device (the paper's table S8): seconds, parameters, FLOPs, memory.
+"""Cost of each network on this device (the paper's table S8): seconds, parameters, FLOPs, memory.
 
 python -m launch.experiment --config=configs/experiments/cost.py:SIZE --workdir=DIR
 """

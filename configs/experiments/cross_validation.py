@@ -1,9 +1,9 @@
-"""Cross-validation by patient of three systems, both networks (the paper's tables S2 and S3).
+"""Cross-validation by patient of three systems, with both networks (the paper's tables S2 and S3).
 
 python -m launch.experiment --config=configs/experiments/cross_validation.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
-Three folds as in the paper; five by `--config.base.data.splits.num_folds=5 --config.folds='(0,1,2,3,4)'`. An official
-test part is dealt like the rest.
+Three folds as in the paper; for five: `--config.base.data.splits.num_folds=5 --config.folds='(0,1,2,3,4)'`. An official
+test part is split like the rest.
 """
 
 import ml_collections

@@ -1,11 +1,11 @@
-"""Trained on one data set, tested on another (the paper's tables S5 and S6): SInfNet and SSInfNet, both networks.
+"""Trained on one dataset, tested on another (the paper's tables S5 and S6): SInfNet and SSInfNet, both networks.
 
 python -m launch.experiment --config=configs/experiments/independent.py:SIZE --workdir=DIR \\
     --data_dir=covid_semiseg=FOLDER --data_dir=medseg=FOLDER
 
-Mind that MedSeg's `tr_im` are the labeled slices of COVID-SemiSeg: the folder of medseg must hold `rp_im` and `rp_msk`
-only. COVID-SemiSeg's unlabeled slices are in part of Radiopaedia too, so that pretraining may have seen slices, though
-no labels, of the same patients. The generated sizes train on ct_phantom and test on it with another scanner.
+MedSeg's `tr_im` are the labeled slices of COVID-SemiSeg, so the folder of medseg must contain only `rp_im` and
+`rp_msk`. Some of COVID-SemiSeg's unlabeled slices are from Radiopaedia too, so pretraining may have seen slices, but no
+labels, of the same patients. The generated sizes train on ct_phantom and test on ct_phantom with another scanner.
 """
 
 import ml_collections
@@ -15,7 +15,7 @@ from configs.experiments import common
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     """The grid at a size of `common.SIZES`."""
-    config = common.get_config("independent", size, "Tested on another data set than trained on")
+    config = common.get_config("independent", size, "Trained on one dataset, tested on another")
     config.network = "both"
     name, variant = config.base.data.datasets[0]
     other = ("ct_phantom", f"{variant}_other_scanner") if name == "ct_phantom" else ("medseg", "default")

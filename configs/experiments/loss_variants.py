@@ -1,8 +1,8 @@
-"""What a fork does: every line of configs/losses.py as the loss of the multi network, all else the same.
+"""Every line of configs/losses.py as the loss of the multi network, all else the same.
 
 python -m launch.experiment --config=configs/experiments/loss_variants.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
-A new line of the table is one method more.
+A new line in the table adds a method.
 """
 
 import ml_collections

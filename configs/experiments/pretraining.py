@@ -1,9 +1,9 @@
-"""What pretraining does for the lesion: all of it taken over, the encoder alone, nothing; with few and all labels.
+"""Effect of pretraining on the lesion: all weights transferred, the encoder only, or none; with few and all labels.
 
 python -m launch.experiment --config=configs/experiments/pretraining.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
-With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones), in as many
-updates. An official test part is dealt like the rest.
+With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones) in the same
+number of updates. An official test part is split like the rest.
 """
 
 import ml_collections
@@ -13,7 +13,7 @@ from configs.experiments import common
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     """The grid at a size of `common.SIZES`."""
-    config = common.get_config("pretraining", size, "What pretraining does for the lesion")
+    config = common.get_config("pretraining", size, "Effect of pretraining on the lesion")
     config.network, config.reference, config.base.multi = "single", "scratch", None
     config.base.data.splits.official_test = False
     folds = [fold for fold in range(config.base.data.splits.num_folds) if fold not in config.folds]

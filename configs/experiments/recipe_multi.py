@@ -1,8 +1,8 @@
-"""What divides lesions well into GGO and consolidation: one change of the recipe's multi network at a time, five folds.
+"""Recipe for GGO and consolidation: one change of the multi network at a time, five folds.
 
 python -m launch.experiment --config=configs/experiments/recipe_multi.py:WAVE --workdir=DIR --data_dir=FOLDER
 
-A wave is a grid of its own; the single network of the recipe is trained once (`--share` takes it from another grid).
+Each wave is a separate grid; the recipe's single network is trained once (`--share` takes it from another grid).
 """
 
 import ml_collections
@@ -11,9 +11,19 @@ from configs import covid_semiseg, recommended
 from configs.experiments import common, recipe_single
 from configs.losses import losses
 
+_ALL_CLASSES = [
+    ("multi.train.losses", losses("focal_balanced", "dice")),
+    ("multi.train.batch_size", 4),
+    ("multi.train.averaging", 0.995),
+    ("multi.train.augmentation.crop", 7 / 11),
+    ("multi.train.augmentation.prior_dropout", 0.3),
+    ("multi.train.augmentation.brightness", 0.1),
+    ("multi.train.augmentation.contrast", 0.3),
+    ("multi.train.augmentation.gamma", 0.4),
+]
 _DIVIDE = [
+    *_ALL_CLASSES,
     *recipe_single.WAVES["upright"]["upright"]["changes"],
-    ("multi.prior_source", "ground_truth"),
     ("multi.train.augmentation.flip_up_down", False),
     ("multi.train.augmentation.quarter_turns", False),
     ("multi.train.epochs", 160),
@@ -27,7 +37,7 @@ _STEADY = [("multi.train.augmentation." + name, value)
 WAVES: dict[str, dict[str, dict]] = {
     "base": {"base": {"title": "baseline", "changes": []}},
     "divide": {
-        "divide": {"title": "true priors, mirrored only", "changes": _DIVIDE},
+        "divide": {"title": "a loss of all classes, mirrored only", "changes": _DIVIDE},
         "steady": {"title": "the same, grey levels hardly changed", "changes": [*_DIVIDE, *_STEADY]},
     },
     "model": {

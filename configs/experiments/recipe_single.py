@@ -1,8 +1,8 @@
-"""What makes a good single network in two hours of two cores: one change of the recipe at a time, five folds.
+"""Recipe for a single network in two hours on two cores: one change at a time, five folds.
 
 python -m launch.experiment --config=configs/experiments/recipe_single.py:WAVE --workdir=DIR --data_dir=FOLDER
 
-A wave is a grid of its own, so that a later one can build on what an earlier one found; `--share` takes over its runs.
+Each wave is a separate grid, so a later one can build on earlier findings; `--share` reuses an earlier grid's runs.
 """
 
 import ml_collections
@@ -29,12 +29,12 @@ def _rate(learning_rate: float, batch_size: int) -> list:
 
 
 _GROW = [("single.train.scales", (7 / 11, 7 / 11, 1.0)), ("single.train.scale_order", "in_turn")]
-_MIRRORED = {"flip_up_down": False, "quarter_turns": False}  # of the turns, only left to right
+_MIRRORED = {"flip_up_down": False, "quarter_turns": False}  # only flips left to right
 _MILD = {"rotation": 20.0, "elastic": 0.01, "noise": 0.02, "blur": 0.7, "scale": (0.6, 1.1)}
 
 
 def _long(epochs: int) -> list:
-    """Changes for a training of many epochs: coarse to fine, batches of 2."""
+    """Changes for many epochs of training: coarse to fine, batches of 2."""
     return [
         *_rate(3e-3, 2), *_GROW, ("single.train.epochs", epochs), ("single.train.averaging", 0.998),
         ("single.train.validate_every_epochs", 50),
@@ -43,7 +43,7 @@ def _long(epochs: int) -> list:
 
 WAVES: dict[str, dict[str, dict]] = {
     "base": {"base": {"title": "baseline", "changes": []}},
-    # How fast a recipe learns, by the training's own loss.
+    # How fast a recipe learns, by the training loss.
     "speed": {
         name: {"title": title, "changes": [("single.train.epochs", 40), ("single.train.averaging", 0.98), *changes]}
         for name, title, changes in (
@@ -59,15 +59,11 @@ WAVES: dict[str, dict[str, dict]] = {
             (
                 "grow",
                 "224 pixels for two thirds, batches of 2, rate 3e-3, as many pixels",
-                [
-                    *_rate(3e-3, 2),
-                    *_GROW,
-                    ("single.train.epochs", 66),
-                ],
+                [*_rate(3e-3, 2), *_GROW, ("single.train.epochs", 66)],
             ),
             (
                 "quiet_heads",
-                "batches of 2, rate 3e-3, refinements that start from nothing",
+                "batches of 2, rate 3e-3, refinements that start at zero",
                 [*_rate(3e-3, 2), ("single.train.head_biases", {**_BIASES, **dict.fromkeys(_REFINEMENTS, 0.0)})],
             ),
         )
@@ -79,15 +75,13 @@ WAVES: dict[str, dict[str, dict]] = {
             "changes": [*_augmented(**WARP), ("single.train.epochs", 300), ("single.train.averaging", 0.998)],
         },
     },
-    # Equal numbers of pixels: windows of 224 of 352 pixels for two and a half times as many epochs.
+    # The same number of pixels: windows of 224 of 352 pixels for two and a half times as many epochs.
     "windows": {
         "windows": {
             "title": "warp, windows of 224 pixels",
             "changes": [
-                *_augmented(**WARP, crop=7 / 11, crop_focus=0.3),
-                ("single.train.epochs", 300),
-                ("single.train.averaging", 0.998),
-                ("single.train.validate_every_epochs", 50),
+                *_augmented(**WARP, crop=7 / 11, crop_focus=0.3), ("single.train.epochs", 300),
+                ("single.train.averaging", 0.998), ("single.train.validate_every_epochs", 50),
             ],
         },
     },
@@ -97,15 +91,12 @@ WAVES: dict[str, dict[str, dict]] = {
             "changes": [*_augmented(**WARP), ("single.train.teacher", {"batch_size": 4, "ramp_epochs": 60.0})],
         },
     },
-    # Slices in the radiologist's view need no turns; whether they help all the same.
+    # Slices in the radiologist's view need no turns; do turns help anyway?
     "upright": {
         "upright": {
             "title": "as grow, mirrored only, no other turns",
             "changes": [
-                *_rate(3e-3, 2),
-                *_GROW,
-                ("single.train.epochs", 66),
-                ("single.train.averaging", 0.98),
+                *_rate(3e-3, 2), *_GROW, ("single.train.epochs", 66), ("single.train.averaging", 0.98),
                 *_augmented(**_MIRRORED),
             ],
         },
@@ -126,7 +117,7 @@ WAVES: dict[str, dict[str, dict]] = {
             ),
         )
     },
-}
+}  # fmt: skip
 
 
 def get_config(wave: str | None = None) -> ml_collections.ConfigDict:

@@ -1,4 +1,4 @@
-"""A user's table of patients with clinical columns and phenotypes, checked before anything is computed."""
+"""Reads and checks a user's table of patients with clinical columns and phenotypes."""
 
 import os
 import pathlib
@@ -9,12 +9,13 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax.analysis import severity, table_codes
+from ssinfnet_jax.analysis.mediation.ordinal import level_codes
 from ssinfnet_jax.data import text_table
 from ssinfnet_jax.data.clinical import clinical_table, vocabulary
 
 PATIENT = "patient_id"
 _WORDS = ("age", "gender", "underlying")  # kinds of columns whose words become numbers
-_SUMMARY = (  # names in the column of patients that rows below a table have
+_SUMMARY = (  # names of summary rows in the column of patients
     "means?|average|total|sum|sd|std|median|mean sd|iqr|range|min|max|all|overall|mittelwert|summe|合计|总计|平均值?|"
     "均值|标准差"
 )
@@ -27,6 +28,7 @@ def read(
     outcome: str,
     covariates: Sequence[str] = (),
     *,
+    levels: Sequence[str] = (),
     mediators: str = "",
     groups: Sequence[str] = (),
     numbers: Sequence[str] = (),
@@ -35,23 +37,25 @@ def read(
     """Reads a cohort.
 
     Args:
-      path: CSV (UTF-8, comma) or XLSX, one row per patient, with phenotypes as numbers. The column of patients, which
-        may be missing, is called `patient_id` or as in clinical_table.COLUMN_NAMES.
-      exposures, covariates: columns, whatever their case and blanks; `age`, `gender` and `underlying` are also found
-        by their other names in clinical_table.COLUMN_NAMES. Words in these three are understood as in
-        data.clinical.clinical_table (gender becomes 0 female, 1 male); in other columns yes and no become 1 and 0.
-      outcome: column; numbers, yes and no, or severity levels, see severity.outcome().
+      path: CSV (UTF-8, comma) or XLSX, one row per patient, with numeric phenotypes. The optional column of patients is
+        called `patient_id` or as in clinical_table.COLUMN_NAMES.
+      exposures, covariates: columns; case and blanks are ignored. `age`, `gender` and `underlying` may have another
+        name of clinical_table.COLUMN_NAMES, and their words are parsed as in data.clinical.clinical_table (gender:
+        0 female, 1 male). In other columns yes and no become 1 and 0.
+      outcome: column of numbers, yes and no, or severity levels, see severity.outcome().
+      levels: of the outcome, lowest first, see level_codes(). The table then has a column `<outcome>_level` of the
+        cells as they are, and an outcome that severity.outcome() cannot parse becomes the index of its level, from 0.
       groups: columns of categories, such as hospitals and scanners, whose cells stay as they are.
-      numbers: other columns of numbers, such as weights.
-      mediators: regular expression of the other columns that are analysed; they are looked through for codes.
-      missing_codes: what means "missing" beside empty cells and words such as NA: `-9999` in any column, `bmi=-9` in
-        one, and `none` if no other number is a code.
-    Returns: these columns numeric and called as they were asked for, missing values NaN, the column of patients called
-      `patient_id`. `attrs["doubts"]` lists the doubtful words for diseases, see diseases.read_all().
+      numbers: other numeric columns, such as weights.
+      mediators: regular expression for the mediators, which are checked for codes.
+      missing_codes: further codes of missing values: `-9999` in any column, `bmi=-9` in one; `none` states that no
+        other number is a code.
+    Returns: these columns as numbers under the requested names, missing values NaN, and `patient_id`.
+      `attrs["doubts"]` lists doubtful words for diseases, see diseases.read_all().
     Raises: FileNotFoundError; ValueError for an unreadable or empty file, rows with more cells than the header,
-      another separator, a name twice, missing columns, several columns of one name or of patients, a patient who
-      occurs twice, ages outside [0, 120] years, words that are not understood, an unknown severity level, numbers that
-      look like codes for "missing", and exposures and covariates that look like codes of groups.
+      another separator, a repeated name, missing or ambiguous columns, a repeated patient, ages outside [0, 120] years,
+      unknown words or severity levels, numbers that look like codes for "missing", and exposures and covariates that
+      look like codes of groups.
     """
     path = pathlib.Path(path)
     wanted = [*exposures, outcome, *covariates, *numbers]
@@ -69,12 +73,14 @@ def read(
         if name == PATIENT:
             columns[name] = column.where(column != "")
         elif name == outcome:
-            columns[name] = _outcome(path, column)
+            if levels:
+                columns[f"{name}_level"] = column.where(~column.map(clinical_table.is_missing))
+            columns[name] = _outcome(path, column, levels)
         elif name in groups:
             columns[name] = column.where(~column.map(clinical_table.is_missing))
         elif name in wanted:
             columns[name], found = _role(path, column, header[name])
-            doubts = found if len(found) else doubts  # there is one column of diseases
+            doubts = found if len(found) else doubts  # only one column has diseases
         else:
             columns[name] = _other(column)
     table = pd.DataFrame(columns).reset_index(drop=True)
@@ -88,7 +94,7 @@ def read(
 
 
 def write_doubts(table: pd.DataFrame, path: pathlib.Path) -> None:
-    """Writes the doubtful words for diseases of a table that read() has read; without any, removes an earlier list."""
+    """Writes the doubtful words for diseases of a table from read(); if there are none, removes an earlier list."""
     if table.attrs["doubts"]:
         pd.DataFrame(table.attrs["doubts"]).to_csv(path, index=False)
     else:
@@ -96,7 +102,7 @@ def write_doubts(table: pd.DataFrame, path: pathlib.Path) -> None:
 
 
 def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The table with the wanted names and PATIENT, and the names that these columns have in the file."""
+    """Renames columns to the wanted names and PATIENT; also returns the names of these columns in the file."""
     found = {name: clinical_table.find(name, texts.columns) for name in wanted}
     missing = [name for name, matches in found.items() if not matches]
     if missing:
@@ -111,17 +117,17 @@ def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tu
             other for other in texts if kind and clinical_table.kind_of(other) == kind and other not in header.values()
         ]
         if others:
-            logging.warning("%s: column %r is taken for %r; these are not: %s.", path, column, name, others)
+            logging.warning("%s: uses column %r as %r, and ignores the similar %s.", path, column, name, others)
     twice = [(a, b) for a in header for b in header if a < b and header[a] == header[b]]
     if twice:
         raise ValueError(
-            f"{path}: {' and '.join(map(repr, twice[0]))} are one column, {header[twice[0][0]]!r}; name it once."
+            f"{path}: {' and '.join(map(repr, twice[0]))} are the same column, {header[twice[0][0]]!r}; name it once."
         )
     patients = _patients(path, texts, list(header.values()))
     names = {column: name for name, column in header.items()} | dict.fromkeys(patients, PATIENT)
     table = texts.rename(columns=names)
     if PATIENT not in table:
-        logging.warning("%s has no column %r: each row is taken for a patient of its own.", path, PATIENT)
+        logging.warning("%s has no column %r: each row counts as a different patient.", path, PATIENT)
     else:
         column = table[PATIENT]
         twice = column[column.duplicated() & (column != "")].unique().tolist()
@@ -131,41 +137,51 @@ def _named(path: pathlib.Path, texts: pd.DataFrame, wanted: Sequence[str]) -> tu
 
 
 def _without_notes(path: pathlib.Path, texts: pd.DataFrame) -> pd.DataFrame:
-    """The table without rows that have a cell in the first column alone, such as notes below it.
+    """Drops rows that are empty except for their first cell, such as notes below a table.
 
-    Raises: ValueError for rows of sums and means among the patients.
+    Raises: ValueError for rows of sums or means among the patients.
     """
     notes = (texts.iloc[:, 1:] == "").all(axis=1) & (len(texts.columns) > 2)
     if notes.any():
         rows = texts.index[notes].tolist()[:_MAX_LISTED]
-        logging.warning("%s: rows %s have a cell in the first column alone, and are left out.", path, rows)
+        logging.warning("%s: leaves out rows %s, which are empty except for their first cell.", path, rows)
     texts = texts[~notes]
     summaries = (
         texts[PATIENT].map(vocabulary.key).str.fullmatch(_SUMMARY) if PATIENT in texts else pd.Series(dtype=bool)
     )
     if summaries.any():
         row = summaries.idxmax()
-        raise ValueError(f"{path}: row {row} ({texts[PATIENT][row]!r}) is no patient; delete rows of sums and means.")
+        raise ValueError(
+            f"{path}: row {row} ({texts[PATIENT][row]!r}) is not a patient; delete rows of sums and means."
+        )
     return texts
 
 
 def _patients(path: pathlib.Path, texts: pd.DataFrame, taken: Sequence[str]) -> list[str]:
-    """The column of patients, if there is one."""
+    """The column of patients, if any, as a list."""
     columns = [name for name in clinical_table.find(PATIENT, texts.columns) if name not in taken]
     if len(columns) > 1:
-        raise ValueError(f"{path}: the columns {columns} may all be of patients; call the right one {PATIENT}.")
+        raise ValueError(f"{path}: any of the columns {columns} may identify patients; rename the right one {PATIENT}.")
     return columns
 
 
-def _outcome(path: pathlib.Path, texts: pd.Series) -> pd.Series:
+def _outcome(path: pathlib.Path, texts: pd.Series, levels: Sequence[str]) -> pd.Series:
     try:
-        return severity.outcome(texts)
+        if not levels:
+            return severity.outcome(texts)
+        severity.check_levels(levels)
+        codes = level_codes(texts.where(~texts.map(clinical_table.is_missing)), levels)
     except ValueError as error:
         raise ValueError(f"{path}, column {texts.name!r}: {error}") from None
+    try:
+        return severity.outcome(texts)
+    except ValueError:
+        logging.info("Column %r: models of one number take the levels as 0 to %d.", texts.name, len(levels) - 1)
+        return codes
 
 
 def _role(path: pathlib.Path, texts: pd.Series, header: str) -> tuple[pd.Series, pd.DataFrame]:
-    """An exposure or covariate as numbers, and doubtful words in it."""
+    """Parses an exposure or covariate to numbers; also returns its doubtful words."""
     kind = clinical_table.kind_of(texts.name) or clinical_table.kind_of(header)
     if kind in _WORDS:
         numbers, problems, doubts = clinical_table.parse_column(kind, texts, header, trust_codes=True)
@@ -183,7 +199,7 @@ def _role(path: pathlib.Path, texts: pd.Series, header: str) -> tuple[pd.Series,
 
 
 def _numbers(texts: pd.Series) -> tuple[pd.Series, list[clinical_table.Problem]]:
-    """Cells as numbers; yes and no as 1 and 0 where there is nothing else; NaN for words that say "unknown"."""
+    """Parses cells to numbers, yes and no to 1 and 0 if there is nothing else, words for "unknown" to NaN."""
     known = texts[~texts.map(clinical_table.is_missing)]
     numbers = pd.to_numeric(known, errors="coerce")
     words = known[numbers.isna()]
@@ -193,7 +209,7 @@ def _numbers(texts: pd.Series) -> tuple[pd.Series, list[clinical_table.Problem]]
             logging.info("Column %r: yes is 1, no is 0.", texts.name)
             return known.map(answers).astype(float).reindex(texts.index), []
         some = ", ".join(map(repr, list(answers)[:5]))
-        what = f"the column holds words, such as {some}; {table_codes.remedy(texts.name)}"
+        what = f"the column contains words, such as {some}; {table_codes.remedy(texts.name)}"
         return texts, [(known.index.tolist(), what)]
     why = "is not a number; write it with a point (1.5) and without a unit, or empty the cell"
     problems = [(words.index[words == text].tolist(), f"{text!r} {why}") for text in words.unique()]
@@ -201,13 +217,13 @@ def _numbers(texts: pd.Series) -> tuple[pd.Series, list[clinical_table.Problem]]
 
 
 def _other(texts: pd.Series) -> pd.Series:
-    """A column without a role: numbers where all that is known is numbers, else its words."""
+    """Parses a column without a role: to numbers if all known cells are numbers, else it keeps its words."""
     numbers = pd.to_numeric(texts, errors="coerce")
     words = texts[numbers.isna() & (texts != "")]
     missing = {text: clinical_table.is_missing(text) for text in words.unique()}
     if all(missing.values()):
         if missing:
-            logging.info("Column %r: %s is taken for missing.", texts.name, ", ".join(map(repr, missing)))
+            logging.info("Column %r: %s counts as missing.", texts.name, ", ".join(map(repr, missing)))
         return numbers.astype(float)
     if set(words.str.lower()) <= {"true", "false"} and len(words) == len(texts):
         return texts.str.lower() == "true"
@@ -217,5 +233,5 @@ def _other(texts: pd.Series) -> pd.Series:
 def _found(expression: str, name: str) -> bool:
     try:
         return bool(re.search(expression, name))
-    except re.error:  # mediation.analyse() says so
+    except re.error:  # mediation.analyse() raises for it
         return False

@@ -1,4 +1,4 @@
-"""Stage `phenotypes` of a run: from the cohort's label maps to phenotypes per slice and per patient."""
+"""Stage `phenotypes`: measures phenotypes per slice and per patient in the cohort's label maps."""
 
 import functools
 import hashlib
@@ -24,7 +24,7 @@ def run(
     scheduler: str | None = None,
     num_workers: int | None = None,
 ) -> str | None:
-    """Writes phenotypes of the segmented cohort, per slice and per patient, as CSV and Parquet, and their settings.
+    """Writes phenotypes of the cohort per slice and per patient as CSV and Parquet, with their settings.
 
     Args:
       scheduler, num_workers: see `phenotypes.Work`.
@@ -49,7 +49,7 @@ def run(
         parts_dir=directory / "parts",
         num_workers=num_workers,
         scheduler=scheduler,
-        # Other masks have other pixel counts: their phenotypes are not to be mixed with these.
+        # The summary has the pixel counts of the masks, so phenotypes of other masks are not mixed with these.
         provenance={"masks_sha256": hashlib.sha256((segmented / "summary.csv").read_bytes()).hexdigest()},
     )
     settings = phenotypes.make("eight_bit", plain(config.phenotypes.settings))
@@ -60,6 +60,6 @@ def run(
 
 
 def _read(records: Sequence[Mapping[str, Any]], position: int, mask: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Image and classes of a segmented slice."""
+    """Reads image and classes of a segmented slice."""
     with Image.open(mask) as classes:
         return records[position]["image"], np.array(classes)

@@ -1,4 +1,4 @@
-"""Stage `mediate` of a run: from the phenotypes and the clinical columns of the cohort to the mediation tables."""
+"""Stage `mediate`: mediation analysis of the cohort's phenotypes and clinical columns."""
 
 import pandas as pd
 from absl import logging
@@ -8,11 +8,11 @@ from ssinfnet_jax.analysis import mediation, severity, truth
 from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import datasets, prepare
 
-CLINICAL = ("age", "gender", "underlying")  # columns of the clinical table beside the outcome
+CLINICAL = ("age", "gender", "underlying")  # possible exposures and covariates of the clinical table
 
 
 def run(config: Config, run_dir: rundir.RunDir) -> str | None:
-    """Writes the mediation analysis of the cohort: `table.csv` that it started from, its tables, and `truth.csv`.
+    """Writes `table.csv` (its input), the tables of the analysis and, for generated data, `truth.csv`.
 
     Returns: None, or the reason why there is nothing to analyse.
     """
@@ -30,7 +30,7 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     if known:
         found = truth.compare(analysis.univariate, known)
         found.to_csv(directory / "truth.csv", index=False)
-        logging.info("Mediators that the generator put in:\n%s", found.to_string(index=False))
+        logging.info("Known mediators of the generated data:\n%s", found.to_string(index=False))
     logging.info("Mediation: %s", analysis.reason or f"selected {analysis.selected}")
     if analysis.multiple:
         verdict = analysis.multiple.verdict
@@ -41,7 +41,10 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
 
 
 def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:
-    """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1)."""
+    """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1).
+
+    And severity_level, one of severity.LEVELS.
+    """
     cohort = slices[slices["split"] == "cohort"].drop_duplicates("patient_id")
-    table = cohort[["patient_id", *CLINICAL]].reset_index(drop=True)
-    return table.assign(severity=severity.binarize(cohort["severity_level"]).to_numpy())
+    table = cohort[["patient_id", *CLINICAL, "severity_level"]].reset_index(drop=True)
+    return table.assign(severity=severity.binarize(table["severity_level"]))

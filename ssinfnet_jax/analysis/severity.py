@@ -1,6 +1,6 @@
-"""COVID-19 severity of the ICTCF cohort: nine levels, and the two groups the paper makes of them."""
+"""COVID-19 severity: the nine levels of the ICTCF cohort, and the paper's two groups of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -18,17 +18,30 @@ LEVELS = {
     "Critically ill": 1,
 }
 
+_GRADES = {"Suspected (COVID-19-confirmed later)": 1, "Mild": 1, "Regular": 2, "Severe": 3, "Critically ill": 4}
+
+
+def check_levels(levels: Sequence[str]) -> None:
+    """Refuses levels out of LEVELS in the wrong order: the most severe last; `Mild|Regular` is one level.
+
+    Controls and suspected cases may have any order. Other words pass: their order is not known.
+    """
+    named = [name for level in levels for name in str(level).split("|")]
+    known = [_level(name) for name in named]
+    grades = [_GRADES.get(name, 0) for name in known]
+    if all(known) and grades != sorted(grades):
+        raise ValueError(f"The levels {list(levels)} are out of order; give the lowest first, as in {list(LEVELS)}.")
+
 
 def binarize(levels: Iterable[str | None]) -> pd.Series:
-    """Severity in two groups: 0 for controls and suspected cases, 1 for confirmed COVID-19 of any degree.
+    """Maps severity levels to 0 (controls and suspected cases) and 1 (confirmed COVID-19 of any degree).
 
-    Upper and lower case, spaces, brackets and hyphens do not matter.
+    Case, spaces, brackets and hyphens are ignored.
 
     Args:
-      levels: names out of LEVELS; None, NaN, "unknown" or "-" where unknown.
-    Returns: float64 Series `severity` of 0.0, 1.0 or NaN (unknown level of a patient), with the index of
-      `levels`.
-    Raises: ValueError for names that are not in LEVELS; all are listed, with their counts.
+      levels: names of LEVELS; None, NaN, "unknown" or "-" if unknown.
+    Returns: float64 Series `severity` of 0.0, 1.0 or NaN (unknown), with the index of `levels`.
+    Raises: ValueError that lists all names that are not in LEVELS, with their counts.
     Source: the paper, "Mediation analysis".
     """
     levels = levels if isinstance(levels, pd.Series) else pd.Series(list(levels), dtype=object)
@@ -44,14 +57,14 @@ def binarize(levels: Iterable[str | None]) -> pd.Series:
 
 
 def outcome(texts: pd.Series) -> pd.Series:
-    """An outcome as numbers: as it is where it is numbers, 0 and 1 for no and yes, two groups for severity levels.
+    """Parses an outcome: numbers, yes and no (1 and 0), severity levels (see binarize()).
 
-    A word and its denial (`severe`, `non-severe`) are 1 and 0.
+    A word and its negation (`severe`, `non-severe`) are 1 and 0.
 
     Args:
-      texts: cells; empty ones and words that say "unknown" are NaN.
+      texts: cells; empty ones and words for "unknown" are NaN.
     Returns: float64, with the index of `texts`.
-    Raises: ValueError as binarize(), for anything else.
+    Raises: ValueError for anything else, see binarize().
     """
     known = texts[~texts.map(clinical_table.is_missing)]
     numbers = pd.to_numeric(known, errors="coerce")
@@ -71,12 +84,12 @@ def outcome(texts: pd.Series) -> pd.Series:
 
 
 def _opposites(word: str) -> tuple[str, ...]:
-    """How a word, as vocabulary.key() gives it, is denied."""
+    """Negations of a word, in the form of vocabulary.key()."""
     return (f"non{word}", f"non {word}", f"not {word}", f"no {word}", f"nicht {word}", f"非{word}")
 
 
 def _level(name: object) -> str | None:
-    """One of LEVELS, "" for words that say "unknown", None for others."""
+    """A name of LEVELS, "" for words for "unknown", None for others."""
     try:
         return clinical_table.parse_severity(str(name))
     except ValueError:

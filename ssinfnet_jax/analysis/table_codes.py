@@ -1,4 +1,4 @@
-"""Numbers in a cohort table that are no quantities: codes for "missing", such as -9999, and codes of groups."""
+"""Finds numbers in a cohort table that are not quantities: codes for "missing", such as -9999, and codes of groups."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from ssinfnet_jax.data.clinical import clinical_table, vocabulary
 
 NO_OTHERS = "none"  # of --missing_codes
 _MISSING = re.compile(r"-?(?:9{2,6}|8{2,6}|7{2,6})(?:\.9|\.99|\.0+)?|-[1789](?:\.0+)?|-?1e\+?30|-?32768|-2147483648")
-_SINGLE = (7.0, 8.0, 9.0)  # beside codes from 0 to 3
+_SINGLE = (7.0, 8.0, 9.0)  # in a column of codes from 0 to 3
 _FEW = 3
-_OFTEN = 3  # equal values at the end of a column
+_OFTEN = 3  # repetitions of an extreme value
 _MANY_LEVELS = 8
 _GROUPS = re.compile(
     r"\b(?:hospitals?|hosp|inst(?:itut(?:e|ion))?|facility|location|operator|cent(?:er|re|rum)|site|scanner|device|machine|"
@@ -30,19 +30,19 @@ _ORDERED = re.compile(
 
 
 def remedy(name: str) -> str:
-    """What to do with a column of codes or words of groups, which no model here takes as such."""
+    """The remedy for a column of codes or names of groups, which the models do not take."""
     return (
-        f"code two groups as 0 and 1; of several groups make a column of 0 and 1 for each but one, such as {name}_2 "
+        f"code two groups as 0 and 1; for more groups add a column of 0 and 1 for each but one, such as {name}_2 "
         f"and {name}_3, and name these columns"
     )
 
 
 def without(path: str | os.PathLike, texts: pd.DataFrame, codes: Sequence[str], *, keep: str) -> pd.DataFrame:
-    """The table with the cells emptied that hold a declared code.
+    """Empties the cells that contain a declared code.
 
     Args:
-      codes: `-9999` for any column but `keep`, `bmi=-9` for one, NO_OTHERS is passed over.
-    Raises: ValueError for a column that the table does not have.
+      codes: `-9999` for any column except `keep`, `bmi=-9` for one; NO_OTHERS is ignored.
+    Raises: ValueError for a column that the table lacks.
     """
     texts = texts.copy()
     for entry in codes:
@@ -61,16 +61,15 @@ def without(path: str | os.PathLike, texts: pd.DataFrame, codes: Sequence[str], 
 
 
 def like_missing(texts: pd.Series) -> list[str]:
-    """Which of these cells may be codes for "missing"."""
+    """The cells that may be codes for "missing"."""
     return [text for text in texts.unique() if _MISSING.fullmatch(text.lower())]
 
 
 def check_missing(path: str | os.PathLike, table: pd.DataFrame, declared: Sequence[str] = ()) -> None:
-    """Raises ValueError for numbers that look like codes for "missing", with columns, counts and what to declare.
+    """Raises ValueError for numbers that look like codes for "missing", with their columns, counts and the remedy.
 
-    A number is asked about if it is one that serves as such a code (-9, -99, 999, -9999, 8888, ...) and stands apart:
-    negative where all else is not, farther from the others than these from one another, or repeated at the end of the
-    column; and 7, 8, 9 beside codes from 0 to 3.
+    These are common codes (-9, -99, 999, -9999, 8888, ...) that are outliers: negative among values >= 0, farther from
+    the other values than their range, or a repeated extreme; and 7, 8, 9 among codes from 0 to 3.
     """
     if NO_OTHERS in declared:
         return
@@ -83,21 +82,22 @@ def check_missing(path: str | os.PathLike, table: pd.DataFrame, declared: Sequen
         more = f"; and {len(found) - 10} more" if len(found) > 10 else ""
         flag = ",".join([*declared, *(f"{name}={value:g}" for name, value, _ in found[:10])])
         raise ValueError(
-            f"{path}: these numbers look like codes for missing values: {listed}{more}. If they are, give "
-            f"--missing_codes={flag}, or empty the cells; if all are measurements, give "
+            f"{path}: these numbers look like codes for missing values: {listed}{more}. If they are, pass "
+            f"--missing_codes={flag}, or empty the cells; if all are measurements, pass "
             f"--missing_codes={','.join([*declared, NO_OTHERS])}."
         )
 
 
 def check_groups(path: str | os.PathLike, table: pd.DataFrame) -> None:
-    """Refuses codes of groups, such as hospitals 1, 2, 3, among exposures and covariates; warns of what may be some.
+    """Raises ValueError for codes of groups, such as hospitals 1, 2, 3; logs a warning for columns that may be codes.
 
-    Raises: ValueError, with the values and the remedy.
+    Args:
+      table: exposures and covariates.
     """
     for name in table:
         if clinical_table.kind_of(name) == "patient":
             raise ValueError(
-                f"{path}: {name!r} is a column of patients, which is no exposure or covariate; leave it out."
+                f"{path}: {name!r} identifies patients and cannot be an exposure or covariate; leave it out."
             )
         values = np.unique(table[name].dropna().to_numpy(float))
         if len(values) < _FEW or (values % 1).any() or clinical_table.kind_of(name):
@@ -107,14 +107,14 @@ def check_groups(path: str | os.PathLike, table: pd.DataFrame) -> None:
         words = vocabulary.fold(words)
         if _GROUPS.search(words) and not _ORDERED.search(words):
             raise ValueError(
-                f"{path}: column {name!r} ({len(values)} values: {shown}) looks like codes of groups; as a number it "
-                f"would act as a quantity, {values[-1]:g} as more than {values[0]:g}. Instead {remedy(name)}. If it is "
-                f"a quantity, rename it to say so, as num_{name}."
+                f"{path}: column {name!r} ({len(values)} values: {shown}) looks like codes of groups, which a model "
+                f"would treat as a quantity ({values[-1]:g} is more than {values[0]:g}). Instead {remedy(name)}. If it "
+                f"is a quantity, rename it, for example to num_{name}."
             )
         if len(values) <= _MANY_LEVELS and not _ORDERED.search(words):
             logging.warning(
-                "%s: column %r (%d values: %s) is taken for a quantity, and acts in a straight line. If these are "
-                "codes of groups, %s.",
+                "%s: column %r (%d values: %s) is treated as a quantity with a linear effect. If these are codes of "
+                "groups, %s.",
                 path,
                 name,
                 len(values),

@@ -1,4 +1,4 @@
-"""Known effects of generated data, against what the mediation analysis finds."""
+"""Compares known effects of generated data with the results of the mediation analysis."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("exposure", "mediator", "expected", "found")  # of truth.csv, beside the numbers of the pair
+COLUMNS = ("exposure", "mediator", "expected", "found")  # of truth.csv, which also has numbers of the pair
 
 
 def compare(univariate: pd.DataFrame, truth: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """What the analysis says of the pairs whose truth is known.
+    """Compares the pairs whose truth is known.
 
     Args:
-      univariate: result of `mediation.univariate`.
+      univariate: as `mediation.univariate` returns it.
       truth: {"exposure", "phenotype", "mediates"} per pair.
     Returns: exposure, mediator, expected ("mediator" | "null"), found (bool), indirect_std, indirect_p_adj.
     """
@@ -25,5 +25,5 @@ def compare(univariate: pd.DataFrame, truth: Sequence[Mapping[str, Any]]) -> pd.
 
 
 def as_expected(truth: pd.DataFrame) -> pd.Series:
-    """bool of each pair of compare(): whether it was found to be what it was generated as."""
+    """Whether each pair of compare() was found to be as generated: bool[N]."""
     return (truth["expected"] == "mediator") == truth["found"]

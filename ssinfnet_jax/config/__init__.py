@@ -1,6 +1,6 @@
-"""The config of a run, as typed sections that cannot be changed."""
+"""The config of a run as typed, frozen sections."""
 
-from ssinfnet_jax.config.fields import Range, check_options, choices, plain, read
+from ssinfnet_jax.config.fields import Range, check_options, choices, plain, read, types_of
 from ssinfnet_jax.config.training import (
     LEARNER,
     Augmentation,
@@ -28,34 +28,3 @@ from ssinfnet_jax.config.tree import (
     part,
     read_config,
 )
-
-__all__ = [
-    "LEARNER",
-    "Augmentation",
-    "Config",
-    "Data",
-    "Decision",
-    "GameOptions",
-    "Lookahead",
-    "Mediation",
-    "Model",
-    "Multi",
-    "Normalisation",
-    "NotNegative",
-    "Optimizer",
-    "Phase",
-    "Phenotypes",
-    "Positive",
-    "Pretrain",
-    "Range",
-    "Single",
-    "Splits",
-    "Teacher",
-    "Train",
-    "check_options",
-    "choices",
-    "part",
-    "plain",
-    "read",
-    "read_config",
-]  # fmt: skip

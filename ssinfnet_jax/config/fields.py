@@ -1,8 +1,8 @@
-"""Reads frozen dataclasses from plain data by the types of their fields, and names what does not fit.
+"""Reads frozen dataclasses from plain data by the types of their fields; errors name the key that does not fit.
 
-The type of a field says everything about it: `Annotated[float, Range("(0, 1]", 0.5)]`, `Literal["last", "best"]`,
-`bool`, `str`, a `tuple` of these, a table (a dataclass or a `Mapping`), a list of fixed form (a NamedTuple), and any of
-these `| None`. Lists become tuples, and tables that stay tables cannot be changed.
+A field's type says everything about it: `Annotated[float, Range("(0, 1]", 0.5)]`, `Literal["last", "best"]`, `bool`,
+`str`, a `tuple` of these, a table (a dataclass or a `Mapping`), a list of fixed form (a NamedTuple), and any of these
+`| None`. Lists become tuples; tables that stay tables become read-only.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 import numbers
+import operator
 import sys
 import types
 import typing
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 
 class Range:
-    """What a number may be: an interval such as "[0, 1)" or "(0, inf)", and an example of it for errors."""
+    """The interval of a number, such as "[0, 1)" or "(0, inf)", and an example for errors."""
 
     def __init__(self, interval: str, example: float):
         self.interval, self.example = interval, example
@@ -45,12 +46,12 @@ class Text(NamedTuple):
 
 
 class Open(NamedTuple):
-    """A table for what is plugged in: some keys have a type; of all others only the numbers must be finite.
+    """The options of something plugged in: some keys have a type; in all others only the numbers must be finite.
 
     Attributes:
       known: type by key.
-      required: keys that must be there.
-      is_rest: whether the table holds the keys of the dataclass around it that are not fields.
+      required: keys that must be given.
+      is_rest: the table collects the keys of the enclosing dataclass that are not its fields.
     """
 
     known: Mapping[str, Any]
@@ -58,35 +59,29 @@ class Open(NamedTuple):
     is_rest: bool = False
 
 
-class _MisfitError(Exception):
-    """A value is not of a type."""
-
-
 _FINITE = Range("(-inf, inf)", 1.0)
 
 
 def read(kind: Any, value: Any, name: str) -> Any:
-    """Returns plain data as a value of a type.
+    """Converts plain data to a type.
 
     Args:
-      kind: a type as the module describes.
-      value: of a config or a JSON file.
+      kind: a type as in the module's docstring.
+      value: from a config or a JSON file.
       name: of the value, for errors: "config", or "--" for a dataclass of flags.
     Raises: ValueError for an unknown or missing key, or a value that does not fit, with the rule and the remedy. A
-      dataclass checks what several fields must be together in `__post_init__`, by a ValueError whose text begins with
-      the name of a field.
+      dataclass checks rules between its fields in `__post_init__`; such a ValueError begins with the name of a field.
     """
     wanted, is_optional = _without_none(kind)
     if is_optional and (value is None or (dataclasses.is_dataclass(wanted) and value == {})):
         return None
-    is_open = typing.get_origin(wanted) is Annotated and isinstance(wanted.__metadata__[0], Open)
-    if is_open or dataclasses.is_dataclass(wanted) or typing.get_origin(wanted) is Mapping:
+    if wanted is Any:
+        return _read_any(value, name)
+    if form := _form(wanted):
         if not isinstance(value, Mapping):
-            keys = _keys(wanted)
-            remedy = f"it has {', '.join(keys)}" if keys else "give {} for an empty one"
+            remedy = f"it has {', '.join(form.known)}" if form.known else "give {} for an empty one"
             raise ValueError(f"{name} must be a table, found {value!r}; {remedy}{', or give None' * is_optional}.")
-        reader = _read_open if is_open else _read_dataclass if dataclasses.is_dataclass(wanted) else _read_mapping
-        return reader(wanted, value, name)
+        return _read_table(wanted, form, value, name)
     if _is_row(wanted):
         return _read_row(wanted, value, name)
     item = typing.get_args(wanted)[0] if typing.get_origin(wanted) is tuple else None
@@ -94,18 +89,16 @@ def read(kind: Any, value: Any, name: str) -> Any:
         return tuple(read(item, one, f"{name}.{index}") for index, one in enumerate(value))
     try:
         return _convert(kind, value)
-    except _MisfitError:
-        raise ValueError(_misfit(kind, value, name)) from None
+    except TypeError:
+        raise ValueError(_misfit(wanted, is_optional, value, name)) from None
 
 
 def check_options(function: Callable, options: Mapping[str, Any], name: str) -> None:
-    """Raises ValueError for options that are not in the ranges which the function's parameters are annotated with."""
-    parameters = inspect.signature(function).parameters
-    for key in [key for key in options if key in parameters]:
-        kind = parameters[key].annotation
-        kinds = [kind, *typing.get_args(kind)] if _is_union(kind) else [kind]
-        if any(typing.get_origin(one) is Annotated for one in kinds):
-            read(kind, options[key], _below(name, key))
+    """Raises ValueError for options outside the ranges in the annotations of the function's parameters."""
+    for key, parameter in inspect.signature(function).parameters.items():
+        kinds = [parameter.annotation, *typing.get_args(parameter.annotation)]
+        if key in options and any(isinstance(_note(kind), Range | Text) for kind in kinds):
+            read(parameter.annotation, options[key], _below(name, key))
 
 
 @functools.cache
@@ -115,30 +108,65 @@ def types_of(section: type) -> dict[str, Any]:
 
 
 def choices(section: type, field: str) -> tuple[str, ...]:
-    """What a field may be, for one that is a choice."""
+    """The choices of a field whose type is a `Literal`."""
     return typing.get_args(types_of(section)[field])
 
 
 def plain(value: Any) -> Any:
-    """A value of a config as JSON has it: with dictionaries and lists in place of frozen tables and tuples."""
+    """A value of a config as JSON: dictionaries and lists in place of read-only tables and tuples."""
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     return [plain(one) for one in value] if isinstance(value, tuple) else value
 
 
-def _read_dataclass(section: type, table: Mapping[str, Any], name: str) -> Any:
-    hints, missing = types_of(section), dataclasses.MISSING
-    rest = next((key for key, hint in hints.items() if _is_rest(hint)), None)
-    known = [key for key in hints if key != rest]
-    own, others = ({key: table[key] for key in table if (key in known) == is_own} for is_own in (True, False))
-    fields = dataclasses.fields(section)
-    required = [field.name for field in fields if field.default is missing and field.default_factory is missing]
-    _check_keys(own if rest else table, known, required, name)
-    values = {key: read(hints[key], value, _below(name, key)) for key, value in own.items()}
-    if rest:
-        values[rest] = read(hints[rest], others, name)
+class _Form(NamedTuple):
+    """The keys of a table: types of known keys, those that must be given, and the type of all others, if allowed."""
+
+    known: Mapping[str, Any]
+    required: Sequence[str] = ()
+    others: Any = None
+
+
+def _form(kind: Any) -> _Form | None:
+    """The form of a type that is a table, else None."""
+    if dataclasses.is_dataclass(kind):
+        fields, missing = dataclasses.fields(kind), dataclasses.MISSING
+        required = [field.name for field in fields if field.default is missing and field.default_factory is missing]
+        if rest := _rest(kind):
+            own = {key: hint for key, hint in types_of(kind).items() if key != rest}
+            return _Form({**own, **_note(types_of(kind)[rest]).known}, required, Any)
+        return _Form(types_of(kind), required)
+    if isinstance(_note(kind), Open):
+        return _Form(_note(kind).known, _note(kind).required, Any)
+    if typing.get_origin(kind) is Mapping:
+        key, item = typing.get_args(kind)
+        names = typing.get_args(key)
+        return _Form(dict.fromkeys(names, item), others=None if names else item)
+    return None
+
+
+def _rest(section: type) -> str | None:
+    """The field of a dataclass that collects all other keys."""
+    notes = {key: _note(hint) for key, hint in types_of(section).items()}
+    return next((key for key, note in notes.items() if isinstance(note, Open) and note.is_rest), None)
+
+
+def _read_table(kind: Any, form: _Form, table: Mapping[str, Any], name: str) -> Any:
+    if not form.others and (unknown := sorted(map(str, set(table) - set(form.known)))):
+        raise ValueError(f"Unknown {_below(name, ', '.join(unknown))}; it has {', '.join(form.known)}.")
+    if missing := [key for key in form.required if key not in table]:
+        raise ValueError(f"{name} lacks {', '.join(missing)}; ssinfnet_jax/config explains every key.")
+    values = {key: read(form.known.get(key, form.others), one, _below(name, key)) for key, one in table.items()}
+    if not dataclasses.is_dataclass(kind):
+        return types.MappingProxyType(values)
+    if rest := _rest(kind):
+        own = types_of(kind).keys() - {rest}
+        values = {
+            **{key: value for key, value in values.items() if key in own},
+            rest: types.MappingProxyType({key: value for key, value in values.items() if key not in own}),
+        }
     try:
-        return section(**values)
+        return kind(**values)
     except ValueError as error:
         raise ValueError(_below(name, str(error))) from error
 
@@ -154,54 +182,23 @@ def _read_row(kind: type, value: Any, name: str) -> Any:
     )
 
 
-def _read_mapping(kind: Any, table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    _check_keys(table, _keys(kind) or table, (), name)
-    value_kind = typing.get_args(kind)[1]
-    return types.MappingProxyType({key: read(value_kind, value, _below(name, key)) for key, value in table.items()})
-
-
-def _keys(kind: Any) -> tuple[str, ...]:
-    """The keys that a table may have, where they are given."""
-    if dataclasses.is_dataclass(kind):
-        return tuple(types_of(kind))
-    return typing.get_args(typing.get_args(kind)[0]) if typing.get_origin(kind) is Mapping else ()
-
-
-def _read_open(kind: Any, table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    known, required, _ = kind.__metadata__[0]
-    _check_keys(table, table, required, name)
-    return types.MappingProxyType(
-        {
-            key: read(known[key], value, _below(name, key)) if key in known else _frozen(value, _below(name, key))
-            for key, value in table.items()
-        }
-    )
-
-
-def _frozen(value: Any, name: str) -> Any:
+def _read_any(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
-        return types.MappingProxyType({key: _frozen(one, _below(name, key)) for key, one in value.items()})
+        return read(Mapping[str, Any], value, name)
     if isinstance(value, list | tuple):
-        return tuple(_frozen(one, f"{name}.{index}") for index, one in enumerate(value))
+        return tuple(_read_any(one, f"{name}.{index}") for index, one in enumerate(value))
     return value if not _is_number(value) or value in _FINITE else read(Annotated[float, _FINITE], value, name)
 
 
-def _check_keys(table: Mapping[str, Any], known: Sequence[str], required: Sequence[str], name: str) -> None:
-    if unknown := sorted(map(str, set(table) - set(known))):
-        raise ValueError(f"Unknown {_below(name, ', '.join(unknown))}; it has {', '.join(known)}.")
-    if missing := [key for key in required if key not in table]:
-        raise ValueError(f"{name} lacks {', '.join(missing)}; ssinfnet_jax/config says what it means.")
-
-
 def _convert(kind: Any, value: Any) -> Any:
-    """A number, text, choice or list of them as its type; raises _MisfitError."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    base, allowed = (arguments[0], kind.__metadata__[0]) if origin is Annotated else (kind, None)
+    """Converts to a number, text, choice or list of these; TypeError if it does not fit."""
+    origin, arguments, allowed = typing.get_origin(kind), typing.get_args(kind), _note(kind)
+    base = arguments[0] if allowed else kind
     if _is_union(kind):
         for one in arguments:
             try:
                 return _convert(one, value)
-            except _MisfitError:
+            except TypeError:
                 pass
     elif origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], one) for one in value)
@@ -213,21 +210,20 @@ def _convert(kind: Any, value: Any) -> Any:
             return base(value)
     elif base in (bool, str, types.NoneType) and isinstance(value, base):
         return value
-    raise _MisfitError
+    raise TypeError
 
 
-def _misfit(kind: Any, value: Any, name: str) -> str:
-    """What is wrong with a value that is not of a type."""
-    wanted, is_optional = _without_none(kind)
-    if typing.get_origin(wanted) is Literal:
-        return f"Unknown {name} {value!r}; choose one of {', '.join(typing.get_args(wanted))}."
-    rule, remedy = _wanted(wanted)
-    return f"{name} must be {rule}, found {value!r}; give {remedy}{', or None for none' * is_optional}."
+def _misfit(kind: Any, is_optional: bool, value: Any, name: str) -> str:
+    """The error for a value that is not of a type."""
+    if typing.get_origin(kind) is Literal:
+        return f"Unknown {name} {value!r}; choose one of {', '.join(typing.get_args(kind))}."
+    rule, remedy = _wanted(kind)
+    return f"{name} must be {rule}, found {value!r}; give {remedy}{', or None' * is_optional}."
 
 
 def _wanted(kind: Any) -> tuple[str, str]:
     """What a value must be, and what to give instead."""
-    arguments = typing.get_args(kind)
+    arguments, note = typing.get_args(kind), _note(kind)
     if _is_union(kind):
         rule, remedy = _wanted(arguments[0])
         return rule, f"{remedy}, or a list of them"
@@ -235,23 +231,25 @@ def _wanted(kind: Any) -> tuple[str, str]:
         rule, remedy = _wanted(arguments[0])
         one, _, example = remedy.partition(", such as ")
         return ("a list" if rule == "text" else rule), f"a list of {one.split(' ', 1)[1]}s, such as [{example}]"
-    if typing.get_origin(kind) is Annotated and isinstance(kind.__metadata__[0], Range):
-        is_whole, found = arguments[0] is int, kind.__metadata__[0]
-        return found.rule(is_whole), f"a {'whole ' * is_whole}number, such as {found.example}"
+    if isinstance(note, Range):
+        is_whole = arguments[0] is int
+        return note.rule(is_whole), f"a {'whole ' * is_whole}number, such as {note.example}"
     if kind is bool:
         return "True or False", "one of the two"
-    example = kind.__metadata__[0].example if typing.get_origin(kind) is Annotated else ""
-    return "text", f"a text, such as {example!r}"
+    return "text", f"a text, such as {note.example if note else ''!r}"
 
 
 def _without_none(kind: Any) -> tuple[Any, bool]:
-    """A type without None, and whether it had it."""
+    """A type without None, and whether it allowed None."""
     arguments = typing.get_args(kind)
     if not _is_union(kind) or types.NoneType not in arguments:
         return kind, False
-    return functools.reduce(
-        lambda one, other: one | other, [one for one in arguments if one is not types.NoneType]
-    ), True
+    return functools.reduce(operator.or_, [one for one in arguments if one is not types.NoneType]), True
+
+
+def _note(kind: Any) -> Any:
+    """What a type is annotated with, or None."""
+    return kind.__metadata__[0] if typing.get_origin(kind) is Annotated else None
 
 
 def _is_union(kind: Any) -> bool:
@@ -260,12 +258,6 @@ def _is_union(kind: Any) -> bool:
 
 def _is_row(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
-
-
-def _is_rest(kind: Any) -> bool:
-    return (
-        typing.get_origin(kind) is Annotated and isinstance(kind.__metadata__[0], Open) and kind.__metadata__[0].is_rest
-    )
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a config says of the training of a network."""
+"""The training sections of a config."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,23 +18,19 @@ Rate = Annotated[float, Range("(0, inf)", 0.001)]
 WarmupSteps = Annotated[int, Range("[0, inf)", 0)]
 StepEpochs = tuple[Annotated[float, Range("[0, inf)", 40)], ...]
 Factor = Annotated[float, Range("(0, inf)", 0.1)]
-# Name -> {"fn": "module:function", "weight", "maps": {map: weight}, hyper-parameters}; values are added
+# Name -> {"fn": "module:function", "weight", "maps": {map: weight}, hyper-parameters}; the total is their sum
 # (`losses.compose`).
 Losses = Mapping[
     str,
     Annotated[
         Mapping[str, Any],
         Open(
-            {
-                "fn": Annotated[str, Text("segmentation:bce")],
-                "weight": NotNegative,
-                "maps": Mapping[str, NotNegative],
-            },
+            {"fn": Annotated[str, Text("segmentation:bce")], "weight": NotNegative, "maps": Mapping[str, NotNegative]},
             ("fn",),
         ),
     ],
 ]
-# What optax's functions take; of any other option only the numbers must be finite.
+# Options of optax's functions; numbers of any other option need only be finite.
 OPTIMIZER_OPTIONS = {
     "momentum": Decay | None,
     "b1": Decay,
@@ -49,9 +45,9 @@ class Lookahead:
     """Slow weights that follow the fast ones (Zhang et al. 2019, arXiv:1907.08610).
 
     Attributes:
-      k: updates from one move of the slow weights to the next.
-      alpha: how far they move towards the fast ones.
-      sync_first: they move at updates 1, k + 1, 2k + 1, ... as in the published code, in place of k, 2k, ...
+      k: updates between moves of the slow weights.
+      alpha: fraction of the way that they move towards the fast ones.
+      sync_first: they move at updates 1, k + 1, 2k + 1, ..., as in the published code, instead of k, 2k, ...
     """
 
     k: Annotated[int, Range("[1, inf)", 5)]
@@ -65,16 +61,16 @@ class Optimizer:
 
     Attributes:
       name: of the optimizer (`training.steps.optim`).
-      learning_rate: the largest.
-      schedule: the rate stays, falls to 0 along a cosine, or falls in steps.
-      warmup_steps: updates in which the rate rises linearly from 0, in the time of the rest.
+      learning_rate: the peak rate.
+      schedule: constant, falling to 0 along a cosine, or falling in steps.
+      warmup_steps: updates of a linear rise from 0; they count as part of the training.
       epochs: at which the rate is multiplied by `factor`, for the schedule "steps".
       factor: see `epochs`.
-      weight_decay: as the optimizer has it; added to the gradient where it has none.
-      clip_value: bound of each element of the gradient.
-      clip_norm: bound of the gradient's global norm.
+      weight_decay: the optimizer's own, or L2 added to the gradient if it has none.
+      clip_value: bound on each element of the gradient.
+      clip_norm: bound on the gradient's global norm.
       lookahead: see `Lookahead`.
-      options: all other keys, handed to the optimizer's function.
+      options: all other keys, passed to the optimizer's function.
     """
 
     name: Annotated[str, Text("adam")]
@@ -93,15 +89,15 @@ class Optimizer:
 
     def __post_init__(self):
         if self.schedule == "steps" and self.epochs is None:
-            raise ValueError("epochs must be given with schedule 'steps': at which the rate falls, such as [40, 80].")
+            raise ValueError("epochs must be given with schedule 'steps': when the rate falls, such as [40, 80].")
 
 
 @dataclasses.dataclass(frozen=True)
 class RateChanges:
-    """What a phase changes of the optimizer of the network that learns, whose state goes on from phase to phase.
+    """A phase's changes to the learner's optimizer, whose state carries over from phase to phase.
 
     Attributes:
-      learning_rate, schedule, warmup_steps, epochs, factor: as in `Optimizer`; None: not changed.
+      learning_rate, schedule, warmup_steps, epochs, factor: as in `Optimizer`; None: unchanged.
     """
 
     learning_rate: Rate | None = None
@@ -111,16 +107,16 @@ class RateChanges:
     factor: Factor | None = None
 
 
-# kind of phase: who learns. The inpainter's masks are by chance or by the coach.
+# kind of phase: who learns. Masks are random or the coach's.
 LEARNER = {"inpaint_random": "inpainter", "inpaint_coach": "inpainter", "coach": "coach"}
 
 
 class Phase(NamedTuple):
-    """A stretch of pretraining in which one of the two players learns; a list [kind, epochs] in a config.
+    """A stretch of pretraining in which one player learns; [kind, epochs] or [kind, epochs, changes] in a config.
 
     Attributes:
       kind: a key of `LEARNER`.
-      epochs: how long.
+      epochs: its length.
       changes: see `RateChanges`.
     """
 
@@ -131,23 +127,23 @@ class Phase(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a slice (`training.steps.augment`); the defaults change nothing.
+    """Random changes to a slice (`training.steps.augment`); the defaults change nothing.
 
     Attributes:
       flip_left_right, flip_up_down: each with probability 1/2.
       quarter_turns: rotation by a random multiple of 90 degrees.
-      scale: (low, high), side of the region that is cut out and enlarged, as a fraction of the slice, drawn per axis
-        with at most 10 % between the axes; above 1 the slice shrinks and is padded with its border. One number: both.
-      rotation: largest angle of a rotation about the centre, in degrees; what comes from outside repeats the border.
+      scale: (low, high), or one number for both: side of the region that is cut out and enlarged, as a fraction of the
+        slice, drawn per axis with at most 10 % between the axes; above 1 the slice shrinks and its border is repeated.
+      rotation: largest angle of rotation about the centre, in degrees; the border is repeated outside.
       elastic: largest standard deviation of a smooth random displacement, as a fraction of the slice: normal at
-        8 x 8 points, bilinear between them.
-      crop: side of the window that is kept of the slice, as a fraction, rounded to a multiple of 32 pixels.
-      crop_focus: how often the window is centred, as far as it goes, on a random labeled pixel: of a random class that
+        8 x 8 points, bilinear in between.
+      crop: side of a window cut from the slice, as a fraction, rounded to a multiple of 32 pixels.
+      crop_focus: probability that the window is centred, as far as possible, on a random pixel of a random class that
         the slice has.
-      prior_dropout: how often the prior says nothing, 1/2 everywhere.
-      cutout_probability: how often a rectangle is blackened (and its labels emptied).
-      cutout_size: its largest side, as a fraction of the slice.
-      brightness, contrast: largest shift, and largest relative change around the slice's mean.
+      prior_dropout: probability that the prior is 1/2 everywhere, which says nothing.
+      cutout_probability: probability that a rectangle is blackened and its labels cleared.
+      cutout_size: largest side of the rectangle, as a fraction of the slice.
+      brightness, contrast: largest shift, and largest relative change about the slice's mean.
       gamma: largest |log| of the exponent.
       noise: largest standard deviation of added normal noise.
       blur: largest standard deviation of a Gaussian blur, in pixels.
@@ -173,22 +169,20 @@ class Augmentation:
     def __post_init__(self):
         scale = self.scale if isinstance(self.scale, tuple) else (self.scale, self.scale)
         if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ValueError(
-                f"scale must be (low, high) with 0 < low <= high, found {self.scale}; give (0.8, 1.0), say."
-            )
+            raise ValueError(f"scale must be (low, high) with 0 < low <= high, found {self.scale}; try (0.8, 1.0).")
         object.__setattr__(self, "scale", scale)
 
 
 @dataclasses.dataclass(frozen=True)
 class GameOptions:
-    """Numbers of the adversarial pretraining (`training.steps.adversarial_step`).
+    """Settings of the adversarial pretraining (`training.steps.adversarial_step`).
 
     Attributes:
-      keep_ratio: fraction of the regions that is kept.
+      keep_ratio: fraction of the regions that are kept.
       soft_alpha: steepness of the coach's mask while it learns.
-      straight_through: the coach sees what its binary mask does, and learns by the gradient of the soft one.
-      cut_input_gradient: the coach learns from where the error is counted alone, and not through what the inpainter
-        sees, as in the published code of the multi network.
+      straight_through: the forward pass uses the coach's binary mask, the gradient its soft one.
+      cut_input_gradient: the coach learns only from where the error is counted, not through the inpainter's input, as
+        in the published code of the multi network.
     """
 
     keep_ratio: Annotated[float, Range("(0, 1)", 0.75)] = 0.75
@@ -202,18 +196,18 @@ class Pretrain:
     """The adversarial inpainting of a network.
 
     Attributes:
-      initial: model folder to start from; "pretrained": that of the package; "": fresh weights.
-      batch_size: slices per update, of all devices together.
+      initial: model folder to start from; "pretrained": the one in the package; "": fresh weights.
+      batch_size: slices per update over all devices.
       phases: see `Phase`.
-      coach: options of the coach's network.
+      coach: options of the coach network.
       options: see `GameOptions`.
       inpainter_losses, coach_losses: see `Losses`.
       inpainter_optimizer, coach_optimizer: see `Optimizer`.
       augmentation: see `Augmentation`.
-      num_examples: held-out slices whose inpainting is kept as pictures.
-      validate_every_epochs: beside the end of every phase; None: then alone.
-      keep: the last weights, or the best of the last phase in which the inpainter learns, on held-out slices.
-      log_every: updates from one row of metrics to the next.
+      num_examples: held-out slices whose inpainting is saved as pictures.
+      validate_every_epochs: in addition to the end of every phase; None: only then.
+      keep: the last weights, or the best on held-out slices in the last phase in which the inpainter learns.
+      log_every: updates between rows of metrics.
     """
 
     initial: Folder
@@ -245,7 +239,7 @@ class Pretrain:
                 raise ValueError(f"phases.{index}.2.{error}") from error
 
     def learner_in(self, phase: Phase) -> Optimizer:
-        """The optimizer of the network that learns in a phase, with the phase's changes."""
+        """The learner's optimizer in a phase, with the phase's changes."""
         own = {"inpainter": self.inpainter_optimizer, "coach": self.coach_optimizer}[LEARNER[phase.kind]]
         changes = {name: value for name, value in vars(phase.changes).items() if value is not None}
         return dataclasses.replace(own, **changes)
@@ -253,13 +247,13 @@ class Pretrain:
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
-    """Unlabeled slices that the averaged weights label (`training.steps.mean_teacher`).
+    """Unlabeled slices, labeled by the averaged weights (`training.steps.mean_teacher`).
 
     Attributes:
-      batch_size: unlabeled slices per update, of all devices together.
-      weight: of such a slice in the end, where a labeled one counts 1.
+      batch_size: unlabeled slices per update over all devices.
+      weight: final weight of an unlabeled slice; a labeled one counts 1.
       ramp_epochs: epochs of the labeled slices until then; the weight is weight * exp(-5 (1 - t)^2) for t in [0, 1].
-      sharpness: factor on the teacher's log-odds; 1: its probabilities as they are.
+      sharpness: factor on the teacher's log-odds; 1: its probabilities unchanged.
     """
 
     batch_size: BatchSize
@@ -276,29 +270,29 @@ class Train:
     """The supervised training of a network.
 
     Attributes:
-      initial: model folder to start from, for a training without pretraining; as in `Pretrain`.
-      transfer: modules taken over from the pretraining, as ("encoder",); None: all but the last layers.
-      epochs: of the labeled slices.
-      batch_size: slices per update, of all devices together.
+      initial: model folder to start from without pretraining; as in `Pretrain`.
+      transfer: modules to take from the pretrained network, such as ("encoder",); None: all but the last layers.
+      epochs: passes over the labeled slices; 0: the network in `initial` as it is, whatever network the config names.
+      batch_size: slices per update over all devices.
       augmentation: see `Augmentation`.
-      scales: side of the slices in an update, relative to their size, one of these; each compiles a program of its own.
-      scale_order: at random, or in equal stretches of the training, such as coarse before fine.
+      scales: factors on the side of the slices, one per update; each compiles its own program.
+      scale_order: at random, or in turn for equal stretches of the training, such as coarse before fine.
       label_smoothing: s; targets t become t (1 - s) + s / 2.
-      averaging: decay of averaged weights, which are then the result; 0: none.
+      averaging: decay of the averaged weights, which are then the result; 0: none.
       teacher: see `Teacher`; single network only.
       oversample: repeats slices of rarer classes.
-      validate_every_epochs: None: at the end alone.
-      patience_epochs: stops at the first validation after so long without a better one; None: never.
+      validate_every_epochs: None: only at the end.
+      patience_epochs: stops at the first validation after this long without an improvement; None: never.
       keep: the last weights, or the best on the validation split.
-      log_every: updates from one row of metrics to the next.
+      log_every: updates between rows of metrics.
       losses: see `Losses`.
-      head_biases: path of a bias -> its start, one number or one per channel: log-odds.
+      head_biases: path of a bias -> its initial value, one number or one per channel, in log-odds.
       optimizer: see `Optimizer`.
     """
 
     initial: Folder
     transfer: tuple[str, ...] | None
-    epochs: Annotated[float, Range("(0, inf)", 500)]
+    epochs: Annotated[float, Range("[0, inf)", 500)]
     batch_size: BatchSize
     augmentation: Augmentation
     scales: tuple[Annotated[float, Range("(0, inf)", 0.75)], ...]
@@ -316,7 +310,11 @@ class Train:
     optimizer: Optimizer
 
     def __post_init__(self):
+        if not self.epochs and not self.initial:
+            raise ValueError(
+                "epochs is 0, which takes a trained network as it is; name its folder as initial, or train some epochs."
+            )
         if not self.scales:
-            raise ValueError("scales must hold positive factors, found (); give (1.0,) for one size.")
+            raise ValueError("scales must have at least one factor, found (); give (1.0,) for one size.")
         if self.teacher and not self.averaging:
-            raise ValueError("teacher needs averaged weights, which label the slices; set averaging, to 0.995, say.")
+            raise ValueError("teacher needs averaged weights, which label the slices; set averaging, such as 0.995.")

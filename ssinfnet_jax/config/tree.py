@@ -1,7 +1,7 @@
-"""The whole config: the one place that says which keys there are, and what may stand there.
+"""The whole config: the one place that defines its keys and their values.
 
-A config file gives an ml_collections.ConfigDict (configs/recommended.py); `read_config` makes a `Config` of it, before
-the first stage begins. A fork that adds a key adds a field here, or in `config.training`.
+A config file returns an ml_collections.ConfigDict (configs/recommended.py); `read_config` turns it into a `Config`
+before the first stage runs. A fork that adds a key adds a field here, or in `config.training`.
 """
 
 import dataclasses
@@ -41,12 +41,12 @@ class Splits:
     """Which patients are held out: by fractions, by folds of equal size, or by dataset (`data.prepare.assign_splits`).
 
     Attributes:
-      seed: another one deals the patients otherwise.
-      official_test: whether an official test part is the test split; False: its slices are dealt like the rest.
-      fractions: shares of train, val and test; a patient's split is stable under adding others.
-      num_folds: how many folds the patients are dealt to.
-      test_fold, val_fold: the folds held out for either, one or several.
-      test_datasets: "name/variant" of datasets to test on; the others train.
+      seed: of the assignment of patients.
+      official_test: use an official test part as the test split; False: split its slices like the rest.
+      fractions: of train, val and test; adding patients does not change another patient's split.
+      num_folds: number of folds.
+      test_fold, val_fold: the folds held out for test and validation, one or several.
+      test_datasets: "name/variant" of datasets to test on; the others are for training.
     """
 
     seed: Seed
@@ -72,8 +72,8 @@ class Data:
       image_size: pixels per side of the slices that the networks see.
       normalisation: see `Normalisation`.
       splits: see `Splits`.
-      pretrain_holdout: fraction of the patients without labels on which the pretraining is watched.
-      interpolate_labels: bilinear resizing of labels, as in the published code, in place of the nearest pixel.
+      pretrain_holdout: fraction of the patients without labels that is held out to validate the pretraining.
+      interpolate_labels: resize labels bilinearly, as in the published code, instead of by the nearest pixel.
     """
 
     datasets: tuple[Dataset, ...]
@@ -106,9 +106,9 @@ class Decision:
     Attributes:
       rule: "likeliest": the likeliest of background, GGO and consolidation by the multi network alone, as in the
         paper; "joint": the single network finds the lesion, the multi network divides it.
-      lesion_threshold: of the lesion's probability.
-      consolidation_share: of a lesion's probability above which it is consolidation.
-      multi_weight: how far the multi network has a say in what is lesion.
+      lesion_threshold: on the lesion's probability.
+      consolidation_share: share of the lesion's probability above which a pixel is consolidation.
+      multi_weight: weight of the multi network in the lesion's probability.
     """
 
     rule: Literal["likeliest", "joint"] = "likeliest"
@@ -137,10 +137,10 @@ class Multi:
     """The network that divides the lesion.
 
     Attributes:
-      model, pretrain, train: as of the single network.
-      prior_source: where the priors of training slices come from: the single network, which has seen their labels, as
-        in the paper; single networks that have not; the labels, as in the published code.
-      prior_folds: how many trainings "cross_fitted" takes.
+      model, pretrain, train: as for the single network.
+      prior_source: source of the priors of training slices: the single network, which has seen their labels, as in the
+        paper; single networks that have not; or the labels, as in the published code.
+      prior_folds: number of trainings for "cross_fitted".
       decision: see `Decision`.
     """
 
@@ -154,11 +154,11 @@ class Multi:
 
 @dataclasses.dataclass(frozen=True)
 class Phenotypes:
-    """What is measured of the segmented cohort.
+    """The phenotypes of the segmented cohort.
 
     Attributes:
       by_patient: how the slices of a patient become one row.
-      settings: what differs from `analysis.phenotypes.EIGHT_BIT`, as {"bin_width": 4.0, "classes": {...}}.
+      settings: changes to `analysis.phenotypes.EIGHT_BIT`, such as {"bin_width": 4.0, "classes": {...}}.
     """
 
     by_patient: Literal["slice_mean", "area_weighted", "merged"]
@@ -170,36 +170,65 @@ class Mediation:
     """The mediation analysis (`analysis.mediation.analyse`).
 
     Attributes:
-      exposures: columns whose effect on the outcome is divided.
-      mediators: a regular expression of column names.
-      rule: which pairs are significant: by the indirect effect, or by the three regressions of the paper.
+      exposures: columns whose effect on the outcome is decomposed.
+      mediators: a regular expression for column names.
+      rule: a pair is significant by its indirect effect, or by the paper's three regressions.
       alpha: level of the tests.
-      max_correlation: of two mediators with |r| above it, one is left out.
-      prefer: features or columns that stay where two correlate.
-      adjust: how p values are adjusted.
-      family: p values are adjusted over all pairs, or over those of each exposure.
-      covariates: columns held fixed in every model.
-      paths: the path model goes from an exposure to the mediators selected for it, or to all selected ones.
+      max_correlation: of two mediators with |r| above this, one is dropped.
+      prefer: features or columns to keep where two correlate.
+      adjust: method of adjusting p values.
+      family: p values are adjusted over all pairs, or over the pairs of each exposure.
+      covariates: columns adjusted for in every model.
+      paths: the path model leads from an exposure to the mediators selected for it, or to all selected ones.
       residual_covariances: residuals of mediators may correlate in the path model.
       link: of the regression behind the natural effects.
+      interaction: natural effects let the exposure change the effect of the mediator.
+      robust: standard errors allow for unequal variances.
+      sets: sets of mediators for joint effects: all, region, class, or name=expression.
+      screening: select mediators in a model of all of them.
+      fdr: false discovery rate of the screening.
+      levels: severity levels, lowest first, for proportional odds; "Mild|Regular" joins two; none: a binary outcome.
+      moderator: column that may change the paths of the indirect effect; "": none.
+      moderated: the moderated paths: first (exposure to mediator), second (mediator to outcome), both, or all (also
+        the direct effect).
+      missing: the path model drops patients with missing values, or uses their other values (fiml).
+      imputations: number of imputations of missing values for models of one mediator; 0: none.
+      imputation_cycles: rounds of the chained equations in each imputation.
       bootstrap_draws: resamples for the intervals; 0: none.
-      seed: of the resamples.
+      seed: of the resamples and imputations.
     """
 
     exposures: tuple[Annotated[str, Text("age")], ...]
     mediators: Annotated[str, Text("^ggo_")]
-    rule: Literal["indirect", "paper"]
-    alpha: Annotated[float, Range("(0, 1)", 0.05)]
-    max_correlation: Annotated[float, Range("(0, 1]", 0.8)]
-    prefer: tuple[Annotated[str, Text("Entropy")], ...]
-    adjust: Literal["fdr_bh", "fdr_by", "holm", "bonferroni", "none"]
-    family: Literal["all", "exposure"]
-    covariates: tuple[Annotated[str, Text("age")], ...]
-    paths: Literal["selected", "all"]
-    residual_covariances: bool
-    link: Literal["logit", "probit"]
-    bootstrap_draws: Annotated[int, Range("[0, inf)", 1000)]
-    seed: Seed
+    rule: Literal["indirect", "paper"] = "indirect"
+    alpha: Annotated[float, Range("(0, 1)", 0.05)] = 0.05
+    max_correlation: Annotated[float, Range("(0, 1]", 0.8)] = 0.8
+    prefer: tuple[Annotated[str, Text("Entropy")], ...] = ("PixelSurface", "Entropy", "Imc1")
+    adjust: Literal["fdr_bh", "fdr_by", "holm", "bonferroni", "none"] = "fdr_bh"
+    family: Literal["all", "exposure"] = "all"
+    covariates: tuple[Annotated[str, Text("age")], ...] = ()
+    paths: Literal["selected", "all"] = "selected"
+    residual_covariances: bool = True
+    link: Literal["logit", "probit"] = "logit"
+    interaction: bool = False
+    robust: bool = False
+    sets: tuple[Annotated[str, Text("region")], ...] = ()
+    screening: bool = False
+    fdr: Annotated[float, Range("(0, 1)", 0.05)] = 0.05
+    levels: tuple[Annotated[str, Text("Severe")], ...] = ()
+    moderator: Annotated[str, Text("gender")] = ""
+    moderated: Literal["first", "second", "both", "all"] = "first"
+    missing: Literal["listwise", "fiml"] = "listwise"
+    imputations: Annotated[int, Range("[0, inf)", 20)] = 0
+    imputation_cycles: Annotated[int, Range("[2, inf)", 10)] = 10
+    bootstrap_draws: Annotated[int, Range("[0, inf)", 1000)] = 1000
+    seed: Seed = 0
+
+    def __post_init__(self):
+        if self.imputations == 1:
+            raise ValueError("imputations must be 0 or at least 2, found 1; one imputation hides its own uncertainty.")
+        if self.missing == "fiml" and self.robust:
+            raise ValueError("robust errors cannot be combined with missing='fiml'; choose one of the two.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,16 +236,16 @@ class Config:
     """A run.
 
     Attributes:
-      name: for people.
-      seed: of everything random in the trainings.
-      save_every_s: seconds from one checkpoint to the next.
+      name: a label, for people.
+      seed: of all randomness in training.
+      save_every_s: seconds between checkpoints.
       data: see `Data`.
       single: see `Single`.
       multi: see `Multi`; None: the lesion alone.
       phenotypes: see `Phenotypes`.
       mediation: see `Mediation`.
-      parallel: how steps are divided among the devices (`networks.parallel`), which does not change the result.
-      fsdp_min_size: with "jit", arrays of a state with at least this many elements are split over the devices.
+      parallel: how steps are divided among the devices (`networks.parallel`); the result is the same.
+      fsdp_min_size: with "jit", arrays of the state with at least this many elements are split over the devices.
     """
 
     name: Annotated[str, Text("demo")]
@@ -239,7 +268,7 @@ class Config:
 
 
 def read_config(tree: Mapping[str, Any]) -> Config:
-    """The config of a tree of plain data, such as `ConfigDict.to_dict()`.
+    """Reads a config from a tree of plain data, such as `ConfigDict.to_dict()`.
 
     Raises: ValueError for the first key that is unknown or missing, or whose value does not fit.
     """
@@ -247,7 +276,7 @@ def read_config(tree: Mapping[str, Any]) -> Config:
 
 
 def part(config: Any, names: Sequence[str]) -> Any:
-    """The same config with the parts `names` ("data", "single.model") alone: it has no other attributes."""
+    """The same config with only the parts `names`, such as ("data", "single.model"), as attributes."""
     parts: dict[str, list[str]] = {}
     for name in names:
         head, _, below = name.partition(".")

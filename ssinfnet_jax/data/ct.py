@@ -1,12 +1,12 @@
 """CT images as the networks see them: 8-bit grey, lung window.
 
-NIfTI (`nifti`) and DICOM (inference) hold Hounsfield units; PNG and JPG were windowed when they were exported.
+NIfTI and DICOM (`readers`) hold Hounsfield units; PNG and JPG were windowed when they were exported.
 """
 
 import os
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 # Level -450, width 1400. Air, lung, ground glass, consolidation and soft tissue (<= 100 HU) are not
 # clipped, so the two lesion classes stay distinct; only bone and contrast medium saturate. The public COVID-SemiSeg
@@ -14,12 +14,18 @@ from PIL import Image, UnidentifiedImageError
 # soft tissue (45 HU) to 218 of 255, within the quartiles measured on their 50 labeled slices (35-53 and 205-226).
 LOW_HU = -1150.0
 HIGH_HU = 250.0
+SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of the mediastinum, for display only
 
 # A chest CT in HU contains air, hence values at or below this; an export of grey levels does not.
 MOST_AIR_HU = -500.0
 
 # The lowest value that phenotypes in HU accept. Scanners measure nothing below air (-1024); lower values are padding.
 LEAST_HU = -4096.0
+
+_DEEP = (
+    "launch.segment reads 16 bits with --hu_slope and --hu_offset, or --hu_window; else window it to 8 bits, such as "
+    "stored values of 0 to 4095: magick IN.png -level 0,4095 -depth 8 OUT.png."
+)
 
 # Channels of a grey JPG stored as colour differ by rounding only; a drawing in colour differs by far more.
 _GREY_TOLERANCE = 16
@@ -76,9 +82,37 @@ def open_image(path: str | os.PathLike) -> Image.Image:
     if ";16" in stored and not image.mode.startswith("I"):
         raise ValueError(
             f"{os.fspath(path)} has 16 bits per channel ({stored}), of which only the high 8 would be read: 4095 "
-            "becomes 15. Save it as 8-bit PNG; window HU with ssinfnet_jax.data.ct.window_hu first."
+            "becomes 15. Save it as grey: magick IN.png -colorspace Gray -depth 16 OUT.png."
         )
     return image
+
+
+def read_deep(path: str | os.PathLike) -> np.ndarray:
+    """Reads a grey picture of 8 or 16 bits as it is stored.
+
+    Returns: uint8[H, W] or uint16[H, W].
+    Raises: as `read_image`.
+    """
+    image = open_image(path)
+    if not image.mode.startswith("I"):
+        return read_image(path)
+    values = np.array(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"{os.fspath(path)} holds values from {values.min()} to {values.max()}; expected 0 to 65535.")
+    return values.astype(np.uint16)
+
+
+def exif_orientation(path: str | os.PathLike) -> int:
+    """Reads the EXIF orientation of a picture, 1 (as stored) to 8, which viewers apply and `read_image` does not.
+
+    Returns 1 if there is none, or if the file cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -98,7 +132,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     if image.mode not in ("LA", "P", "RGB", "RGBA"):
         raise ValueError(
             f"{os.fspath(path)} has Pillow mode {image.mode!r}; a CT slice must be 8-bit grey (L) or grey "
-            "as RGB. Window deeper data with ssinfnet_jax.data.ct.window_hu and save it as 8-bit PNG."
+            f"as RGB. {_DEEP}"
         )
     colour = np.array(image.convert("RGB")).astype(np.int16)
     spread = int((colour.max(axis=-1) - colour.min(axis=-1)).max())

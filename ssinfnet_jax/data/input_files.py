@@ -42,6 +42,11 @@ class Report:
         """
         self._rows[path, kind, reason] = files
 
+    @property
+    def num_left_out(self) -> int:
+        """Number of files that are not used."""
+        return sum(self._rows.values())
+
     def write(self, folder: pathlib.Path) -> None:
         """Writes `FILE`, one row per unused file or folder, and logs their number by kind."""
         with rundir.writing(folder / FILE) as path, path.open("w", newline="") as file:

@@ -22,20 +22,25 @@ class Resize:
       priors: lesion probability uint8[S,S] by slice_id (255 = 1), or None.
       interpolate_labels: whether to interpolate class numbers as the published code does, for comparison with it:
         every border between consolidation (2) and background (0) then gets a rim of GGO (1).
+      with_ignore: whether a batch with labels also says which pixels do not count; needed if any record does.
     """
 
     image_size: int
     label: str | None = None
     priors: Mapping[str, np.ndarray] | None = None
     interpolate_labels: bool = False
+    with_ignore: bool = False
 
     def __call__(self, record: Mapping[str, Any]) -> Batch:
-        """Record -> {"image", the label, "prior": uint8[S,S], "slice_id": str, "valid": 1}."""
+        """Record -> {"image", the label, "ignore", "prior": uint8[S,S], "slice_id": str, "valid": 1}."""
         size = (self.image_size, self.image_size)
         out = {"image": labels.resize_image(record["image"], size)}
         if self.label is not None:
             resize_label = labels.resize_image if self.interpolate_labels else labels.resize_label
             out[self.label] = resize_label(record[self.label], size)
+            if self.with_ignore:
+                ignore = record.get("ignore")
+                out["ignore"] = np.zeros(size, np.uint8) if ignore is None else labels.resize_label(ignore, size)
         if self.priors is not None:
             out["prior"] = labels.resize_image(self.priors[record["slice_id"]], size)
         return {**out, "slice_id": np.asarray(record["slice_id"]), "valid": np.float32(1)}

@@ -74,10 +74,16 @@ def load(data: Data, run_dir: rundir.RunDir) -> tuple["Records", pd.DataFrame]:
         raise FileNotFoundError(
             f"The output of stage 'prepare' in {run_dir.path / 'data'} is gone; {run_dir.remedy('prepare')}"
         ) from error
-    table = pd.read_csv(
-        folder / "slices.csv", dtype={"slice_id": str, "patient_id": str}, keep_default_na=False, na_values=[""]
-    )
+    text = dict.fromkeys(("slice_id", "patient_id", "volume_id"), str)
+    table = pd.read_csv(folder / "slices.csv", dtype=text, keep_default_na=False, na_values=[""])
     return records, table
+
+
+def view(data: Data, run_dir: rundir.RunDir) -> str:
+    """Returns "lungs" if the slices of all datasets that a run trains on are cropped to the lungs, else "frame"."""
+    seen = [pair for pair in data.datasets if "/".join(pair) not in (data.splits.test_datasets or ())]
+    views = {datasets.view(name, variant, prepared_dir=run_dir.path / "data") for name, variant in seen}
+    return "lungs" if views == {"lungs"} else "frame"
 
 
 def left_out(config: Config, which: str, stage: str = "train") -> str | None:
@@ -121,6 +127,8 @@ def _load(data: Data, run_dir: rundir.RunDir) -> tuple[Records, pd.DataFrame]:
     slices = pd.concat(
         [dataset.slices.assign(dataset=f"{dataset.name}/{dataset.config}") for dataset in found], ignore_index=True
     )
+    if "has_ignore" in slices:  # not all datasets have this column
+        slices["has_ignore"] = slices["has_ignore"].eq(True)
     twice = slices.loc[slices["slice_id"].duplicated(), "slice_id"]
     if len(twice):
         raise ValueError(

@@ -1,6 +1,7 @@
-"""Stage `evaluate`: per-slice metrics of both networks on the test split, summaries, ROC curves, examples."""
+"""Stage `evaluate`: metrics of both networks on the test split, per slice and scan, ROC curves, examples."""
 
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,21 @@ from absl import logging
 from ssinfnet_jax import rundir
 from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import labels, prepare
-from ssinfnet_jax.evaluation import columns
+from ssinfnet_jax.evaluation import columns, volumes
 from ssinfnet_jax.inference import segmenter
-from ssinfnet_jax.metrics import overlap, roc
+from ssinfnet_jax.metrics import overlap, roc, volume
 
 CLASSES = ("background", "ggo", "consolidation")
+_MAX_EXAMPLES = 500  # slices, evenly spread; whole scans have many more, which memory might not hold
 _ROC_PIXELS = 400_000  # approximate number of pixels, evenly sampled, that are pooled into a ROC curve
 
 
 def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Evaluates both networks, chained, in the geometry of the labels, and writes tables and examples.
 
-    Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`;
-    without a multi network, only the single network's.
+    Writes `{single,multi}_slices.csv`, `{single,multi}_summary.csv`, `{single,multi}_roc.csv` and `examples.npz`; where
+    slices lie in volumes, `{single,multi}_volumes.csv` and `{single,multi}_volumes_summary.csv`; without a multi
+    network or labels of GGO and consolidation, only the single network's.
 
     Returns: None, or the reason why there is nothing to evaluate.
     """
@@ -32,46 +35,63 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     if not len(test):
         return "the test split has no labeled slices"
     multi = run_dir.require("train_multi", "model/model.json")
-    network = segmenter.Segmenter(
-        run_dir.require("train_single", "model/model.json") / "model",
-        None if run_dir.was_skipped("train_multi") else multi / "model",
-    )
+    divides = not run_dir.was_skipped("train_multi") and table["has_classes"].astype(bool).iloc[test].any()
+    single = run_dir.require("train_single", "model/model.json")
+    network = segmenter.Segmenter(single / "model", multi / "model" if divides else None)
     generator = np.random.default_rng(config.seed)
     rows = {"single": [], "multi": []}
     pools = {"single": [], "multi": []}
-    examples = []
+    examples, scans = [], volumes.Volumes(table)
+    shown = set(np.linspace(0, len(test) - 1, min(len(test), _MAX_EXAMPLES)).astype(int).tolist())
     results = tqdm.tqdm(network.segment(records, test), total=len(test), desc="evaluate", unit="slice")
-    for result in results:
+    for number, result in enumerate(results):
+        scans.add(test[number], result)
         record = result.record
         ids = {"slice_id": record["slice_id"], "patient_id": record["patient_id"]}
-        lesion = record["lesion"] > 0
-        pred = result.lesion_probs > 0.5
-        score = overlap.overlap(pred, lesion)
-        rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(result.lesion_probs, lesion)})
+        lesion, lesion_probs = overlap.counted(record.get("ignore"), record["lesion"] > 0, result.lesion_probs)
+        score = overlap.overlap(lesion_probs > 0.5, lesion)
+        rows["single"].append({**ids, "class": "lesion", **score, "auc": roc.auc(lesion_probs, lesion)})
         chosen = even_sample(lesion.size, _ROC_PIXELS // len(test), generator)
-        pools["single"].append((result.lesion_probs.reshape(-1, 1)[chosen], lesion.reshape(-1, 1)[chosen]))
+        pools["single"].append((lesion_probs.reshape(-1, 1)[chosen], lesion.reshape(-1, 1)[chosen]))
         if "classes" in record and result.class_probs is not None:
-            truth = record["classes"]
+            maps = (record["classes"], result.pred, result.class_probs)
+            truth, pred, probs = overlap.counted(record.get("ignore"), *maps)
             for value, name in enumerate(CLASSES):
-                score = overlap.overlap(result.pred == value, truth == value)
-                auc = roc.auc(result.class_probs[..., value], truth == value)
+                score = overlap.overlap(pred == value, truth == value)
+                auc = roc.auc(probs[..., value], truth == value)
                 rows["multi"].append({**ids, "class": name, **score, "auc": auc})
             one_hot = truth.reshape(-1, 1)[chosen] == np.arange(3)
-            pools["multi"].append((result.class_probs.reshape(-1, 3)[chosen], one_hot))
-        examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
+            pools["multi"].append((probs.reshape(-1, 3)[chosen], one_hot))
+        if number in shown:
+            examples.append(_example(result, rows["single"][-1]["dice"], network.image_size))
     directory = run_dir.stage("evaluate")
     for which, classes in (("single", ("lesion",)), ("multi", CLASSES)):
         if not rows[which]:
             continue
-        slices = pd.DataFrame(rows[which])
+        slices = pd.DataFrame(rows[which], columns=list(columns.SLICES))
         summary = summarize(slices, overall=which == "multi", seed=config.seed)
         curves = _pooled_roc(pools[which], classes)
         for name, part in (("slices", slices), ("summary", summary), ("roc", curves)):
             rundir.write_text(directory / f"{which}_{name}.csv", part.to_csv(index=False))
         logging.info("%s network on %d test slices:\n%s", which, slices["slice_id"].nunique(), _readable(summary))
+    _write_volumes(directory, scans.tables(), config.seed)
     with rundir.writing(directory / "examples.npz") as path:
         np.savez_compressed(path, **{name: np.stack([example[name] for example in examples]) for name in examples[0]})
     return None
+
+
+def _write_volumes(directory: pathlib.Path, tables: Mapping[str, pd.DataFrame], seed: int) -> None:
+    for which, table in tables.items():
+        if table.empty:
+            continue
+        named = table.rename(columns={"volume_id": "slice_id"})
+        summary = summarize(named, overall=False, seed=seed, metrics=volume.METRICS)
+        for name, part in (("volumes", table), ("volumes_summary", summary)):
+            rundir.write_text(directory / f"{which}_{name}.csv", part.to_csv(index=False))
+        logging.info(
+            "%s network on %d test scans:\n%s", which, table["volume_id"].nunique(),
+            _readable(summary, volume.METRICS),
+        )  # fmt: skip
 
 
 def even_sample(size: int, wanted: int, generator: np.random.Generator) -> np.ndarray:
@@ -102,7 +122,6 @@ def summarize(
     Source: the paper, eqs. 12-13.
     """
     rows = []
-    is_there = slices.groupby("class", sort=False)["recall"].count().to_numpy() > 0  # recall needs the class
     for metric in metrics:
         wide = slices.pivot(index="slice_id", columns="class", values=metric)[list(dict.fromkeys(slices["class"]))]
         for name in wide.columns:
@@ -111,6 +130,7 @@ def summarize(
             rows.append({"class": name, "metric": metric, "mean": values.mean(), "error": error, "n": len(values),
                          "excluded": len(wide) - len(values)})  # fmt: skip
         if overall:
+            is_there = slices.groupby("class", sort=False)["recall"].count().to_numpy() > 0  # recall needs the class
             values = wide.to_numpy()
             draws = np.random.default_rng(seed).integers(len(values), size=(num_draws, len(values)))
             means = np.array([_mean_of_means(values[draw]) for draw in draws])
@@ -141,16 +161,13 @@ def _example(result: segmenter.Segmentation, dice: float, size: int) -> dict[str
     """Resizes a slice, its truth and its prediction to a common size for the report."""
     record, shape = result.record, (size, size)
     truth = record.get("classes", record["lesion"])
-    return {
-        "image": labels.resize_image(record["image"], shape),
-        "truth": labels.resize_label(truth, shape),
-        "lesion_prob": segmenter.resize_probs(result.lesion_probs, shape),
-        "pred": labels.resize_label(result.pred, shape),
-        "slice_id": record["slice_id"],
-        "dice": np.float32(dice),
-    }
+    image, truth = labels.resize_image(record["image"], shape), labels.resize_label(truth, shape)
+    probs = segmenter.resize_probs(result.lesion_probs, shape)
+    example = dict(zip(columns.EXAMPLES, (image, truth, probs, record["slice_id"], np.float32(dice)), strict=True))
+    # A lesion map alone has no classes to show.
+    return example if result.class_probs is None else example | {columns.PRED: labels.resize_label(result.pred, shape)}
 
 
-def _readable(summary: pd.DataFrame) -> str:
+def _readable(summary: pd.DataFrame, metrics: Sequence[str] = overlap.METRICS) -> str:
     text = summary.assign(value=summary.apply(lambda row: f"{row['mean']:.3f} +- {row['error']:.3f}", axis=1))
-    return text.pivot(index="class", columns="metric", values="value")[list(overlap.METRICS)].to_string()
+    return text.pivot(index="class", columns="metric", values="value")[list(metrics)].to_string()

@@ -43,6 +43,12 @@ def write(experiment: Mapping[str, Any], runs: Sequence[grid.Run], folder: pathl
     rundir.write_text(folder / FILE, json.dumps(wanted, indent=2) + "\n")
 
 
+def check_exists(folder: pathlib.Path) -> None:
+    """Raises ValueError unless a folder, given as `--share`, is that of an experiment."""
+    if not (folder / FILE).is_file():
+        raise ValueError(f"--share={folder} is not the folder of an experiment: it has no {FILE}.")
+
+
 def check_same(experiment: Mapping[str, Any], folder: pathlib.Path) -> None:
     """Raises ValueError if `experiment.json`, where there is one, describes another grid."""
     path = folder / FILE

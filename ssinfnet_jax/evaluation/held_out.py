@@ -32,9 +32,9 @@ class Slice:
     Attributes:
       slice_id, patient_id: its names.
       fold: number of the run that held it out.
-      truth: uint8[H,W] of {0, 1, 2}.
-      lesion: float32[H,W] in [0, 1], the single network's lesion probability.
-      classes: float32[H,W,3], the multi network's probabilities.
+      truth: uint8[H,W] of {0, 1, 2}; of a slice with ignored pixels, [N] of those that count.
+      lesion: float32 of the same pixels, in [0, 1], the single network's lesion probability.
+      classes: float32 of the same pixels, [..., 3], the multi network's probabilities.
     """
 
     slice_id: str
@@ -72,9 +72,8 @@ def read(folders: Sequence[pathlib.Path], flips: str = "none") -> list[Slice]:
                     f"{name} is held out by both {folders[found[name].fold]} and {folder}; pass each fold of one "
                     "cross-validation once."
                 )
-            found[name] = Slice(
-                name, str(record["patient_id"]), fold, record["classes"], result.lesion_probs, result.class_probs
-            )
+            maps = (record["classes"], result.lesion_probs, result.class_probs)
+            found[name] = Slice(name, str(record["patient_id"]), fold, *overlap.counted(record.get("ignore"), *maps))
     if not found:
         raise ValueError(f"None of the runs {', '.join(map(str, folders))} holds out slices with class labels.")
     return list(found.values())

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ssinfnet_jax.inference.readers.scan import Scan
-from ssinfnet_jax.inference.survey import Survey
+from ssinfnet_jax.data.readers.scan import Scan
+from ssinfnet_jax.data.survey import Survey
 
 CLASSES = {1: "ggo", 2: "consolidation"}
 

@@ -15,6 +15,13 @@ from ssinfnet_jax.inference import segmenter
 CROSSFIT = "crossfit_single"
 
 
+def left_out(config: Config) -> str | None:
+    """Says why a config needs no priors; None if it does."""
+    if reason := prepare.left_out(config, "multi"):
+        return reason
+    return None if config.multi.train.epochs else "the config takes the multi network as it is, without training"
+
+
 def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     """Writes the priors of all labeled slices (`data.priors`).
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.config import Config
-from ssinfnet_jax.data import labels, prepare
+from ssinfnet_jax.data import labels, prepare, stage_files
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.inference.writers import pictures
 
@@ -50,10 +50,9 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     rows = []
     for position, name in names.items():
         pred = read_mask(masks / name)
-        row = table.loc[position, ["slice_id", "patient_id"]].to_dict()
-        rows.append({**row, "mask": name, "ggo_px": int((pred == 1).sum()), "consolidation_px": int((pred == 2).sum()),
-                     "lesion_fraction": float((pred > 0).mean())})  # fmt: skip
-    summary = pd.DataFrame(rows)
+        ids = table.loc[position, ["slice_id", "patient_id"]]
+        rows.append((*ids, name, int((pred == 1).sum()), int((pred == 2).sum()), float((pred > 0).mean())))
+    summary = pd.DataFrame(rows, columns=list(stage_files.COHORT))
     _keep_examples(directory, records, cohort, summary, config.data.image_size)
     rundir.write_text(directory / "summary.csv", summary.to_csv(index=False))
     return None
@@ -66,19 +65,13 @@ def _keep_examples(
     burden = summary.groupby("patient_id")["lesion_fraction"].mean().sort_values(ascending=False, kind="stable")
     patients = dict.fromkeys(burden.index[[0, len(burden) // 2, -1]])
     rows = [row for patient in patients for row in _thinned(np.flatnonzero(summary["patient_id"] == patient))]
+    images = [labels.resize_image(records[int(positions[row])]["image"], (size, size)) for row in rows]
+    masks = [read_mask(directory / "masks" / summary["mask"][row]) for row in rows]
+    preds = [labels.resize_label(mask, (size, size)) for mask in masks]
+    ids = [summary[name][rows].to_numpy(str) for name in ("slice_id", "patient_id")]
+    arrays = [np.stack(images), np.stack(preds), *ids]
     with rundir.writing(directory / "examples.npz") as path:
-        np.savez_compressed(
-            path,
-            image=np.stack([labels.resize_image(records[int(positions[row])]["image"], (size, size)) for row in rows]),
-            pred=np.stack(
-                [
-                    labels.resize_label(read_mask(directory / "masks" / summary["mask"][row]), (size, size))
-                    for row in rows
-                ]
-            ),
-            slice_id=summary["slice_id"][rows].to_numpy(str),
-            patient_id=summary["patient_id"][rows].to_numpy(str),
-        )
+        np.savez_compressed(path, **dict(zip(stage_files.COHORT_EXAMPLES, arrays, strict=True)))
 
 
 def _thinned(rows: np.ndarray, limit: int = 60) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Segments one scan, from its files to a folder of results; slices are streamed through the networks."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -14,15 +15,14 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-from ssinfnet_jax.data import ct
+from ssinfnet_jax.data import ct, lung_region, survey
 from ssinfnet_jax.data.input_files import readable
-from ssinfnet_jax.inference import lung_region, measure, segmenter, survey
-from ssinfnet_jax.inference.readers import find
-from ssinfnet_jax.inference.readers.scan import Scan
-from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures
+from ssinfnet_jax.data.readers import find, itk
+from ssinfnet_jax.data.readers.scan import Scan
+from ssinfnet_jax.inference import measure, segmenter
+from ssinfnet_jax.inference.writers import dicom_seg, nifti, pictures, seg_nrrd
 from ssinfnet_jax.networks.decision import Decision
 
-MARGIN = 0.04  # of the sides, around the lungs
 _MOST_STEM_BYTES = 120  # of a picture's name; with prefix and suffix it must fit the file system's 255
 PROBABILITIES = ("lesion", "ggo", "consolidation")
 COLUMNS = (  # of a row of measurements
@@ -67,11 +67,17 @@ def decide_by(decision: Decision, options: Options) -> Decision:
 
 
 def segment(
-    source: find.Source, networks: Networks, options: Options, out_dir: pathlib.Path, input_kind: str | None = None
+    source: find.Source,
+    networks: Networks,
+    options: Options,
+    out_dir: pathlib.Path,
+    input_kind: str | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Segments a scan and writes `scans/NAME`, complete or not at all, `masks/NAME*` and `images/NAME*`.
 
-    Removes files of an earlier result of the scan from `masks` and `images`.
+    Removes files of an earlier result of the scan from `masks` and `images`. A volume without lungs is refused unless
+    `force` is true.
 
     Returns: its row of measurements: `COLUMNS`, the `identity` and `stamp` of its source, and the files that were
       `left_out`, with reasons.
@@ -85,6 +91,11 @@ def segment(
         stamp = source.stamp  # taken before reading, so that the next call notices files that change meanwhile
         scan = source.open(partial / "scratch")
         seen = survey.survey(scan, input_kind, networks.window_hu)
+        if scan.grid is not None and not seen.lungs.any() and not force:
+            raise ValueError(
+                f"No lungs were found in {scan.source}: a head, an abdomen, or a frame that cuts both lungs? If it is "
+                "a chest, --force segments it anyway."
+            )
         result = _Result(source.name, scan, seen, networks, options, partial)
         rows = result.fill()
         row = {"scan": source.name, "patient_id": scan.patient_id, "source": str(scan.source)}
@@ -156,7 +167,9 @@ class _Slices:
         self._scan, self._seen, self._window = scan, seen, networks.window_hu
         self._cut = view == "lungs" and scan.grid is not None
         # A batch's slices are needed again for its results, after the next batch has been read.
-        self.read = functools.lru_cache(maxsize=2 * networks.segmenter.batch_size)(self._read)
+        size = 2 * networks.segmenter.batch_size
+        self.read = functools.lru_cache(maxsize=size)(self._read)
+        self.grey = functools.lru_cache(maxsize=size)(self._grey)
 
     def __len__(self) -> int:
         return self._scan.num_slices
@@ -168,14 +181,14 @@ class _Slices:
     def _read(self, index: int) -> np.ndarray:
         return self._seen.without_padding(self._scan.read(index))
 
-    def grey(self, index: int) -> np.ndarray:
+    def _grey(self, index: int) -> np.ndarray:
         """Returns uint8[H,W], windowed as in training."""
         values = self.read(index)
         return ct.window_hu(values, *self._window) if self._seen.kind == "hu" else np.rint(values).astype(np.uint8)
 
     def box(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Returns the rows and columns that the networks see of a slice of this shape."""
-        return self._seen.box(shape, MARGIN) if self._cut else (slice(0, shape[0]), slice(0, shape[1]))
+        return self._seen.box(shape, survey.MARGIN) if self._cut else (slice(0, shape[0]), slice(0, shape[1]))
 
 
 class _Result:
@@ -206,14 +219,14 @@ class _Result:
     def fill(self) -> list[dict[str, Any]]:
         """Runs the networks on the slices that may hold a lesion; returns `measure.count` of every slice."""
         asked = np.ones(self._scan.num_slices, bool) if self._region is None else self._region.any(axis=(1, 2))
-        found = self._networks.segmenter.probabilities(self._slices, np.flatnonzero(asked))
+        found = self._networks.segmenter.probabilities(self._slices, np.flatnonzero(asked), self._decision)
         return [self._fill(index, next(found)[1] if is_asked else None) for index, is_asked in enumerate(asked)]
 
     def _fill(self, index: int, probabilities: tuple[np.ndarray, np.ndarray] | None) -> dict[str, Any]:
         """Decides and stores a slice, empty if the networks skipped it; returns its `measure.count`."""
         grey = self._slices.grey(index)
         pred = np.zeros(grey.shape, np.uint8)
-        probs = np.zeros((3, *grey.shape), np.float32)
+        probs = np.zeros((3, *grey.shape), np.uint8)  # 255 = 1
         if probabilities is not None:
             box = self._slices.box(grey.shape)
             size = grey[box].shape
@@ -222,7 +235,8 @@ class _Result:
             classes = np.stack([segmenter.resize_probs(classes[..., number], size) for number in range(3)], axis=-1)
             self.highest = max(self.highest, float(self._decision.lesion_probs(lesion, classes).max()))
             pred[box] = self._decision.labels(lesion, classes)
-            probs[:, *box] = lesion, classes[..., 1], classes[..., 2]
+            for part, values in enumerate((lesion, classes[..., 1], classes[..., 2])):
+                probs[part, *box] = np.rint(values * 255)
         if self._region is not None and pred.any():
             inside = lung_region.remove_outside(pred, self._seen.region_slice(index, grey.shape))
             self.num_outside += int((pred != inside).sum())
@@ -231,8 +245,8 @@ class _Result:
         lung = self._seen.lung_slice(index, grey.shape) if self._seen.lungs.any() else None
         row = measure.count(index, pred, lung)
         if self._scan.grid is None:
-            row["file"] = self._name + self._file(index)
-        self._store(index, grey, pred, np.rint(probs * 255).astype(np.uint8))
+            row |= {"file": self._name + self._file(index), "picture": readable(self._scan.files[index].name)}
+        self._store(index, grey, pred, probs)
         return row
 
     def _file(self, index: int) -> str:
@@ -263,19 +277,17 @@ class _Result:
         views = {"image": image, "labels": pred, **dict(zip(PROBABILITIES, probs, strict=True))}
         for name, view in views.items():
             volume = self._volumes[name]
+            if name != "image" and not view.any():
+                continue  # a new volume is 0
             volume[self._scan.grid.source_slice(index)] = self._scan.grid.to_source(view.astype(volume.dtype))
 
     def write(self, rows: list[dict[str, Any]]) -> list[str]:
         """Writes the files that need all slices; returns notes for the user."""
         notes = []
         if self._scan.grid is not None:
-            volumes, scan = self._volumes, self._scan
-            nifti.write(self._folder / "images" / ".nii.gz", volumes["image"], scan, description="image")
-            about = "0 background, 1 GGO, 2 consolidation"
-            nifti.write(self._folder / "masks" / ".nii.gz", volumes["labels"], scan, description=about)
-            for name in PROBABILITIES:
-                path = self._folder / "probabilities" / f"{name}.nii.gz"
-                nifti.write(path, volumes[name], scan, slope=1 / 255, description=f"probability of {name}")
+            self._write_volumes()
+        if self._scan.format == itk.NRRD:
+            seg_nrrd.write(self._folder / "segmentation.seg.nrrd", self._volumes["labels"], self._scan)
         if self._scan.format == "dicom":
             try:
                 dicom_seg.write(self._folder / "segmentation.dcm", self._volumes["labels"], self._scan)
@@ -285,6 +297,21 @@ class _Result:
         labels = {index: self._overview(index) for index in pictures.chosen(affected, len(rows))}
         pictures.write_sheet(self._folder / "overview.png", {f"slice {index}": view for index, view in labels.items()})
         return notes
+
+    def _write_volumes(self) -> None:
+        """Writes the NIfTI files, several at a time: compressing takes longest, and leaves Python to other threads."""
+        volumes, about = self._volumes, "0 background, 1 GGO, 2 consolidation"
+        files = {"image": ("images/.nii.gz", 1.0, "image"), "labels": ("masks/.nii.gz", 1.0, about)}
+        files |= {name: (f"probabilities/{name}.nii.gz", 1 / 255, f"probability of {name}") for name in PROBABILITIES}
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            written = [
+                pool.submit(
+                    nifti.write, self._folder / path, volumes[name], self._scan, slope=slope, description=description
+                )
+                for name, (path, slope, description) in files.items()
+            ]
+        for one in written:
+            one.result()
 
     def _overview(self, index: int):
         path = self._folder / "overlays" / f"slice_{index:04d}.jpg"

@@ -18,8 +18,8 @@ from absl import logging
 
 from ssinfnet_jax import dask_tasks, rundir
 from ssinfnet_jax.data import input_files
+from ssinfnet_jax.data.readers import dicom, find
 from ssinfnet_jax.inference import segment_scan
-from ssinfnet_jax.inference.readers import dicom, find
 from ssinfnet_jax.networks import card
 from ssinfnet_jax.networks.card import NetworkCard
 
@@ -39,6 +39,7 @@ class Job:
       input_kind: "hu" | "uint8" if set by the user.
       batch_size: slices per call of the networks.
       cache_dir: cache of compiled programs, or None.
+      force: segments volumes in which no lungs are found, too.
     """
 
     single_dir: pathlib.Path
@@ -48,6 +49,7 @@ class Job:
     input_kind: str | None
     batch_size: int
     cache_dir: str | None
+    force: bool = False
 
 
 def run(
@@ -57,6 +59,7 @@ def run(
     num_workers: int = 0,
     scheduler: str | None = None,
     report: input_files.Report | None = None,
+    choice: find.Choice | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Segments all scans in `inputs`; writes `measurements.csv`, `failures.csv`, `unused_files.csv` beside the scans.
 
@@ -69,13 +72,14 @@ def run(
       num_workers: processes on this machine; 0 uses only this one.
       scheduler: address of a running Dask scheduler to use instead; its workers must see the same files.
       report: records the files that are not used.
+      choice: of kernel and phase.
     Returns: measurements, one row per scan; failures: scan, source, left_out (not a CT volume), reason.
     Raises: ValueError or OSError if there is no scan or no network, or if the folder holds results of other networks or
       files that no call has written.
     """
-    _quieten()
+    quieten()
     report = input_files.Report() if report is None else report
-    sources = find.find(inputs, report)
+    sources = find.find(inputs, report, choice)
     _check_out(job.out_dir, inputs)
     run_dir = rundir.open_run(job.out_dir, _config(job))
     scans_dir = run_dir.stage("scans")
@@ -144,12 +148,12 @@ def _count_files(
     left_out_of = {row.get("identity"): row.get("left_out", {}) for row in done}
     for source in sources:
         if source.identity in refused:
-            report.leave_out(source.path, *refused[source.identity], files=len(source.files))
+            report.leave_out(source.path, *refused[source.identity], files=source.num_files)
             continue
         left_out = left_out_of.get(source.identity, {})
         for path, reason in left_out.items():
             report.leave_out(pathlib.Path(path), "left out of a series", reason)
-        report.used += len(source.files) - len(left_out)
+        report.used += source.num_files - len(left_out)
 
 
 def measured(out_dir: pathlib.Path) -> set[str]:
@@ -242,7 +246,7 @@ def _results(
         )
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Silences libraries that log every odd element of every file, and every error with its traceback."""
     for library in ("pydicom", "nibabel"):
         standard_logging.getLogger(library).setLevel(standard_logging.CRITICAL)
@@ -250,12 +254,12 @@ def _quieten() -> None:
 
 
 def _segment(job: Job, source: find.Source) -> dict[str, Any]:
-    _quieten()
+    quieten()
     if job.cache_dir:
         jax.config.update("jax_compilation_cache_dir", job.cache_dir)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     both = _networks(job.single_dir, job.multi_dir, job.options.flips, job.batch_size)
-    return segment_scan.segment(source, both, job.options, job.out_dir, job.input_kind)
+    return segment_scan.segment(source, both, job.options, job.out_dir, job.input_kind, job.force)
 
 
 @functools.lru_cache(maxsize=1)

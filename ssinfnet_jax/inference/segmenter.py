@@ -1,4 +1,4 @@
-"""Applies trained networks to slices: the single network alone, or both chained in one compiled program."""
+"""Applies trained networks to slices: the single network alone, or both."""
 
 import dataclasses
 import functools
@@ -44,15 +44,18 @@ class Segmentation:
 
 
 class Program(NamedTuple):
-    """Both networks as one pure function.
+    """Both networks as pure functions.
 
     Attributes:
-      predict: (variables, {"image": uint8[B,S,S]}) -> (lesion float32[B,S,S][, classes float32[B,S,S,3]]).
+      find: (variables, {"image": uint8[B,S,S]}) -> (lesion float32[B,S,S], prior uint8[B,S,S]); the lesion's
+        probability has the single network's temperature, the prior, in steps of 1/255 as in training, has none.
+      divide: (variables, {"image", "prior"}) -> classes float32[B,S,S,3]; None without a multi network.
       variables: {"single"[, "multi"]}, on the host.
       cards: of each network.
     """
 
-    predict: Callable[[Any, dict[str, Any]], tuple[Any, ...]]
+    find: Callable[[Any, dict[str, Any]], tuple[Any, Any]]
+    divide: Callable[[Any, dict[str, Any]], Any] | None
     variables: dict[str, Any]
     cards: dict[str, NetworkCard]
 
@@ -65,6 +68,13 @@ class Program(NamedTuple):
     def decision(self) -> Decision:
         """How the probabilities become labels: the multi network's decision, or the paper's rule if it has none."""
         return ("multi" in self.cards and self.cards["multi"].decision) or Decision()
+
+    def predict(self, variables: dict[str, Any], batch: dict[str, Any]) -> tuple[Any, ...]:
+        """Chains both: {"image": uint8[B,S,S]} -> (lesion float32[B,S,S][, classes float32[B,S,S,3]])."""
+        lesion, prior = self.find(variables["single"], batch)
+        if self.divide is None:
+            return (lesion,)
+        return lesion, self.divide(variables["multi"], {**batch, "prior": prior})
 
 
 def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None, *, flips: str = "none") -> Program:
@@ -82,21 +92,18 @@ def load_program(single_dir: pathlib.Path, multi_dir: pathlib.Path | None = None
     for which, folder in folders.items():
         variables[which], cards[which] = storage.load(folder)
         cards[which].check_applicable(folder)
-        predicts[which] = _make_predict(which, cards[which])
+        predicts[which] = _flipped(_make_predict(which, cards[which]), FLIPS[flips])
     if multi_dir is not None:
         card.check_same_input(*((folder, cards[which]) for which, folder in folders.items()))
 
-    def predict(variables, batch):
-        lesion = _flipped(predicts["single"], FLIPS[flips])(variables["single"], batch)
-        shown = prediction.temper(lesion, cards["single"].temperature)
-        if multi_dir is None:
-            return (shown,)
-        # In steps of 1/255, like the priors in the training of the multi network.
-        prior = (lesion * 255).round().astype("uint8")
-        classes = _flipped(predicts["multi"], FLIPS[flips])(variables["multi"], {**batch, "prior": prior})
-        return shown, prediction.temper(classes, cards["multi"].temperature, classes=True)
+    def find(variables, batch):
+        lesion = predicts["single"](variables, batch)
+        return prediction.temper(lesion, cards["single"].temperature), (lesion * 255).round().astype("uint8")
 
-    return Program(predict, variables, cards)
+    def divide(variables, batch):
+        return prediction.temper(predicts["multi"](variables, batch), cards["multi"].temperature, classes=True)
+
+    return Program(find, divide if multi_dir is not None else None, variables, cards)
 
 
 class Segmenter:
@@ -118,15 +125,35 @@ class Segmenter:
         self.image_size = program.image_size
         self.decision = program.decision
         self.batch_size = parallel.eval_batch_size(batch_size)
-        self._run = parallel.map_predict(program.predict)(program.variables)
+        self._find = parallel.map_predict(program.find)(program.variables["single"])
+        self._divide = program.divide and parallel.map_predict(program.divide)(program.variables["multi"])
 
-    def probabilities(self, records, positions: Sequence[int]) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
-        """Yields (slice_id, (lesion float32[S,S][, classes float32[S,S,3]])) in network geometry, in order."""
+    def probabilities(
+        self, records, positions: Sequence[int], decision: Decision | None = None
+    ) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
+        """Yields (slice_id, (lesion float32[S,S][, classes float32[S,S,3]])) in network geometry, in order.
+
+        Args:
+          records, positions: slices, and which of them.
+          decision: if given, the multi network does not run on batches in which this decision finds no lesion whatever
+            its classes are; they are background there. Labels by this decision are the same as without it.
+        """
         transform = pipeline.Resize(self.image_size)
         batches = pipeline.eval_batches(records, positions, transform, batch_size=self.batch_size)
-        for batch, probs in parallel.predict_all(self._run, batches):
+        excludes = -1.0 if decision is None else decision.excludes
+        for batch, probs in parallel.predict_all(functools.partial(self._predict, excludes), batches):
             for row, slice_id in enumerate(batch["slice_id"].tolist()):
                 yield slice_id, tuple(part[row] for part in probs)
+
+    def _predict(self, excludes: float, batch: dict[str, Any]) -> tuple[np.ndarray, ...]:
+        lesion, prior = self._find(batch)
+        if self._divide is None:
+            return (lesion,)
+        if lesion.max() <= excludes:
+            classes = np.zeros((*lesion.shape, 3), lesion.dtype)
+            classes[..., 0] = 1
+            return lesion, classes
+        return lesion, self._divide({**batch, "prior": prior})
 
     def segment(self, records, positions: Sequence[int]) -> Iterator[Segmentation]:
         """Segments records in order; resizes probabilities bilinearly to each slice's own size."""
@@ -145,6 +172,8 @@ def resize_probs(probs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes float32[H,W] bilinearly to float32[size]."""
     if probs.shape == tuple(size):
         return probs
+    if probs.min() == probs.max():  # where the multi network did not run
+        return np.full(size, probs.flat[0], np.float32)
     image = Image.fromarray(np.asarray(probs, np.float32), mode=None)
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 # Index in torchvision's `vgg16().features` -> name in the published InfNet-VGG16.
-_VGG16 = {
+VGG16 = {
     0: "conv1.conv1_1", 2: "conv1.conv1_2",
     5: "conv2.conv2_1", 7: "conv2.conv2_2",
     10: "conv3.conv3_1", 12: "conv3.conv3_2", 14: "conv3.conv3_3",
@@ -17,7 +17,7 @@ _VGG16 = {
 LAYOUTS: dict[tuple[str, str | None], tuple[str, Mapping[str, str]]] = {
     ("infnet", "resnet50"): ("resnet.", {}),
     ("infnet", "res2net50"): ("resnet.", {}),
-    ("infnet", "vgg16"): ("vgg.", {f"features.{index}": name for index, name in _VGG16.items()}),
+    ("infnet", "vgg16"): ("vgg.", {f"features.{index}": name for index, name in VGG16.items()}),
     ("coach", None): ("", {}),  # a ResNet-18
 }
 CLASSIFIER = ("fc.", "classifier.")  # layers after the backbone, not used here

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from ssinfnet_jax import models
+from ssinfnet_jax.interop import backbone_names
 
 Rules = tuple[tuple[str, str], ...]  # (pattern, replacement) on the PyTorch module path, applied in order
 
@@ -78,14 +79,9 @@ _COACH = (
     (r"^std$", "logvar"),
     (r"^pred$", "score"),
 )
-# Index in torchvision's list of layers -> (stage, convolution) in our encoder.
-_VGG_FEATURES = {
-    0: (1, 1), 2: (1, 2), 5: (2, 1), 7: (2, 2), 10: (3, 1), 12: (3, 2), 14: (3, 3),
-    17: (4, 1), 19: (4, 2), 21: (4, 3), 24: (5, 1), 26: (5, 2), 28: (5, 3),
-}  # fmt: skip
 _FCN8 = (
-    *((rf"^pretrained_net\.features\.{place}$", f"encoder.stage{stage}.conv{conv}")
-      for place, (stage, conv) in _VGG_FEATURES.items()),
+    *((rf"^pretrained_net\.features\.{index}$", re.sub(r".*\.conv(\d)_(\d).*", r"encoder.stage\1.conv\2", name))
+      for index, name in backbone_names.VGG16.items()),
     (r"^deconv(\d)$", r"up\1"),
     (r"^bn(\d)$", r"up\1.bn"),
     (r"^classifier$", "head"),

@@ -1,4 +1,4 @@
-"""Losses of the adversarial inpainting: what the inpainter minimises, and what the coach does."""
+"""Losses of the inpainter and the coach in adversarial inpainting."""
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,9 @@ def reconstruction(restored: jax.Array, target: jax.Array, *, keep: jax.Array, c
     Args:
       restored: float[B, H, W, C] in [-1, 1].
       target: float[B, H, W, C] in [-1, 1].
-      keep: float[B, H, W, 1] in [0, 1], 1 = kept; soft values weigh a pixel.
-      clip: the largest squared error of a pixel.
-    Returns: float[B]; a mean over nothing is 0.
+      keep: float[B, H, W, 1] in [0, 1], 1 = kept; soft values weight a pixel.
+      clip: bound on the squared error of a pixel.
+    Returns: float[B]; 0 without erased pixels.
     Raises: ValueError for unequal shapes.
     Source: Pathak et al. 2016 (context encoders); the paper, "Self-supervised InfNet".
     """
@@ -23,7 +23,7 @@ def reconstruction(restored: jax.Array, target: jax.Array, *, keep: jax.Array, c
 
 
 def context(restored: jax.Array, target: jax.Array, *, keep: jax.Array, clip: Positive = 2.0) -> jax.Array:
-    """The same mean as `reconstruction` over the kept pixels."""
+    """The same as `reconstruction`, over the kept pixels."""
     return _error(restored, target, keep, clip)
 
 
@@ -31,7 +31,7 @@ def coach(reconstruction: jax.Array, *, kl: jax.Array, kl_weight: NotNegative = 
     """1 - reconstruction + kl_weight * kl.
 
     Args:
-      reconstruction: float[B], the inpainter's error on what the coach erased.
+      reconstruction: float[B], the inpainter's error on the pixels that the coach erased.
       kl: float[B], divergence of the coach's latent from the standard normal (`models.coach.divergence`).
       kl_weight: 1e-6 in the published code.
     Returns: float[B].

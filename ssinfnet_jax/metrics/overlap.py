@@ -7,6 +7,15 @@ import numpy as np
 METRICS = ("dice", "iou", "recall", "precision", "auc")
 
 
+def counted(ignore: np.ndarray | None, *maps: np.ndarray) -> list[np.ndarray]:
+    """The pixels of maps [H, W, ...] that count in metrics: [N, ...] without the ignored ones, or the maps themselves.
+
+    Args:
+      ignore: [H, W], not 0 where a pixel does not count; None if all do.
+    """
+    return [*maps] if ignore is None else [values[ignore == 0] for values in maps]
+
+
 def overlap(pred: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Computes Dice (F1), intersection over union, recall and precision of one class on one slice.
 
@@ -14,8 +23,8 @@ def overlap(pred: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     recall if it is not in the truth, precision if it was not predicted (Dice and IoU are 0 then).
 
     Args:
-      pred: bool[H, W].
-      truth: bool[H, W].
+      pred: bool[H, W], or of the pixels that count, bool[N].
+      truth: the same.
     Returns: {"dice", "iou", "recall", "precision"}, each in [0, 1] or NaN.
     Raises: ValueError for unequal shapes.
     Source: the paper, eqs. 8-11.

@@ -8,7 +8,12 @@ from sklearn import metrics
 
 
 def auc(probs: np.ndarray, truth: np.ndarray) -> float:
-    """Computes the area under the ROC curve of a slice: float[H,W] in [0,1], bool[H,W]; NaN if truth has one class."""
+    """Computes the area under the ROC curve of a slice; NaN if truth has one class.
+
+    Args:
+      probs: float[H,W] in [0,1], or of the pixels that count, float[N].
+      truth: bool of the same shape.
+    """
     flat = truth.ravel()
     if flat.all() or not flat.any():
         return math.nan

@@ -1,6 +1,4 @@
-"""The networks of the paper as Flax modules: functions of (variables, input), logits out, no loss inside."""
+"""The paper's networks as Flax modules: functions of (variables, input) that return logits."""
 
 from ssinfnet_jax.models.initialize import init, shapes
 from ssinfnet_jax.models.registry import MODELS, Entry, check, create, inpaints, num_inputs, output
-
-__all__ = ["MODELS", "Entry", "check", "create", "init", "inpaints", "num_inputs", "output", "shapes"]

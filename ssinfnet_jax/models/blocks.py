@@ -1,4 +1,4 @@
-"""Building blocks that several networks share. All of them take and give NHWC."""
+"""Building blocks that several networks share; all arrays are NHWC."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from ssinfnet_jax.models.cpu import batch_norm
 
 
 def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, a multiple of 4 and at least 4, so that a narrow network keeps every layer."""
+    """`channels` times `width`, rounded to a multiple of 4, at least 4, so that narrow networks keep every layer."""
     return channels if width == 1 else max(4, round(channels * width / 4) * 4)
 
 
@@ -30,12 +30,12 @@ def check_size(network: str, image: jax.Array, multiple: int) -> tuple[int, int]
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
-    """The type of outputs: float32, also of bfloat16 arithmetic; float64 stays, for checks of gradients."""
+    """Casts outputs of bfloat16 arithmetic to float32; float64 stays, for checks of gradients."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def rematerialise(module: nn.Module, remat: bool) -> Callable[..., jax.Array]:
-    """`module` as it is or, with `remat`, keeping nothing but its inputs for the backward pass (jax.checkpoint)."""
+    """The module; with `remat` it keeps only its inputs for the backward pass (jax.checkpoint)."""
     if not remat:
         return module
 
@@ -45,7 +45,38 @@ def rematerialise(module: nn.Module, remat: bool) -> Callable[..., jax.Array]:
     return call
 
 
-class Conv(nn.Module):
+class Layer(nn.Module, kw_only=True):
+    """The attributes of all layers.
+
+    Attributes:
+      dtype: of the arithmetic; parameters stay float32.
+      axis_name: the mapped axis over which batch norm is synchronised in training.
+    """
+
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """These attributes, for the layers inside."""
+        return {"dtype": self.dtype, "axis_name": self.axis_name}
+
+
+class Network(Layer, kw_only=True):
+    """The attributes of all networks.
+
+    Attributes:
+      width: factor on all channel counts; 1 is the published network.
+      dtype: of the arithmetic; parameters and outputs stay float32.
+      axis_name: the mapped axis over which batch norm is synchronised in training.
+      remat: recomputes blocks in the backward pass to save memory.
+    """
+
+    width: float = 1.0
+    remat: bool = False
+
+
+class Conv(Layer):
     """A 2-D convolution padded by (kernel - 1) / 2 * dilation on each side, as in the published networks."""
 
     features: int
@@ -53,7 +84,6 @@ class Conv(nn.Module):
     stride: int = 1
     dilation: int = 1
     use_bias: bool = False
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -73,33 +103,28 @@ class Conv(nn.Module):
         )(x)
 
 
-class BatchNorm(nn.Module):
-    """Batch normalisation, momentum 0.9, epsilon 1e-5; statistics are those of all devices if `axis_name` is given."""
-
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
+class BatchNorm(Layer):
+    """Batch normalisation, momentum 0.9, epsilon 1e-5; with `axis_name`, statistics are over all devices."""
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[...,C] -> float[...,C]."""
-        common = dict(momentum=0.9, epsilon=1e-5, dtype=self.dtype, name="norm")
+        options = dict(momentum=0.9, epsilon=1e-5, **self.common, name="norm")
         if train and ops.on_cpu():
-            return batch_norm.TrainingBatchNorm(axis_name=self.axis_name, **common)(x)
-        return nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name, **common)(x)
+            return batch_norm.TrainingBatchNorm(**options)(x)
+        return nn.BatchNorm(use_running_average=not train, **options)(x)
 
 
-class BasicConv(nn.Module):
-    """Convolution without bias and batch norm, **no activation** (Inf-Net's `BasicConv2d`)."""
+class BasicConv(Layer):
+    """Convolution without bias, then batch norm, **no activation** (Inf-Net's `BasicConv2d`)."""
 
     features: int
     kernel: tuple[int, int] = (3, 3)
     stride: int = 1
     dilation: int = 1
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[B,H,W,C] -> float[B,H/stride,W/stride,features]."""
-        x = Conv(self.features, self.kernel, self.stride, self.dilation, dtype=self.dtype, name="conv")(x)
-        return BatchNorm(self.axis_name, self.dtype, name="bn")(x, train=train)
+        x = Conv(self.features, self.kernel, self.stride, self.dilation, **self.common, name="conv")(x)
+        return BatchNorm(**self.common, name="bn")(x, train=train)

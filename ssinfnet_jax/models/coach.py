@@ -1,6 +1,6 @@
-"""The coach: looks at a slice and chooses which quarter of it to erase (Singh et al. 2018; the paper, eqs. 1-3)."""
+"""The coach, which chooses the quarter of a slice to erase (Singh et al. 2018; the paper, eqs. 1-3)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,27 +13,23 @@ STRIDE = 16  # pixels of the image per region of the score map
 
 
 class Scores(NamedTuple):
-    """The coach's answer: score f32[B,H/16,W/16,1]; mu, logvar f32[B,H/16,W/16,latent]."""
+    """The coach's output: score f32[B,H/16,W/16,1]; mu, logvar f32[B,H/16,W/16,latent]."""
 
     score: jax.Array
     mu: jax.Array
     logvar: jax.Array
 
 
-class Coach(nn.Module):
+class Coach(blocks.Network):
     """ResNet-18 without max-pool; a Gaussian latent of `latent` channels per region; one score per region."""
 
-    width: float = 1.0
     latent: int = 100
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    remat: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array, eps: jax.Array, *, train: bool) -> Scores:
         """Image float[B,H,W,3], H and W multiples of 16; eps float[B,H/16,W/16,latent], standard normal."""
         blocks.check_size("The coach", image, STRIDE)
-        encoder = ResNet18(self.width, self.dtype, self.axis_name, self.remat, name="encoder")
+        encoder = ResNet18(width=self.width, remat=self.remat, **self.common, name="encoder")
         x = blocks.at_least_float32(encoder(image.astype(self.dtype), train=train))
         mu = blocks.Conv(self.latent, (1, 1), use_bias=True, dtype=x.dtype, name="mu")(x)
         logvar = blocks.Conv(self.latent, (1, 1), use_bias=True, dtype=x.dtype, name="logvar")(x)
@@ -52,20 +48,20 @@ class Coach(nn.Module):
 
 
 def divergence(scores: Scores) -> jax.Array:
-    """KL(N(mu, exp logvar) || N(0, 1)): mu and logvar averaged over space, the divergence summed over L: float[B]."""
+    """KL(N(mu, exp logvar) || N(0, 1)), with mu and logvar averaged over space, summed over the latent: float[B]."""
     mu, logvar = scores.mu.mean(axis=(1, 2)), scores.logvar.mean(axis=(1, 2))
     return 0.5 * (jnp.exp(logvar) + jnp.square(mu) - 1 - logvar).sum(axis=-1)
 
 
 def keep_mask(score: jax.Array, *, alpha: float, keep_ratio: float = 0.75) -> jax.Array:
-    """keep = sigmoid(alpha (score - t)), t the k-th largest score of that image, enlarged to pixels.
+    """keep = sigmoid(alpha (score - t)), t being the k-th largest score of the image, upsampled to pixels.
 
     Args:
       score: float[B, h, w, 1].
-      alpha: steepness; 1 while the coach learns, 100 (then cut at 0.5) while the inpainter learns.
-      keep_ratio: fraction of the regions that is kept; k = floor(keep_ratio h w).
-    Returns: float[B, 16 h, 16 w, 1] in [0, 1], 1 = kept. The k-th region itself has exactly 0.5, so that the binary
-      mask `keep > 0.5` erases it.
+      alpha: steepness; 1 while the coach learns, 100 (then thresholded at 0.5) while the inpainter learns.
+      keep_ratio: fraction of the regions that are kept; k = floor(keep_ratio h w).
+    Returns: float[B, 16 h, 16 w, 1] in [0, 1], 1 = kept. The k-th region is exactly 0.5, so the binary mask
+      `keep > 0.5` erases it.
     Source: the paper, eqs. 2 and 3.
     """
     batch, height, width, _ = score.shape

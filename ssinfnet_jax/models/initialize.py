@@ -1,7 +1,7 @@
 """Fresh variables, drawn on the host by the name of each leaf.
 
-A network of 200 kernels takes XLA half a minute to compile an initialisation for, and NumPy a fraction of a second to
-draw. The values depend on the seed and on the leaf's path only, so that a layer starts the same in every network.
+XLA takes half a minute to compile the initialisation of 200 kernels; NumPy draws them in a fraction of a second. The
+values depend only on the seed and the leaf's path, so a layer starts the same in every network.
 """
 
 import functools
@@ -18,19 +18,19 @@ import numpy as np
 
 
 def undrawn(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Flax's initialiser of every kernel: NaN, until `init` draws it. Cheap, since Flax traces it with every layer."""
+    """Flax's initialiser of every kernel: NaN until `init` draws it. Cheap, because Flax traces it with every layer."""
     del key
     return jax.lax.full(shape, jnp.nan, dtype)
 
 
 def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Normal with variance 2 / fan_out for a kernel [kh, kw, in, out] (He et al. 2015, as ResNets start)."""
+    """Normal with variance 2 / fan_out for a kernel [kh, kw, in, out] (He et al. 2015, as in ResNets)."""
     fan_out = math.prod(shape[:-2]) * shape[-1]
     return rng.normal(0.0, math.sqrt(2 / fan_out), shape)
 
 
 def small_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform in +-1 / sqrt(fan_in) for a kernel [kh, kw, in, out] that no norm follows (as torch starts)."""
+    """Uniform in +-1 / sqrt(fan_in) for a kernel [kh, kw, in, out] without a norm behind it (as in torch)."""
     bound = 1 / math.sqrt(math.prod(shape[:-1]))
     return rng.uniform(-bound, bound, shape)
 
@@ -45,14 +45,14 @@ INITIALIZERS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndar
 }
 
 
-# No network has a larger stride, so that what holds at this size holds at all of its multiples.
+# No network has a larger stride, so shapes at this size hold for all of its multiples.
 _SIZE = 32
 
 
 def shapes(model: nn.Module, num_channels: int, *, size: int = _SIZE, method: str = "init_all", **kwargs: Any):
-    """Shapes of the variables that a method of a network touches on square images; nothing is computed.
+    """Shapes of the variables that a method of a network uses on square images; computes nothing.
 
-    Raises: ValueError for a size that the network does not take.
+    Raises: ValueError for a size that the network cannot take.
     """
     size = size if size % _SIZE else _SIZE
     return jax.tree.map(lambda x: x, _shapes(model, num_channels, size, method, tuple(sorted(kwargs.items()))))
@@ -65,12 +65,12 @@ def _shapes(model: nn.Module, num_channels: int, size: int, method: str, kwargs:
 
 
 def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
-    """Variables {"params", "batch_stats"} of both forms of a network; float32 arrays on the host.
+    """Fresh variables {"params", "batch_stats"} for both forms of a network; float32 arrays on the host.
 
-    A leaf whose name has no line in `INITIALIZERS` is drawn by its module's own initialiser.
+    The module's own initialiser draws leaves whose names are not in `INITIALIZERS`.
 
     Args:
-      model: a module with a method `init_all`, as `models.create` gives.
+      model: a module with a method `init_all`, from `models.create`.
       seed: of the draw.
       num_channels: of the input.
     """
@@ -79,8 +79,8 @@ def init(model: nn.Module, seed: int, num_channels: int) -> dict[str, Any]:
     if any(path[-1] not in INITIALIZERS for path in leaves):
         values = flax.traverse_util.flatten_dict(_drawn_by_flax(model, seed, num_channels))
     for path, leaf in leaves.items():
-        # A convolution with a bias has no batch norm behind it, but for the U-Nets', whose norm takes out the scale.
-        # Those of a backbone (VGG) are followed by ReLUs: small kernels would let the signal die in 13 layers.
+        # A convolution with a bias has no batch norm behind it, except in U-Nets, where the norm removes the scale.
+        # In a backbone (VGG) ReLUs follow it: with small kernels the signal would vanish over 13 layers.
         small = path[-1] == "kernel" and (*path[:-1], "bias") in leaves and "encoder" not in path
         name = "kernel with bias" if small else path[-1]
         if name not in INITIALIZERS:

@@ -1,6 +1,6 @@
-"""Array operations of networks and losses that have a form for CPUs (`models.cpu`) and XLA's own; the choice is here.
+"""Array operations of networks and losses; chooses between a form for CPUs (`models.cpu`) and XLA's own.
 
-`forms_for` lets a program for several platforms hold each one's form.
+With `forms_for`, a program for several platforms contains each platform's form.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend",
 
 @contextlib.contextmanager
 def forms_for(backend: str) -> Iterator[None]:
-    """What is traced in here gets the forms for a backend ("cpu", "gpu", "tpu") that need not be the one in use."""
+    """Context in which code is traced with the forms for a backend, "cpu" | "gpu" | "tpu", in use or not."""
     token = _backend.set(backend)
     try:
         yield
@@ -29,14 +29,14 @@ def forms_for(backend: str) -> Iterator[None]:
 
 
 def on_cpu() -> bool:
-    """Whether what is traced gets the forms for CPUs."""
+    """Whether code is traced with the forms for CPUs."""
     return (_backend.get() or jax.default_backend()) == "cpu"
 
 
 def conv_general_dilated(lhs: jax.Array, rhs: jax.Array, window_strides, padding, **kwargs: Any) -> jax.Array:
     """`lax.conv_general_dilated` (NHWC, HWIO).
 
-    On the CPU 1x1 convolutions are matrix products, and large images have the kernel's gradient of `kernel_gradient`.
+    On CPUs, 1x1 convolutions become matrix products, and large images use the gradient of `kernel_gradient`.
     """
     if not on_cpu() or kwargs.get("feature_group_count", 1) > 1:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
@@ -65,12 +65,12 @@ def avg_pool_2x2(x: jax.Array) -> jax.Array:
 
 
 def avg_pool_3x3(x: jax.Array, stride: int) -> jax.Array:
-    """Average pool 3x3 whose one pixel of zero padding counts: float[B,H,W,C] -> float[B,H/stride,W/stride,C]."""
+    """Average pool 3x3, one pixel of zero padding included: float[B,H,W,C] -> float[B,H/stride,W/stride,C]."""
     return _reduce_windows(x, lax.add, 0.0, size=3, stride=stride) / 9
 
 
 def _reduce_windows(x: jax.Array, combine: Callable, identity: float, *, size: int, stride: int) -> jax.Array:
-    """Windows of size x size pixels, reduced; odd ones are centred on the pixels, padded with `identity`."""
+    """Reduces windows of size x size pixels; odd windows are centred on pixels and padded with `identity`."""
     pad = (size - 1) // 2
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=identity)
     if on_cpu():
@@ -79,7 +79,7 @@ def _reduce_windows(x: jax.Array, combine: Callable, identity: float, *, size: i
 
 
 def box_mean(x: jax.Array, window: int) -> jax.Array:
-    """Mean over window x window pixels, an odd number, zero padded, always divided by window^2: float[B,H,W,C]."""
+    """Mean over window x window pixels, window odd, zero padded, always divided by window^2: float[B,H,W,C]."""
     if on_cpu():
         return forms.box_mean(x, window)
     pad = window // 2
@@ -112,7 +112,7 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int], *, align_corners: bool 
     Args:
       x: float[B, H, W, C].
       size: (height, width) of the result.
-      align_corners: True: the corner pixels' centres coincide; False: the corners of the image do.
+      align_corners: True: the centres of the corner pixels coincide; False: the corners of the images do.
     Returns: float[B, height, width, C].
     """
     if size[0] != x.shape[1]:
@@ -125,7 +125,7 @@ def resize_bilinear(x: jax.Array, size: tuple[int, int], *, align_corners: bool 
 
 
 def bilinear_matrix(size_out: int, size_in: int, align_corners: bool) -> np.ndarray:
-    """The float32[size_out, size_in] matrix of one-dimensional linear interpolation; its rows sum to 1."""
+    """Matrix float32[size_out, size_in] of one-dimensional linear interpolation; its rows sum to 1."""
     index = np.arange(size_out, dtype=np.float64)
     if align_corners:
         source = index * (size_in - 1) / max(size_out - 1, 1)
@@ -142,8 +142,8 @@ def bilinear_matrix(size_out: int, size_in: int, align_corners: bool) -> np.ndar
 def resize_nearest(x: jax.Array, size: tuple[int, int], *, centred: bool = False) -> jax.Array:
     """Nearest-neighbour resizing: float[B, H, W, C] -> float[B, height, width, C].
 
-    The source index is floor(i * in / out), as in PyTorch, or if `centred` floor((i + 1/2) * in / out), which moves
-    nothing against a bilinear resizing.
+    The source index is floor(i * in / out), as in PyTorch, or, if `centred`, floor((i + 1/2) * in / out), which is
+    aligned with a bilinear resizing.
     """
     rows, columns = (
         (2 * np.arange(wanted) + centred) * found // (2 * wanted)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ssinfnet_jax import plug_in
 from ssinfnet_jax.models import backbones, coach, fcn8, infnet, initialize, unet
 
-_SIZE = 32  # pixels per side on which a network is tried
+_SIZE = 32  # pixels per side of the image for trying a network
 OUTPUTS = ("maps", "logits", "lesion", "classes", "scores")
 
 
@@ -24,12 +24,12 @@ class Entry:
       constructor: class of the module. It has the attribute `axis_name` (over which batch norm is synchronised), the
         methods `__call__(inputs, *, train)` and `init_all(inputs)`, which touches all parameters, and `inpaint(inputs,
         *, train)` if it can be pretrained.
-      fixed: options that the name stands for.
+      fixed: options that the name implies.
       num_inputs: channels of the input, 3 (the slice repeated) or 6 (slice and prior repeated).
-      output: what `__call__` gives: "lesion" (logits [B,H,W,1]), "classes" (logits [B,H,W,3]), "logits" (of the
-        option `num_classes` channels), "maps" (lesion logits by name of `infnet.MAPS`) or "scores" (of a coach).
+      output: of `__call__`: "lesion" (logits [B,H,W,1]), "classes" (logits [B,H,W,3]), "logits" (with the option
+        `num_classes` channels), "maps" (lesion logits by name of `infnet.MAPS`) or "scores" (of a coach).
       inpaints: whether there is a method `inpaint`, so that the network can be pretrained.
-    Raises: ValueError if the class has not what is said here.
+    Raises: ValueError if the class lacks one of these.
     """
 
     constructor: type[nn.Module]
@@ -64,7 +64,7 @@ MODELS: dict[str, Entry] = {
     "fcn8": Entry(fcn8.FCN8, {"num_classes": 3}, 6, "logits", False),
     "coach": Entry(coach.Coach, {}, 3, "scores", False),
 }
-CLASSES = {1: "lesion", 3: "classes"}  # what logits of so many channels are: a lesion; background, GGO, consolidation
+CLASSES = {1: "lesion", 3: "classes"}  # meaning of logits by channels: lesion; background, GGO, consolidation
 
 
 def create(name: str, **options: Any) -> nn.Module:
@@ -74,7 +74,7 @@ def create(name: str, **options: Any) -> nn.Module:
       name: a key of `MODELS`, or "module:name" of an `Entry` in any package.
       **options: attributes of the module: `width`, `dtype` (a dtype or its name), `axis_name`, `remat`, `backbone`
         (infnet), `num_classes` (unet: 1 for the lesion, 3 for background, GGO, consolidation), `shared_up`
-        (multi_ssinfnet: the inpainting and the segmentation have one expanding path).
+        (multi_ssinfnet: inpainting and segmentation share one expanding path).
     Raises: ValueError for an unknown name, backbone, number of classes or option, with the choices.
     """
     entry = _entry(name)
@@ -94,7 +94,7 @@ def create(name: str, **options: Any) -> nn.Module:
 def check(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:
     """The shapes of a network's variables on images of `size` pixels per side.
 
-    Raises: ValueError if the network cannot be applied to them, or gives something else than its `Entry` says.
+    Raises: ValueError if the network cannot be applied to them, or its output differs from its `Entry`.
     """
     entry, model = _entry(name), create(name, **options)
     try:
@@ -110,12 +110,12 @@ def check(name: str, options: Mapping[str, Any], size: int) -> dict[str, Any]:
         wanted = (1, _SIZE, _SIZE, channels[method])
         expected = dict.fromkeys(infnet.MAPS, wanted) if entry.output == "maps" else wanted
         if found != expected:
-            raise ValueError(f"Model {name!r} must give {expected} by {method} of one slice, it gives {found}.")
+            raise ValueError(f"Model {name!r} must return {expected} from {method} of one slice, but returns {found}.")
     return variables
 
 
 def _given(model: nn.Module, entry: Entry, variables: dict[str, Any]) -> dict[str, Any]:
-    """The shapes of what the methods of a network give of one slice."""
+    """The shapes of the outputs of a network's methods for one slice."""
     inputs = jax.ShapeDtypeStruct((1, _SIZE, _SIZE, entry.num_inputs), jnp.float32)
     methods = ["__call__", *(["inpaint"] if entry.inpaints else [])]
     given = {
@@ -131,7 +131,7 @@ def num_inputs(name: str) -> int:
 
 
 def output(name: str, **options: Any) -> str:
-    """What network `name` gives with these options of `create`.
+    """The kind of output of network `name` with these options of `create`.
 
     Returns: "maps" (InfNet's dict of lesion logits), "lesion" (logits [B,H,W,1]), "classes" (logits [B,H,W,3] of
       background, GGO, consolidation) or "scores" (the coach's).

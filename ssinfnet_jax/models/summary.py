@@ -1,7 +1,7 @@
-"""What a network costs: layers, shapes, parameters, FLOPs, memory; nothing is compiled unless asked for.
+"""Cost of a network: layers, shapes, parameters, FLOPs, memory; nothing is compiled unless asked for.
 
-FLOPs are XLA's count of the segmentation forward before its optimisations: a multiply-add is **2**, taps on zero
-padding are left out, bilinear resizing counts as the matrix products that it is (`ops.resize_bilinear`).
+FLOPs are XLA's count for the segmentation forward pass before optimisation: a multiply-add is **2**, taps on zero
+padding are excluded, bilinear resizing counts as matrix products (`ops.resize_bilinear`).
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ import numpy as np
 
 from ssinfnet_jax import models
 
-LAYERS = (nn.Conv, nn.ConvTranspose, nn.BatchNorm)  # whose results a gradient needs
+LAYERS = (nn.Conv, nn.ConvTranspose, nn.BatchNorm)  # layers whose outputs a gradient needs
 
 
 def table(name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int, depth: int = 1) -> str:
-    """The modules down to `depth` with shapes, FLOPs, parameters, as `flax.linen.tabulate` draws it."""
+    """The modules down to `depth` with shapes, FLOPs, parameters, by `flax.linen.tabulate`."""
     model = models.create(name, **options)
     inputs = [np.zeros(x.shape, x.dtype) for x in _inputs(name, model, image_size, batch_size)]
     console = {"width": 150, "force_terminal": False}
@@ -27,7 +27,7 @@ def table(name: str, options: Mapping[str, Any], *, image_size: int, batch_size:
 
 
 def num_parameters(name: str, options: Mapping[str, Any]) -> dict[str, int]:
-    """Numbers of "params" and "batch_stats" of both forms, segmentation and inpainting."""
+    """Numbers of "params" and "batch_stats" for both forms, segmentation and inpainting."""
     model = models.create(name, **options)
     return {
         kind: sum(x.size for x in jax.tree.leaves(tree))
@@ -36,12 +36,12 @@ def num_parameters(name: str, options: Mapping[str, Any]) -> dict[str, int]:
 
 
 def flops(name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> float:
-    """FLOPs of one forward of `batch_size` slices."""
+    """FLOPs of a forward pass of `batch_size` slices."""
     return _lowered(name, options, image_size, batch_size).cost_analysis()["flops"]
 
 
 def activation_bytes(name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> int:
-    """Bytes of the results of all convolutions and norms, which is about what a gradient keeps."""
+    """Bytes of the outputs of all convolutions and norms, about what a gradient keeps."""
     model = models.create(name, **options)
 
     def forward(variables, *inputs):
@@ -56,9 +56,9 @@ def activation_bytes(name: str, options: Mapping[str, Any], *, image_size: int, 
 
 
 def compiled_bytes(name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int) -> int | None:
-    """Bytes the compiled forward needs beside its arguments and results; None where the backend does not tell.
+    """Bytes that the compiled forward pass needs besides its arguments and results; None if the backend cannot tell.
 
-    Compiles the network, which takes from seconds to minutes.
+    Compiles the network, which takes seconds to minutes.
     """
     memory = _lowered(name, options, image_size, batch_size).compile().memory_analysis()
     return None if memory is None else memory.temp_size_in_bytes
@@ -67,14 +67,14 @@ def compiled_bytes(name: str, options: Mapping[str, Any], *, image_size: int, ba
 def summarize(
     name: str, options: Mapping[str, Any], *, image_size: int, batch_size: int, depth: int = 1, compiled: bool = False
 ) -> str:
-    """The table and the totals, to print.
+    """The table and the totals as text.
 
     Args:
       name, options: as for `models.create`.
       image_size: pixels per side.
-      batch_size: slices per forward.
-      depth: levels of modules in the table; every level costs time.
-      compiled: whether to compile the forward and ask for its memory.
+      batch_size: slices per forward pass.
+      depth: levels of modules in the table; every level takes time.
+      compiled: whether to compile the forward pass for its memory.
     Raises: ValueError for an unknown option, or an image size that the network cannot take.
     """
     size = {"image_size": image_size, "batch_size": batch_size}
@@ -82,14 +82,14 @@ def summarize(
     total = flops(name, options, **size)
     lines = [
         table(name, options, **size, depth=depth),
-        f"Parameters, of both forms: {count['params']:,}; batch statistics: {count.get('batch_stats', 0):,}",
-        f"FLOPs of a forward, multiply-add = 2: {total / 1e9:.2f} G ({total / batch_size / 1e9:.2f} G per slice)",
-        f"Results of all layers, as a gradient keeps them: {activation_bytes(name, options, **size) / 2**20:.0f} MiB",
+        f"Parameters of both forms: {count['params']:,}; batch statistics: {count.get('batch_stats', 0):,}",
+        f"FLOPs of a forward pass, multiply-add = 2: {total / 1e9:.2f} G ({total / batch_size / 1e9:.2f} G per slice)",
+        f"Outputs of all layers, which a gradient keeps: {activation_bytes(name, options, **size) / 2**20:.0f} MiB",
     ]
     if compiled:
         memory = compiled_bytes(name, options, **size)
-        told = "not told by this backend" if memory is None else f"{memory / 2**20:.0f} MiB"
-        lines.append(f"Memory of the compiled forward beside arguments and results: {told}")
+        told = "unknown to this backend" if memory is None else f"{memory / 2**20:.0f} MiB"
+        lines.append(f"Memory of the compiled forward pass besides arguments and results: {told}")
     return "\n".join(lines)
 
 

@@ -1,6 +1,4 @@
-"""U-Net, and the two multi-class networks built on it, which divide a lesion into GGO and consolidation."""
-
-from typing import Any
+"""U-Net, and the two multi networks built on it, which divide a lesion into GGO and consolidation."""
 
 import flax.linen as nn
 import jax
@@ -9,29 +7,25 @@ import jax.numpy as jnp
 from ssinfnet_jax.models import blocks, ops
 
 
-class DoubleConv(nn.Module):
+class DoubleConv(blocks.Layer):
     """Twice: 3x3 convolution with bias, batch norm, ReLU."""
 
     features: int
     mid_features: int | None = None
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[B,H,W,C] -> float[B,H,W,features]."""
         for index, features in enumerate((self.mid_features or self.features, self.features), start=1):
-            x = blocks.Conv(features, use_bias=True, dtype=self.dtype, name=f"conv{index}")(x)
-            x = nn.relu(blocks.BatchNorm(self.axis_name, self.dtype, name=f"bn{index}")(x, train=train))
+            x = blocks.Conv(features, use_bias=True, **self.common, name=f"conv{index}")(x)
+            x = nn.relu(blocks.BatchNorm(**self.common, name=f"bn{index}")(x, train=train))
         return x
 
 
-class UpPath(nn.Module):
+class UpPath(blocks.Layer):
     """The expanding path: bilinear upsampling, concatenation with the skip, double convolution; four times."""
 
     features: tuple[int, ...]
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
     remat: bool = False
 
     @nn.compact
@@ -40,25 +34,21 @@ class UpPath(nn.Module):
         for index, (features, skip) in enumerate(zip(self.features, skips, strict=True), start=1):
             x = ops.resize_bilinear(x, skip.shape[1:3], align_corners=True)
             x = jnp.concatenate([skip, x], axis=-1)
-            conv = DoubleConv(features, x.shape[-1] // 2, dtype=self.dtype, axis_name=self.axis_name, name=f"up{index}")
+            conv = DoubleConv(features, x.shape[-1] // 2, **self.common, name=f"up{index}")
             x = blocks.rematerialise(conv, self.remat)(x, train=train)
         return x
 
 
-class UNet(nn.Module):
+class UNet(blocks.Network):
     """U-Net of widths 64-128-256-512-512 with a segmentation head and, optionally, an inpainting head.
 
     Attributes:
       num_classes: channels of the logits.
-      num_inpainted: channels of the inpainting; 0: no such head.
+      num_inpainted: channels of the inpainting; 0: no inpainting head.
       reinject_input: the raw input, resized by nearest neighbour, joins the third level and the bottleneck, and
-        the inpainting has an expanding path of its own ("improved" multi network of the paper).
-      shared_up: with `reinject_input`, the inpainting uses the segmentation's expanding path all the same, so that
-        pretraining reaches all but the last layers, as in the paper's text; the published code has two.
-      width: factor on all channel counts; 1 is the published network.
-      dtype: of the arithmetic; parameters and outputs stay float32.
-      axis_name: the mapped axis over which batch norm is synchronised in training.
-      remat: the double convolutions are computed again in the backward pass, which saves memory.
+        inpainting has a separate expanding path (the paper's "improved" multi network).
+      shared_up: with `reinject_input`, inpainting still uses the segmentation's expanding path, so that pretraining
+        reaches all but the last layers, as in the paper's text; the published code has two paths.
     Source: Ronneberger et al. 2015; the paper's multi SInfNet and multi SSInfNet.
     """
 
@@ -66,23 +56,18 @@ class UNet(nn.Module):
     num_inpainted: int = 0
     reinject_input: bool = False
     shared_up: bool = False
-    width: float = 1.0
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    remat: bool = False
 
     def setup(self):
-        common = dict(dtype=self.dtype, axis_name=self.axis_name)
         down = [blocks.scaled(channels, self.width) for channels in (64, 128, 256, 512, 512)]
         up = tuple(blocks.scaled(channels, self.width) for channels in (256, 128, 64, 64))
-        self.down = [DoubleConv(features, **common) for features in down]
-        self.up = UpPath(up, remat=self.remat, **common)
+        self.down = [DoubleConv(features, **self.common) for features in down]
+        self.up = UpPath(up, self.remat, **self.common)
         head = dict(kernel=(1, 1), use_bias=True, dtype=jnp.promote_types(self.dtype, jnp.float32))
         self.head = blocks.Conv(self.num_classes, **head)
         if self.num_inpainted:
             self.head_inpainting = blocks.Conv(self.num_inpainted, **head)
             if self.reinject_input and not self.shared_up:
-                self.up_inpainting = UpPath(up, remat=self.remat, **common)
+                self.up_inpainting = UpPath(up, self.remat, **self.common)
 
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         """Segments: float[B,H,W,C] normalised, H and W multiples of 16 -> logits float32[B,H,W,num_classes]."""

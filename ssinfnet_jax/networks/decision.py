@@ -1,4 +1,4 @@
-"""From the probabilities of both networks to a label map."""
+"""The rule that turns both networks' probabilities into a label map."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from ssinfnet_jax import config
 
 
 class Decision(config.Decision):
-    """What a pixel is called; the attributes are the config's.
+    """How a pixel is labeled; the attributes are the config's.
 
     "likeliest": the likeliest of background, GGO and consolidation by the multi network alone, as in the paper.
-    "joint": the single network finds the lesion, the multi network divides it. A pixel is lesion where
-    (1 - multi_weight) lesion + multi_weight (ggo + consolidation) > lesion_threshold, and consolidation where moreover
+    "joint": the single network finds the lesion, the multi network divides it. A pixel is lesion if
+    (1 - multi_weight) lesion + multi_weight (ggo + consolidation) > lesion_threshold, and then consolidation if
     consolidation > consolidation_share (ggo + consolidation).
     """
 
     @classmethod
     def of(cls, table: Mapping[str, Any] | None, name: str) -> "Decision":
-        """The decision of a model's description, called `name`; the paper's where there is none.
+        """Reads a decision from a card or a file, called `name` in errors; the default is the paper's.
 
         Raises: ValueError for an unknown key, or a value out of range.
         """
         return config.read(cls, table or {}, name)
 
     def with_threshold(self, threshold: float) -> "Decision":
-        """The same with another threshold of the lesion; where the multi network alone decides, on its two classes."""
+        """The same with another lesion threshold; for "likeliest", on the sum of the multi network's two classes."""
         if self.rule == "likeliest":
             return Decision("joint", threshold, multi_weight=1.0)
         return dataclasses.replace(self, lesion_threshold=threshold)
@@ -44,18 +44,25 @@ class Decision(config.Decision):
         return f"probability ({' + '.join(said)}) above {self.lesion_threshold:g}{divided}"
 
     def lesion_probs(self, lesion, classes):
-        """The probability of a lesion that this decision looks at: float[...]."""
+        """The lesion probability that this decision thresholds, float[...]."""
         weight = 1.0 if self.rule == "likeliest" else self.multi_weight
         return (1 - weight) * lesion + weight * (classes[..., 1] + classes[..., 2])
+
+    @property
+    def excludes(self) -> float:
+        """The single network's probability up to which no pixel is lesion, whatever the multi network says; or < 0."""
+        if self.rule == "likeliest" or self.multi_weight == 1:
+            return -1.0
+        return (self.lesion_threshold - self.multi_weight) / (1 - self.multi_weight) - 1e-6  # rounding
 
     def labels(self, lesion, classes=None):
         """The label map.
 
         Args:
           lesion: float[...] in [0, 1], of the single network.
-          classes: float[...,3], of background, GGO and consolidation by the multi network; None without one.
-        Returns: uint8[...] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network; of NumPy
-          or JAX, as the probabilities are.
+          classes: float[...,3], of background, GGO and consolidation by the multi network, or None.
+        Returns: uint8[...] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network; a NumPy or
+          JAX array, like the probabilities.
         """
         xp = np if isinstance(lesion, np.ndarray) else jnp
         if classes is None:

@@ -1,4 +1,4 @@
-"""From a batch of slices to what the networks see: normalisation, channels, targets."""
+"""Network inputs from a batch of slices: normalisation, channels, targets."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def to_unit(batch: Batch) -> Batch:
 
 
 def repeat3(values: jax.Array) -> jax.Array:
-    """[B,H,W] -> [B,H,W,3]: CT is grey, the networks take three channels."""
+    """[B,H,W] -> [B,H,W,3]: CT is greyscale, the networks take three channels."""
     return jnp.repeat(values[..., None], 3, axis=-1)
 
 
@@ -31,15 +31,15 @@ def image_and_prior_input(batch: Batch, normalisation: Normalisation) -> jax.Arr
     return jnp.concatenate([image_input(batch, normalisation), repeat3(2 * batch["prior"] - 1)], axis=-1)
 
 
-# What each kind of network is fed, by the number of input channels of `models.num_inputs`.
+# Input by its number of channels (`models.num_inputs`).
 INPUTS = {3: image_input, 6: image_and_prior_input}
 
 
 def inpainting_target(inputs: jax.Array) -> jax.Array:
-    """What the inpainting should restore.
+    """The target of the inpainting, float[B,H,W,3 or 6] -> the same shape.
 
-    The slice's channels, being (image - mean) / std, are divided by 3 and clipped to [-1, 1]; the prior's channels
-    are in [-1, 1] already. float[B,H,W,3 or 6] -> the same shape.
+    The slice's channels, (image - mean) / std, are divided by 3 and clipped to [-1, 1]; the prior's channels are in
+    [-1, 1] already.
     """
     image, prior = inputs[..., :3], inputs[..., 3:]
     return jnp.concatenate([jnp.clip(image / 3, -1, 1), prior], axis=-1)

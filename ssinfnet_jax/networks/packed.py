@@ -1,4 +1,4 @@
-"""What folders of packed networks (`evaluation.pack`) say of their cross-validation."""
+"""Cross-validation figures of packed networks (`evaluation.pack`)."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ FILE = "held_out.json"
 
 
 def figures(single_dir: pathlib.Path, multi_dir: pathlib.Path) -> dict[str, str]:
-    """What pages say of packed networks, by title; empty for networks that were not packed together."""
+    """The figures by title, for pages; empty for networks that were not packed together."""
     path = single_dir.parent / FILE
     if single_dir.parent != multi_dir.parent or not path.is_file():
         return {}

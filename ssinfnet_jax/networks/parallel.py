@@ -1,8 +1,7 @@
-"""Devices and processes: the only file that knows of them.
+"""Devices and processes, which no other file deals with.
 
-A training places its states and batches, and runs its steps, by a `Strategy` over the devices of all processes, which
-all run the same program. Process 0 alone writes into the run folder; the others wait for it where they read what it
-wrote.
+All processes run the same program. A `Strategy` places states and batches on their devices and runs the steps there.
+Only process 0 writes into the run folder; the others wait for it before they read.
 """
 
 import abc
@@ -18,22 +17,22 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
-AGREE_EVERY = 10  # steps between questions to the other processes; one takes about a millisecond and a full stop
+AGREE_EVERY = 10  # steps between exchanges of flags; each takes about a millisecond and halts all processes
 
 
 def is_main() -> bool:
-    """Whether this is process 0, which alone writes into the run folder."""
+    """Whether this is process 0, the only one to write into the run folder."""
     return jax.process_index() == 0
 
 
 def wait(name: str) -> None:
-    """Waits until all processes are here, at the place called `name`."""
+    """Waits until all processes have reached the barrier `name`."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def from_main(tree: Any) -> Any:
-    """The host arrays of process 0, bit for bit; the other processes give a tree of the same shapes and dtypes."""
+    """Broadcasts host arrays from process 0, bit for bit; the others pass a tree of the same shapes and dtypes."""
     if jax.process_count() == 1:
         return tree
     arrays = jax.tree.map(np.asarray, tree)
@@ -42,29 +41,29 @@ def from_main(tree: Any) -> Any:
 
 
 def decide(decision: bool) -> bool:
-    """What process 0 decides, told to all of them.
+    """Broadcasts a decision of process 0.
 
-    Whatever leads to a call that all processes make together, or ends a loop with such calls, is decided here or by
-    `from_main`: each process's own answer may differ, by rounding, its clock or its view of the file system, and then
-    some wait forever for the others.
+    Every decision that leads to a collective call, or ends a loop with such calls, is made here or by `from_main`:
+    the processes' own answers may differ by rounding, clock or view of the file system, and then some would wait for
+    the others forever.
     """
     return bool(from_main(np.asarray(bool(decision))))
 
 
 def check_same(text: str, name: str) -> None:
-    """Raises ValueError in a process whose text, called `name`, is not that of process 0."""
+    """Raises ValueError in a process whose text, called `name`, differs from process 0's."""
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
     if not np.array_equal(digest, from_main(digest)):
         raise ValueError(
-            f"{name} is not the same as in process 0: with several processes, --workdir must be on a file system that "
-            "all machines share."
+            f"{name} differs from process 0's: with several processes, --workdir must be on a file system that all "
+            "machines share."
         )
 
 
 def in_any_process(flags: Sequence[bool], step: int) -> list[bool]:
-    """Which of several flags are true in any process: the same answer for all of them, at the same step.
+    """For each flag, whether it is true in any process; all processes get the same answer at the same step.
 
-    The others are asked every `AGREE_EVERY` steps only; between them all is False. A single process need not ask.
+    Several processes compare flags only every `AGREE_EVERY` steps; at other steps all are False.
     """
     if jax.process_count() == 1:
         return list(flags)
@@ -81,28 +80,28 @@ def num_local_devices() -> int:
 def local_batch_size(global_batch_size: int, name: str) -> int:
     """Slices per step of this process.
 
-    Raises: ValueError if the global batch cannot be divided over all devices, calling it by its `name` in the config.
+    Raises: ValueError, with the batch size's `name` in the config, if it is not a multiple of the number of devices.
     """
     num_devices = jax.device_count()
     if global_batch_size < 1 or global_batch_size % num_devices:
         nearest = max(round(global_batch_size / num_devices), 1) * num_devices
         raise ValueError(
-            f"{name} is {global_batch_size}, for all devices together, and must be a multiple of their number, "
-            f"{num_devices}; the nearest is --{name}={nearest}."
+            f"{name} is {global_batch_size} over all devices and must be a multiple of their number, {num_devices}; "
+            f"the nearest is --{name}={nearest}."
         )
     return global_batch_size // jax.process_count()
 
 
 def eval_batch_size(global_batch_size: int) -> int:
-    """Slices per evaluation batch of this process: the next multiple of its devices."""
+    """Slices per evaluation batch of this process: rounded up to a multiple of its devices."""
     num_devices = num_local_devices()
     return -(-global_batch_size // num_devices) * num_devices
 
 
 class Strategy(abc.ABC):
-    """How states and batches lie on the devices, and how a step runs there.
+    """How states and batches are placed on the devices, and how a step runs there.
 
-    The choice changes the result of a training by rounding only, and its checkpoints not at all.
+    The choice changes a training's result only by rounding, and its checkpoint format not at all.
 
     Attributes:
       axis_name: the mapped axis over which a step and its networks sum; None: a step sees the whole batch.
@@ -112,11 +111,11 @@ class Strategy(abc.ABC):
 
     @abc.abstractmethod
     def place(self, state: Any) -> Any:
-        """Puts a state of host arrays, the same in every process, on the devices."""
+        """Places a state of host arrays, the same in every process, on the devices."""
 
     @abc.abstractmethod
     def place_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Puts this process's part of a batch, a tree of host arrays [B,...], on the devices; drops slice ids."""
+        """Places this process's part of a batch, a tree of host arrays [B,...], on the devices; drops slice ids."""
 
     @abc.abstractmethod
     def fetch(self, state: Any) -> Any:
@@ -129,12 +128,12 @@ class Strategy(abc.ABC):
     def map_step(self, step: Callable, key: jax.Array) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
         """Returns `run(state, *other_states, batch)`, which runs `step(state, *other_states, batch, key)` everywhere.
 
-        States and batch must be placed, and the step made with this strategy's `axis_name`. The first state is donated.
-        Metrics are scalars on the devices, for `jax.device_get`.
+        States and batch must be placed, and the step built with this strategy's `axis_name`. The first state is
+        donated. Metrics are scalars on the devices, for `jax.device_get`.
 
-        Several devices that are one CPU finish a step before the next one is handed to them: they share a pool of
-        threads, and once hung with many steps under way (not reproduced; probably steps that wait for each other fill
-        the pool).
+        With several devices on one CPU, each step finishes before the next one is dispatched: the devices share a
+        thread pool, and once hung with many steps in flight (not reproduced; probably steps that wait for each other
+        filled the pool).
         """
         key_data = self.place(jax.random.key_data(key))
         waits = jax.default_backend() == "cpu" and num_local_devices() > 1
@@ -156,16 +155,16 @@ class Strategy(abc.ABC):
 
 
 class Pmap(Strategy):
-    """`jax.pmap`: each device holds the whole state and a part of the batch, and runs the step on these alone.
+    """`jax.pmap`: each device runs the step on a full copy of the state and its part of the batch.
 
-    On the devices every array has a leading axis, one entry per device of this process.
+    Arrays on the devices have a leading axis, with one entry per device of this process.
     """
 
     axis_name = AXIS
 
     def place(self, state):
-        # The axis has the name that `jax.pmap` gives its results: with another one the first step would be compiled for
-        # what comes in here, and the second one again for what came out of the first.
+        # The axis is named as in the results of `jax.pmap`; with another name the second step would be compiled again
+        # for the output of the first.
         return flax.jax_utils.replicate(jax.tree.map(np.asarray, state), axis_name=AXIS)
 
     def place_batch(self, batch):
@@ -182,11 +181,11 @@ class Pmap(Strategy):
 
 
 class Jit(Strategy):
-    """`jax.jit` with shardings: one program over the whole batch, which the compiler divides among the devices.
+    """`jax.jit` with shardings: the compiler divides one program over the whole batch among the devices.
 
     Args:
       fsdp_min_size: arrays of a state with at least this many elements are split over the devices, along the longest
-        axis that divides evenly (fully sharded data parallel); None: every device holds the whole state.
+        axis that divides evenly (fully sharded data parallel); None: every device has a full copy of the state.
     """
 
     axis_name = None
@@ -210,7 +209,7 @@ class Jit(Strategy):
 
     def fetch(self, state):
         def fetch_one(x):
-            # One array at a time, so that no device has to hold the whole state.
+            # One array at a time, so that no device needs memory for the whole state.
             whole = x if x.is_fully_replicated else self._gather(x)
             return jax.device_get(whole.addressable_data(0))
 
@@ -236,11 +235,11 @@ def strategy(name: str, fsdp_min_size: int | None) -> Strategy:
 def map_predict(predict: Callable) -> Callable[[Any], Callable[[dict[str, Any]], Any]]:
     """Maps `predict(variables, batch)` over this process's devices: variables -> (host batch -> host arrays [B,...]).
 
-    The program is compiled once, for any variables. A process can call it alone.
+    The program is compiled once for all variables. A process can call it alone.
     """
     mesh = _local_mesh()
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
-    # Each device works on its slices alone, as with `jax.pmap`, which is this and one axis more.
+    # Each device processes only its own slices, as with `jax.pmap`, but without the leading axis.
     mapped = jax.jit(jax.shard_map(predict, mesh=mesh, in_specs=(whole, split), out_specs=split, check_vma=False))
 
     def with_variables(variables):
@@ -259,15 +258,15 @@ def _local_mesh() -> Mesh:
 
 
 def _numeric(batch: dict[str, Any]) -> dict[str, Any]:
-    """The numeric arrays of a tree of host arrays; what is not numeric (slice ids) is left out."""
+    """The numeric arrays of a tree of host arrays, without slice ids."""
     kept = {name: _numeric(x) if isinstance(x, dict) else np.asarray(x) for name, x in batch.items()}
     return {name: x for name, x in kept.items() if isinstance(x, dict) or x.dtype.kind in "biuf"}
 
 
 def predict_all(run: Callable, batches: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """(batch, result) without the padding, batch by batch.
+    """Yields (batch, result) without the padding, batch by batch.
 
-    While the devices compute, the next batch is read, and the caller works on the one before.
+    While the devices compute, the next batch is read and the caller works on the previous one.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = None

@@ -1,4 +1,4 @@
-"""From the input of a network to probabilities."""
+"""Probabilities from a network."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from ssinfnet_jax.networks.inputs import Batch, Normalisation
 
 
 def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisation: Normalisation):
-    """A function (variables, batch) -> probabilities.
+    """Returns `predict(variables, batch) -> probabilities`.
 
     Args:
       model: a single or a multi network.
       num_inputs: channels of its input, 3 or 6.
-      output: what it gives, as `models.output` says: "maps", "lesion" or "classes".
+      output: as `models.output`: "maps", "lesion" or "classes".
       normalisation: of its training.
-    Returns: function giving class probabilities float[B,H,W,3], normalised to sum 1 over background, GGO,
-      consolidation, for "classes", and lesion probability float[B,H,W] otherwise.
+    Returns: a function whose result is, for "classes", float[B,H,W,3], probabilities of background, GGO and
+      consolidation that sum to 1, and otherwise the lesion's probability float[B,H,W].
     """
 
     def predict(variables, batch: Batch) -> jax.Array:
@@ -27,7 +27,7 @@ def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisatio
         out = model.apply(variables, data, train=False)
         if output != "classes":
             return jax.nn.sigmoid(lesion_logits(out, output)[..., 0])
-        # One-against-rest logits: their sigmoids rank the classes as argmax does, and are made to sum to 1.
+        # One-against-rest logits: normalising their sigmoids to sum to 1 keeps the order of the classes.
         probs = jax.nn.sigmoid(out)
         return probs / jnp.maximum(probs.sum(axis=-1, keepdims=True), 1e-12)
 
@@ -35,12 +35,12 @@ def make_predict(model: nn.Module, *, num_inputs: int, output: str, normalisatio
 
 
 def temper(probs: jax.Array, temperature: float | None, *, classes: bool = False) -> jax.Array:
-    """Probabilities with their logits divided by a temperature: above 1 they become less certain.
+    """Divides the logits of probabilities by a temperature; above 1 they become less certain.
 
     Args:
       probs: float[...] of a lesion, or float[...,C] of classes, which sum to 1.
-      temperature: above 0; None leaves them as they are.
-      classes: which of the two they are.
+      temperature: above 0; None changes nothing.
+      classes: whether `probs` are of classes.
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     if temperature is None:
@@ -52,5 +52,5 @@ def temper(probs: jax.Array, temperature: float | None, *, classes: bool = False
 
 
 def lesion_logits(out: Any, output: str) -> jax.Array:
-    """float[B,H,W,1]: the finest of InfNet's maps, or the logits of a network that gives nothing else."""
+    """Lesion logits float[B,H,W,1]: the finest of InfNet's maps, or the network's only output."""
     return out["map_2"] if output == "maps" else out

@@ -1,7 +1,7 @@
-"""Model folders: the variables of a network by Orbax, or in a small file, and its card.
+"""Model folders: a network's variables, by Orbax or in a compact file, and its card.
 
-Where several processes train together, all of them hold the same arrays and call `save` at the same step, as Orbax
-asks; process 0 alone writes.
+When several processes train together, all have the same arrays and call `save` at the same step, as Orbax requires;
+only process 0 writes.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ def save(directory: pathlib.Path, variables: Any, card: NetworkCard) -> None:
     """Writes the result of a training.
 
     Args:
-      directory: an unfinished one of an earlier try is replaced.
+      directory: replaced if an earlier attempt left it unfinished.
       variables: {"params", "batch_stats"}.
       card: how to apply them.
-    Raises: OSError if they cannot be written.
+    Raises: OSError if the folder cannot be written.
     """
     with writing("The network", directory):
         if parallel.is_main():
@@ -38,35 +38,35 @@ def save(directory: pathlib.Path, variables: Any, card: NetworkCard) -> None:
             directory.mkdir(parents=True)
         parallel.wait(f"{directory} is empty")
         ocp.save((directory / "variables").absolute(), jax.tree.map(np.asarray, variables))
-        # Written last: a folder without it is not a model.
+        # Written last: a folder without a card is not a model.
         if parallel.is_main():
             card.write(directory)
 
 
 def save_compact(directory: pathlib.Path, variables: Any, card: NetworkCard) -> None:
-    """Writes a network in a small form to hand on, which `load` reads like any other.
+    """Writes a network in a compact form for distribution, which `load` reads like any other.
 
     Args:
       directory: must not exist.
       variables, card: as for `save`.
-    Raises: FileExistsError; ValueError for variables that half precision cannot hold.
+    Raises: FileExistsError; ValueError for variables that overflow half precision.
     """
     directory.mkdir(parents=True)
     dataclasses.replace(card, sha256=compact.write(directory, variables)).write(directory)
 
 
 def load(directory: pathlib.Path) -> tuple[Any, NetworkCard]:
-    """The variables and the card that `save` or `save_compact` wrote.
+    """Reads the variables and the card that `save` or `save_compact` wrote.
 
-    Raises: FileNotFoundError if there is no finished model, ValueError for a damaged one; both name folder and remedy.
+    Raises: FileNotFoundError if there is no finished model; ValueError if it is damaged; both name folder and remedy.
     """
     card, remedy = NetworkCard.read(directory), cards.remedy(directory)
     try:
         shapes = models.shapes(models.create(card.model, **card.options), models.num_inputs(card.model))
-        # Only their names and shapes count: a card that is wrong may speak of more than fits into memory.
+        # Only names and shapes matter: broadcasting allocates nothing, even if a wrong card asks for huge arrays.
         like = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
         variables = _read_variables(directory, card, like)
-    except Exception as error:  # of a damaged folder, Orbax and its storage raise whatever they were given
+    except Exception as error:  # Orbax and its storage raise anything for a damaged folder
         raise ValueError(f"The network in {directory} cannot be loaded ({said(error)}); {remedy}") from error
     return checked(variables, like, f"network in {directory}", remedy), card
 
@@ -74,17 +74,17 @@ def load(directory: pathlib.Path) -> tuple[Any, NetworkCard]:
 def read_tree(directory: pathlib.Path, like: Any) -> Any:
     """Reads a tree that Orbax wrote, in this process alone.
 
-    `ocp.load` would count as a step that all processes take together: where one of them reads alone, their counts
-    differ ever after, and the next save waits forever. The handler below it only reads.
+    `ocp.load` counts as a collective call: if one process loads alone, the processes' counts differ from then on, and
+    the next save waits forever. The underlying handler only reads.
     """
     args = PyTreeRestoreArgs(like, restore_args=construct_restore_args(like))
     return PyTreeCheckpointHandler().restore((directory / "state").absolute(), args=args)
 
 
 def checked(tree: Any, like: Any, source: str, remedy: str) -> Any:
-    """The tree as host arrays; Orbax compares names, this compares shapes.
+    """The tree as host arrays; Orbax compares only names, this also shapes.
 
-    Raises: ValueError listing the differing arrays, with the remedy.
+    Raises: ValueError that lists the differing arrays, with the remedy.
     """
     pairs = zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(like), strict=True)
     wrong = [
@@ -93,24 +93,24 @@ def checked(tree: Any, like: Any, source: str, remedy: str) -> Any:
         if np.shape(value) != np.shape(wanted)
     ]
     if wrong:
-        raise ValueError(f"The {source} is of another network: {', '.join(wrong[:5])} ({len(wrong)} in all); {remedy}.")
+        raise ValueError(f"The {source} is of another network: {', '.join(wrong[:5])} ({len(wrong)} in all); {remedy}")
     return jax.tree.map(np.asarray, tree)
 
 
 @contextlib.contextmanager
 def writing(what: str, directory: pathlib.Path) -> Iterator[None]:
-    """Turns whatever goes wrong in writing something into an OSError with the remedy."""
+    """Turns any error while writing `what` into an OSError with the remedy."""
     try:
         yield
     except Exception as error:  # Orbax and its storage raise whatever the file system gave them
         raise OSError(
-            f"{what} could not be written to {directory} (disk full?): {said(error)}. What was saved before is kept; "
-            "make room, and run the same command again."
+            f"{what} could not be written to {directory} (disk full?): {said(error)}. Earlier results are kept; free "
+            "space and run the same command again."
         ) from error
 
 
 def said(error: Exception) -> str:
-    """What an error says, on one line of bearable length."""
+    """An error's message on one line, at most 300 characters."""
     return " ".join(str(error).split())[:300]
 
 

@@ -1,1 +1,1 @@
-"""Training: states and steps are pure functions; `networks.parallel` runs them on the devices, `loop` drives them."""
+"""Training: steps are pure functions of states; `networks.parallel` runs them on the devices, `loop` drives them."""

@@ -1,4 +1,4 @@
-"""What can be wrong in the two networks' sections of a config beyond their types, found before anything is computed."""
+"""Checks the networks' sections of a config beyond their types, before anything is computed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,13 +15,20 @@ from ssinfnet_jax.training.steps import state as states
 
 
 def check(config: Config) -> None:
-    """Raises ValueError for what is wrong in the sections `single` and `multi`."""
+    """Raises ValueError for a mistake in the sections `single` and `multi`."""
     if config.multi and config.multi.prior_source == "cross_fitted" and config.single.train.initial:
         logging.warning(
-            "If the network in config.single.train.initial=%s was trained on these slices, cross-fitted priors know "
-            "their labels through it; start from a network trained on other data, or without labels.",
+            "If the network in config.single.train.initial=%s was trained on these slices, their labels leak into the "
+            "cross-fitted priors; start from a network trained on other data, or without labels.",
             config.single.train.initial,
         )
+    if config.multi and config.multi.prior_source == "cross_fitted":
+        for which in ("single", "multi"):
+            if not getattr(config, which).train.epochs:
+                raise ValueError(
+                    "config.multi.prior_source is 'cross_fitted', which trains both networks, but "
+                    f"config.{which}.train.epochs is 0; set the source to 'predicted', or train."
+                )
     for which in ("single", "multi"):
         section = getattr(config, which)
         if section is None:
@@ -33,12 +40,10 @@ def check(config: Config) -> None:
             _check_pretraining(which, name, models.output(name, **options), section.pretrain)
         has_validation = prepare.has_validation(config.data.splits)
         _check_training(which, models.output(name, **options), section.train, has_validation)
-        # Traces the network, which takes a second.
-        shapes = models.check(name, options, config.data.image_size)
+        shapes = models.check(name, options, config.data.image_size)  # traces the network, which takes a second
         with _named(f"config.{which}.train.head_biases"):
             states.with_biases(shapes, section.train.head_biases)
-        unknown = sorted(set(section.train.transfer or ()) - set(shapes["params"]))
-        if unknown:
+        if unknown := sorted(set(section.train.transfer or ()) - set(shapes["params"])):
             raise ValueError(
                 f"Unknown modules {', '.join(unknown)} in config.{which}.train.transfer; {name!r} has "
                 f"{', '.join(sorted(shapes['params']))}."
@@ -60,7 +65,7 @@ def _check_pretraining(which: str, name: str, output: str, section: Pretrain) ->
     )
     parallel.local_batch_size(section.batch_size, f"config.{which}.pretrain.batch_size")
     for who in ("inpainter", "coach"):
-        # What inpainting does not use is not decayed.
+        # Weights that inpainting does not use are not decayed.
         decayed = {"used": True, "unused": who != "inpainter"}
         with _named(f"config.{which}.pretrain.{who}_optimizer"):
             optim.check(getattr(section, f"{who}_optimizer"), decayed)
@@ -72,8 +77,8 @@ def _check_training(which: str, output: str, section: Train, has_validation: boo
         asked["patience_epochs"] = f"{section.patience_epochs:g}"
     for key, value in () if has_validation else asked.items():
         raise ValueError(
-            f"config.{which}.train.{key} is {value}, which needs a validation split, and config.data.splits has none: "
-            "give it a val_fold, or a fraction val; or keep the last weights of all epochs."
+            f"config.{which}.train.{key} is {value}, which needs a validation split, but config.data.splits has none: "
+            "give it a val_fold or a fraction val, or train all epochs and keep the last weights."
         )
     segment_step.check_losses(section.losses, f"config.{which}.train.losses", output, teacher=bool(section.teacher))
     parallel.local_batch_size(section.batch_size, f"config.{which}.train.batch_size")
@@ -81,7 +86,7 @@ def _check_training(which: str, output: str, section: Train, has_validation: boo
         optim.check(section.optimizer)
     if section.teacher and which == "multi":
         raise ValueError(
-            "config.multi.train.teacher must be None: the multi network could trust no prior of unlabeled slices."
+            "config.multi.train.teacher must be None: unlabeled slices have no prior the multi network could trust."
         )
     if section.teacher:
         parallel.local_batch_size(section.teacher.batch_size, f"config.{which}.train.teacher.batch_size")
@@ -89,7 +94,7 @@ def _check_training(which: str, output: str, section: Train, has_validation: boo
 
 @contextlib.contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Puts the name of a section before what is wrong in it."""
+    """Puts the name of a section before an error."""
     try:
         yield
     except ValueError as error:

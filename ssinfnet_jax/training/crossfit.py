@@ -1,4 +1,4 @@
-"""Stage `crossfit_single`: networks that have not seen the label of the slices they are applied to."""
+"""Stage `crossfit_single`: networks that have not seen the labels of the slices they are applied to."""
 
 import pandas as pd
 
@@ -23,9 +23,8 @@ def left_out(config: Config) -> str | None:
 def run(config: Config, run_dir: rundir.RunDir, *, profile: tuple[int, int] | None = None) -> str | None:
     """Trains `config.multi.prior_folds` single networks, each without one fold of the training slices.
 
-    Patients are dealt to the folds, so that no network has seen a patient that it is applied to. A training that was
-    stopped is resumed; one that has finished is not repeated. Leaves `fold_N/model`, and `folds.csv`: the fold of every
-    training slice.
+    Folds are by patient, so no network is applied to a patient that it has seen. Interrupted trainings resume; finished
+    ones are not repeated. Writes `fold_N/model`, and `folds.csv` with the fold of every training slice.
 
     Returns: None, or the reason why the data leave this stage out.
     """

@@ -1,4 +1,4 @@
-"""Prefetch to the devices: the next batch is read and placed while a step runs."""
+"""Prefetch to the devices: reads and places the next batch while a step runs."""
 
 import concurrent.futures
 import time
@@ -11,7 +11,7 @@ import jax
 class Feed:
     """The batches of consecutive steps; a thread prepares one ahead.
 
-    A batch depends on its step alone, so a batch that is prepared and never taken changes nothing.
+    A batch depends only on its step, so preparing one that is never taken changes nothing.
 
     Args:
       read: function (step) -> batch on the host, called in one thread.
@@ -31,7 +31,7 @@ class Feed:
 
         Args:
           step: its number.
-          running: arrays that are still being computed; the devices are idle only once these are done.
+          running: arrays still being computed; the devices are idle only when these are done.
         Raises: what `read` raises.
         """
         if self._next is None or self._next[0] != step:

@@ -1,4 +1,4 @@
-"""Drives a training: steps, metrics, checkpoints, interruption. What a step does is the caller's."""
+"""Runs a training: steps, metrics, checkpoints, interruption. The caller defines the step."""
 
 import contextlib
 import dataclasses
@@ -16,14 +16,14 @@ from absl import logging
 from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.training import checkpoint, feed, metrics_log, profiling
 
-INTERRUPTED = 75  # exit code after a signal, once the state is saved: "try again", as sysexits.h names it
+INTERRUPTED = 75  # exit code after a signal, with the state saved: EX_TEMPFAIL of sysexits.h, "try again"
 
 
 class Follower(Protocol):
-    """What is kept beside the checkpoints of a training, and follows them; all processes call it together."""
+    """Results kept beside the checkpoints of a training, in step with them; all processes call it together."""
 
     def resume(self, step: int) -> None:
-        """Goes back to how it was at the checkpoint of a step; 0: nothing was done."""
+        """Returns to the results at the checkpoint of a step; 0: none yet."""
 
     def hold(self, step: int) -> None:
         """Keeps what `resume(step)` will need; called before that checkpoint is written."""
@@ -31,23 +31,23 @@ class Follower(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What is trained.
+    """What to train.
 
     Attributes:
       title: of the progress bar.
-      directory: of the stage; takes checkpoints, metrics and events.
-      num_steps: in all.
-      steps_per_epoch: for the epoch shown.
-      slices_per_step: of all devices together, for the speed shown.
-      read: function (step) -> batch on the host; called in a thread of its own, for consecutive steps.
+      directory: of the stage, for checkpoints, metrics and events.
+      num_steps: in total.
+      steps_per_epoch: for the epoch that is logged.
+      slices_per_step: over all devices, for the speed that is logged.
+      read: function (step) -> batch on the host; called in a separate thread, for consecutive steps.
       advance: function (states, batch on the devices, step) -> (states, phase, metrics on the devices).
-      learning_rate: function (step) -> the rate of that step's update; that of the last one is logged with a row.
-      slice_ids: function (step) -> the slices of that step, for an error to name.
+      learning_rate: function (step) -> learning rate of that update; each row logs the last one.
+      slice_ids: function (step) -> the slices of that step, to be named in an error.
       validates_at: function (number of steps done) -> whether to validate.
-      validate: function (states, number of steps done) -> metrics, or None where there are none.
-      validation_phase: the phase under which these are logged.
+      validate: function (states, number of steps done) -> metrics, or None without validation data.
+      validation_phase: the phase under which these metrics are logged.
       is_enough: function (number of steps done) -> whether to stop early; asked after each validation with metrics.
-      followers: what is kept beside the checkpoints, and goes back with them to an older step.
+      followers: results kept beside the checkpoints.
     """
 
     title: str
@@ -68,7 +68,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a training runs; none of these changes its result.
+    """How to run a training; none of these changes its result.
 
     Attributes:
       strategy: of the devices.
@@ -84,19 +84,20 @@ class Options:
 
 
 def fit(initial: Any, training: Training, options: Options) -> Any:
-    """Trains until the last step, from the newest checkpoint if there is one.
+    """Trains to the last step, from the newest checkpoint if there is one.
 
     Args:
       initial: tree of host arrays, the states at step 0.
-      training, options: see there.
+      training: see `Training`.
+      options: see `Options`.
     Returns: states after the last step, on the devices.
     Raises:
-      FloatingPointError: the loss is not finite; the step and the terms are named and the last checkpoint stays.
-      SystemExit: with code `INTERRUPTED` after SIGTERM or SIGINT to any process, the state being saved; all processes
+      FloatingPointError: the loss is not finite; names the step and the terms, and keeps the last checkpoint.
+      SystemExit: with code `INTERRUPTED` after SIGTERM or SIGINT to any process, once the state is saved; all processes
         stop at the same step.
     """
     checkpoints = checkpoint.Checkpoints(training.directory / "checkpoints")
-    start, states = (checkpoints.any() and checkpoints.restore(initial)) or (0, initial)
+    start, states = checkpoints.restore(initial) or (0, initial)
     states = options.strategy.place(states)
     for follower in training.followers:
         follower.resume(start)
@@ -120,7 +121,7 @@ def fit(initial: Any, training: Training, options: Options) -> Any:
                 break
             saver.after_step(states, done, signals)
         log.end_bar()
-        # One that came after the last question to the other processes, or with an early end.
+        # A signal that arrived after the processes last compared notes, or as the training stopped early.
         if any(parallel.in_any_process((bool(signals.received),), 0)):
             _leave(training.title, signals, "after the last step")
     return states
@@ -135,19 +136,19 @@ def _validate(training: Training, states: Any, done: int, log: "_Log") -> bool:
     if values is None or not parallel.decide(training.is_enough(done)):
         return False
     log.flush(done)
-    logging.info("%s: stops early, at step %d of %d.", training.title, done, training.num_steps)
+    logging.info("%s: stopping early, at step %d of %d.", training.title, done, training.num_steps)
     return True
 
 
 class _Saver:
-    """Saves the states from time to time, and before the program ends after a signal."""
+    """Saves the states periodically, and after a signal before the program exits."""
 
     def __init__(self, checkpoints: checkpoint.Checkpoints, training: Training, options: Options, log: "_Log"):
         self._checkpoints, self._training, self._options, self._log = checkpoints, training, options, log
         self._saved_at = time.monotonic()
 
     def after_step(self, states: Any, done: int, signals: "_Signals") -> None:
-        """Saves the states if it is time to; all processes call this after the same steps.
+        """Saves the states if due; all processes call this after the same steps.
 
         Raises: SystemExit after a signal to any process.
         """
@@ -155,7 +156,7 @@ class _Saver:
         due = parallel.is_main() and is_late and done < self._training.num_steps
         stop, due = parallel.in_any_process((bool(signals.received), due), done)
         if stop or due:
-            # A state is saved only once its losses are known to be finite.
+            # Checks that the losses are finite before the state is saved.
             self._log.flush(done)
             with self._log.paused():
                 for follower in self._training.followers:
@@ -169,15 +170,15 @@ class _Saver:
 
 
 def _leave(title: str, signals: "_Signals", when: str) -> NoReturn:
-    """Ends the program after a signal, for a new start."""
+    """Exits after a signal, so that the training can be resumed."""
     if parallel.is_main():
         why = signals.received or "a signal to another process"
-        print(f"{title}: {why} {when}, the same command goes on from here.")
+        print(f"{title}: {why} {when}; run the same command again to resume.")
     raise SystemExit(INTERRUPTED)
 
 
 class _Log:
-    """The rows of metrics and the progress bar of a training that starts, or resumes, at a step."""
+    """The metrics and the progress bar of a training that starts or resumes at a step."""
 
     def __init__(self, training: Training, start: int, batches: feed.Feed):
         self._training, self._batches = training, batches
@@ -187,23 +188,23 @@ class _Log:
             disable=not parallel.is_main(),
         )  # fmt: skip
         self._pending: list[tuple[str, Mapping[str, jax.Array]]] = []
-        self._since, self._waited_s = time.monotonic(), 0.0  # of the next row: its start, and what was waited before it
+        self._since, self._waited_s = time.monotonic(), 0.0  # start of the next row, and seconds waited before it
 
     @property
     def running(self) -> Mapping[str, jax.Array]:
-        """The metrics of the last step, which may still be computed."""
+        """The metrics of the last step, which may still be running."""
         return self._pending[-1][1] if self._pending else {}
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Excludes the time within from the speed; no step runs there."""
+        """Excludes the time spent inside from the speed; no step runs there."""
         jax.block_until_ready(self.running)
         started = time.monotonic()
         yield
         self._since += time.monotonic() - started
 
     def add(self, done: int, phase: str, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes the metrics of step number `done`, counted from 1."""
+        """Adds the metrics of step number `done`, counted from 1."""
         if self._pending and self._pending[-1][0] != phase:
             self.flush(done - 1)
         self._pending.append((phase, metrics))
@@ -237,7 +238,7 @@ class _Log:
             raise FloatingPointError(
                 f"Step {step} ({phase}): not finite: {bad}. Its slices: "
                 f"{', '.join(self._training.slice_ids(step - 1))}. The last checkpoint is kept; lower the learning "
-                "rate or clip the gradient (in a new --workdir), or look at these slices."
+                "rate or clip the gradient (in a new --workdir), or inspect these slices."
             )
 
     def write(self, done: int, phase: str, values: Mapping[str, float]) -> None:
@@ -249,18 +250,18 @@ class _Log:
         self._bar.close()
 
     def close(self) -> None:
-        """Closes the progress bar and writes what is buffered."""
+        """Closes the progress bar and flushes the metrics."""
         self._bar.close()
         self._writer.close()
 
 
 class _Signals:
-    """Remembers SIGTERM or SIGINT while it is entered."""
+    """Context in which SIGTERM and SIGINT are recorded, not obeyed."""
 
     def __enter__(self) -> "_Signals":
         self.received = ""
         self._old = {}
-        with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
+        with contextlib.suppress(ValueError):  # only the main thread may set handlers
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._old[number] = signal.signal(number, self._receive)
         return self

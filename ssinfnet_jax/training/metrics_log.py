@@ -18,9 +18,9 @@ FLUSH_EVERY_S = 30.0  # of TensorBoard's events
 
 
 class MetricsWriter:
-    """Metrics of a stage, as `metrics.jsonl` and as TensorBoard events; goes on where a resumed training does.
+    """Writes the metrics of a stage to `metrics.jsonl` and TensorBoard; appends when a training is resumed.
 
-    Process 0 alone writes.
+    Only process 0 writes.
     """
 
     def __init__(self, directory: pathlib.Path, resumed_step: int):
@@ -34,7 +34,7 @@ class MetricsWriter:
         self._events = Events(directory / "tensorboard", purge_step=resumed_step + 1)
 
     def write(self, step: int, phase: str, epoch: float, values: Mapping[str, float]) -> None:
-        """Appends one row."""
+        """Appends a row."""
         if not self._writes:
             return
         row = {"step": step, "phase": phase, "epoch": round(epoch, 4), **values}
@@ -43,7 +43,7 @@ class MetricsWriter:
         self._events.write(step, {f"{phase}/{name}": value for name, value in values.items()})
 
     def close(self) -> None:
-        """Writes what is buffered."""
+        """Flushes and closes the files."""
         if self._writes:
             self._events.close()
 
@@ -51,11 +51,11 @@ class MetricsWriter:
 class Events:
     """TensorBoard's file of scalars.
 
-    Written in this thread: that of tensorboardX's `SummaryWriter` dies of a full disk, and the training then blocks.
+    Written in this thread: on a full disk the thread of tensorboardX's `SummaryWriter` dies, and training then blocks.
 
     Args:
       directory: of the files.
-      purge_step: what older files hold from this step on is not shown.
+      purge_step: TensorBoard hides values of older files from this step on.
     """
 
     def __init__(self, directory: pathlib.Path, purge_step: int):
@@ -76,12 +76,12 @@ class Events:
             self._flushed_at = time.monotonic()
 
     def close(self) -> None:
-        """Writes what is buffered."""
+        """Flushes and closes the file."""
         self._writer.close()
 
 
 def _read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Whole rows of a metrics file; a line cut short by a kill is left out."""
+    """Complete rows of a metrics file; a line cut short by a kill is skipped."""
     rows = []
     for line in path.read_text().splitlines() if path.is_file() else []:
         with contextlib.suppress(json.JSONDecodeError):

@@ -1,37 +1,41 @@
-"""What the two training stages of a network share: its config section, its data, its model."""
+"""What pretraining and training of a network share: its config section, its data, its model."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 import pandas as pd
+from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import Config, Multi, Single, plain
 from ssinfnet_jax.data import ct, pipeline, prepare, priors
-from ssinfnet_jax.data.datasets import registry
-from ssinfnet_jax.networks import parallel
+from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.networks.inputs import Normalisation
+from ssinfnet_jax.training import checkpoint
+from ssinfnet_jax.training.steps import state as states
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """One network of the run, "single" or "multi", with its data.
+    """A network of the run, "single" or "multi", with its data.
 
     Attributes:
       which: "single" | "multi".
       section: of the config.
-      model: the module, batch norm synchronised over devices.
+      model: the module, with batch norm synchronised over devices.
       num_inputs: channels of its input.
-      output: what it gives, as `models.output` says.
+      output: as `models.output`.
       records, table: the dataset's records and its slice table.
       transform: record -> arrays.
       normalisation: of the input.
-      seed: of everything random here.
+      view: what the slices show, "lungs" or "frame".
+      seed: of all randomness.
       strategy: of the devices.
     """
 
@@ -44,6 +48,7 @@ class Setup:
     table: pd.DataFrame
     transform: pipeline.Resize
     normalisation: Normalisation
+    view: str
     seed: int
     strategy: parallel.Strategy
 
@@ -52,7 +57,7 @@ class Setup:
         return np.flatnonzero(rows.to_numpy())
 
     def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
-        """Endless training batches of this process, of the config's (global) batch size for "pretrain" or "train"."""
+        """Endless training batches of this process, with the config's global batch size for "pretrain" or "train"."""
         name = f"config.{self.which}.{stage}.batch_size"
         return self.batches(positions, getattr(self.section, stage).batch_size, name=name, seed=seed)
 
@@ -66,7 +71,7 @@ class Setup:
         transform: pipeline.Resize | None = None,
         first_position: int = 0,
     ) -> pipeline.TrainBatches:
-        """The same of a (global) batch size called `name` in the config; the arguments are `pipeline.TrainBatches`'."""
+        """The same with a global batch size whose key is `name`; other arguments as for `pipeline.TrainBatches`."""
         return pipeline.TrainBatches(
             self.records,
             positions,
@@ -79,7 +84,7 @@ class Setup:
         )
 
     def card(self, config: Config, stage: str, weights: str) -> NetworkCard:
-        """The card of the network that `stage` ("pretrain" | "train") trained, of its "last" or "best" weights."""
+        """The card of the "last" or "best" weights from a stage, "pretrain" | "train"."""
         tested = config.data.splits.test_datasets or ()
         seen = [pair for pair in config.data.datasets if "/".join(pair) not in tested]
         divides = self.which == "multi" and stage == "train"
@@ -89,7 +94,7 @@ class Setup:
             image_size=config.data.image_size,
             normalisation=self.normalisation,
             window_hu=(ct.LOW_HU, ct.HIGH_HU),
-            view=registry.view([name for name, _ in seen]),
+            view=self.view,
             task="inpainting" if stage == "pretrain" else "segmentation",
             datasets=["/".join(pair) for pair in seen],
             initial=getattr(self.section, stage).initial,
@@ -97,17 +102,29 @@ class Setup:
             decision=Decision(**vars(self.section.decision)) if divides else None,
         )
 
+    def save(
+        self, config: Config, stage: str, state: states.TrainState, best: checkpoint.Best, directory: pathlib.Path
+    ) -> NetworkCard:
+        """Writes `model/` with the last or best variables of a stage, "pretrain" | "train"; returns its card."""
+        variables, weights = self.strategy.fetch(states.variables(state)), getattr(self.section, stage).keep
+        if weights == "best" and best.step > 0:
+            variables = best.variables(variables)
+            logging.info("%s_%s: keeping the weights of step %d, the best in validation.", stage, self.which, best.step)
+        card = self.card(config, stage, weights if best.step > 0 else "last")
+        storage.save(directory / "model", variables, card)
+        return card
+
 
 def setup(config: Config, run_dir: rundir.RunDir, which: str, *, label: str | None = None) -> Setup:
-    """The network `which` ("single" | "multi") of a run; the multi network's data come with priors.
+    """The network `which` ("single" | "multi") of a run; batches of the multi network include priors.
 
     Args:
       config: of the run.
       run_dir: the run folder.
       which: the network.
-      label: what the batches hold beside the slices: "lesion", "classes" or None.
+      label: field of the batches beside the slices: "lesion", "classes" or None.
     Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown model or option, or if
-      processes that train together see other slices.
+      the processes find different slices.
     """
     section, data = getattr(config, which), config.data
     records, table = prepare.load(data, run_dir)
@@ -125,16 +142,18 @@ def setup(config: Config, run_dir: rundir.RunDir, which: str, *, label: str | No
         transform=pipeline.Resize(
             data.image_size,
             label,
-            priors.read(run_dir) if which == "multi" else None,
+            with_ignore="has_ignore" in table and bool(table["has_ignore"].any()),
+            priors=priors.read(run_dir) if which == "multi" else None,
             interpolate_labels=data.interpolate_labels,
         ),
         normalisation=data.normalisation,
+        view=prepare.view(data, run_dir),
         seed=config.seed,
         strategy=strategy,
     )
 
 
 def skip_together(config: Config, run_dir: rundir.RunDir, which: str, stage: str) -> str | None:
-    """`prepare.reason_to_skip` as process 0 finds it, for a stage that all processes run."""
+    """`prepare.reason_to_skip` as decided by process 0, for a stage that all processes run."""
     reason = prepare.reason_to_skip(config, run_dir, which, stage)
-    return (reason or "process 0 leaves it out") if parallel.decide(reason is not None) else None
+    return (reason or "process 0 skips it") if parallel.decide(reason is not None) else None

@@ -14,7 +14,7 @@ from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import LEARNER, Config, plain
 from ssinfnet_jax.data import pipeline
 from ssinfnet_jax.networks import storage
-from ssinfnet_jax.training import checkpoint, loop, network_setup, phases, start_weights, watch
+from ssinfnet_jax.training import loop, network_setup, phases, start_weights, watch
 from ssinfnet_jax.training.steps import adversarial_step, optim
 from ssinfnet_jax.training.steps import state as states
 
@@ -26,10 +26,8 @@ def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[in
     metrics into the stage's folder. `profile`: first and last step to profile, counted from 1.
 
     Returns: None, or the reason why the config or the data leave this stage out.
-    Raises: ValueError for an unknown phase.
     """
-    skipped = network_setup.skip_together(config, run_dir, which, "pretrain")
-    if skipped:
+    if skipped := network_setup.skip_together(config, run_dir, which, "pretrain"):
         return skipped
     setup = network_setup.setup(config, run_dir, which)
     section, directory = setup.section.pretrain, run_dir.stage(f"pretrain_{which}")
@@ -68,37 +66,32 @@ def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[in
     options = loop.Options(setup.strategy, section.log_every, config.save_every_s, profile)
     players = loop.fit(_start(config, setup, game, optimizers), training, options)
     watcher.combine()
-    _save(config, setup, players, watcher.best, directory)
+    card = setup.save(config, "pretrain", players["inpainter"], watcher.best, directory)
+    coach_card = dataclasses.replace(card, model="coach", options=plain(section.coach), initial="", weights="last")
+    storage.save(directory / "coach", setup.strategy.fetch(states.variables(players["coach"])), coach_card)
     return None
 
 
 def _slices(setup: network_setup.Setup) -> tuple[np.ndarray, np.ndarray, str]:
-    """Positions of the slices to train on and to watch, and the phase under which the latter are logged."""
-    # The multi network needs a prior, so only labeled slices can pretrain it.
+    """Positions of the slices for training and for validation, and the phase under which the latter are logged."""
+    # Only labeled slices have the prior that the multi network needs.
     column = "pretrain" if setup.which == "single" else "split"
     train, held_out = (setup.positions(setup.table[column] == split) for split in ("train", "val"))
     if len(held_out):
         return train, held_out, "val"
-    logging.warning("pretrain_%s: no slices are held out; the inpainting is watched on training slices.", setup.which)
+    logging.warning("pretrain_%s: no slices are held out; validating the inpainting on training slices.", setup.which)
     return train, train, "watch"
 
 
 def _make_game(setup: network_setup.Setup) -> adversarial_step.Game:
     section = setup.section.pretrain
     coach = models.create("coach", **section.coach, axis_name=setup.strategy.axis_name)
-    return adversarial_step.Game(
-        setup.model,
-        coach,
-        setup.num_inputs,
-        setup.normalisation,
-        section.inpainter_losses,
-        section.coach_losses,
-        section.options,
-    )
+    losses = section.inpainter_losses, section.coach_losses
+    return adversarial_step.Game(setup.model, coach, setup.num_inputs, setup.normalisation, *losses, section.options)
 
 
 def _reader(batches: pipeline.TrainBatches, schedule: Sequence[phases.Phase]) -> Callable[[int], pipeline.Batch]:
-    """step -> its batch, with what the inpainter's steps ask for; read ahead."""
+    """step -> batch, with the fields that the inpainter's steps need; reads ahead."""
     reader = pipeline.ReadAhead(batches)
 
     def read(step):
@@ -111,7 +104,7 @@ def _reader(batches: pipeline.TrainBatches, schedule: Sequence[phases.Phase]) ->
 
 
 def _make_advance(setup, game: adversarial_step.Game, optimizers, schedule: Sequence[phases.Phase], key: jax.Array):
-    """`loop.Training.advance`: a step of whoever learns in its phase."""
+    """`loop.Training.advance`: a step of the phase's learner."""
     make = {"augmentation": setup.section.pretrain.augmentation, "axis_name": setup.strategy.axis_name}
     map_step = functools.partial(setup.strategy.map_step, key=key)
     inpaint_step = map_step(adversarial_step.make_inpaint_step(game, optimizers["inpainter"], **make))
@@ -152,23 +145,10 @@ def _start(config, setup, game: adversarial_step.Game, optimizers) -> dict[str, 
     }  # fmt: skip
 
 
-def _save(config, setup, players, best: checkpoint.Best, directory: pathlib.Path) -> None:
-    """Writes both players' networks; of the inpainter the best weights if they are to be kept."""
-    section = setup.section.pretrain
-    results = {who: setup.strategy.fetch(states.variables(player)) for who, player in players.items()}
-    kept = section.keep if best.step > 0 else "last"
-    if kept == "best":
-        results["inpainter"] = best.variables(results["inpainter"])
-    card = setup.card(config, "pretrain", kept)
-    storage.save(directory / "model", results["inpainter"], card)
-    coach_card = dataclasses.replace(card, model="coach", options=plain(section.coach), initial="", weights="last")
-    storage.save(directory / "coach", results["coach"], coach_card)
-
-
 def _make_optimizers(setup: network_setup.Setup, schedule: list[phases.Phase], steps_per_epoch: int):
-    """The optimizers of "inpainter" and "coach", whose rates begin anew in every phase, and the rates by update."""
+    """The optimizers of "inpainter" and "coach", and their rates by update; schedules restart in every phase."""
     optimizers, rates = {}, {}
-    # What inpainting does not use has no gradient and must not shrink: it is transferred to the segmentation.
+    # Weights that inpainting does not use have no gradient and must not decay: they are transferred to segmentation.
     decayed = {"inpainter": states.touched(setup.model, setup.num_inputs, "inpaint"), "coach": None}
     for who, mask in decayed.items():
         optimizer = getattr(setup.section.pretrain, f"{who}_optimizer")

@@ -1,4 +1,4 @@
-"""A profile of some steps of a training, by `jax.profiler`."""
+"""Profiles some steps of a training, by `jax.profiler`."""
 
 import pathlib
 from typing import Any
@@ -17,7 +17,7 @@ class Profile:
       directory: of the stage.
       start: steps done before this training was resumed.
       num_steps: of the training.
-    Raises: ValueError for steps after the last.
+    Raises: ValueError for steps beyond the last.
     """
 
     def __init__(self, steps: tuple[int, int] | None, directory: pathlib.Path, start: int, num_steps: int):
@@ -30,7 +30,7 @@ class Profile:
                 f"--profile_steps={first}:{last}: the training in {directory} has {num_steps} steps; choose others."
             )
         if first <= start:
-            logging.warning("Steps %d:%d are not profiled: the training is resumed at step %d.", first, last, start + 1)
+            logging.warning("Steps %d:%d are not profiled: training resumes at step %d.", first, last, start + 1)
         elif parallel.is_main():
             self._steps = steps
 

@@ -1,4 +1,4 @@
-"""Stages `train_single` and `train_multi`: supervised segmentation, from the pretrained weights if there are any."""
+"""Stages `train_single` and `train_multi`: supervised segmentation, from pretrained weights if there are any."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import Config, Train
-from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.data import pipeline, prepare
 from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.training import checkpoint, loop, network_setup, start_weights, validation
 from ssinfnet_jax.training.steps import optim, segment_step
@@ -27,13 +27,18 @@ LABELS = {"single": "lesion", "multi": "classes"}
 def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[int, int] | None = None) -> str | None:
     """Trains the network `which` ("single" | "multi") and writes `model/` and metrics into the stage's folder.
 
+    Without epochs to train, it copies the network that the config names as `initial`.
+
     `profile`: first and last step to profile, counted from 1.
 
     Returns: None, or the reason why the data leave this stage out.
-    Raises: FileNotFoundError if an earlier stage has not finished; ValueError for an unknown loss or optimizer.
+    Raises: FileNotFoundError if an earlier stage has not finished.
     """
-    skipped = network_setup.skip_together(config, run_dir, which, "train")
-    if skipped:
+    if not getattr(config, which).train.epochs:
+        run_dir.require("prepare", "slices.csv")
+        start_weights.take(config, which, run_dir.stage(f"train_{which}"), view=prepare.view(config.data, run_dir))
+        return None
+    if skipped := network_setup.skip_together(config, run_dir, which, "train"):
         return skipped
     label = LABELS[which]
     setup = network_setup.setup(config, run_dir, which, label=label)
@@ -53,7 +58,7 @@ def fit(
     title: str,
     profile: tuple[int, int] | None,
 ) -> None:
-    """Trains a network on the records at positions `train`, and writes `model/` and metrics into `directory`."""
+    """Trains a network on the records at positions `train` and writes `model/` and metrics into `directory`."""
     which, section = setup.which, setup.section.train
     if section.oversample:
         train = _oversampled(setup, LABELS[which], train)
@@ -88,17 +93,11 @@ def fit(
     )
     options = loop.Options(setup.strategy, section.log_every, config.save_every_s, profile)
     state = loop.fit(initial, training, options)
-    result = setup.strategy.fetch(states.variables(state))
-    kept = section.keep if validating.best.step > 0 else "last"
-    if kept == "best":
-        result = validating.best.variables(result)
-        logging.info("train_%s keeps the weights of step %d, the best on the validation split.", which,
-                     validating.best.step)  # fmt: skip
-    storage.save(directory / "model", result, setup.card(config, "train", kept))
+    setup.save(config, "train", state, validating.best, directory)
 
 
 def _reader(batches: pipeline.TrainBatches, unlabeled: pipeline.TrainBatches | None) -> Callable[[int], pipeline.Batch]:
-    """step -> its batch, with the unlabeled slices if there are any; read ahead."""
+    """step -> batch, with unlabeled slices if there are any; reads ahead."""
     labeled = pipeline.ReadAhead(batches)
     if unlabeled is None:
         return labeled.__getitem__
@@ -110,11 +109,8 @@ def _make_validation(setup: network_setup.Setup, directory: pathlib.Path, title:
     section, label = setup.section.train, LABELS[setup.which]
     val = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "val"))
     if not len(val) and (section.keep == "best" or section.patience_epochs):
-        logging.warning(
-            "%s: no slice of the validation split has %s, so all epochs are trained and the last weights kept.",
-            title,
-            label,
-        )
+        logging.warning("%s: no slice of the validation split has %s; training all epochs and keeping the last "
+                        "weights.", title, label)  # fmt: skip
     return validation.Validation(setup, label, val, directory, keep_best=section.keep == "best")
 
 
@@ -132,13 +128,13 @@ def _validation_times(
 
 
 def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, seed: int) -> float:
-    """The scale of a step, which depends on nothing else: a training that is resumed takes the same.
+    """The scale of a step; a pure function, so a resumed training uses the same scales.
 
     Args:
       step: in [0, num_steps).
       num_steps: of the training.
-      scales: to choose from; one that stands there twice is taken twice as often.
-      order: "random", or "in_turn": equal stretches of the training in their order, such as coarse before fine.
+      scales: to choose from; one listed twice is used twice as often.
+      order: "random", or "in_turn": in order, for equal stretches of the training, such as coarse before fine.
       seed: of the random order.
     """
     if order == "in_turn":
@@ -147,7 +143,7 @@ def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, see
 
 
 def _unlabeled_batches(setup: network_setup.Setup, labeled: pipeline.TrainBatches) -> pipeline.TrainBatches | None:
-    """Batches of the slices that the teacher labels, or None; their positions follow those of the labeled ones."""
+    """Batches of the slices that the teacher labels, or None; their positions follow those of labeled slices."""
     teacher = setup.section.train.teacher
     if not teacher:
         return None
@@ -160,14 +156,14 @@ def _unlabeled_batches(setup: network_setup.Setup, labeled: pipeline.TrainBatche
         transform=dataclasses.replace(setup.transform, label=None),
         first_position=setup.section.train.batch_size,
     )
-    logging.info("train_%s: the averaged weights label %d slices.", setup.which, int(rows.sum()))
+    logging.info("train_%s: the averaged weights label %d unlabeled slices.", setup.which, int(rows.sum()))
     return batches
 
 
 def _make_advance(
     setup: network_setup.Setup, optimizer: optax.GradientTransformation, num_steps: int, steps_per_epoch: float
 ) -> Callable:
-    """`loop.Training.advance`: a step at its scale, one of the config's."""
+    """`loop.Training.advance`: a step at one of the config's scales."""
     section = setup.section.train
     options = segment_step.Options(
         section.augmentation,
@@ -195,12 +191,13 @@ def _make_advance(
 
 
 def _start(config: Config, setup: network_setup.Setup, run_dir: rundir.RunDir) -> dict[str, Any]:
-    """Pretrained variables with fresh last layers; without pretraining those of a model folder, or fresh ones."""
+    """Initial variables: pretrained with fresh last layers; without pretraining, of a model folder or fresh."""
     fresh = models.init(setup.model, setup.seed, setup.num_inputs)
     fresh = states.with_biases(fresh, setup.section.train.head_biases)
     stage = f"pretrain_{setup.which}"
     run_dir.require(stage, "model/model.json")
     if parallel.decide(run_dir.was_skipped(stage)):
+        start_weights.warn_of_view(config, setup.which, setup.view)
         return start_weights.load(config, setup.which, "train", fresh)
     pretrained, _ = storage.load(run_dir.path / stage / "model")
     wanted = setup.section.train.transfer
@@ -214,7 +211,7 @@ def _start(config: Config, setup: network_setup.Setup, run_dir: rundir.RunDir) -
 
 
 def _not_pretrained(setup: network_setup.Setup, transferred: Sequence[str] | None) -> str:
-    """What the segmentation uses beside its last layers and the inpainting never reaches, for the log; else nothing."""
+    """For the log: the layers, other than the last, that segmentation uses and inpainting does not; or nothing."""
     sizes, trained, reached = (
         flax.traverse_util.flatten_dict(tree)
         for tree in (
@@ -230,13 +227,13 @@ def _not_pretrained(setup: network_setup.Setup, transferred: Sequence[str] | Non
     share = sum(sizes[path] for path in missed) / sum(size for path, size in sizes.items() if trained[path])
     names = ", ".join(sorted({path[0] for path in missed}))
     return (
-        f"; and, as the pretraining does not reach it: {names}, {share:.0%} of the weights that are trained "
-        '("What pretraining reaches" in docs/network_setup.md)'
+        f"; not reached by pretraining: {names}, {share:.0%} of the trained weights "
+        '("What pretraining reaches" in docs/networks.md)'
     )
 
 
 def _oversampled(setup: network_setup.Setup, label: str, positions: np.ndarray) -> np.ndarray:
-    """Positions with the slices of rarer kinds repeated; a slice's kind is the highest class it holds."""
+    """Positions with slices of rarer kinds repeated; a slice's kind is its highest class."""
     kinds = np.array([setup.records[int(position)][label].max() for position in positions])
     names, counts = np.unique(kinds, return_counts=True)
     logging.info(

@@ -1,4 +1,4 @@
-"""Dice on the validation split while a segmentation network is trained."""
+"""Dice on the validation split during the training of a segmentation network."""
 
 import pathlib
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from ssinfnet_jax.training.steps import state as states
 
 
 class Validation:
-    """Measures a state on the validation split, and knows the best so far.
+    """Evaluates a state on the validation split and tracks the best.
 
     Args:
       setup: of the network.
       label: "lesion" | "classes".
       positions: of the validation slices.
       directory: of the stage.
-      keep_best: whether the best variables are kept.
-    Attributes: best: by the mean over the classes of Dice; nothing without a validation split.
+      keep_best: whether to keep the best variables.
+    Attributes: best: by Dice, averaged over classes; empty without a validation split.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Validation:
         self._predict = parallel.map_predict(predict)
 
     def __call__(self, state: states.TrainState, step: int) -> dict[str, float] | None:
-        """{"dice_...": mean over slices} of a state on the devices, or None without a validation split."""
+        """{"dice_...": mean over slices} for a state on the devices, or None without a validation split."""
         if not self._batches:
             return None
         variables = self._fetch(states.variables(state))
@@ -47,7 +47,9 @@ class Validation:
         scores = {name: [] for name in names.values()}
         for batch, probs in parallel.predict_all(self._predict(variables), self._batches):
             pred = (probs > 0.5).astype(int) if self._label == "lesion" else probs.argmax(axis=-1)
-            for one, truth in zip(pred, batch[self._label], strict=True):
+            ignores = batch.get("ignore", [None] * len(pred))
+            for one, truth, ignore in zip(pred, batch[self._label], ignores, strict=True):
+                one, truth = overlap.counted(ignore, one, truth)
                 for value, name in names.items():
                     scores[name].append(overlap.overlap(one == value, truth == value)["dice"])
         means = {f"dice_{name}": _mean(values) for name, values in scores.items()}
@@ -56,6 +58,6 @@ class Validation:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean of what is not NaN; NaN if all are."""
+    """Mean of the values that are not NaN; NaN if all are."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")

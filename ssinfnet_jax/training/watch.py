@@ -1,4 +1,4 @@
-"""Looking at the inpainting of held-out slices while the pretraining goes on."""
+"""Validation of the pretraining: inpaints held-out slices."""
 
 import pathlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.data import pipeline
+from ssinfnet_jax.data import pipeline, stage_files
 from ssinfnet_jax.networks import parallel
 from ssinfnet_jax.training import checkpoint, network_setup
 from ssinfnet_jax.training.steps import adversarial_step
@@ -20,16 +20,16 @@ NUM_SLICES = 16
 class Watch:
     """Errors on held-out slices, pictures of them at the end of every phase, and the best inpainter of one phase.
 
-    Every process looks at all slices, process 0 alone writes.
+    Every process evaluates the same slices; only process 0 writes.
 
     Args:
       setup: of the network.
       game: the two networks.
-      positions: of the slices, of which some are chosen evenly.
-      num_examples: slices to keep pictures of.
+      positions: of the held-out slices; at most `NUM_SLICES` of them, evenly spaced, are used.
+      num_examples: slices to save pictures of.
       directory: of the stage.
-      keep_best_of: number of the phase whose best inpainter is kept; None: of none.
-    Attributes: best: that inpainter, by the error on the phase's masks; nothing without such a phase.
+      keep_best_of: index of the phase whose best inpainter is kept, or None.
+    Attributes: best: that inpainter, by its error on the phase's masks; empty without such a phase.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Watch:
     def __call__(
         self, players: Mapping[str, Any], kind: str, index: int, step: int, key: jax.Array, *, is_end: bool
     ) -> dict[str, float]:
-        """Looks at the players at a step of phase number `index`, of a kind of `config.LEARNER`.
+        """Evaluates the players at a step of phase `index`, of a kind in `config.LEARNER`.
 
-        Returns: errors under random and under the coach's masks, and their ratio, the coach's gain.
+        Returns: errors under random masks and under the coach's, and their ratio, the coach's gain.
         """
         variables = {who: self._fetch(states.variables(players[who])) for who in ("inpainter", "coach")}
         numeric = {name: value for name, value in self._batch.items() if value.dtype.kind in "biuf"}
-        # The same masks by chance at every step of a phase, so that its steps compare.
+        # The same random masks at every step of a phase, so that its steps are comparable.
         key = jax.random.fold_in(key, index)
         out = jax.device_get(self._evaluate(variables["inpainter"], variables["coach"], numeric, key))
         by_chance, by_coach = (float(out[f"reconstruction_{how}"].mean()) for how in ("random", "coach"))
@@ -71,21 +71,15 @@ class Watch:
         if is_end and parallel.is_main():
             self._draw(out, kind, index)
         return {
-            "reconstruction_random_masks": by_chance,
-            "reconstruction_coach_masks": by_coach,
-            "coach_gain": gain,
-        }
+            "reconstruction_random_masks": by_chance, "reconstruction_coach_masks": by_coach, "coach_gain": gain,
+        }  # fmt: skip
 
     def _draw(self, out: Mapping[str, np.ndarray], kind: str, index: int) -> None:
         masks = "random" if kind == "inpaint_random" else "coach"
         with rundir.writing(self._directory / f"examples_{index:03d}.npz") as path:
-            np.savez_compressed(
-                path,
-                image=out["image"][self._shown],
-                keep=out[f"keep_{masks}"][self._shown],
-                inpainting=out[f"inpainting_{masks}"][self._shown],
-                phase=np.asarray([f"{index + 1} {kind}"] * len(self._shown)),
-            )
+            arrays = [out[name][self._shown] for name in ("image", f"keep_{masks}", f"inpainting_{masks}")]
+            phase = np.asarray([f"{index + 1} {kind}"] * len(self._shown))
+            np.savez_compressed(path, **dict(zip(stage_files.INPAINTING_EXAMPLES, [*arrays, phase], strict=True)))
 
     def combine(self) -> None:
         """Joins the phases' pictures into `examples.npz`."""

@@ -9,7 +9,7 @@ GOLDEN = pathlib.Path(__file__).resolve().parents[3] / "shared" / "golden"
 
 @pytest.fixture(scope="session")
 def golden():
-    """Reads a table of reference numbers; the test is skipped where they are not."""
+    """Reads a table of reference numbers; skips the test if it does not exist."""
 
     def read(name: str) -> pd.DataFrame:
         path = GOLDEN / name

@@ -55,7 +55,7 @@ def test_none_is_no_disease_and_not_a_missing_value(read):
     header = "patient_id,underlying,severity\n"
     table = read(header + "1,None,0\n2,none,1\n3,,0\n4,NA,1\n5,NaN,0\n6,asthma,1\n", ["underlying"])
     np.testing.assert_array_equal(table["underlying"], [0, 0, np.nan, np.nan, np.nan, 1])
-    table = read(header + "1,None,0\n2,2,1\n3,,0\n", ["underlying"])  # pandas alone: a column of numbers
+    table = read(header + "1,None,0\n2,2,1\n3,,0\n", ["underlying"])  # pandas alone would read numbers
     np.testing.assert_array_equal(table["underlying"], [0, 2, np.nan])
     table = read(header + "1,1.5,0\n2,,1\n", ["underlying"])
     np.testing.assert_array_equal(table["underlying"], [1.5, np.nan])
@@ -72,10 +72,12 @@ def test_the_column_of_patients_has_several_names(read, name):
 def test_which_column_is_of_patients(read, caplog):
     assert read("id,patient_id,age,gender,severity\n1,01,54,0,1\n1,02,53,1,1\n")["patient_id"].tolist() == ["01", "02"]
     assert not caplog.records
-    with pytest.raises(ValueError, match=r"the columns \['id', 'patient'\] may all be of patients; call the right one"):
+    with pytest.raises(
+        ValueError, match=r"any of the columns \['id', 'patient'\] may identify patients; rename the right one"
+    ):
         read("id,patient,age,gender,severity\n1,01,54,0,1\n")
     read("age,gender,severity\n54,0,1\n")
-    assert "table.csv has no column 'patient_id': each row is taken for a patient of its own" in caplog.text
+    assert "table.csv has no column 'patient_id': each row counts as a different patient" in caplog.text
 
 
 def test_numbers_stay_what_they_are(read):
@@ -186,7 +188,7 @@ def test_two_columns_that_one_name_means(read_both, header, both):
 def test_a_synonym_that_is_not_taken_is_named(read_both, caplog):
     table = read_both("age,Sex,gender,severity\n45,m,f,1\n", ["age", "gender"])
     assert table["gender"].tolist() == [0]
-    assert "column 'gender' is taken for 'gender'; these are not: ['Sex']" in caplog.text
+    assert "uses column 'gender' as 'gender', and ignores the similar ['Sex']" in caplog.text
 
 
 def test_coded_gender(read_both):
@@ -289,7 +291,7 @@ def test_codes_of_groups_are_no_quantities(read, name):
         read(text, [name])
     read(text, ["age"])
     words = text.replace(",1,", ",A,").replace(",2,", ",B,").replace(",3,", ",C,")
-    with pytest.raises(ValueError, match=rf"the column holds words, such as .* such as {name}_2 and {name}_3"):
+    with pytest.raises(ValueError, match=rf"the column contains words, such as .* such as {name}_2 and {name}_3"):
         read(words, ["age"], covariates=[name])
 
 
@@ -299,18 +301,18 @@ def test_the_remedy_for_groups_works(read, caplog):
     assert table["hospital_2"].sum() == table["hospital_3"].sum() == 4
     rows = "".join(f"{30 + place},{place % 3},{place % 4},{place % 2}\n" for place in range(12))
     read(f"age,smoking,stage,severity\n{rows}", ["age"], covariates=["smoking", "stage"])
-    assert "column 'smoking' (3 values: 0, 1, 2) is taken for a quantity" in caplog.text
+    assert "column 'smoking' (3 values: 0, 1, 2) is treated as a quantity" in caplog.text
     assert "'stage'" not in caplog.text
 
 
 def test_rows_that_are_no_patients(read_both, caplog):
     table = read_both("id,age,severity\n1,45,1\n2,46,0\nSource: registry,,\n", ["age"])
     assert table["patient_id"].tolist() == ["1", "2"]
-    assert "rows [4] have a cell in the first column alone, and are left out" in caplog.text
+    assert "leaves out rows [4], which are empty except for their first cell" in caplog.text
     for name in ("Mean (SD)", "Total", "合计"):
-        with pytest.raises(ValueError, match=r"row 4 \('.*'\) is no patient; delete rows of sums and means"):
+        with pytest.raises(ValueError, match=r"row 4 \('.*'\) is not a patient; delete rows of sums and means"):
             read_both(f"id,age,severity\n1,45,1\n2,46,0\n{name},45.5,1\n", ["age"])
-    with pytest.raises(ValueError, match="'subject' is a column of patients, which is no exposure or covariate"):
+    with pytest.raises(ValueError, match="'subject' identifies patients and cannot be an exposure or covariate"):
         read_both("id,subject,age,severity\n1,1,45,1\n2,2,46,0\n", ["age"], covariates=["subject"])
 
 

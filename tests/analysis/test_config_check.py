@@ -1,4 +1,4 @@
-"""What is wrong in the analysis' sections of a config is found before anything is computed."""
+"""Mistakes in the analysis' sections of a config are found before any work starts."""
 
 import pytest
 
@@ -40,17 +40,38 @@ MISTAKES = [
     (
         "exposures",
         ["age", "age"],
-        r"exposures \['age', 'age'\] and config.mediation.covariates \[\] name \['age'\] twice",
+        r"config.mediation.exposures \['age', 'age'\] name \['age'\] twice; a column can have one role",
     ),
-    ("covariates", ["age"], r"and config.mediation.covariates \['age'\] name \['age'\] twice; leave one out"),
+    (
+        "covariates",
+        ["age"],
+        r"and config.mediation.covariates \['age'\] name \['age'\] twice; a column can have one role",
+    ),
     ("covariates", ["smoking"], r"Unknown columns \['smoking'\] in config.mediation.covariates; choose from age"),
     (
         "mediators",
         "^gggo_",
-        r"config.mediation.mediators '\^gggo_' matches none of the 186 columns that config.phenotypes",
+        r"config.mediation.mediators '\^gggo_' matches none of the 186 columns of the phenotypes",
     ),
     ("mediators", "^age$", r"config.mediation.mediators '\^age\$' matches none of the"),
     ("mediators", "*ggo", r"config.mediation.mediators is not a regular expression: '\*ggo' \(nothing to repeat"),
+    ("moderator", "sex", r"Unknown columns \['sex'\] in config.mediation.moderator; choose from age, gender, underly"),
+    ("moderator", "age", r"and config.mediation.moderator \['age'\] name \['age'\] twice; a column can have one role"),
+    ("moderated", "third", "Unknown config.mediation.moderated 'third'; choose one of first, second, both, all"),
+    ("levels", ["Severe", "Mild|Regular"], r"config.mediation.levels: The levels .* are out of order; give the lowest"),
+    (
+        "levels",
+        ["Mild", "Worse"],
+        r"config.mediation.levels: Unknown severity: 'Worse' \(1x\); the nine levels are: Co",
+    ),
+    ("levels", ["Mild"], "config.mediation.levels: Give two or more levels of 'severity', each once, the lowest first"),
+    ("levels", ["Mild", "mild"], "config.mediation.levels: Give two or more levels of 'severity', each once"),
+    ("sets", ["texture"], "config.mediation.sets: Unknown set of mediators 'texture'; choose all, region, class, or"),
+    ("sets", ["x=^foo_"], "config.mediation.sets: The set of mediators 'x' has none"),
+    ("fdr", 1.0, r"config.mediation.fdr must be in \(0, 1\), found 1.0"),
+    ("missing", "mean", "Unknown config.mediation.missing 'mean'; choose one of listwise, fiml"),
+    ("imputations", 1, "config.mediation.imputations must be 0 or at least 2, found 1"),
+    ("imputation_cycles", 1, "config.mediation.imputation_cycles must be at least 2, found 1"),
     ("mediators", ["ggo"], r"config.mediation.mediators must be text, found \['ggo'\]; give a text, such as '\^ggo_'"),
 ]
 
@@ -60,6 +81,12 @@ def test_mistakes_of_the_mediation(config, key, value, message):
     config["mediation"][key] = value
     with pytest.raises(ValueError, match=message):
         config_check.check(read_config(config))
+
+
+def test_robust_errors_and_fiml_exclude_each_other(config):
+    config["mediation"] |= {"missing": "fiml", "robust": True}
+    with pytest.raises(ValueError, match=r"^config.mediation.robust errors cannot be combined with missing='fiml'"):
+        read_config(config)
 
 
 def test_mediators_must_be_phenotypes_of_these_settings(config):
@@ -76,6 +103,8 @@ def test_mediators_must_be_phenotypes_of_these_settings(config):
     "options",
     [
         {"exposures": ("age",), "covariates": ("gender", "ggo_shape2D_PixelSurface"), "bootstrap_draws": 0},
+        {"exposures": ["age"], "moderator": "gender", "levels": ["Suspected", "Control", "Mild|Regular", "Severe"]},
+        {"sets": ["all", "region", "class", "dense=_Mean$"], "missing": "fiml", "imputations": 5},
         {"exposures": ["age"], "mediators": "^underlying$", "max_correlation": 1, "link": "probit", "adjust": "none"},
     ],
 )
@@ -85,7 +114,7 @@ def test_what_can_be_computed_passes(config, options):
 
 
 def test_presets_of_the_path_model():
-    """Residuals of mediators may correlate, but not in the paper's model, nor in its code."""
+    """Residuals of mediators may correlate here, but not in the paper's model or code."""
     wanted = {"full": ("indirect", True), "full_paper": ("paper", False), "full_published_code": ("paper", False)}
     for variant, expected in wanted.items():
         options = covid_semiseg.get_config(variant).mediation

@@ -4,7 +4,7 @@ from ssinfnet_jax.analysis import truth
 
 
 def test_known_effects_against_what_was_found():
-    """A mediator found, one missed, a null pair found wrongly, and a pair that the table does not have."""
+    """A mediator found, a mediator missed, a null pair found, and a pair that is not in the table."""
     known = [("age", "a", True), ("age", "b", True), ("age", "c", False), ("age", "d", False)]
     known = [dict(zip(("exposure", "phenotype", "mediates"), row, strict=True)) for row in known]
     univariate = pd.DataFrame({"exposure": "age", "mediator": ["c", "b", "a"], "is_mediator": [True, False, True]})

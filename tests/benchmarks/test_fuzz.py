@@ -19,7 +19,7 @@ def seeds(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns about damaged files
-@pytest.mark.parametrize("kind", ["nifti", "dicom", "picture", "tensors"])
+@pytest.mark.parametrize("kind", ["nifti", "itk", "zip", "dicom", "masks", "picture", "tensors"])
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(number=st.integers(0, 2**32 - 1))
 def test_damaged_files_end_in_a_result_or_a_clear_error(kind, seeds, tmp_path_factory, number):
@@ -67,7 +67,7 @@ print(told.get()[2])
 
 
 def test_an_error_that_does_not_name_its_file_is_detected(seeds, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise ValueError("something is wrong, in an unnamed file")
 
     monkeypatch.setattr(fuzz.segment_scan, "segment", fail)

@@ -1,4 +1,4 @@
-"""What a config may hold comes from the types of its sections, and what does not fit is named with its remedy."""
+"""The types of its sections define a config; errors name the key that does not fit, with the remedy."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_config_holds_what_its_file_says(name):
-    """Each key of the tree is an attribute of the same value, and each attribute beside these has its default."""
+    """Each key of the tree is an attribute of the same value; every other attribute has its default."""
     tree = VARIANTS[name]().to_dict()
     _compare(configs.read_config(tree), tree)
 
@@ -123,7 +123,7 @@ def _kind(value):
     return {bool: "bool", int: "number", float: "number", str: "text"}.get(type(first))
 
 
-# Of what is plugged in, the losses' own functions say what their hyper-parameters may be (tests/losses).
+# Functions of losses define the ranges of their hyper-parameters themselves (tests/losses).
 PLUGGED_IN = re.compile(r"losses\.\w+\.(?!fn|weight|maps)|model\.options\.backbone")
 LEAVES = {path: _kind(value) for path, value in _leaves(BASE) if not PLUGGED_IN.search(path)}
 WRONG = {
@@ -183,13 +183,14 @@ def _tables(tree, path=""):
         ("data.normalisation.std", 0.0, "in [0.001, 1000], found 0.0"),
         ("single.model.options.width", 1000, "in (0, 16], found 1000"),
         ("multi.pretrain.coach.width", 0, "in (0, 16], found 0"),
-        ("single.train.epochs", 0, "positive, found 0; give a number, such as 500."),
+        ("single.train.epochs", -1, "at least 0, found -1; give a number, such as 500."),
+        ("single.train.epochs", 0, "epochs is 0, which takes a trained network as it is; name its folder as initial"),
         ("single.train.batch_size", 0, "positive, found 0; give a whole number, such as 16."),
         ("single.train.batch_size", 4.0, "positive, found 4.0; give a whole number"),
         ("single.train.scales", 1.0, "positive, found 1.0; give a list of numbers, such as [0.75]."),
         ("single.train.scales", (1.0, 0.0), "positive, found (1.0, 0.0); give a list of numbers"),
-        ("single.train.scales", (), "hold positive factors"),
-        ("single.train.patience_epochs", 0, "positive, found 0; give a number, such as 50, or None for none."),
+        ("single.train.scales", (), "have at least one factor"),
+        ("single.train.patience_epochs", 0, "positive, found 0; give a number, such as 50, or None."),
         ("single.train.optimizer.clip_norm", 0, "positive, found 0"),
         ("single.train.augmentation.scale", (1.0, 0.5), "(low, high) with 0 < low <= high, found (1.0, 0.5)"),
         ("single.train.augmentation.scale", (0.1, 0.5, 1.0), "(low, high) with 0 < low <= high"),

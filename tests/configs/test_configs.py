@@ -2,15 +2,31 @@
 
 import pytest
 
-from configs import covid_semiseg, ct_phantom, medseg_ictcf, presets, recommended
+from configs import covid_semiseg, ct_phantom, folder, medseg_ictcf, presets, recommended
 from launch import stages
+from ssinfnet_jax import pretrained
+from ssinfnet_jax.networks.card import NetworkCard
 
-FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
+FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "folder": folder, "medseg_ictcf": medseg_ictcf}
 VARIANTS = [(name, variant) for name, module in FILES.items() for variant in module.VARIANTS]
 
 
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Cards of networks as the package has them: of the recipe `covid_semiseg:best`."""
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    best = covid_semiseg.get_config("best").to_dict()
+    for which in ("single", "multi"):
+        input_of = {"image_size": best["data"]["image_size"], "normalisation": best["data"]["normalisation"]}
+        (tmp_path / which).mkdir()
+        model = best[which]["model"]
+        card = {"model": model["name"], "options": model["options"], "task": "segmentation", **input_of}
+        NetworkCard.from_json(card).write(tmp_path / which)
+    return tmp_path
+
+
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
-def test_everything_resolves(name, variant):
+def test_everything_resolves(name, variant, shipped):
     config = FILES[name].get_config(variant).to_dict()
     assert config["name"] == f"{name}:{variant}"
     stages.check(config)
@@ -73,8 +89,11 @@ MISTAKES = {
     "data.splits.test_fold": (3, r"config.data.splits.test_fold must be in 0\.\.2, since num_folds is 3; found 3"),
     "single.model.options.backbone": ("resnet51", "Unknown backbone 'resnet51'"),
     "single.train.losses": ({"focal": {"fn": "segmentation:focal", "gama": 1}}, "Unknown hyper-parameter gama of loss"),
-    "multi.train.losses": ({"focal": {"fn": "segmentation:focal", "alpha": (1, 4)}}, "cannot be computed of 3 classes"),
-    "single.train.epochs": (-1, "config.single.train.epochs must be positive, found -1"),
+    "multi.train.losses": (
+        {"focal": {"fn": "segmentation:focal", "alpha": (1, 4)}},
+        "cannot be computed for 3 classes",
+    ),
+    "single.train.epochs": (-1, "config.single.train.epochs must be at least 0, found -1"),
     "single.train.epoch": (2, "Unknown config.single.train.epoch; it has initial"),
     "single.train.optimizer.learning_rate": (-1.0, r"learning_rate must be positive, found -1\.0"),
     "multi.train.optimizer.lookahead": ({"k": 5}, "config.multi.train.optimizer.lookahead lacks alpha"),
@@ -91,7 +110,7 @@ MISTAKES = {
     ),
     "single.train.batch_size": (3, r"config.single.train.batch_size is 3.* --config.single.train.batch_size=4"),
     "single.train.keep": ("first", r"Unknown config.single.train.keep 'first'; choose one of last, best"),
-    "single.train.scales": ((), "config.single.train.scales must hold positive factors"),
+    "single.train.scales": ((), "config.single.train.scales must have at least one factor"),
     "single.train.transfer": (("encodr",), "Unknown modules encodr in config.single.train.transfer; 'infnet' has "),
     "multi.train.averaging": (1.0, r"config.multi.train.averaging must be in \[0, 1\), found 1.0"),
     "single.pretrain.phases": (

@@ -1,4 +1,8 @@
-"""A step of every stage of every variant has shapes; nothing is compiled. What variants share is traced once."""
+"""The steps of every variant have shapes; compiles nothing, and traces shared parts once.
+
+A step knows no more of a network than its output, so those of the configs are traced with a toy of the same output.
+test_configs.py checks the networks of the configs, and tests/training/test_network_setup.py takes a step of each kind.
+"""
 
 import functools
 import json
@@ -7,20 +11,21 @@ import jax
 import numpy as np
 import pytest
 
-from configs import covid_semiseg, ct_phantom, medseg_ictcf
+from configs import covid_semiseg, ct_phantom, folder, medseg_ictcf
 from ssinfnet_jax import models
 from ssinfnet_jax.config import Augmentation, GameOptions, Optimizer, read, read_config
 from ssinfnet_jax.networks.inputs import Normalisation
 from ssinfnet_jax.training import phases
 from ssinfnet_jax.training.steps import adversarial_step, optim, segment_step, state
+from tests.training import toy
 
-FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "medseg_ictcf": medseg_ictcf}
+FILES = {"covid_semiseg": covid_semiseg, "ct_phantom": ct_phantom, "folder": folder, "medseg_ictcf": medseg_ictcf}
 VARIANTS = [(name, variant) for name, module in FILES.items() for variant in module.VARIANTS]
 BATCH = 2
 
 
 def _batch(size=64):
-    """As small as the networks take: the sizes of configs are checked in test_configs."""
+    """The smallest size that the networks take; test_configs checks the sizes of configs."""
     slices = {
         name: jax.ShapeDtypeStruct((BATCH, size, size), np.uint8) for name in ("image", "prior", "lesion", "classes")
     }
@@ -48,20 +53,21 @@ def _walk(step, current, *rest):
     assert metrics["loss"].shape == ()
 
 
+def _toy(output, num_inputs):
+    return toy.Toy(3 if output == "classes" else 1, num_inputs, as_maps=output == "maps")
+
+
 @functools.cache
-def _segment(which, section, normalisation):
-    section, normalisation = json.loads(section), Normalisation(**json.loads(normalisation))
-    name, options = section["model"]["name"], section["model"]["options"]
-    model, num_inputs, train = models.create(name, **options), models.num_inputs(name), section["train"]
+def _segment(output, num_inputs, train, normalisation):
+    train, model = json.loads(train), _toy(output, num_inputs)
     own = read(Optimizer, train["optimizer"], "optimizer")
     optimizer = _optimizer(own)
     sees = segment_step.Options(
         read(Augmentation, train["augmentation"], "augmentation"),
-        normalisation,
+        Normalisation(**json.loads(normalisation)),
         scale=max(train["scales"]),
         label_smoothing=train["label_smoothing"],
     )
-    output = models.output(name, **options)
     step = segment_step.make_step(
         model, optimizer, num_inputs=num_inputs, output=output, losses=train["losses"], options=sees
     )
@@ -69,18 +75,13 @@ def _segment(which, section, normalisation):
 
 
 @functools.cache
-def _pretrain(model, coach, losses, options, normalisation):
-    model, normalisation = json.loads(model), Normalisation(**json.loads(normalisation))
-    num_inputs = models.num_inputs(model["name"])
-    inpainter, coach = models.create(model["name"], **model["options"]), models.create("coach", **json.loads(coach))
-    game = adversarial_step.Game(
-        inpainter,
-        coach,
-        num_inputs,
-        normalisation,
-        *json.loads(losses),
-        GameOptions(**json.loads(options)),
-    )
+def _game(output, num_inputs, losses, options, normalisation):
+    options, normalisation = GameOptions(**json.loads(options)), Normalisation(**json.loads(normalisation))
+    _play(_toy(output, num_inputs), toy.ToyCoach(), num_inputs, normalisation, *json.loads(losses), options)
+
+
+def _play(inpainter, coach, num_inputs, normalisation, *losses_and_options):
+    game = adversarial_step.Game(inpainter, coach, num_inputs, normalisation, *losses_and_options)
     table = Optimizer("adam", 0.1)
     optimizer, augmentation = _optimizer(table), Augmentation()
     players = _state(inpainter, optimizer, table, num_inputs), _state(coach, optimizer, table, 3)
@@ -95,15 +96,25 @@ def test_steps_of_every_variant_have_shapes(name, variant):
     normalisation = text(config["data"]["normalisation"])
     for which in ("single", "multi"):
         section = config[which]
+        model, options = section["model"]["name"], section["model"]["options"]
+        role = models.output(model, **options), models.num_inputs(model)
         names = ("optimizer", "scales", "augmentation", "label_smoothing", "losses")
         train = {key: section["train"][key] for key in names}
         train["optimizer"] = {**train["optimizer"], "learning_rate": 0.1, "schedule": "constant"}
-        _segment(which, text({"model": section["model"], "train": train}), normalisation)
+        _segment(*role, text(train), normalisation)
         if section["pretrain"]:
-            coach, options = (text(section["pretrain"][key]) for key in ("coach", "options"))
             losses = text([section["pretrain"][f"{who}_losses"] for who in ("inpainter", "coach")])
-            _pretrain(text(section["model"]), coach, losses, options, normalisation)
+            _game(*role, losses, text(section["pretrain"]["options"]), normalisation)
             pretrain = getattr(read_config(config), which).pretrain
             assert len(phases.schedule(pretrain, 10)) == len(section["pretrain"]["phases"])
             for optimizer in (pretrain.inpainter_optimizer, pretrain.coach_optimizer):
                 _optimizer(optimizer)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in models.MODELS.items() if entry.inpaints])
+def test_every_network_that_inpaints_plays_against_the_coach(name):
+    pretrain = covid_semiseg.get_config("full")["single" if name == "infnet" else "multi"].pretrain.to_dict()
+    losses = [pretrain[f"{who}_losses"] for who in ("inpainter", "coach")]
+    options = {"width": 0.0625, **({"backbone": "vgg16"} if name == "infnet" else {})}  # the one with the fewest layers
+    players = models.create(name, **options), models.create("coach", width=0.0625)
+    _play(*players, models.num_inputs(name), Normalisation(0.5, 0.25), *losses, GameOptions(**pretrain["options"]))

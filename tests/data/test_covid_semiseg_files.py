@@ -1,6 +1,10 @@
 """Tests on the public slices, if they are available."""
 
+import hashlib
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from ssinfnet_jax.config import Splits
@@ -51,3 +55,39 @@ def test_slices_are_in_the_radiologists_view(dataset):
         below[dataset.slices["part"][index]].append((bright[0] > 0.5, abs(bright[1] - 0.5) < 0.2))
     assert np.mean(below["labeled"], axis=0).min() >= 0.9
     assert np.mean(below["unlabeled"], axis=0).min() >= 0.95
+
+
+def test_records_are_those_of_the_builder_that_the_description_replaced(dataset):
+    """The digest was computed with that builder's records."""
+    digest = hashlib.sha256()
+    for record in dataset.records:
+        digest.update(f"{record['slice_id']} {record['patient_id']}".encode())
+        for name in ("image", "lesion", "classes"):
+            if name in record:
+                digest.update(repr(record[name].shape).encode() + record[name].tobytes())
+    assert digest.hexdigest() == "71768ee8b8dd1d1254792f4672784479d90dee62b3a8b9697dcc74fa8791d983"
+
+
+OWN = """
+images: images/{id}.jpg
+masks: masks/{id}.png
+labels: {1: ggo, 2: consolidation}
+name: labeled_{id}
+orientation: LP
+"""
+
+
+def test_a_plain_folder_of_the_labeled_slices_gives_the_same_records(dataset, shared, tmp_path):
+    source = shared / "data/covid-semiseg/TrainingSet/MultiClassInfection-Train"
+    shutil.copytree(source / "Imgs", tmp_path / "source/images")
+    shutil.copytree(source / "GT", tmp_path / "source/masks")
+    (tmp_path / "source/dataset.yaml").write_text(OWN)
+    datasets.prepare("folder", "default", source_dir=tmp_path / "source", prepared_dir=tmp_path)
+    own = datasets.load("folder", "default", prepared_dir=tmp_path)
+    labeled = dataset.slices["part"] == "labeled"
+    pd.testing.assert_frame_equal(own.slices, dataset.slices[labeled])
+    for index, position in enumerate(np.flatnonzero(labeled)):
+        record, expected = own.records[index], dataset.records[int(position)]
+        assert record.keys() == expected.keys()
+        for name in ("image", "lesion", "classes"):
+            np.testing.assert_array_equal(record[name], expected[name])

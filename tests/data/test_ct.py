@@ -48,7 +48,7 @@ def test_read_image_refuses_colour(tmp_path):
 
 def test_read_image_refuses_sixteen_bit(tmp_path):
     Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match=r"deep\.png has Pillow mode 'I;16'; .*window_hu"):
+    with pytest.raises(ValueError, match=r"deep\.png has Pillow mode 'I;16'; .*--hu_slope and --hu_offset"):
         ct.read_image(tmp_path / "deep.png")
 
 
@@ -113,7 +113,7 @@ def test_sixteen_bits_are_never_read_as_their_high_bytes(tmp_path, colour, num_c
     if colour in (GREY_ALPHA, COLOUR_ALPHA):
         channels[..., -1] = 65535
     write_png(tmp_path / "deep.png", channels, colour=colour, bits=16)
-    wanted = r"deep\.png has (Pillow mode 'I;16'|16 bits per channel).*window_hu"
+    wanted = r"deep\.png has (Pillow mode 'I;16'; .*--hu_slope|16 bits per channel .*-depth 16 OUT\.png)"
     with pytest.raises(ValueError, match=wanted):
         ct.read_image(tmp_path / "deep.png")
 

@@ -12,8 +12,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from ssinfnet_jax.data import datasets, splits
-from ssinfnet_jax.data.datasets import slice_builder
-from ssinfnet_jax.data.datasets.covid_semiseg import covid_semiseg_dataset_builder
+from ssinfnet_jax.data.datasets import registry, slice_builder
 from ssinfnet_jax.data.datasets.ct_phantom import generator, population
 
 RNG = np.random.default_rng(0)
@@ -103,8 +102,57 @@ def make_ictcf(root: Path) -> Path:
     return root
 
 
+def chest_volume(num_slices):
+    """HU of air with a body in it, which the checks take for a chest."""
+    volume = np.full((24, 20, num_slices), -1000, np.int16)
+    volume[4:20, 4:16] = RNG.integers(-100, 100, (16, 12, num_slices))
+    return volume
+
+
+def lesion_volume(num_slices):
+    volume = np.zeros((24, 20, num_slices), np.uint8)
+    volume[8:12, 7:9, 0] = 1
+    return volume
+
+
+def make_covid_ct_seg(root: Path) -> Path:
+    for name, values in (("coronacases_001", chest_volume(2)), ("radiopaedia_4_85506_1", None)):
+        grey_values = RNG.integers(0, 255, (24, 20, 2)).astype(np.float32)
+        save_nifti(root / f"COVID-19-CT-Seg_20cases/{name}.nii.gz", grey_values if values is None else values)
+        save_nifti(root / f"Infection_Mask/{name}.nii.gz", lesion_volume(2))
+        save_nifti(root / f"Lung_Mask/{name}.nii.gz", np.full((24, 20, 2), 2, np.uint8))
+    return root
+
+
+def make_mosmed(root: Path) -> Path:
+    for name in ("CT-0/study_0001", "CT-1/study_0255"):
+        save_nifti(root / f"studies/{name}.nii.gz", chest_volume(2))
+    save_nifti(root / "masks/study_0255_mask.nii.gz", lesion_volume(2))
+    return root
+
+
+def make_covid_19_20(root: Path) -> Path:
+    for name in ("Train/volume-covid19-A-0003", "Validation/volume-covid19-A-0001"):
+        save_nifti(root / f"COVID-19-20_v2/{name}_ct.nii.gz", chest_volume(2))
+    save_nifti(root / "COVID-19-20_v2/Train/volume-covid19-A-0003_seg.nii.gz", lesion_volume(2))
+    return root
+
+
+def make_folder(root: Path) -> Path:
+    for name in "ab":
+        save(root / f"images/{name}.png", grey())
+        save(root / f"masks/{name}.png", classes())
+    text = "images: images/{id}.png\nmasks: masks/{id}.png\nlabels: {1: ggo, 2: consolidation}\n"
+    (root / "dataset.yaml").write_text(text)
+    return root
+
+
 SOURCES = {
     "ct_phantom": ("tiny", None),
+    "folder": ("default", make_folder),
+    "covid_19_20": ("default", make_covid_19_20),
+    "covid_ct_seg": ("default", make_covid_ct_seg),
+    "mosmed": ("default", make_mosmed),
     "covid_semiseg": ("default", make_covid_semiseg),
     "medseg": ("default", make_medseg),
     "ictcf": ("default", make_ictcf),
@@ -122,10 +170,14 @@ def prepare(name: str, root: Path, source: Path | None = None, *, config: str | 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return {name: prepare(name, tmp_path_factory.mktemp(name)) for name in datasets.BUILDERS}
+    return {name: prepare(name, tmp_path_factory.mktemp(name)) for name in SOURCES}
 
 
-@pytest.mark.parametrize("name", datasets.BUILDERS)
+def test_every_dataset_is_tested():
+    assert {*SOURCES} == {*datasets.BUILDERS, *datasets.PUBLIC}
+
+
+@pytest.mark.parametrize("name", SOURCES)
 def test_records_and_table_agree(prepared, name):
     dataset = prepared[name]
     assert len(dataset.records) == len(dataset.slices) > 0
@@ -149,7 +201,7 @@ def test_records_and_table_agree(prepared, name):
                 assert record[column] == pytest.approx(row[column])
 
 
-@pytest.mark.parametrize("name", datasets.BUILDERS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_no_patient_is_in_two_parts_or_splits(prepared, name):
     slices = prepared[name].slices
     splits.check_disjoint(slices.groupby("part")["patient_id"].apply(list).to_dict())
@@ -157,12 +209,11 @@ def test_no_patient_is_in_two_parts_or_splits(prepared, name):
     splits.check_disjoint(slices.groupby(assignment)["patient_id"].apply(list).to_dict())
 
 
-@pytest.mark.parametrize("name", datasets.BUILDERS)
-def test_readme_names_source_licence_and_citation(name):
-    module = sys.modules[datasets.builder_class(name).__module__]
-    readme = (Path(module.__file__).parent / "README.md").read_text().lower()
-    assert "licence" in readme
-    assert "source" in readme
+@pytest.mark.parametrize("name", datasets.PUBLIC)
+def test_datasets_name_source_and_licence(name):
+    origin = registry.origin(name).lower()
+    assert "licence" in origin
+    assert "source" in origin
 
 
 def test_records_behave_as_a_sequence(prepared):
@@ -225,7 +276,9 @@ def test_failing_midway_leaves_nothing_and_stale_folders_are_removed(tmp_path):
 
 
 def test_unknown_names_list_the_choices(tmp_path):
-    with pytest.raises(ValueError, match=r"Unknown dataset 'covid'; choose one of covid_semiseg, ct_phantom, ictcf"):
+    with pytest.raises(
+        ValueError, match=r"Unknown dataset 'covid'; choose one of covid_19_20, covid_ct_seg, covid_semi"
+    ):
         datasets.prepare("covid", "default", source_dir=None, prepared_dir=tmp_path)
     with pytest.raises(ValueError, match=r"Unknown config 'huge' of dataset 'ct_phantom'; choose one of demo, tiny"):
         datasets.load("ct_phantom", "huge", prepared_dir=tmp_path)
@@ -242,11 +295,14 @@ def test_source_folder_must_be_given_exist_and_have_the_layout(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=r"source folder .*gone of dataset .* does not exist"):
         attempt(tmp_path / "gone")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"source folder .*empty of dataset .* is empty"):
+    with pytest.raises((ValueError, FileNotFoundError), match=r"source folder .*empty of dataset .* is empty"):
         attempt(tmp_path / "empty")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/notes.txt").write_text("nothing here")
-    with pytest.raises(ValueError, match=r"COVID-SemiSeg layout|holds none of tr_im|exactly one clinical table"):
+    with pytest.raises(
+        (ValueError, FileNotFoundError),
+        match=r"holds none of|exactly one clinical table|has neither dataset\.yaml|no file that",
+    ):
         attempt(tmp_path / "other")
 
 
@@ -287,20 +343,6 @@ def test_covid_semiseg_joins_labels_and_reads_patients_from_names(prepared):
     assert unlabeled["patient_id"].tolist() == ["coronacases_001"] * 2 + ["radiopaedia_covid-19-pneumonia-10"]
 
 
-@pytest.mark.parametrize(
-    ("stem", "patient"),
-    [
-        ("Data-1_coronacases_org_001_100", "coronacases_001"),
-        ("Data-1_radiopaedia_org_covid-19-pneumonia-29_86490_1-dcm_4", "radiopaedia_covid-19-pneumonia-29"),
-        ("Data-1_radiopaedia_org_covid-19-pneumonia-29_86491_1-dcm_4", "radiopaedia_covid-19-pneumonia-29"),
-        ("hospital_17_004", "hospital_17"),
-        ("alone", "alone"),
-    ],
-)
-def test_covid_semiseg_patient_of(stem, patient):
-    assert covid_semiseg_dataset_builder.patient_of(stem) == patient
-
-
 def test_covid_semiseg_reports_rules_and_disagreement(tmp_path):
     source = make_covid_semiseg(tmp_path / "source")
     lesion = (classes() > 0).astype(np.uint8) * 255
@@ -309,9 +351,10 @@ def test_covid_semiseg_reports_rules_and_disagreement(tmp_path):
     dataset = prepare("covid_semiseg", tmp_path, source)
     assert dataset.records[0]["lesion"].sum() == (classes() > 0).sum() + 5
     notes = json.loads((tmp_path / "prepared/covid_semiseg/default/1.1.0/notes.json").read_text())
-    assert notes["labels disagree"] == {"2.png: lesion and classes > 0 differ in 5 pixels": 1}
-    assert notes["class label rule"] == {"classes 0/1/2": 3}
-    assert "Doctor-label/Edge: computed from labels or predicted when needed" in notes["not used"]
+    label = f"{DOCTOR}/GT/2.png"
+    told = {f"{label} differs from the classes of the same image in 5 pixels; both are kept.": 1}
+    assert notes["labels disagree"] == told
+    assert f"{DOCTOR}/Edge holds 2 .png files that no pattern matches: 2.png, 10.png." in notes["not used"]
 
 
 DOCTOR = "TrainingSet/LungInfection-Train/Doctor-label"
@@ -322,20 +365,16 @@ MULTI = "TrainingSet/MultiClassInfection-Train"
     ("spoil", "message"),
     [
         (
-            lambda root: (root / DOCTOR / "Imgs/2.png").unlink(),
-            r"Label .*GT/2\.png has no image of the same name",
+            lambda root: [(root / folder / "Imgs/2.png").unlink() for folder in (DOCTOR, MULTI)],
+            r"Doctor-label/GT/2\.png is a lesion mask without an image",
         ),
         (
-            lambda root: (root / MULTI / "GT/10.png").unlink(),
-            r"Image .*Imgs/10\.png has no label of the same name",
-        ),
-        (
-            lambda root: shutil.rmtree(root / DOCTOR / "GT"),
-            r"Folder .*GT with the labels of Imgs does not exist",
+            lambda root: [(root / folder / "GT/10.png").unlink() for folder in (DOCTOR, MULTI)],
+            r"Imgs/10\.png has no classes and no lesion mask; add the mask",
         ),
         (
             lambda root: save(root / MULTI / "Imgs/2.png", grey((9, 9))),
-            r"2\.png is 20x24 but its image .* is 9x9",
+            r"same name but are different slices \(mean difference inf",
         ),
         (
             lambda root: save(root / MULTI / "Imgs/2.png", 255 - grey()),
@@ -343,11 +382,11 @@ MULTI = "TrainingSet/MultiClassInfection-Train"
         ),
         (
             lambda root: save(root / MULTI / "GT/2.png", classes() * 5),
-            r"GT/2\.png holds the values \{0, 5, 10\}",
+            r"GT/2\.png holds the values 5, 10, which labels \(1: ggo, 2: consolidation\) do not name",
         ),
         (
             lambda root: save(root / DOCTOR / "Imgs/2.jpg", grey()),
-            r"2\.jpg and 2\.png have the same name; keep one",
+            r"2\.png has the same name as .*2\.jpg; keep one",
         ),
     ],
 )
@@ -382,9 +421,9 @@ def test_medseg_patients_labels_and_orientation(tmp_path):
     stored = label_volume(1)[..., 0].T  # rows are the second axis of a volume stored as LPS
     np.testing.assert_array_equal(found, np.where(stored == 3, 0, stored))
     notes = json.loads((tmp_path / "prepared/medseg/default/1.0.0/notes.json").read_text())
-    assert "tr_im.nii.gz: HU, windowed to [-1150, 250]" in notes["intensities"]
-    assert "val_im.nii.gz: windowed already, 0..255" in notes["intensities"]
-    assert notes["without label"] == {"rp_im/1 has no rp_msk/1: used as unlabeled": 1}
+    assert "tr_im.nii.gz holds HU, which are windowed to [-1150, 250]." in notes["values"]
+    assert "val_im.nii.gz holds grey levels, windowed already (0..255)." in notes["values"]
+    assert notes["no mask"] == {"rp_im/1.nii.gz has no mask: used as unlabeled.": 1}
 
 
 @pytest.mark.parametrize(
@@ -392,15 +431,15 @@ def test_medseg_patients_labels_and_orientation(tmp_path):
     [
         (
             lambda root: (root / "tr_mask.nii.gz").unlink(),
-            r"Image .*tr_im\.nii\.gz has no label tr_mask\.nii\.gz",
+            r"tr_im\.nii\.gz has no classes mask",
         ),
         (
             lambda root: (root / "tr_im.nii.gz").unlink(),
-            r"Label .*tr_mask\.nii\.gz has no image tr_im\.nii\.gz",
+            r"tr_mask\.nii\.gz is a classes mask without an image",
         ),
         (
             lambda root: (root / "rp_im/1.nii.gz").unlink(),
-            r"Label .*1\.nii\.gz has no image of the same name in rp_im",
+            r"rp_msk/1\.nii\.gz is a classes mask without an image",
         ),
         (
             lambda root: save_nifti(root / "tr_mask.nii.gz", label_volume(2)),
@@ -412,11 +451,11 @@ def test_medseg_patients_labels_and_orientation(tmp_path):
         ),
         (
             lambda root: save_nifti(root / "tr_mask.nii.gz", label_volume(3) * 3),
-            r"holds the values \{0, 3, 6, 9\}",
+            r"holds the values 6, 9, which labels",
         ),
         (
             lambda root: save_nifti(root / "tr_im.nii.gz", ct_volume(3) + 1024),
-            r"tr_im\.nii\.gz holds values from .*: neither HU",
+            r"tr_im\.nii\.gz holds values from .*: not Hounsfield units",
         ),
     ],
 )
@@ -467,7 +506,8 @@ def test_ictcf_notes_doubtful_disease_texts(tmp_path):
     dataset = prepare("ictcf", tmp_path, source)
     assert dataset.records[0]["underlying"] == 1
     notes = json.loads(next(tmp_path.rglob("notes.json")).read_text())["doubtful diseases"]
-    assert list(notes) == ["'hypertension, unknown' (1x): 1; names diseases and says unknown: the named ones count"]
+    doubt = "'hypertension, unknown' (1x): 1; names diseases and says unknown: the named ones count"
+    assert list(notes) == [f"clinical.csv names {doubt}."]
 
 
 def test_ictcf_joins_folders_and_table(prepared, tmp_path):
@@ -491,27 +531,27 @@ def test_ictcf_joins_folders_and_table(prepared, tmp_path):
     prepare("ictcf", tmp_path)
     notes = json.loads((tmp_path / "prepared/ictcf/default/1.0.0/notes.json").read_text())
     assert set(notes["left out"]) == {
-        "patient 77: folder Patient 77 has no row in the clinical table",
-        "patient 99: in the clinical table, but has no folder",
+        "Patient 77/d.png is of patient patient_77, who has no row in clinical.csv.",
+        "clinical.csv has patient 99, of whom there is no image.",
     }
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: save(root / "more/patient_2/x.png", grey()), "Patient 2 has two folders"),
+        (lambda root: save(root / "more/patient_2/b.png", grey()), "has the same name 'patient_2/b'"),
         (
             lambda root: (root / "b.csv").write_text("a"),
             r"exactly one clinical table .*found b\.csv, clinical\.csv",
         ),
-        (lambda root: [shutil.rmtree(f) for f in root.glob("Patient*")], "holds no patient folders"),
+        (lambda root: [shutil.rmtree(f) for f in root.glob("Patient*")], "no file that matches the pattern"),
         (
             lambda root: (root / "clinical.csv").write_text(CLINICAL.replace("63", "163")),
             r"row 2 .*age '163'",
         ),
         (
             lambda root: (root / "clinical.csv").write_text(CLINICAL.replace("Patient ", "Case A")),
-            "No patient of .* has both",
+            "names none of the patients of the 5 images",
         ),
     ],
 )

@@ -14,69 +14,21 @@ def save(path, values, palette=None):
     return path
 
 
-@pytest.mark.parametrize(
-    ("stored", "expected", "rule"),
-    [
-        ([[0, 255]], [[0, 1]], "binary 0/255"),
-        ([[0, 0]], [[0, 0]], "binary 0/255"),
-        ([[255, 255]], [[1, 1]], "binary 0/255"),
-        ([[0, 1]], [[0, 1]], "binary 0/1"),
-        ([[0, 1], [2, 0]], [[0, 1], [1, 0]], "classes 0/1/2, any lesion"),
-    ],
-)
-def test_read_lesion_recognises(tmp_path, stored, expected, rule):
-    lesion, found = labels.read_lesion(save(tmp_path / "l.png", stored))
-    np.testing.assert_array_equal(lesion, expected)
-    assert lesion.dtype == np.uint8
-    assert found == rule
-
-
-@pytest.mark.parametrize(
-    ("stored", "expected", "rule"),
-    [
-        ([[0, 1], [2, 1]], [[0, 1], [2, 1]], "classes 0/1/2"),
-        ([[0, 2]], [[0, 2]], "classes 0/1/2"),
-        ([[0, 1], [2, 3]], [[0, 1], [2, 0]], "medseg 0/1/2/3, 3 = pleural effusion is background"),
-    ],
-)
-def test_read_classes_recognises(tmp_path, stored, expected, rule):
-    classes, found = labels.read_classes(save(tmp_path / "c.png", stored))
-    np.testing.assert_array_equal(classes, expected)
-    assert found == rule
-
-
-def test_read_classes_with_one_rule_only(tmp_path):
-    path = save(tmp_path / "c.png", [[0, 2, 3]])
-    assert labels.read_classes(path)[1].startswith("medseg")
-    with pytest.raises(
-        ValueError, match=r"holds the values \{0, 2, 3\}, which no rule covers: classes 0/1/2 = \{0, 1, 2\}\. "
-    ):
-        labels.read_classes(path, (labels.OUR_CLASSES,))
-
-
 def test_palette_indices_are_the_classes_whatever_the_colours(tmp_path):
     path = save(tmp_path / "c.png", [[0, 1], [2, 2]], palette=[0, 0, 0, 128, 0, 0, 0, 128, 0])
     assert Image.open(path).mode == "P"
-    np.testing.assert_array_equal(labels.read_classes(path)[0], [[0, 1], [2, 2]])
+    np.testing.assert_array_equal(labels.read_classes(path), [[0, 1], [2, 2]])
 
 
-def test_bilevel_png_is_a_lesion(tmp_path):
+def test_bilevel_png_holds_0_and_255(tmp_path):
     Image.fromarray(np.array([[False, True]])).save(tmp_path / "b.png")
-    np.testing.assert_array_equal(labels.read_lesion(tmp_path / "b.png")[0], [[0, 1]])
-
-
-def test_unknown_values_name_file_values_rules_and_remedy(tmp_path):
-    path = save(tmp_path / "odd.png", [[0, 7], [254, 255]])
-    message = (
-        r"odd\.png holds the values \{0, 7, 254, 255\}, which no rule covers: binary 0/255 = "
-        r".*Save labels as PNG"
-    )
-    with pytest.raises(ValueError, match=message):
-        labels.read_lesion(path)
+    np.testing.assert_array_equal(labels.read_values(tmp_path / "b.png"), [[0, 255]])
 
 
 def test_a_binary_map_is_not_a_class_map(tmp_path):
-    with pytest.raises(ValueError, match=r"holds the values \{0, 255\}, which no rule covers: classes 0/1/2"):
+    with pytest.raises(
+        ValueError, match=r"c\.png holds the values \{0, 255\}; expected 0 background, 1 GGO, 2 con.* as PNG"
+    ):
         labels.read_classes(save(tmp_path / "c.png", [[0, 255]]))
 
 
@@ -84,7 +36,7 @@ def test_jpeg_labels_are_refused(tmp_path):
     blurred = np.kron(np.array([[0, 255], [255, 0]]), np.ones((9, 9)))
     path = save(tmp_path / "l.jpg", blurred)
     with pytest.raises(ValueError, match=r"l\.jpg holds the values .*without interpolation or JPEG compression"):
-        labels.read_lesion(path)
+        labels.read_classes(path)
 
 
 def test_colour_labels_are_refused(tmp_path):
@@ -95,13 +47,11 @@ def test_colour_labels_are_refused(tmp_path):
         labels.read_classes(tmp_path / "c.png")
 
 
-def test_recognise_accepts_float_volumes_only_if_values_are_whole():
-    classes, _ = labels.recognise(np.array([0.0, 1.0, 3.0], np.float32), labels.CLASS_RULES, "v.nii")
-    np.testing.assert_array_equal(classes, [0, 1, 0])
-    with pytest.raises(ValueError, match=r"v\.nii holds the values \{0, 0\.5\}"):
-        labels.recognise(np.array([0.0, 0.5]), labels.CLASS_RULES, "v.nii")
-    with pytest.raises(ValueError, match=r"values \{-1, 0\}"):
-        labels.recognise(np.array([0, -1]), labels.CLASS_RULES, "v.nii")
+def test_float_volumes_are_classes_only_if_values_are_whole():
+    np.testing.assert_array_equal(labels.check_classes(np.array([0.0, 1.0, 2.0004], np.float32), "v.nii"), [0, 1, 2])
+    for values, shown in (([0.0, 0.5], r"0, 0\.5"), ([0, -1], "-1, 0"), ([0, 3], "0, 3"), ([0, 256], "0, 256")):
+        with pytest.raises(ValueError, match=rf"v\.nii holds the values \{{{shown}\}}.*as whole numbers"):
+            labels.check_classes(np.array(values), "v.nii")
 
 
 def test_check_same_size_names_both_files():
@@ -146,22 +96,22 @@ def test_published_interpolation_creates_a_rim_of_ggo():
 def test_grey_labels_of_every_type_are_read(dtype, tmp_path):
     values = np.array([[0, 1], [2, 0]])
     Image.fromarray(values.astype(dtype)).save(tmp_path / "label.tif")
-    classes, _ = labels.read_classes(tmp_path / "label.tif")
+    classes = labels.read_classes(tmp_path / "label.tif")
     np.testing.assert_array_equal(classes, values)
 
 
 def test_values_between_the_classes_are_refused(tmp_path):
     Image.fromarray(np.array([[0, 0.5], [1, 2]], np.float32)).save(tmp_path / "label.tif")
-    with pytest.raises(ValueError, match=r"holds the values \{0, 0\.5, 1, 2\}, which no rule covers"):
+    with pytest.raises(ValueError, match=r"holds the values \{0, 0\.5, 1, 2\}; expected 0 back"):
         labels.read_classes(tmp_path / "label.tif")
 
 
 @pytest.mark.parametrize("error", [1e-7, -1e-7, 5e-4])
 def test_whole_numbers_may_be_rounded(error):
     stored = np.array([[0, 1 + error], [2 - error, 1]], np.float32)
-    classes, rule = labels.recognise(stored, (labels.OUR_CLASSES,), "mask.nii.gz")
+    classes = labels.check_classes(stored, "mask.nii.gz")
     np.testing.assert_array_equal(classes, [[0, 1], [2, 1]])
-    assert (classes.dtype, rule) == (np.uint8, "classes 0/1/2")
+    assert classes.dtype == np.uint8
 
 
 @pytest.mark.parametrize(
@@ -171,6 +121,6 @@ def test_whole_numbers_may_be_rounded(error):
     ("name", "form"), [("m.nii.gz", "whole numbers"), ("m.NII", "whole numbers"), ("m.tif", "PNG")]
 )
 def test_refusal_shows_the_values_and_a_remedy_for_the_file_type(stored, shown, name, form):
-    message = rf"{name} holds the values \{{{shown}\}}, which no rule covers: .*Save labels as {form} without interpol"
+    message = rf"{name} holds the values \{{{shown}\}}; expected .*Save labels as {form} without interpol"
     with pytest.raises(ValueError, match=message):
-        labels.recognise(np.float32(stored), (labels.OUR_CLASSES,), name)
+        labels.check_classes(np.float32(stored), name)

@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet_jax.evaluation import evaluate
+from ssinfnet_jax.evaluation import columns, evaluate
+from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.metrics import overlap
+from ssinfnet_jax.networks.decision import Decision
 
 
 def _slices(dice):
@@ -13,6 +15,19 @@ def _slices(dice):
         for name, values in dice.items()
         for index, value in enumerate(values)
     )
+
+
+def _segmentation(class_probs):
+    record = {"image": np.zeros((8, 8), np.uint8), "lesion": np.ones((8, 8), np.uint8), "slice_id": "a"}
+    return segmenter.Segmentation(record, np.full((8, 8), 0.9, np.float32), class_probs, Decision())
+
+
+def test_examples_have_classes_only_with_a_multi_network():
+    alone = evaluate._example(_segmentation(None), 0.5, 8)
+    assert tuple(alone) == columns.EXAMPLES
+    both = evaluate._example(_segmentation(np.full((8, 8, 3), [0.1, 0.2, 0.7], np.float32)), 0.5, 8)
+    assert tuple(both) == (*columns.EXAMPLES, columns.PRED)
+    assert (both[columns.PRED] == 2).all()
 
 
 def test_mean_and_error_by_hand():

@@ -19,7 +19,7 @@ class Thresholds:
         self.segmenter = self
         self.batch_size = 4
 
-    def probabilities(self, records, positions):
+    def probabilities(self, records, positions, decision=None):
         """Like `Segmenter.probabilities`, at the slices' own size."""
         for position in positions:
             record = records[position]

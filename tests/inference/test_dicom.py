@@ -11,8 +11,8 @@ from pydicom import uid
 from pydicom.fileset import FileSet
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
+from ssinfnet_jax.data.readers import dicom, find
 from ssinfnet_jax.inference import segment_scan
-from ssinfnet_jax.inference.readers import dicom, find
 from tests.inference import stand_in, test_geometry
 from tests.inference.test_geometry import affine, assert_seg_agrees, segment, series
 
@@ -137,6 +137,8 @@ def without_preamble(path, *, keep_meta, implicit=False, little=True):
         path.write_bytes(path.read_bytes()[132:])
         return
     plain = pydicom.Dataset({element.tag: element for element in dataset})
+    if not little:  # pydicom swaps no pixels
+        plain.PixelData = np.frombuffer(plain.PixelData, "<u2").byteswap().tobytes()
     plain.save_as(path, implicit_vr=implicit, little_endian=little, force_encoding=True)
 
 
@@ -392,6 +394,34 @@ def test_reconstructions_under_one_uid_are_separated_by_what_differs(tmp_path, n
         assert scan.notes[0].startswith(note)
 
 
+KERNELS = {"ConvolutionKernel": ("B31f", "B70f")}
+
+
+def test_a_kernel_is_chosen(tmp_path):
+    hu = two_sets(tmp_path / "exam", 0, KERNELS)
+    found = find.find([tmp_path / "exam"], choice=find.Choice(kernel="b70F"))
+    (chosen,), (other,) = ([source for source in found if source.left_out == left_out] for left_out in (False, True))
+    np.testing.assert_array_equal(hu_of(chosen.open(tmp_path)), hu + 100)
+    with pytest.raises(dicom.LeftOutError, match=r"exam/0: the kernel B31f was not chosen by --kernel"):
+        other.open(tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["010101010", "011011010", "001010110"])
+def test_kernels_that_alternate_slice_by_slice_are_refused(tmp_path, pattern):
+    """They used to be one volume, or two with gaps."""
+    kernels = [KERNELS["ConvolutionKernel"][int(which)] for which in pattern]
+    exam(tmp_path / "exam", change=lambda one, k: setattr(one, "ConvolutionKernel", kernels[k]))
+    (source,) = sources(tmp_path / "exam")
+    with pytest.raises(ValueError, match=r"The kernels of .*exam alternate, such as B\d\df in \d+\.dcm and B"):
+        source.open(tmp_path)
+
+
+def test_a_kernel_that_changes_once_is_told(tmp_path):
+    exam(tmp_path / "exam", change=lambda one, k: setattr(one, "ConvolutionKernel", "B31f" if k < 4 else "B70f"))
+    scan = sources(tmp_path / "exam")[0].open(tmp_path)
+    assert "the kernel changes along the patient: B31f in 0003.dcm and B70f in 0004.dcm" in scan.notes
+
+
 @pytest.mark.parametrize("apart_mm", [0, 1])
 def test_copies_and_scouts_join_one_reconstruction(tmp_path, apart_mm):
     hu = two_sets(tmp_path / "exam", apart_mm, {"ConvolutionKernel": ("B31f", "B70f")})
@@ -429,7 +459,7 @@ def test_a_reconstruction_that_lacks_slices_does_not_affect_the_other(tmp_path):
 def test_each_reconstruction_is_segmented_under_its_own_name(tmp_path):
     two_sets(tmp_path / "exam", 1, {"ConvolutionKernel": ("B31f", "B70f")})
     for source in find.find([tmp_path / "exam"]):
-        segment_scan.segment(source, stand_in.Thresholds(), segment_scan.Options(), tmp_path / "out")
+        segment_scan.segment(source, stand_in.Thresholds(), segment_scan.Options(), tmp_path / "out", force=True)
     names = sorted(path.name for path in (tmp_path / "out/scans").iterdir())
     assert names == ["0_series1_B31f", "1_series1_B70f"]
     for number, name in enumerate(names):

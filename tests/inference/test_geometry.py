@@ -15,8 +15,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
+from ssinfnet_jax.data.readers import dicom, find
 from ssinfnet_jax.inference import results, segment_scan
-from ssinfnet_jax.inference.readers import dicom, find
 from tests.inference import stand_in
 
 OPTIONS = segment_scan.Options(outside_lungs="keep")
@@ -46,7 +46,7 @@ def affine(axes, spacing, degrees=0.0, origin=(11.0, -37.0, 205.0)):
 
 def segment(path, out, **options):
     (source,) = find.find([path])
-    row = segment_scan.segment(source, stand_in.Thresholds(), OPTIONS, out, **options)
+    row = segment_scan.segment(source, stand_in.Thresholds(), OPTIONS, out, **{"force": True, **options})
     return row, out / "masks" / f"{source.name}.nii.gz"
 
 
@@ -190,6 +190,32 @@ def assert_seg_agrees(segmentation, files):
         np.testing.assert_allclose(placed, positions[image.ReferencedSOPInstanceUID], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["scan.nrrd", "scan.nhdr", "scan.mha", "scan.mhd"])
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "SPL"])
+def test_labels_of_other_formats_lie_on_their_source_in_simpleitk(tmp_path, name, axes):
+    """The results are those of the same scan as NIfTI; for NRRD there are segments for 3D Slicer as well."""
+    hu = chest()
+    (tmp_path / "in").mkdir()
+    nib.save(nib.Nifti1Image(hu, affine(axes, (0.7, 0.9, 2.0), 17)), tmp_path / "scan.nii")
+    source = SimpleITK.ReadImage(tmp_path / "scan.nii")
+    SimpleITK.WriteImage(source, tmp_path / "in" / name)
+    row, mask = segment(tmp_path / "in" / name, tmp_path / "out")
+    _, wanted = segment(tmp_path / "scan.nii", tmp_path / "wanted")
+    found = SimpleITK.ReadImage(mask)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(found), nib.load(wanted).get_fdata().T)
+    written = [found]
+    segments = tmp_path / "out/scans/scan/segmentation.seg.nrrd"
+    assert segments.exists() == (row["format"] == "nrrd") == (name in ("scan.nrrd", "scan.nhdr"))
+    if segments.exists():
+        written.append(SimpleITK.ReadImage(segments))
+        np.testing.assert_array_equal(*map(SimpleITK.GetArrayFromImage, written))
+    for image in written:
+        for index in ((0, 0, 0), tuple(side - 1 for side in SHAPE)):
+            np.testing.assert_allclose(
+                image.TransformIndexToPhysicalPoint(index), source.TransformIndexToPhysicalPoint(index), atol=1e-3
+            )
+
+
 def test_dicom_and_nifti_of_the_same_chest_have_the_same_labels(tmp_path):
     hu, _, place = volume.render(0, 7, 6, 96)
     hu = hu.clip(-1024, 3071)
@@ -308,7 +334,7 @@ def test_pictures_keep_names_and_sizes(tmp_path):
     for number, name in enumerate(["s2.png", "s10.png"]):
         found = np.array(Image.open(tmp_path / "out/masks" / f"case_{number:04d}_{name}"))
         np.testing.assert_array_equal(found, stand_in.expected(np.array(Image.open(tmp_path / "case" / name))))
-    images, classes, areas = results.load_views(tmp_path / "out", "case", stand_in.WINDOW_HU)
+    images, classes, areas, *_ = results.load_views(tmp_path / "out", "case", stand_in.WINDOW_HU)
     assert (images.shape, classes.shape, areas) == ((2, 64, 50), (2, 64, 50), [64 * 50, 30 * 40])  # before padding
     assert (row["slices"], row["lesion_ml"], row["kind"]) == (2, None, "uint8")
     assert (row["lung_approx_px"], row["lesion_share_of_lung_approx"]) == (None, None)

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ssinfnet_jax.data import lung_region, survey
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.inference import lung_region, segment_scan, survey
-from ssinfnet_jax.inference.readers import find
-from ssinfnet_jax.inference.readers import nifti as nifti_reader
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers import nifti as nifti_reader
+from ssinfnet_jax.inference import segment_scan
 from tests.inference import stand_in
 
 
@@ -76,7 +77,10 @@ def test_false_alarms_and_slices_far_from_lungs(tmp_path):
     networks, rows = stand_in.Thresholds(), {}
     asked = []
     probabilities = networks.probabilities
-    networks.probabilities = lambda records, positions: (asked.extend(positions), probabilities(records, positions))[1]
+    networks.probabilities = lambda records, positions, decision=None: (
+        asked.extend(positions),
+        probabilities(records, positions),
+    )[1]
     for what in ("keep", "remove"):
         options = segment_scan.Options(outside_lungs=what)
         rows[what] = segment_scan.segment(source, networks, options, tmp_path / what)

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ssinfnet_jax.data import survey
 from ssinfnet_jax.data.datasets.ct_phantom import generator, population, volume
-from ssinfnet_jax.inference import measure, survey
-from ssinfnet_jax.inference.readers import nifti
+from ssinfnet_jax.data.readers import nifti
+from ssinfnet_jax.inference import measure
 from tests.inference import stand_in
 
 

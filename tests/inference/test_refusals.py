@@ -8,8 +8,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from ssinfnet_jax.inference import segment_scan, survey
-from ssinfnet_jax.inference.readers import dicom, find, nifti
+from ssinfnet_jax.data import survey
+from ssinfnet_jax.data.readers import dicom, find, nifti
+from ssinfnet_jax.inference import segment_scan
 from tests.inference import stand_in
 from tests.inference.test_geometry import affine, chest, segment, series
 
@@ -48,11 +49,6 @@ def test_series_that_are_not_ct_volumes_are_left_out(tmp_path, changes, reason):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"SOPClassUID": pydicom.uid.EnhancedCTImageStorage}, "is a multi-frame CT .* convert it"),
-        (
-            {"SOPClassUID": pydicom.uid.LegacyConvertedEnhancedCTImageStorage},
-            r"is a multi-frame CT \(Legacy Converted Enhanced CT Image Storage\); convert it",
-        ),
         ({"RescaleIntercept": None}, r"is not in HU \(rescale slope 1\.?0?, intercept None, type HU\)"),
         ({"RescaleType": "OD"}, "is not in HU .* type OD"),
         ({"NumberOfFrames": 2}, "has 2 frames of 1 samples"),
@@ -209,13 +205,22 @@ def test_nifti_that_cannot_be_read(tmp_path):
         nifti.read(tmp_path / "text.nii", scratch_dir=tmp_path)
 
 
-@pytest.mark.parametrize(("unit", "name"), [(1, "meter"), (3, "micron"), (7, "unit number 7")])
-def test_nifti_in_other_units_is_refused(tmp_path, unit, name):
-    image = nib.Nifti1Image(chest(), affine("LPS", (1, 1, 2)))
+@pytest.mark.parametrize(("unit", "name", "mm"), [(1, "meter", 1e-3), (3, "micron", 1e3), (7, "unit number 7", 1)])
+def test_nifti_in_other_units_is_refused(tmp_path, unit, name, mm):
+    image = nib.Nifti1Image(chest(), np.diag([mm, mm, mm, 1]) @ affine("LPS", (1, 1, 2)))
     image.header["xyzt_units"] = unit
     nib.save(image, tmp_path / "v.nii")
     with pytest.raises(ValueError, match=rf"v\.nii gives its spacing in {name}; rewrite it in mm"):
-        nifti.read(tmp_path / "v.nii", scratch_dir=tmp_path)
+        segment(tmp_path / "v.nii", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("unit", "name"), [(1, "meter"), (3, "micron")])
+def test_a_unit_that_makes_no_scan_of_the_spacing_is_named(tmp_path, unit, name):
+    image = nib.Nifti1Image(chest(), affine("LPS", (1, 1, 2)))
+    image.header["xyzt_units"] = unit
+    nib.save(image, tmp_path / "v.nii")
+    with pytest.raises(ValueError, match=rf"v\.nii has an affine that does not place .* \(sform in {name}: "):
+        segment(tmp_path / "v.nii", tmp_path / "out")
 
 
 def test_a_refused_scan_leaves_nothing_behind(tmp_path):

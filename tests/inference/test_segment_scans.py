@@ -239,7 +239,7 @@ def test_other_processes_give_the_same_results(networks, scans, tmp_path):
 
 def test_a_network_must_say_what_it_was_trained_on(networks, scans, tmp_path):
     for name, value, reason in (
-        ("window_hu", None, r'has no "window_hu": .*Add "window_hu": \[-1150\.0, 250\.0\]'),
+        ("window_hu", None, r'has no "window_hu", .*Add "window_hu": \[-1150\.0, 250\.0\]'),
         ("view", "all", "has \"view\" 'all'; it must be"),
     ):
         folder = tmp_path / name
@@ -249,7 +249,7 @@ def test_a_network_must_say_what_it_was_trained_on(networks, scans, tmp_path):
         with pytest.raises(ValueError, match=reason):
             segment_scans.run(job(folder, tmp_path / "out"), [scans])
     path.write_text(json.dumps({**json.loads(path.read_text()), "view": "frame"}))
-    with pytest.raises(ValueError, match=r"differ in view \(frame and lungs\): the two stages"):
+    with pytest.raises(ValueError, match=r"differ in view \(frame and lungs\): both networks"):
         segment_scans.run(job(folder, tmp_path / "out"), [scans / "chest7.nii.gz"])
     assert not (tmp_path / "out").exists()
 
@@ -259,7 +259,7 @@ def test_swapped_networks_are_refused(networks, scans, tmp_path):
         job(networks, tmp_path / "out"), single_dir=networks / "multi", multi_dir=networks / "single"
     )
     with pytest.raises(
-        ValueError, match=r"multi cannot be the single network: .* gives classes; .*multi are swapped\."
+        ValueError, match=r"multi cannot be the single network: .* outputs classes; .*multi are swapped\."
     ):
         segment_scans.run(swapped, [scans])
     shutil.copytree(networks, tmp_path / "odd")

@@ -9,9 +9,9 @@ from PIL import Image
 
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import folder
-from ssinfnet_jax.data import ct
-from ssinfnet_jax.inference import results, segment_scan, survey
-from ssinfnet_jax.inference.readers import find, nifti, scan
+from ssinfnet_jax.data import ct, survey
+from ssinfnet_jax.data.readers import find, nifti, scan
+from ssinfnet_jax.inference import results, segment_scan
 from tests.inference import stand_in
 from tests.inference.test_geometry import affine, chest, segment
 
@@ -130,8 +130,9 @@ def test_names_of_pictures_as_long_as_the_file_system_allows(tmp_path, stem):
     ending = f"_{stem}.png" if len(stem.encode()) <= 120 else f"_{hashed}.png"
     assert len(names) == 2
     assert sum(name.endswith(ending) for name in names) == 1
-    images, _, _ = results.load_views(tmp_path / "out", source.name, stand_in.WINDOW_HU)
-    np.testing.assert_array_equal(images[0], grey)
+    views = results.load_views(tmp_path / "out", source.name, stand_in.WINDOW_HU)
+    np.testing.assert_array_equal(views.images[0], grey)
+    assert sorted(views.files) == sorted([f"{stem}.png", f"{stem[:-1]}y.png"])  # whole, unlike the masks' names
 
 
 def test_names_of_volumes_as_long_as_the_file_system_allows(tmp_path):

@@ -78,7 +78,7 @@ def test_a_backbone(backbone):
 
 def test_a_backbone_alone_is_not_applied(backbone):
     with pytest.raises(
-        ValueError, match="is a start for training, not a network to apply: never trained were attention2"
+        ValueError, match="is a starting point for training, not a network to apply: its modules attention2"
     ):
         segmenter.Segmenter(backbone[0] / "model")
 

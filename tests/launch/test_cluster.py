@@ -1,4 +1,4 @@
-"""The scripts of launch/cluster: what they would run, and what they say of missing settings."""
+"""The scripts of launch/cluster: the commands that they run, and errors for missing settings."""
 
 import os
 import pathlib
@@ -31,7 +31,7 @@ BEGINS = {
     "gke_xpk": ["xpk", "workload", "create", "--cluster=c", "--zone=z", "--workload=w", "--tpu-type=v5litepod-16",
                 "--num-slices=2", "--docker-image=i:1"],
 }  # fmt: skip
-INSIDE = {  # what the machines themselves run, before and after the program
+INSIDE = {  # commands of the machines before and after the program
     "slurm": (
         ["srun", "--kill-on-bad-exit=1"],
         "scontrol requeue $SLURM_JOB_ID",

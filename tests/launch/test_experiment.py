@@ -1,4 +1,4 @@
-"""A grid as a user runs it: stopped, killed, gone on with; a failed run stops no other."""
+"""A grid as a user runs it: stopped, killed, resumed; a failed run does not stop the others."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def finished(tmp_path_factory):
     process.send_signal(signal.SIGTERM)
     code, output = _end(process)
     assert code == loop.INTERRUPTED, output
-    assert "SIGTERM: stopped in run slow-fold0-seed0; the same command goes on." in output
+    assert "SIGTERM: stopped in run slow-fold0-seed0; run the same command again to resume." in output
     assert not (run / "train_single" / "done.json").exists()
 
     process = _start(workdir)
@@ -70,7 +70,7 @@ def finished(tmp_path_factory):
     orphan = int(lock.read_text().split()[1])
     deadline = time.monotonic() + 60
     while pathlib.Path(f"/proc/{orphan}").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)  # a run ends when the grid's program is gone
+        time.sleep(0.2)  # a run exits when the grid's program is gone
     assert not pathlib.Path(f"/proc/{orphan}").exists()
     return workdir, *_end(_start(workdir))
 
@@ -127,7 +127,7 @@ def test_one_run_alone(finished, tmp_path):
     assert code == 0, output
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name == "slow-fold0-seed0"
-    # All of it comes out the same in the other experiment.
+    # The other experiment has equal results for all stages.
     assert all((run / stage).is_symlink() for stage in ("prepare", "train_single", "evaluate"))
     code, output = _end(_start(tmp_path, "--index=3"))
     assert code == 1
@@ -155,10 +155,19 @@ def test_another_grid_is_refused(finished):
     assert "holds another experiment (seeds differ)" in output
 
 
-def test_a_mistake_is_found_before_anything_is_run(tmp_path):
-    code, output = _end(_start(tmp_path, "--config.base.single.train.keep=beste"))
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (["--config.base.single.train.keep=beste"], "Run slow-fold0-seed0: Unknown config.single.train.keep 'beste'"),
+        (["--config.reference=quick"], "The experiment's reference 'quick' is not one of its methods: slow, broken, "),
+        (["--share=nowhere"], "--share=nowhere is not the folder of an experiment: it has no experiment.json."),
+        (["--profile_steps=1:2", "--collect"], "--profile_steps: nothing is trained; leave it out."),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_run(flags, error, tmp_path):
+    code, output = _end(_start(tmp_path, *flags))
     assert code == 1
-    assert "Error: Run slow-fold0-seed0: Unknown config.single.train.keep 'beste'" in output
+    assert f"Error: {error}" in output
     assert not (tmp_path / "runs").exists()
 
 

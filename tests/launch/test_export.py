@@ -64,7 +64,7 @@ def test_a_network_that_does_not_say_its_window_is_refused(tmp_path):
         ([], "Give either --workdir, or --single"),
         (["--workdir=.", "--single=x"], "Give either --workdir, or --single"),
         (["--workdir=."], "Stage 'train_single' has not finished in .; run it first"),
-        (["--single=nowhere"], "No trained network in nowhere: run the stage that makes it"),
+        (["--single=nowhere"], "No trained network in nowhere: run the stage that trains it"),
     ],
 )
 def test_mistakes_end_with_one_clear_line_and_leave_nothing(tmp_path, arguments, message):

@@ -31,15 +31,14 @@ def test_a_folder_without_a_name():
     absl_flags.FLAGS.mark_as_parsed()
     with (
         flagsaver.as_parsed((flags._DATA_DIR, ["/m"])),
-        pytest.raises(
-            ValueError, match=r"--data_dir=/m: say whose folder it is, NAME=FOLDER with a name of \['medseg'"
-        ),
+        pytest.raises(ValueError, match=r"--data_dir=/m: name the dataset, NAME=FOLDER with a name of \['medseg'"),
     ):
         flags.source_dirs(TWO)
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(KeyboardInterrupt(), "Stopped; the same command goes on"), (ValueError("x"), "Error: x\n")]
+    ("error", "said"),
+    [(KeyboardInterrupt(), "Stopped; run the same command again to resume"), (ValueError("x"), "Error: x\n")],
 )
 def test_what_stops_a_program_is_one_line(error, said, monkeypatch):
     def work():
@@ -63,9 +62,8 @@ def test_a_full_disk_is_told_with_its_remedy_even_where_the_traceback_finds_no_r
         flags._run(work)
     first, last = str(stopped.value).strip().splitlines()
     assert first.startswith("(The traceback could not be written to ")
-    assert last == f"Error: {error}. There is no room to write: make some, and run the same command again; " + (
-        "what was saved is kept."
-    )
+    remedy = "The disk is full: free space and run the same command again; what was saved is kept."
+    assert last == f"Error: {error}. {remedy}"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +99,25 @@ def test_steps_that_cannot_be_profiled(given):
         SystemExit, match=r"^Error: flag --profile_steps=.*: give the first and the last step, .* 10:20"
     ):
         flags._parse(parsed)
+
+
+@pytest.mark.parametrize(
+    ("program", "flags"),
+    [
+        ("phenotypes", ["--images=a", "--masks=b", "--out=c"]),
+        ("mediate", ["--cohort=a", "--out=c"]),
+    ],
+)
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("profile_steps", "1:2"), ("data_dir", "d"), ("coordinator_address", "h:1"), ("num_processes", "2"),
+     ("process_id", "0")],
+)  # fmt: skip
+def test_a_flag_of_a_run_is_refused_where_there_is_no_run(program, flags, flag, value):
+    result = programs.run(f"launch.{program}", *flags, f"--{flag}={value}")
+    assert result.returncode == 1
+    name = flags[0][2:].partition("=")[0]
+    assert f"--{flag} with --{name} has no effect; leave it out" in result.stderr
 
 
 @pytest.mark.parametrize(

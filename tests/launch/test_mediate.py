@@ -164,6 +164,83 @@ def test_missing_values_of_a_table(cohort, tmp_path):
     assert not (out / "multiple_intervals.csv").exists()
 
 
+LEVELS = ["Suspected", "Mild", "Regular", "Severe", "Critically ill"]
+
+
+@pytest.fixture(scope="module")
+def graded(cohort, tmp_path_factory):
+    """The cohort with severity in five levels, a moderator and the same levels in words of another hospital."""
+    table = pd.read_csv(cohort)
+    rng = np.random.default_rng(1)
+    score = table["ggo_firstorder_Entropy"] + table["ggo_firstorder_Kurtosis"] + rng.normal(size=200)
+    code = np.digitize(score, np.quantile(score, [0.2, 0.4, 0.6, 0.8]))
+    table["severity"] = np.array(LEVELS)[code]
+    table["stage"] = np.array(["i", "i", "II", "iii", "IV"])[code]
+    table["dose"] = rng.normal(size=200)
+    path = tmp_path_factory.mktemp("graded") / "cohort.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_levels_and_a_moderator_of_a_table(graded, tmp_path):
+    out = tmp_path / "out"
+    flags = [f"--cohort={graded}", "--exposures=age", "--mediators=^ggo_", f"--out={out}", "--bootstrap_draws=50"]
+    result = call(
+        *flags, "--levels=Suspected,Mild|Regular,Severe,Critically ill", "--moderator=dose", "--moderated=both"
+    )
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(graded)
+    names = [name for name in table if name.startswith("ggo_")]
+    levels = ["Suspected", "Mild|Regular", "Severe", "Critically ill"]
+    expected = mediation.ordinal_effects(table, ["age"], names, levels=levels)
+    found = mediation.Analysis.read(out)
+    pd.testing.assert_frame_equal(found.ordinal, expected, check_dtype=False)
+    assert found.ordinal.attrs == expected.attrs
+    binary = table.assign(severity=table["severity"].ne("Suspected").astype(int))
+    expected = mediation.moderated_effects(binary, ["age"], names, "dose", moderated="both", draws=50)
+    pd.testing.assert_frame_equal(found.moderated, expected, check_dtype=False)
+    np.testing.assert_allclose(
+        found.univariate["indirect_p"], mediation.univariate(binary, ["age"], names)["indirect_p"]
+    )
+    assert {"ordinal.png", "moderated.svg"} <= {path.name for path in (out / "figures").iterdir()}
+    assert "Severity in levels: indirect effects on some level of age by ggo_firstorder_" in result.stdout
+    assert "Moderated mediation by dose: none" in result.stdout
+
+
+def test_own_levels_are_numbers_for_linear_models(graded, tmp_path):
+    out = tmp_path / "out"
+    flags = [f"--cohort={graded}", "--exposures=age", "--mediators=Entropy$", f"--out={out}", "--bootstrap_draws=0"]
+    result = call(*flags, "--outcome=stage", "--levels=I,II,III,IV", "--sets=", "--moderator=C(gender)")
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(graded)
+    table["stage"] = table["stage"].str.upper().map({"I": 0, "II": 1, "III": 2, "IV": 3})
+    expected = mediation.univariate(table, ["age"], ["ggo_firstorder_Entropy"], "stage")
+    found = mediation.Analysis.read(out)
+    np.testing.assert_allclose(found.univariate["indirect_est"], expected["indirect_est"])
+    assert found.ordinal["level"].tolist() == ["II", "III", "IV", "I", "II", "III", "IV"]
+    assert found.natural is None
+    assert set(found.moderated["at"]) == {"female", "male"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--levels=Severe,Mild|Regular,Suspected,Critically ill", "are out of order; give the lowest first, as in"),
+        ("--levels=Suspected,Mild,Severe,Critically ill", "values that are no level: ['Regular']; the levels are"),
+        ("--levels=Control,Suspected,Mild,Regular,Severe,Critically ill", "No patient has the levels ['Control']"),
+        ("--levels=Severe", "Give two or more levels of 'severity', each once, the lowest first"),
+        ("--moderator=height", "has no columns ['height']"),
+        ("--moderator=age", "The moderator 'age' is also the exposure"),
+    ],
+)
+def test_bad_levels_and_moderators(graded, tmp_path, flag, message):
+    flags = [f"--cohort={graded}", "--exposures=age", "--mediators=^ggo_", f"--out={tmp_path / 'out'}", "--sets="]
+    result = call(*flags, "--bootstrap_draws=0", flag)
+    assert result.returncode == 1
+    assert message in result.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "flag", "message"),
     [
@@ -173,7 +250,8 @@ def test_missing_values_of_a_table(cohort, tmp_path):
         ({}, "--cluster=ward", "has no columns ['ward']"),
         ({}, "--sets=texture", "Unknown set of mediators 'texture'"),
         ({}, "--fdr=2", "fdr must be in (0, 1)"),
-        ({}, "--imputations=1", "imputations must be 0 or 2 and more"),
+        ({}, "--imputations=1", "--imputations must be 0 or at least 2"),
+        ({}, "--imputation_cycles=1", "--imputation_cycles must be at least 2, found 1"),
     ],
 )
 def test_bad_hospitals(hospitals, tmp_path, change, flag, message):
@@ -212,7 +290,7 @@ def test_a_spreadsheet_as_people_have_it(cohort, tmp_path):
     flags = [f"--cohort={tmp_path / 'cohort.xlsx'}", "--mediators=^ggo_", f"--out={out}", "--bootstrap_draws=0"]
     asked = call(*flags)
     assert asked.returncode == 1
-    remedy = re.search(r"give (--missing_codes=ggo_firstorder_Mean=-9999), or empty", asked.stderr)[1]
+    remedy = re.search(r"pass (--missing_codes=ggo_firstorder_Mean=-9999), or empty", asked.stderr)[1]
     result = call(*flags, remedy)
     assert result.returncode == 0, result.stderr
     assert "skipping the rows above it: row 1 ('Table 1. Patients')" in result.stderr
@@ -297,7 +375,7 @@ def test_its_numbers_are_the_librarys(written, cohort):
         ),
         (
             ["--config=configs/ct_phantom.py:tiny", "--workdir=OUT", "--alpha=0.1", "--seed=2"],
-            "--alpha, --seed without --cohort: with --config a run does what its config says; leave out these flags",
+            "--alpha, --seed without --cohort: with --config a run follows its config; leave out these flags",
         ),
         (["--cohort=COHORT", "--mediators=^ggo_", "--out=OUT", "--exposures=weight"], "has no columns ['weight']"),
     ],

@@ -1,4 +1,4 @@
-"""Networks of runs that were never trained, packed."""
+"""Packs untrained networks of runs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`launch.phenotypes` of a folder, as a user runs it, killed, and as a stage of a run."""
+"""`launch.phenotypes` of a folder as a user runs it, killed and resumed, and as a stage of a run."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def call(*arguments):
 
 
 def slice_of(seed):
-    """Noise with two large lesions, so that a slice takes a fraction of a second."""
+    """Noise with two large lesions; a slice takes a fraction of a second."""
     rng = np.random.default_rng(seed)
     classes = np.zeros((SIZE, SIZE), np.uint8)
     classes[10:80, 10:150], classes[90:150, 20 : 140 - seed] = 1, 2
@@ -44,7 +44,7 @@ def slice_of(seed):
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
-    """Flags for a folder of 40 slices of four patients, and what PyRadiomics' classes say of them."""
+    """Flags for a folder of 40 slices of four patients, and their features by PyRadiomics' own classes."""
     folder = tmp_path_factory.mktemp("cohort")
     for name in ("images", "masks"):
         (folder / name).mkdir()
@@ -92,7 +92,7 @@ def write_volume(folder, name, hu, classes, mask_affine=None):
 
 
 def test_files_that_cannot_be_measured_stop_no_others(tmp_path):
-    """They are named, and the exit code tells them."""
+    """They are named, and the exit code is 1."""
     rng = np.random.default_rng(0)
     hu = rng.integers(-1000, 100, (20, 20, 2)).astype(np.int16)
     classes = np.zeros(hu.shape, np.uint8)
@@ -110,7 +110,7 @@ def test_files_that_cannot_be_measured_stop_no_others(tmp_path):
     result = call(f"--images={tmp_path / 'images'}", f"--masks={tmp_path / 'masks'}", *write)
     assert result.returncode == 1
     assert "5 slices failed; see the reasons in" in result.stderr
-    assert "9 of 11 input files were not used (failed: 8; neither NIfTI, PNG nor JPG: 1)" in result.stderr
+    assert "9 of 11 input files were not used (failed: 8; neither volume, PNG nor JPG: 1)" in result.stderr
     assert "Traceback" not in result.stderr
     slices = pd.read_csv(tmp_path / "out/slices.csv", keep_default_na=False).set_index("slice_id")
     errors = slices["error"].to_dict()
@@ -149,7 +149,7 @@ def test_killed_and_restarted_it_gives_the_same(cohort, uninterrupted, tmp_path)
     assert not (tmp_path / "slices.csv").exists()
     result = call(*arguments)
     assert result.returncode == 0, result.stderr
-    assert f"/{40 - stored} " in result.stderr  # the bar: only what was missing
+    assert f"/{40 - stored} " in result.stderr  # the progress bar: only missing slices
     for found, expected in zip(tables(tmp_path), tables(uninterrupted[0]), strict=True):
         pd.testing.assert_frame_equal(found, expected)
     assert (tmp_path / "slices.csv").read_bytes() == (uninterrupted[0] / "slices.csv").read_bytes()
@@ -189,9 +189,12 @@ def test_merged_with_other_settings(cohort, tmp_path):
     [
         (["--masks=a"], "give either --config and --workdir, or --images"),
         (["IMAGES", "--out=OUT"], "Error: With --images, give --masks (a folder) and --out (a folder)."),
-        (["IMAGES", "--masks=nowhere", "--out=OUT"], "Error: nowhere does not exist; give a folder of PNG, JPG or"),
+        (
+            ["IMAGES", "--masks=nowhere", "--out=OUT"],
+            "Error: nowhere does not exist; pass a folder of pictures or volumes.",
+        ),
         (["ALL", "--settings=README.md"], "Error: README.md is not JSON"),
-        (["ALL", "--spacing_mm=0.7"], "Error: --spacing_mm=0.7 must be two lengths, as 0.7,0.7."),
+        (["ALL", "--spacing_mm=0.7"], "Error: --spacing_mm=0.7 must be two lengths, such as 0.7,0.7."),
         (["ALL", "--dask_scheduler=tcp://127.0.0.1:9"], "Error: No Dask scheduler answers at tcp://127.0.0.1:9"),
         (["ALL", "--aggregation=median"], "slice_mean|area_weighted|merged"),
     ],

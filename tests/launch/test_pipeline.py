@@ -28,13 +28,13 @@ def _wait_for(path, process, timeout_s=600):
         time.sleep(0.1)
 
 
-# What appears when a stage is under way, and the run is killed at that moment; each in a call of its own.
+# Files that appear while a stage runs; each call is killed when the next one appears.
 KILLED_AT = ("data", "pretrain_single/metrics.jsonl", "segment_cohort/masks")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """(run folder, output of the last call): killed in stage after stage, then run to the end."""
+    """(run folder, output of the last call): killed in one stage after another, then run to the end."""
     workdir = tmp_path_factory.mktemp("run")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     command = [*COMMAND, f"--workdir={workdir}", f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}"]

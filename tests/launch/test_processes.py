@@ -8,7 +8,7 @@ from launch import processes
 
 @pytest.fixture
 def joined(monkeypatch):
-    """The arguments of every call of `jax.distributed.initialize`."""
+    """The arguments of every call to `jax.distributed.initialize`."""
     calls = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda *args: calls.append(args))
     monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
@@ -46,7 +46,7 @@ def test_flags_belong_together(joined):
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """Gives this machine a JAX for GPUs, as many GPUs as it is called with, and no TPU."""
+    """Function (number) that gives this machine a JAX for GPUs and that many GPUs, and no TPU unless asked for."""
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name.startswith("jax_cuda") or None)
@@ -87,5 +87,5 @@ def test_a_tpu_is_for_one(gpus, monkeypatch):
     gpus(0, tpu=True)
     monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name == "libtpu" or None)
     assert processes.apart(1) == [{}]
-    with pytest.raises(ValueError, match="a TPU works for one program at a time"):
+    with pytest.raises(ValueError, match="a TPU serves one program at a time"):
         processes.apart(2)

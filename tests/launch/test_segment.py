@@ -83,6 +83,25 @@ def test_killed_midway_and_run_again_it_ends_as_if_it_had_not_been(networks, sca
     assert {pathlib.Path("report.html"), pathlib.Path("cases/chest7.html")} < files
 
 
+def test_stopped_with_ctrl_c_it_says_how_to_resume(networks, scans, tmp_path):
+    process = subprocess.Popen(
+        command(networks, tmp_path / "out", scans),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
+    while not (tmp_path / "out/scans").is_dir() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    stderr = process.communicate()[1]
+    assert process.returncode == 1, stderr
+    assert stderr.strip().splitlines()[-1] == "Stopped; run the same command again to resume."
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "out/measurements.csv").exists()
+
+
 def test_pages_are_those_of_the_scans_that_are_there(networks, tmp_path):
     out, wanted = tmp_path / "out", {"index.txt", "one.html", "one.jpg"}
     for name in ("one", "gone"):
@@ -116,6 +135,30 @@ def test_failures_are_told_and_mistakes_are_one_line(networks, scans, tmp_path):
     assert wrong.returncode == 1
     assert wrong.stderr.strip().splitlines()[-1] == f"Error: --input={tmp_path / 'nowhere'} does not exist."
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_list_needs_no_network_and_writes_nothing(scans, tmp_path):
+    """Two kernels under one series UID, of which one is chosen; a scout; a file that is no scan."""
+    for number, kernel in enumerate(("B31f", "B70f")):
+        for path in sorted((scans / "exam").iterdir()):
+            dataset = pydicom.dcmread(path)
+            dataset.ConvolutionKernel, dataset.SOPInstanceUID = kernel, f"{dataset.SOPInstanceUID[:50]}.{number}"
+            (tmp_path / "in").mkdir(exist_ok=True)
+            dataset.save_as(tmp_path / "in" / f"{number}_{path.name}")
+    dataset.ImageType, dataset.SeriesInstanceUID = ["ORIGINAL", "PRIMARY", "LOCALIZER"], "1.2.3"
+    dataset.save_as(tmp_path / "in/scout.dcm")
+    (tmp_path / "in/notes.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    result = programs.run("launch.segment", "--list", "--kernel=B70f", f"--input={tmp_path / 'in'}")
+    assert result.returncode == 0, result.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip().startswith("in_")}
+    assert rows["in_series1_B70f"] == ["dicom", "4", "5", "x", "3.75", "x", "3.75", "96", "x", "96", "B70f"]
+    assert "Left out in_series1_B31f: " in result.stdout
+    assert "the kernel B31f was not chosen by --kernel." in result.stdout
+    assert "scout.dcm is a scout" in result.stdout
+    assert result.stdout.splitlines()[-1] == "1 of 3 scans can be segmented; 1 other files."
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "Give --out, a folder to write to, or --list" in programs.run("launch.segment", "--input=a").stderr
 
 
 def test_where_nothing_is_segmented_it_says_so(networks, scans, tmp_path):

@@ -1,4 +1,4 @@
-"""Stages of a grid's runs that come out the same are made once."""
+"""Runs of a grid share stages with equal results."""
 
 import concurrent.futures
 import time
@@ -13,7 +13,7 @@ from tests import trees
 
 
 class Maker:
-    """A stage that counts how often it is begun, and writes whose config it was given."""
+    """A stage that counts its starts and writes the config that it was given."""
 
     def __init__(self, name, needs):
         self.name, self.needs, self.calls, self.fails = name, needs, [], False
@@ -31,7 +31,7 @@ class Maker:
 
 @pytest.fixture
 def makers():
-    """The functions of three stages by name, which take the place of the pipeline's."""
+    """The functions of three stages by name, which replace the pipeline's."""
     table = {
         "prepare": (("data",), ()),
         "train_single": (("single",), ("prepare",)),
@@ -107,7 +107,7 @@ def test_a_stage_is_given_only_what_it_reads(monkeypatch, tmp_path):
     assert (config.seed, config.multi) == (0, None)
 
 
-# Does nothing but ask for what the stage needs, as the real one does.
+# Only requires the stages that it needs, as the real one does.
 def _stub(name, ran):
     def run(config, run_dir):
         for need in stages.STAGES[name].needs:
@@ -119,7 +119,7 @@ def _stub(name, ran):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """Names of the stages that did their work, all of the pipeline's own being replaced by stubs."""
+    """Names of the stages that ran; the pipeline's own are replaced by stubs."""
     names = []
     for name, stage in stages.STAGES.items():
         monkeypatch.setitem(stages.STAGES, name, stage._replace(run=_stub(name, names)))
@@ -157,7 +157,7 @@ def test_what_the_config_leaves_out_counts_as_finished(changes, names, skipped, 
 
 
 def test_a_stage_that_the_config_has_is_asked_for_with_all_that_it_needs(ran, tmp_path):
-    """Following the error to the letter gets on."""
+    """Following the error's remedy to the letter works."""
     run_dir, config = rundir.open_run(tmp_path, trees.tree(WITHOUT_PRETRAINING)), trees.config(WITHOUT_PRETRAINING)
     stages.run(config, run_dir, ["prepare", "train_single"])
     with pytest.raises(FileNotFoundError, match=r"Stage 'evaluate' needs .* not finished in .*: run launch") as raised:

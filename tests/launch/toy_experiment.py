@@ -1,4 +1,4 @@
-"""A grid for `test_experiment`: two U-Nets that differ in their rate, and between them one that cannot be trained."""
+"""A grid for `test_experiment`: two U-Nets with different rates, and between them one that diverges."""
 
 import ml_collections
 

@@ -100,7 +100,7 @@ def test_a_table_is_checked_for_what_it_is_computed_of(monkeypatch):
         lost=lambda logits, target: {}["absent"],
     )
     messages = {
-        "scalar": r"losses\.scalar must give one value per slice, \[B\]; it gives shape \(\) of B = 2",
+        "scalar": r"losses\.scalar must return one value per slice, \[B\]; for B = 2 it returns shape \(\)",
         "greedy": r"losses cannot be computed: loss 'a_fork:greedy' needs weight_map: .*the batch, which has image",
         "wrong": "losses cannot be computed: .*broadcast",
         "pair": "losses cannot be computed: TypeError: can't multiply sequence",
@@ -110,9 +110,9 @@ def test_a_table_is_checked_for_what_it_is_computed_of(monkeypatch):
     for name, message in messages.items():
         with pytest.raises(ValueError, match=message):
             check({name: table[name]})
-    with pytest.raises(ValueError, match=r'All terms of config\.x\.losses count on "maps", and the network has one'):
+    with pytest.raises(ValueError, match=r'All terms of config\.x\.losses have "maps", but the network has one'):
         check(losses.losses("edge"))
-    with pytest.raises(ValueError, match=r"config\.x\.losses\.loss has the name of a metric; call the term otherwise"):
+    with pytest.raises(ValueError, match=r"config\.x\.losses\.loss has the name of a metric; rename the term"):
         check({"loss": {"fn": "segmentation:bce"}})
 
 
@@ -123,9 +123,9 @@ def test_what_no_term_counts_on_is_warned_of(caplog):
     compose.check(losses.losses("bce", "edge"), "config.x", maps, array, **options)
     assert not caplog.text
     compose.check(losses.losses("bce"), "config.x", maps, array, **options)
-    assert "No term of config.x counts on edge, which will not be trained." in caplog.text
+    assert "No term of config.x applies to edge, which will not be trained." in caplog.text
     compose.check(losses.losses("bce", "edge"), "config.x", array, array, **options)
-    assert "The network has no maps, so config.x.edge does not count." in caplog.text
+    assert "The network has no maps, so config.x.edge has no effect." in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,10 @@ def test_unknown_losses(term, message):
 
 def test_the_package_s_losses_are_functions_of_slices():
     assert {name.partition(":")[0] for name in compose.LOSSES} == {"segmentation", "inpainting"}
-    assert {line["fn"] for line in (losses.LOSSES | losses.EDGES | losses.INPAINTER | losses.COACH).values()} == set(
-        compose.LOSSES
-    )
+    assert {
+        line["fn"]
+        for line in (losses.LOSSES | losses.EDGES | losses.DIVISION | losses.INPAINTER | losses.COACH).values()
+    } == set(compose.LOSSES)
 
 
 def test_no_terms():

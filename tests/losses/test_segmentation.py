@@ -5,10 +5,11 @@ import pytest
 import scipy.ndimage
 import scipy.special
 
-from configs.losses import EDGES, LOSSES
+from configs.losses import DIVISION, EDGES, LOSSES
 from ssinfnet_jax.losses import compose, segmentation
 
 TABLE = {**LOSSES, **EDGES}
+ANY = {**TABLE, **DIVISION}
 
 
 def _random(shape=(3, 40, 36, 1), seed=0):
@@ -77,20 +78,20 @@ def test_an_even_window_is_an_error():
 
 
 def test_every_class_has_one_weight():
-    with pytest.raises(ValueError, match=r"one for each of 1 classes; found \(1\.0, 4\.0\)"):
+    with pytest.raises(ValueError, match=r"one for each of the 1 classes; found \(1\.0, 4\.0\)"):
         segmentation.focal(*_random(), alpha=(1.0, 4.0))
 
 
 def test_the_contour_of_a_rectangle():
     """By the gradient at logits of 0, which is (1/2 - contour) / pixels."""
     target = np.zeros((1, 8, 8, 1), np.float32)
-    target[0, 2:6, 2:6] = 0.9  # a smoothed label is inside, too
+    target[0, 2:6, 2:6] = 0.9  # a smoothed label is inside too
     logits = jnp.zeros(target.shape)
     gradient = jax.grad(lambda x: segmentation.contour_bce(x, target).sum())(logits)
     contour = np.asarray(0.5 - 64 * gradient)[0, ..., 0]
     assert contour[3, 3] == 0
     assert contour[2, 2] == 1  # the lesion's own border
-    assert contour[1, 3] == 1  # and the pixel beside it
+    assert contour[1, 3] == 1  # and the pixel next to it
     assert contour[0, 0] == 0
     assert contour.sum() == 12 + 16
     values = np.where(contour, np.log1p(np.exp(-2.0)), np.log1p(np.exp(2.0)))
@@ -110,14 +111,37 @@ def test_tversky_by_hand():
         segmentation.tversky(logits, target, alpha=-1)
 
 
+def test_division_by_hand():
+    """Of each slice's lesion alone: binary cross-entropy and Dice of consolidation's share, by numpy."""
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, (3, 8, 8))
+    classes[1] = np.minimum(classes[1], 1)  # no consolidation
+    logits = 2 * rng.normal(size=(3, 8, 8, 3)).astype(np.float32)
+    found = segmentation.division(logits, np.eye(3, dtype=np.float32)[classes], dice_weight=0.5, smooth=0.1)
+    for value, truth, probs in zip(found, classes, scipy.special.expit(logits.astype(np.float64)), strict=True):
+        share = (probs[..., 2] / (probs[..., 1] + probs[..., 2]))[truth > 0]
+        dense = truth[truth > 0] == 2
+        cross_entropy = -np.log(np.where(dense, share, 1 - share)).sum() / (dense.size + 0.1)
+        dices = [(2 * p[t].sum() + 0.1) / (p.sum() + t.sum() + 0.1) for p, t in ((1 - share, ~dense), (share, dense))]
+        assert value == pytest.approx(cross_entropy + 0.5 * (1 - np.mean(dices)), rel=1e-5)
+
+
+def test_division_of_a_slice_without_lesion_costs_nothing():
+    logits, target = _random((2, 8, 8, 3))
+    target[0] = (1, 0, 0)
+    assert segmentation.division(logits, target)[0] == 0
+    with pytest.raises(ValueError, match="division: needs background, GGO and consolidation, found 1 classes"):
+        segmentation.division(logits[..., :1], target[..., :1])
+
+
 def test_dice_of_an_absent_class_costs_nothing():
     nothing = np.full((1, 4, 4, 1), -30.0, np.float32)
     assert segmentation.dice(nothing, np.zeros_like(nothing)) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", ANY)
 def test_gradient_is_finite_at_saturation(name):
-    loss = compose.resolve(TABLE[name])
+    loss = compose.resolve(ANY[name])
     logits = jnp.array([-1e4, -100.0, 0.0, 100.0, 1e4], jnp.float32).reshape(1, 5, 1, 1).repeat(3, axis=-1)
     for value in (0.0, 1.0):
         gradient = jax.grad(lambda x, v=value: loss(x, jnp.full_like(x, v)).sum())(logits)
@@ -132,9 +156,9 @@ def test_focal_gradient_is_finite_for_every_gamma(gamma):
         assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", ANY)
 def test_padding_a_batch_changes_no_other_slice(name):
-    loss = compose.resolve(TABLE[name])
+    loss = compose.resolve(ANY[name])
     logits, target = _random((3, 40, 36, 3))
     padded = loss(np.concatenate([logits, 9 * logits[:1]]), np.concatenate([target, target[:1]]))
     np.testing.assert_allclose(padded[:3], loss(logits, target), rtol=1e-6)
@@ -147,11 +171,11 @@ def test_every_class_is_trained(name):
     assert (np.abs(gradient).sum(axis=(1, 2)) > 0).all()
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", ANY)
 def test_unequal_shapes_are_an_error(name):
     logits, target = _random((3, 40, 36, 3))
     with pytest.raises((TypeError, ValueError)):
-        compose.resolve(TABLE[name])(logits, target[:, :, :-1])
+        compose.resolve(ANY[name])(logits, target[:, :, :-1])
 
 
 def test_the_error_of_unequal_shapes_names_them():

@@ -42,3 +42,12 @@ def test_auc_and_curve():
     assert len(curve) <= 200
     assert np.isnan(roc.auc(probs, np.zeros_like(truth)))
     assert roc.curve(probs.ravel(), np.zeros(truth.size, bool)).empty
+
+
+def test_ignored_pixels_do_not_count():
+    pred, truth, ignore = (np.random.default_rng(1).random((3, 9, 8)) < 0.4).astype(np.uint8)
+    one, other = overlap.counted(ignore, pred > 0, truth > 0)
+    both = (pred & truth & (1 - ignore)).sum()
+    sizes = (pred & (1 - ignore)).sum() + (truth & (1 - ignore)).sum()
+    assert overlap.overlap(one, other)["dice"] == pytest.approx(2 * both / sizes)
+    assert overlap.counted(None, pred)[0] is pred

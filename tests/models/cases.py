@@ -1,4 +1,4 @@
-"""The networks that the tests of this folder walk through, and variables that keep their signals calm."""
+"""The networks for the tests of this folder, and variables under which their signals stay in range."""
 
 import flax
 import jax
@@ -7,7 +7,7 @@ import numpy as np
 from ssinfnet_jax import models
 from ssinfnet_jax.models.backbones import BACKBONES
 
-# case: (name, options); every network, and InfNet with every backbone.
+# case: (name, options); every network, and InfNet with every backbone
 CASES = {f"infnet_{backbone}": ("infnet", {"backbone": backbone}) for backbone in BACKBONES}
 CASES |= {name: (name, {}) for name in models.MODELS if name != "infnet"}
 CASES["unet_of_classes"] = ("unet", {"num_classes": 3})
@@ -26,7 +26,7 @@ def shapes(model, num_inputs):
 
 
 def apply_all(case, model, variables, x, *, train=False):
-    """Outputs of all forms by name, batch statistics of the last one beside them when training."""
+    """Outputs of all forms by name; in training, with the batch statistics of the last."""
     mutable = ["batch_stats"] if train else False
     inputs = (x, np.ones(model.eps_shape(x.shape), x.dtype)) if case == "coach" else (x,)
     methods = ["__call__", *(["inpaint"] if models.inpaints(CASES[case][0]) else [])]
@@ -34,7 +34,7 @@ def apply_all(case, model, variables, x, *, train=False):
 
 
 def calm(variables, seed=0):
-    """Variables of the same shapes under which no signal explodes or dies on its way, in evaluation mode too."""
+    """Variables of the same shapes under which no signal explodes or vanishes, in evaluation mode too."""
     rng = np.random.default_rng(seed)
     draw = {
         "kernel": lambda shape: rng.normal(0, np.sqrt(1.25 / np.prod(shape[:-1])), shape),

@@ -12,7 +12,7 @@ from tests.models import cases
 
 STEP = 1e-6
 WIDTH = 0.0625
-# InfNet whole with its smallest backbone; the other backbones by themselves, which compile in a third of the time.
+# The whole InfNet with its smallest backbone; the other backbones alone, which compile in a third of the time.
 NETWORKS = [case for case in cases.CASES if case not in ("infnet_resnet50", "infnet_res2net50", "unet_of_classes")]
 SUBJECTS = [*NETWORKS, "resnet50", "res2net50"]
 
@@ -24,12 +24,12 @@ def _subject(name, **options):
         model = BACKBONES[name](**options)
         return model, lambda variables, x: model.apply(variables, x, train=False), 3
     model, num_inputs = cases.create(name, **options)
-    # Batch statistics of InfNet's coarsest maps would be those of a handful of values: it is checked without them.
+    # Not for InfNet, whose coarsest maps have too few values for batch statistics.
     train = not name.startswith("infnet")
 
     def outputs(variables, x):
         found = cases.apply_all(name, model, variables, x, train=train)
-        # Running statistics, which a step keeps and does not differentiate, come beside the outputs.
+        # Running statistics, which a step does not differentiate, are returned beside the outputs.
         return {method: out[0] if train else out for method, out in found.items()}
 
     return model, outputs, num_inputs
@@ -55,7 +55,7 @@ def case(request):
                 out = apply({**variables, "params": params}, x)
                 return sum(jnp.sin(leaf).mean() for leaf in jax.tree.leaves(out))
 
-            # Such small arrays take longer to compile for than to compute with.
+            # For such small arrays compilation takes longer than computation.
             options = {"xla_backend_optimization_level": 0}
             return jax.jit(jax.value_and_grad(value), compiler_options=options).lower(variables["params"]).compile()
 
@@ -89,7 +89,7 @@ def test_recomputed_blocks_change_nothing(case):
 
 
 def test_the_threshold_passes_the_gradient():
-    """keep_i = sigmoid(alpha (s_i - s_k)): each region pulls at its own score, and all of them push the k-th down."""
+    """keep_i = sigmoid(alpha (s_i - s_k)): each region raises its own score, and all lower the k-th."""
     rng = np.random.default_rng(0)
     score, weight = rng.normal(size=(2, 4, 4, 1)), rng.normal(size=(2, 64, 64, 1))
     k = 12  # floor(0.75 * 16)

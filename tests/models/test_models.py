@@ -44,7 +44,7 @@ def test_multi_networks(name):
 def test_a_quarter_is_erased_and_ties_of_score_do_not_matter():
     score = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
     keep = np.asarray(coach.keep_mask(score, alpha=100.0)) > 0.5
-    # k = 48 of 64; the k-th region is at exactly 0.5 and counts as erased.
+    # k = 48 of 64; the k-th region is exactly 0.5 and counts as erased.
     assert keep.mean(axis=(1, 2, 3)).tolist() == [47 / 64] * 3
     assert keep.shape == (3, 128, 128, 1)
     ranks = np.argsort(np.argsort(-np.asarray(score).reshape(3, -1), axis=1), axis=1).reshape(3, 8, 8)

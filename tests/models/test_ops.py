@@ -92,7 +92,7 @@ def test_sum_over_pixels(backend):
 
 
 def test_forms_for_cpus_are_used_there_only():
-    """In a training step of a network: no gradient written out, and windows reduced by XLA elsewhere."""
+    """A training step on other backends has no hand-written gradients, and XLA reduces the windows."""
     model = models.create("infnet", width=0.0625)
     x = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
     variables = models.shapes(model, 3)
@@ -100,7 +100,7 @@ def test_forms_for_cpus_are_used_there_only():
     text = {}
     for backend in ("cpu", "gpu", "tpu"):
 
-        def value(variables, x):  # of its own for each: JAX remembers what it has traced
+        def value(variables, x):  # a new function for each: JAX caches what it has traced
             maps, changed = model.apply(variables, x, train=True, mutable=["batch_stats"])
             return maps["map_2"], changed
 
@@ -132,7 +132,7 @@ def test_batch_norm_is_the_same_by_flax_and_by_hand():
 def test_transposed_convolution_by_its_definition(backend):
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(2, 3, 4, 5)).astype(np.float32), rng.normal(size=(3, 3, 5, 7)).astype(np.float32)
-    expected = np.zeros((2, 8, 10, 7))  # one pixel more on each side, cut off at the end
+    expected = np.zeros((2, 8, 10, 7))  # one more pixel on each side, cropped at the end
     for row, column, a, b in np.ndindex(3, 4, 3, 3):
         expected[:, 2 * row + a, 2 * column + b] += x[:, row, column] @ kernel[a, b]
     found = ops.conv_transpose_3x3_stride_2(jnp.asarray(x), jnp.asarray(kernel))

@@ -1,4 +1,4 @@
-"""Options of all networks, read off the traced program; nothing is computed."""
+"""Options of all networks, read from the traced program; computes nothing."""
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ WIDTH = 0.0625
 
 
 def _primitives(jaxpr):
-    """Names of all primitives of a program, those of the programs inside it too."""
+    """Names of all primitives of a program, nested programs included."""
     for equation in jaxpr.eqns:
         yield equation.primitive.name
         for value in jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "eqns")):
@@ -34,7 +34,7 @@ def test_every_batch_norm_is_synchronised_and_blocks_are_recomputed(case):
     plain_variables, plain = _traced(case)
     variables, names = _traced(case, axis_name="batch", remat=True)
     sums, blocks = ([name for name in names if name.startswith(start)] for start in ("psum", "remat"))
-    # A batch norm takes one square root, and asks the other devices once.
+    # A batch norm has one square root and one exchange with the other devices.
     assert len(sums) == plain.count("rsqrt") > 0
     assert len(blocks) >= 8
     assert not [name for name in plain if name.startswith(("psum", "remat"))]

@@ -1,4 +1,4 @@
-"""bfloat16 arithmetic: outputs stay float32 and within 2 % of the largest value of the same output in float32."""
+"""With bfloat16 arithmetic, outputs are float32 and within 2 % of the largest value of the float32 output."""
 
 import jax
 import jax.numpy as jnp

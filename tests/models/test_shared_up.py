@@ -1,4 +1,4 @@
-"""Multi SSInfNet with one expanding path for both forms: what the pretraining reaches, and what the log says of it."""
+"""Multi SSInfNet with one expanding path for both forms: what pretraining reaches, and what is logged."""
 
 import types
 
@@ -60,8 +60,8 @@ def test_the_log_says_what_the_pretraining_does_not_reach():
         for options in ({}, {"shared_up": True})
     )
     said = train._not_pretrained(own, None)
-    assert "as the pretraining does not reach it: up, 46% of the weights that are trained" in said
-    assert train._not_pretrained(own, ("down_0",)) == ""  # it is fresh for another reason
+    assert "not reached by pretraining: up, 46% of the trained weights" in said
+    assert train._not_pretrained(own, ("down_0",)) == ""  # fresh for another reason
     assert train._not_pretrained(shared, None) == ""
     infnet = types.SimpleNamespace(model=models.create("infnet", **WIDTH), num_inputs=3)
     assert train._not_pretrained(infnet, None) == ""

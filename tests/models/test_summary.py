@@ -12,7 +12,7 @@ SIZE = {"image_size": 64, "batch_size": 2}
 
 
 def _flops_by_hand(name, options):
-    """2 x kernel x places of every convolution, from the shapes that an interceptor sees."""
+    """2 x kernel x positions for every convolution, from the shapes that an interceptor sees."""
     total = 0
 
     def count(next_fun, args, kwargs, context):
@@ -35,7 +35,7 @@ def _flops_by_hand(name, options):
 def test_flops_are_twice_the_multiply_adds_of_the_convolutions():
     options = {"width": 0.25}
     found = summary.flops("multi_infnet", options, **SIZE)
-    # Norms, activations and resizings add, taps on the padding do not count.
+    # Norms, activations and resizing add FLOPs; taps on the padding do not count.
     assert found == pytest.approx(_flops_by_hand("multi_infnet", options), rel=0.1)
     assert summary.flops("multi_infnet", options, image_size=64, batch_size=4) == pytest.approx(2 * found, rel=0.01)
 
@@ -59,7 +59,7 @@ def test_compiled_memory():
 
 def test_summary_of_a_network():
     text = summary.summarize("coach", {"width": 0.125}, image_size=64, batch_size=2)
-    for part in ("encoder", "float32[2,64,64,3]", "Parameters, of both forms: ", "multiply-add = 2", "MiB"):
+    for part in ("encoder", "float32[2,64,64,3]", "Parameters of both forms: ", "multiply-add = 2", "MiB"):
         assert part in text
 
 

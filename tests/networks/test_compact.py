@@ -15,7 +15,7 @@ DESCRIPTION = {"model": "infnet", "options": OPTIONS, "image_size": 64, "normali
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The same network in both forms, with numbers as after a training."""
+    """The same network in both forms, with values as after training."""
     folder = tmp_path_factory.mktemp("models")
     random = np.random.default_rng(0)
     variables = models.init(models.create("infnet", **OPTIONS), 1, 3)
@@ -64,5 +64,5 @@ def test_what_is_damaged_is_refused(folders, tmp_path):
 
 
 def test_numbers_beyond_half_precision(tmp_path):
-    with pytest.raises(ValueError, match="params/a/kernel has values up to 1e\\+06, which half precision cannot hold"):
+    with pytest.raises(ValueError, match="params/a/kernel has values up to 1e\\+06, which overflow half precision"):
         compact.write(tmp_path, {"params": {"a": {"kernel": np.full((2, 2), 1e6, np.float32)}}})

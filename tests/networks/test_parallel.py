@@ -8,7 +8,7 @@ from ssinfnet_jax.networks import parallel
 
 
 def _make_step(strategy, traces=None):
-    """Adds the sum over the batch, and a number that the key alone decides."""
+    """Adds the sum over the batch and a number that depends only on the key."""
 
     def step(state, batch, key):
         if traces is not None:
@@ -32,7 +32,7 @@ def _batch():
 
 
 def test_a_step_over_all_devices(strategy):
-    """Compiled once, its state donated; sums are those of the whole batch, the key is the same everywhere."""
+    """Compiles once and donates the state; sums are over the whole batch, the key is the same everywhere."""
     traces, host = [], _initial()
     run, state = _make_step(strategy, traces), strategy.place(host)
     for number in range(3):
@@ -69,7 +69,7 @@ def test_a_step_moves_nothing_silently_between_host_and_devices(strategy):
         ((3, 3, 4, 8), 1, (3, 3, 4, 4)),
         ((7, 4), 1, (7, 2)),  # that two devices divide
         ((6, 4), 25, (6, 4)),  # too small
-        ((7, 5), 1, (7, 5)),  # not to be divided
+        ((7, 5), 1, (7, 5)),  # not divisible
         ((), 1, ()),
         ((6, 4), None, (6, 4)),
     ],
@@ -133,6 +133,6 @@ def test_batch_sizes():
     assert parallel.local_batch_size(8, "batch_size") == 8
     assert parallel.eval_batch_size(5) == 6
     with pytest.raises(
-        ValueError, match=r"config\.single\.train\.batch_size is 7, .* a multiple of their number, 2; the nearest is "
+        ValueError, match=r"config\.single\.train\.batch_size is 7 .* a multiple of their number, 2; the nearest is "
     ):
         parallel.local_batch_size(7, "config.single.train.batch_size")

@@ -18,7 +18,7 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """Headless Chromium from the system's packages, with a profile of its own."""
+    """Headless Chromium from the system's packages, with its own profile."""
     programs = [shutil.which("chromium"), shutil.which("chromedriver")]
     if None in programs:
         pytest.skip("needs Chromium and its driver (Debian: apt-get install chromium chromium-driver)")

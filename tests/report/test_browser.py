@@ -1,13 +1,19 @@
 """The pages as a reader uses them, in headless Chromium."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colors
+from PIL import Image
+from scipy import ndimage
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from ssinfnet_jax.data import ct
+from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.report.kit import figure_style, viewer
 from ssinfnet_jax.report.scans import scan_pages
 
@@ -20,7 +26,7 @@ WITH_LESION = 12  # the slice with the largest lesion, which is shown first
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Index of two scans; the slices of the first have a grey level of their own, and a square on slice 12."""
+    """Index of two scans; each slice of the first has its own grey level, and slice 12 has a square."""
     out_dir = tmp_path_factory.mktemp("segmented")
     images = np.repeat(5 * np.arange(NUM, dtype=np.uint8)[:, None], 64 * 64, axis=1).reshape(NUM, 64, 64)
     classes, truth = np.zeros_like(images), np.zeros_like(images)
@@ -37,7 +43,7 @@ def pages(tmp_path_factory):
 
 @pytest.fixture
 def case(browser, pages):
-    """The page of the first scan, when its first slice has been drawn; no error may be left on the console."""
+    """Opens the page of the first scan and waits for its first slice; no error may remain on the console."""
     browser.get(pages.as_uri())
     browser.find_element(By.LINK_TEXT, " ".join(HOSTILE.split())).click()
     _wait_for_slice(browser, WITH_LESION)
@@ -45,14 +51,27 @@ def case(browser, pages):
     assert browser.get_log("browser") == []
 
 
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory):
+    """Page of a scan in two windows (grey levels 40 and 200) with probabilities of 0, 0.35 and 1, counted from 0."""
+    shape = (3, 64, 64)
+    images, classes, probability = np.full(shape, 40, np.uint8), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    classes[1, 16:32, 16:32] = 1
+    probability[1, 16:32, 16:32], probability[1, 40:56, 40:56] = 255, round(0.35 * 255)
+    labels = [f"slice {number}" for number in range(3)]
+    soft = np.full_like(images, 200)
+    case = viewer.Case("a", images, classes, labels=labels, soft=soft, probability=probability, counted_from=0)
+    return scan_pages.write_case(tmp_path_factory.mktemp("layered"), case)
+
+
 def _wait_for_slice(browser, place):
-    """Waits until a slice is drawn, and no other one after it."""
+    """Waits until a slice is drawn and stays."""
     shown = 'return document.querySelector(".viewer").dataset.drawn'
     WebDriverWait(browser, 120, poll_frequency=0.05).until(lambda driver: driver.execute_script(shown) == str(place))
 
 
 def _pixel(browser, x, y):
-    """RGB of the canvas at a place of the slice's 64 x 64 pixels, once what was asked for is drawn."""
+    """RGB of the canvas at a position in the slice's 64 x 64 pixels, once drawing has finished."""
     script = """
       const [x, y, done] = arguments, canvas = document.querySelector("canvas");
       setTimeout(() => {
@@ -73,7 +92,7 @@ def _press(browser, *keys):
 
 
 def test_keys_move_through_the_slices(case):
-    # The screen has the focus as soon as the page is there.
+    # The screen has the focus once the page is loaded.
     for key, place in [
         (Keys.ARROW_DOWN, 13), (Keys.ARROW_RIGHT, 14), (Keys.ARROW_UP, 13), (Keys.ARROW_LEFT, 12), (Keys.PAGE_DOWN, 22),
         (Keys.PAGE_DOWN, NUM - 1), (Keys.PAGE_UP, NUM - 11), (Keys.HOME, 0), (Keys.ARROW_UP, 0), (Keys.END, NUM - 1),
@@ -91,7 +110,7 @@ def test_the_slider_alone_can_be_used_by_keyboard(case):
     _press(case, Keys.ARROW_DOWN)
     _wait_for_slice(case, 13)
     assert slider.get_attribute("aria-valuetext").startswith(f"14 / {NUM}, z <script>")
-    assert slider.value_of_css_property("outline-style") != "none"  # its focus is seen
+    assert slider.value_of_css_property("outline-style") != "none"  # its focus is visible
 
 
 def test_the_wheel_moves_through_the_slices(case):
@@ -120,7 +139,7 @@ def test_opacity(case):
     _press(case, *"+" * 11)
     np.testing.assert_allclose(_pixel(case, 20, 20), _blended(0, figure_style.GGO, 1.0), atol=3)
     slider = case.find_element(By.CSS_SELECTOR, ".opacity input")
-    slider.send_keys(Keys.HOME)  # its own keys, not those of the slices
+    slider.send_keys(Keys.HOME)  # a key of the slider, not of the slices
     assert slider.get_attribute("value") == "0"
     np.testing.assert_allclose(_pixel(case, 20, 20), 5 * WITH_LESION, atol=3)
 
@@ -162,7 +181,7 @@ def test_tables_are_sorted_by_click_and_key(browser, pages):
     assert read() == ["9.50", "120", "–"]
     _press(browser, Keys.ENTER)  # the button has the focus
     assert head.get_attribute("aria-sort") == "descending"
-    assert read() == ["120", "9.50", "–"]  # what is missing stays last
+    assert read() == ["120", "9.50", "–"]  # a missing value stays last
     assert {cell.value_of_css_property("text-align") for cell in browser.find_elements(By.CSS_SELECTOR, ".num")} == {
         "right"
     }
@@ -186,3 +205,119 @@ def test_what_is_written_of_tables_is_seen_without_scrolling(browser, tmp_path, 
     assert reasons.find_element(By.TAG_NAME, "table").size["width"] > 0.95 * reasons.size["width"]
     assert reasons.find_element(By.CSS_SELECTOR, "td:last-child").value_of_css_property("text-align") == "left"
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_window_and_probability_by_key_and_click(browser, layered):
+    plasma = matplotlib.colormaps["plasma"]
+    browser.get(layered.as_uri())
+    _wait_for_slice(browser, 1)
+    certain, likely, none = (20, 20), (48, 48), (5, 5)
+
+    def shows(grey, **colours):
+        for name, place in {"certain": certain, "likely": likely, "none": none}.items():
+            colour = colours.get(name)
+            wanted = grey if colour is None else _blended(grey, colour, 0.45)
+            np.testing.assert_allclose(_pixel(browser, *place), wanted, atol=3, err_msg=name)
+
+    shows(40, certain=figure_style.GGO)
+    _press(browser, "w")
+    shows(200, certain=figure_style.GGO)
+    steps = {"certain": colors.to_hex(plasma(1.0)), "likely": colors.to_hex(plasma(0.3))}
+    _press(browser, "p")
+    shows(200, **steps)
+    _press(browser, "w")
+    shows(40, **steps)
+    _press(browser, "o")
+    shows(40)
+    _press(browser, "o", "p")
+    shows(40, certain=figure_style.GGO)
+    browser.find_element(By.XPATH, "//label[contains(., 'Soft tissue')]").click()
+    browser.find_element(By.XPATH, "//label[contains(., 'Probability')]").click()
+    shows(200, **steps)
+    assert browser.get_log("browser") == []
+
+
+def test_slices_are_counted_as_they_are_named(browser, layered):
+    browser.get(layered.as_uri())
+    _wait_for_slice(browser, 1)
+    assert browser.find_element(By.CSS_SELECTOR, ".place").text == "1 / 2"
+    assert browser.find_element(By.TAG_NAME, "output").text.startswith("slice 1 · GGO")
+    _press(browser, Keys.HOME)
+    _wait_for_slice(browser, 0)
+    assert browser.find_element(By.CSS_SELECTOR, ".place").text == "0 / 2"
+    assert browser.find_element(By.TAG_NAME, "output").text.startswith("slice 0 · no lesion")
+
+
+STEP_THROUGH = """
+  const [steps, done] = arguments, viewer = document.querySelector(".viewer"), waits = [];
+  const press = key => viewer.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  const frame = () => new Promise(requestAnimationFrame);
+  (async () => {
+    press("Home");
+    while (viewer.dataset.drawn !== "0") await frame();
+    for (let place = 1; place <= steps; place++) {
+      const start = performance.now();
+      press("ArrowDown");
+      while (viewer.dataset.drawn !== String(place)) await frame();
+      waits.push(performance.now() - start);
+    }
+    waits.sort((a, b) => a - b);
+    done({median: waits[steps >> 1], longest: waits.at(-1)});
+  })();"""
+HOLD_KEY = """
+  const [steps, done] = arguments, viewer = document.querySelector(".viewer"), seen = new Set();
+  const press = key => viewer.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  const watch = new MutationObserver(() => seen.add(viewer.dataset.drawn));
+  watch.observe(viewer, {attributes: true});
+  press("Home");
+  let place = 0;
+  const timer = setInterval(() => {
+    press("ArrowDown");
+    if (++place < steps) return;
+    clearInterval(timer);
+    const start = performance.now(), wait = setInterval(() => {
+      if (viewer.dataset.drawn !== String(steps)) return;
+      clearInterval(wait);
+      done({drawn: seen.size, behind: performance.now() - start});
+    }, 1);
+  }, 4);"""
+
+
+def _main_thread_s(browser):
+    """Processor seconds that the page's main thread has worked, which do not depend on other processes."""
+    metrics = browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+
+def test_400_slices_of_512_x_512_do_not_stall(browser, tmp_path):
+    """Pictures of a scan's size, with noise; bounds do not depend on what else the machine does."""
+    num, stacks = 400, {name: [] for name in ("images", "classes", "soft", "probability")}
+    drawn, truth, _ = volume.render(0, 7, 8, 512)
+    noise = np.random.default_rng(0).normal(0, 25, drawn.shape)
+    for index in range(drawn.shape[2]):
+        hu, lesion = (drawn + noise)[..., index].T, truth[..., index].T
+        blurred = ndimage.uniform_filter(np.where(lesion > 0, 255.0, 0.0), 25).astype(np.uint8)
+        stacks["images"].append(ct.window_hu(hu, ct.LOW_HU, ct.HIGH_HU))
+        stacks["classes"].append(lesion)
+        for name, view in (("soft", ct.window_hu(hu, *ct.SOFT_TISSUE_HU)), ("probability", blurred)):
+            stacks[name].append(np.asarray(Image.fromarray(view).resize((384, 384))))
+    case = viewer.Case("a", **{name: np.stack(views)[np.arange(num) % 8] for name, views in stacks.items()})
+    page = scan_pages.write_case(tmp_path, case)
+    browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    browser.get(page.as_uri())
+    drawn_first = 'return document.querySelector(".viewer")?.dataset.drawn'
+    WebDriverWait(browser, 120, poll_frequency=0.05).until(lambda driver: driver.execute_script(drawn_first))
+    browser.set_script_timeout(240)
+    before, steps = _main_thread_s(browser), 60
+    waits = browser.execute_async_script(STEP_THROUGH, steps)
+    found = {"page_mb": page.stat().st_size / 1e6, **waits}
+    found["work_ms"] = 1000 * (_main_thread_s(browser) - before) / steps
+    _press(browser, "w", "p")
+    found |= browser.execute_async_script(HOLD_KEY, num - 1)
+    browser.execute_cdp_cmd("Performance.disable", {})
+    print(found)
+    assert found["page_mb"] < 30, found
+    assert found["work_ms"] < 30, found  # of the main thread per slice
+    assert found["drawn"] > 10, found  # slices are seen while a key is held
+    assert found["behind"] < 2 * found["longest"] + 1000, found  # no slices wait that were passed
+    assert browser.get_log("browser") == []

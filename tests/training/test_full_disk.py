@@ -1,4 +1,4 @@
-"""A disk that is full, as the whole program meets it: a small file system of the test's own."""
+"""A full disk, as the whole program meets it, on a small file system mounted for the test."""
 
 import subprocess
 
@@ -8,7 +8,7 @@ from tests.training import toy_run
 
 pytestmark = pytest.mark.long
 
-# Mounts a file system of so many bytes on a folder and runs the rest there; makes room and runs it again.
+# Mounts a file system of the given size on a folder and runs the command there; frees space and runs it again.
 SCRIPT = """
 folder=$1
 mount -t tmpfs -o size="$2" tmpfs "$folder"

@@ -24,7 +24,7 @@ def _advance(state, batch, step):
 
 
 def _fit(directory, num_steps=10, advance=_advance, *, log_every=2, save_every_s=1e9, profile=None, **options):
-    """Adds up the numbers of the steps; the batch of a step is its number and a zero, one for each device."""
+    """Sums the step numbers; the batch of a step is its number and a zero, one for each device."""
     training = loop.Training(
         title="test",
         directory=directory,
@@ -128,7 +128,7 @@ def test_a_corrupt_newest_checkpoint_is_reported_and_the_one_before_is_used(tmp_
 
     assert float(_fit(tmp_path, advance=watched)["total"]) == sum(range(10))
     assert seen[0] == 3
-    assert "cannot be read; the one before is taken" in caplog.text
+    assert "cannot be read; trying the one before it" in caplog.text
     assert (tmp_path / "unreadable_6").is_dir()
 
 
@@ -137,9 +137,7 @@ def test_no_readable_checkpoint_is_an_error(tmp_path):
     for path in (tmp_path / "checkpoints" / "3").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    with pytest.raises(
-        ValueError, match=r"No checkpoint in \S+ can be read: step 3 .* To begin this stage anew, delete"
-    ):
+    with pytest.raises(ValueError, match=r"No checkpoint in \S+ can be read: step 3 .* To restart this stage, delete"):
         _fit(tmp_path)
 
 
@@ -212,7 +210,7 @@ def test_the_value_alone_takes_no_place(tmp_path):
 
 
 def test_what_is_kept_beside_an_unreadable_checkpoint_goes_back_with_the_training(tmp_path):
-    """The best weights, the metrics, and the count of the early stopping are those of the step that was restored."""
+    """Best weights, metrics and the early-stopping count are those of the restored step."""
     values = {2: 0.5, 4: 0.6, 6: 0.9, 8: 0.55, 10: 0.1}
     best = checkpoint.Best(tmp_path / "best", keep_variables=True)
 
@@ -231,7 +229,7 @@ def test_what_is_kept_beside_an_unreadable_checkpoint_goes_back_with_the_trainin
     for path in (tmp_path / "checkpoints" / "6").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    values |= {6: 0.3}  # what is repeated comes out otherwise, so that nothing of the lost steps can count
+    values |= {6: 0.3}  # repeated steps give other results, so that lost steps cannot contribute
     best = checkpoint.Best(tmp_path / "best", keep_variables=True)
     stops = _fit(tmp_path, is_enough=lambda done: done - best.step >= 5, followers=(best,), **options)
     assert (best.step, best.value) == (4, 0.6)
@@ -273,7 +271,7 @@ def test_a_last_write_that_fails_is_told_with_its_remedy(close_fails, tmp_path):
     saved = checkpoint.Checkpoints(tmp_path)
     saved._checkpointer = Checkpointer()
     saved.save(7, {"x": np.zeros(3)})
-    with pytest.raises(OSError, match=r"^The checkpoint of step 7 could not be .* make room, and run the same command"):
+    with pytest.raises(OSError, match=r"^The checkpoint of step 7 could not be .* free space and run the same command"):
         saved.close()
 
 
@@ -308,13 +306,13 @@ def _speeds(directory, read_s=0.0, step_s=0.0, **options):
 
 
 def test_speed_and_the_time_waiting_for_data(tmp_path):
-    """Bounds that a busy machine keeps to: sleeping takes at least its time, and all else less than half a second."""
+    """Bounds that hold on a busy machine: sleeping takes at least its time, everything else less than half a second."""
     for speed, waiting in _speeds(tmp_path / "reading", read_s=0.5, num_steps=4):
-        assert 2 < speed < 5  # two slices in half a second and what a step takes beside
+        assert 2 < speed < 5  # two slices in half a second plus the time of a step
         assert 0.5 < waiting <= 1
     for speed, waiting in _speeds(tmp_path / "computing", step_s=0.5, read_s=0.1, num_steps=4):
         assert 2 < speed < 5
-        assert waiting < 0.1  # a batch is read while the step before is computed
+        assert waiting < 0.1  # a batch is read while the previous step runs
 
 
 def test_the_time_of_validating_and_saving_is_not_that_of_a_step(tmp_path):
@@ -364,7 +362,7 @@ def test_a_profile_beyond_the_last_step(steps, num_steps, tmp_path):
 def test_steps_that_were_done_before_are_not_profiled(tmp_path, caplog):
     _with_checkpoints(tmp_path, 3)
     _fit(tmp_path, profile=(3, 5))
-    assert "Steps 3:5 are not profiled: the training is resumed at step 4" in caplog.text
+    assert "Steps 3:5 are not profiled: training resumes at step 4" in caplog.text
     assert not (tmp_path / "profile").exists()
 
 
@@ -382,7 +380,7 @@ def test_checkpoints_refuse_another_shape(tmp_path):
 
 
 def test_no_trained_network(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"No trained network in .*run the stage that makes it"):
+    with pytest.raises(FileNotFoundError, match=r"No trained network in .*run the stage that trains it"):
         storage.load(tmp_path / "model")
     storage.save(tmp_path / "model", {"kernel": np.zeros(3)}, NetworkCard.from_json({"model": "unet", "options": {}}))
     with pytest.raises(FileNotFoundError, match=rf"No trained network in {tmp_path}: give {tmp_path}/model, which"):

@@ -75,7 +75,7 @@ def test_what_cannot_be_pretrained_is_refused_before_anything_runs(which, name, 
 def test_a_network_in_the_wrong_place(which, name, options, found):
     needed = "maps or lesion" if which == "single" else "classes"
     with pytest.raises(
-        ValueError, match=rf"The {which} network must give {needed}, but model '{name}' .* gives {found};"
+        ValueError, match=rf"The {which} network must output {needed}, but model '{name}' .* outputs {found};"
     ):
         _check(which, name, options)
 
@@ -97,7 +97,7 @@ def test_data_without_classes_leave_out_the_multi_network(classes, which, reason
 
 def test_cross_fitting_from_a_trained_network_is_warned_of(caplog):
     config = trees.config({"multi.prior_source": "cross_fitted", "single.train.initial": "elsewhere"})
-    with pytest.raises(ValueError, match="both give the training its start"):
+    with pytest.raises(ValueError, match="both give initial weights"):
         config_check.check(config)
     assert "If the network in config.single.train.initial=elsewhere was trained on these slices" in caplog.text
 
@@ -115,7 +115,7 @@ def outside(logits, target, *, sharpness=1.0):
 
 
 def test_my_fork_adds_a_loss_by_a_function_and_a_line(monkeypatch, tmp_path):
-    """The function lies in a package of the fork, outside of this one; training logs it beside the other terms."""
+    """The function is in the fork's package; training logs it beside the other terms."""
     (tmp_path / "my_fork").mkdir()
     (tmp_path / "my_fork" / "losses.py").write_text(FORK)
     monkeypatch.syspath_prepend(tmp_path)

@@ -1,4 +1,4 @@
-"""The presets at work: toy networks, the schedules as they are, an update an epoch, a row of metrics every ten."""
+"""The presets at work: toy networks, the real schedules, one update per epoch, a row of metrics every ten."""
 
 import itertools
 
@@ -15,7 +15,7 @@ EVERY = 10
 
 
 def _pretrain(monkeypatch, workdir, preset):
-    """Rows of metrics of the whole pretraining of the single network."""
+    """Rows of metrics from the whole pretraining of the single network."""
     config = covid_semiseg.get_config(f"full_{preset}")
     config.save_every_s = 1e9
     pretrain = config.single.pretrain
@@ -35,7 +35,7 @@ def test_the_2000_epochs_of_the_paper(monkeypatch, tmp_path):
     ends = np.cumsum([length for _, length in expected])
     assert [row["step"] for row in rows if row["phase"] == "val"] == ends.tolist()
     assert all(np.isfinite(row["loss"]) for row in steps)
-    # The inpainter's rate falls by ten at epochs 40, 80 and 90, in every phase anew.
+    # In every phase the inpainter's rate falls tenfold at epochs 40, 80 and 90.
     for end, (kind, length) in zip(ends, expected, strict=True):
         rates = [row["learning_rate"] for row in steps if end - length < row["step"] <= end]
         if kind == "coach":

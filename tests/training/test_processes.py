@@ -1,4 +1,4 @@
-"""What a training learns does not depend on the number of devices and processes: real processes, toy networks."""
+"""Training results do not depend on the number of devices and processes: real processes, toy networks."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from tests.training import toy_run
 
 pytestmark = pytest.mark.long
 
-# The threshold of the coach's mask follows its scores: their bias has no effect, and its gradient is rounding.
+# The threshold of the coach's mask follows its scores, so their bias has no effect and its gradient is rounding.
 WITHOUT_EFFECT = "['score']['conv']['bias']"
 
 
@@ -34,7 +34,7 @@ def _start_two(workdir, *flags, **options):
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
-    """The results of all four training stages on one device, some batches being padded; with profiles."""
+    """The results of all four training stages on one device, with some padded batches and profiles."""
     workdir = tmp_path_factory.mktemp("one")
     toy_run.end(toy_run.start(workdir, "--profile_steps=2:3", padding=True))
     for stage in ("pretrain_single", "train_single", "pretrain_multi", "train_multi"):
@@ -69,7 +69,7 @@ def test_checkpoints_are_resumed_by_another_strategy_on_other_devices(one_device
 
 @pytest.mark.parametrize("way", ["pmap", "fsdp"])
 def test_two_processes_one_of_which_is_told_to_stop(way, one_device, tmp_path):
-    """SIGTERM to the second one; both stop at the same step, and go on from there when they are started again."""
+    """SIGTERM to the second process; both stop at the same step, and resume there when restarted."""
     flags = toy_run.WAYS[way]
     for process in _start_two(tmp_path, *flags, padding=True, signal_at="pretrain multi:12:SIGTERM", signal_to=1):
         output = toy_run.end(process, loop.INTERRUPTED)
@@ -90,7 +90,7 @@ KEEP_BEST = [
 
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
-    """The run folder of a single process that keeps the best weights."""
+    """The run folder of a single process with the best weights kept."""
     workdir = tmp_path_factory.mktemp("best")
     toy_run.end(toy_run.start(workdir, *KEEP_BEST))
     return workdir
@@ -98,13 +98,13 @@ def one_process(tmp_path_factory):
 
 @pytest.mark.parametrize("way", ["pmap", "fsdp"])
 def test_processes_that_disagree_do_what_the_first_says(way, one_process, tmp_path):
-    """The second one finds every validation better, saves at other times, stops early, sees no checkpoints, ..."""
+    """The second process finds every validation better, saves at other times, stops early, sees no checkpoints, ..."""
     flags = [*toy_run.WAYS[way], *KEEP_BEST]
     for process in _start_two(tmp_path, *flags, disagrees=1, signal_at="train single:12:SIGTERM"):
         toy_run.end(process, loop.INTERRUPTED)
     for process in _start_two(tmp_path, *flags, disagrees=1):
         toy_run.end(process)
-    # Not of the coach, some of whose biases nothing but rounding moves in so few steps.
+    # Not the coach: in so few steps, only rounding moves some of its biases.
     one, two = (
         {name: value for name, value in toy_run.results(run).items() if "/model" in name}
         for run in (one_process, tmp_path)
@@ -119,7 +119,7 @@ def test_processes_that_disagree_do_what_the_first_says(way, one_process, tmp_pa
 
 
 def test_an_error_in_one_process_ends_all(tmp_path):
-    """The first process finds that the run folder holds another run; the second, which waits for it, ends too."""
+    """The first process finds another run in the run folder; the second, which waits for it, exits too."""
     (tmp_path / "prepare").mkdir()
     (tmp_path / "config.json").write_text("{}")
     first, second = _start_two(tmp_path)
@@ -129,7 +129,7 @@ def test_an_error_in_one_process_ends_all(tmp_path):
 
 
 def test_a_lost_process_does_not_leave_results(tmp_path):
-    """SIGKILL to the second one in the middle: no stage is taken for finished."""
+    """SIGKILL to the second process halfway: no stage counts as finished."""
     first, second = _start_two(tmp_path, signal_at="pretrain single:3:SIGKILL", signal_to=1)
     toy_run.end(second, -signal.SIGKILL)
     time.sleep(1)

@@ -1,4 +1,4 @@
-"""Whoever does to the letter what an error says gets on."""
+"""Following an error's remedy to the letter solves the problem."""
 
 import gc
 import json
@@ -35,7 +35,7 @@ def _config():
 
 
 def _run(workdir, names):
-    """Runs stages as the same command would, once more; what their networks are for."""
+    """Runs stages as a repeated command would; returns the tasks of their networks."""
     split = ["train"] * 8 + ["val"]
     with pytest.MonkeyPatch.context() as monkeypatch:
         toy_stages.run(monkeypatch, workdir, _config(), toy_stages.records(9), split, names)
@@ -45,14 +45,14 @@ def _run(workdir, names):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run whose folder has a blank in its name, with the single network trained and its priors predicted."""
+    """A run folder with a space in its name, with the single network trained and its priors predicted."""
     workdir = tmp_path_factory.mktemp("runs") / "a run"
     _run(workdir, STAGES[:3])
     return workdir
 
 
 def _follow(text, workdir):
-    """Does what an error says: its `rm -r`, or what it says to delete."""
+    """Follows an error: runs its `rm -r`, or deletes what it says to delete."""
     if found := re.search(r"(rm -r .+?)( and then the same command\.)?$", text):
         command = shlex.split(found[1])
     elif found := re.search(r"delete (\S*/a run\S*?)(\.| and run the same command again\.)$", text):
@@ -74,7 +74,7 @@ def _cut_all(folder):
 
 
 def _checkpoints(workdir, change):
-    """An unfinished stage, all of whose checkpoints were changed."""
+    """Makes a stage unfinished and changes all of its checkpoints."""
     (workdir / "train_single" / "done.json").unlink()
     for folder in (workdir / "train_single" / "checkpoints").iterdir():
         change(folder)
@@ -86,7 +86,7 @@ def _cut_steps(folder):
 
 
 def _best(workdir, change):
-    """An unfinished stage whose best, which nothing can surpass any more, was changed."""
+    """Makes a stage unfinished, with a best value that nothing can exceed, and changes the best weights."""
     (workdir / "train_single" / "done.json").unlink()
     folder = workdir / "train_single" / "best"
     noted = json.loads((folder / "best.json").read_text())
@@ -123,7 +123,7 @@ def test_the_remedy_of_an_error_gets_on(damage, trained, tmp_path):
     shutil.copytree(trained, workdir)
     DAMAGES[damage](workdir)
     if "predict" not in damage and "prior" not in damage and "made from" not in damage:
-        # The stage that meets the damage is yet to run; of one that has finished nothing is read.
+        # The stage that reads the damaged file must not have finished: nothing is read for finished stages.
         shutil.rmtree(workdir / "predict_priors")
     if damage == "the network of the first stage is gone":
         shutil.rmtree(workdir / "train_single")
@@ -136,7 +136,7 @@ def test_the_remedy_of_an_error_gets_on(damage, trained, tmp_path):
             break
         except (ValueError, OSError) as error:
             errors.append(str(error))
-        gc.collect()  # of the run folder, which its frames hold, as the end of a program would
+        gc.collect()  # frees the run folder, which the error's frames refer to, as a program's exit would
         _follow(errors[-1], workdir)
     assert errors, "the damage was not noticed"
     assert len(errors) < 3, errors

@@ -1,4 +1,4 @@
-"""A training that was killed or stopped gives what it would have given: bit for bit, in all four stages."""
+"""A killed or stopped training gives the same result as an undisturbed one, bit for bit, in all four stages."""
 
 import functools
 import json
@@ -12,7 +12,7 @@ from tests.training import toy_run
 
 pytestmark = pytest.mark.long
 
-# 21 updates; the pretraining's phases end after 6 and 12, and lookahead moves its slow weights at every 5th.
+# 21 updates; the pretraining's phases end after 6 and 12, and lookahead moves its slow weights every 5.
 KILLED = ("pretrain single:7", "pretrain single:14", "train single:4", "pretrain multi:5", "train multi:11")
 DEVICES = {"pmap": 1, "fsdp": 2}
 TIMES = ("slices_per_second", "time_waiting_for_data")
@@ -21,7 +21,7 @@ STOPPED = ("pretrain single:5", "train single:9", "pretrain multi:11", "train mu
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A function (strategy) -> the run folder of an undisturbed training by it."""
+    """Function (strategy) -> run folder of an undisturbed training."""
 
     @functools.cache
     def run(way):
@@ -49,7 +49,7 @@ def test_resumed_equals_undisturbed(at, how, way, undisturbed, tmp_path):
         toy_run.end(start(signal_at=f"{place}:{how}"), code)
         title, step = place.split(":")
         saved = checkpoint.latest_step(tmp_path / title.replace(" ", "_") / "checkpoints")
-        # The write that was under way when the process was killed is lost, a stopped one has saved its last step.
+        # A kill loses the checkpoint being written; a stop saves the last step.
         assert 0 < saved <= int(step) if how == "SIGKILL" else saved == int(step) + 1
     toy_run.end(start())
     found, expected = toy_run.results(tmp_path), toy_run.results(undisturbed)

@@ -52,7 +52,7 @@ class ToyCoach(nn.Module):
 
 
 def batch(count=4, size=32, seed=0):
-    """Slices of regions of different brightness, with noise; lesions are what is bright."""
+    """Noisy slices with regions of different brightness; bright ones are lesions."""
     keys = jax.random.split(jax.random.key(seed), 2)
     regions = jax.random.uniform(keys[0], (count, size // STRIDE, size // STRIDE)).repeat(STRIDE, 1).repeat(STRIDE, 2)
     image = jnp.clip(regions + 0.1 * jax.random.normal(keys[1], regions.shape), 0, 1)

@@ -14,13 +14,13 @@ def get_config() -> ml_collections.ConfigDict:
         section = config[which]
         section.model = {"name": f"toy_{which}", "options": {}}
         section.pretrain.coach = {}
-        # 6, 6 and 9 updates; what ends a phase is not what ends lookahead's rounds of 5.
+        # 6, 6 and 9 updates; phases end in the middle of lookahead's rounds of 5.
         section.pretrain.phases = [["inpaint_random", 2], ["coach", 2], ["inpaint_coach", 3]]
         section.pretrain.inpainter_optimizer = {
             "name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "clip_value": 0.5,
             "lookahead": {"k": 5, "alpha": 0.5},
         }  # fmt: skip
-        # Adam would make unit steps of what rounding leaves of a gradient that is nearly zero.
+        # Adam would turn the rounding errors of gradients near zero into unit steps.
         section.pretrain.coach_losses.coach_loss.kl_weight = 0.1
         section.pretrain.coach_optimizer = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9}
         section.train.epochs, section.train.validate_every_epochs = 7, 2

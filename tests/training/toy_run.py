@@ -25,17 +25,19 @@ from tests.training import toy
 ROOT = pathlib.Path(__file__).parents[2]
 STAGES = ("pretrain_single", "train_single", "crossfit_single", "predict_priors", "pretrain_multi", "train_multi")
 
-# Flags by strategy; with "fsdp" every array that can be split is.
+# Flags by strategy; "fsdp" splits every array that can be split.
 WAYS = {
     "pmap": (),
     "jit": ("--config.parallel=jit",),
     "fsdp": ("--config.parallel=jit", "--config.fsdp_min_size=2"),
 }
-TIMEOUT_S = 300  # of a process, which takes a minute with nothing compiled before; four in turn keep to pytest's limit
+TIMEOUT_S = (
+    300  # for a process, which takes a minute with an empty compilation cache; four in a row stay within pytest's limit
+)
 
 
 def start(workdir, *flags, within=(), **options) -> subprocess.Popen:
-    """A process of the run in `workdir`; `within` is a command that is given the program's to run, options as below."""
+    """A process of the run in `workdir`; `within` is a command to run the program's command in; options as below."""
     run, environment = command(workdir, *flags, **options)
     return subprocess.Popen(
         [*within, *run], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -43,11 +45,11 @@ def start(workdir, *flags, within=(), **options) -> subprocess.Popen:
 
 
 def command(workdir, *flags, devices=1, signal_at="", signal_to=0, disagrees=None, padding=False, cache_dir=None):
-    """The command of a process with so many virtual devices, and its environment."""
+    """The command of a process with a number of virtual devices, and its environment."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        # Not optimised: compiling is what takes the time here.
+        # Not optimised: compilation takes most of the time.
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
         "TOY_PADDING": "1" if padding else "",
         "TOY_SIGNAL": signal_at,
@@ -61,7 +63,7 @@ def command(workdir, *flags, devices=1, signal_at="", signal_to=0, disagrees=Non
 
 
 def end(process: subprocess.Popen, code: int = 0) -> str:
-    """Waits for a process; its output. Fails if it ends with another code."""
+    """Waits for a process and returns its output; fails on another exit code."""
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)
     finally:
@@ -71,12 +73,12 @@ def end(process: subprocess.Popen, code: int = 0) -> str:
 
 
 def results(workdir) -> dict[str, np.ndarray]:
-    """All variables that the four training stages left, by stage, network and path."""
+    """All variables that the four training stages wrote, by stage, network and path."""
     from ssinfnet_jax.models import registry
     from ssinfnet_jax.networks import storage
 
     found = {}
-    with mock.patch.dict(registry.MODELS):  # the tests that follow in this process know the real networks
+    with mock.patch.dict(registry.MODELS):  # later tests in this process need the real networks
         _register()
         for stage in STAGES:
             for network in ("model", "coach"):
@@ -109,7 +111,7 @@ def _slices(config, run_dir):
 
 
 def _disagree():
-    """Lets this process judge otherwise wherever a judgement leads to a common call, or ends a loop."""
+    """Makes this process decide differently wherever a decision leads to a collective call or ends a loop."""
     from ssinfnet_jax import rundir
     from ssinfnet_jax.data import prepare
     from ssinfnet_jax.training import checkpoint, loop
@@ -147,7 +149,7 @@ def _main():
 
         @staticmethod
         def _pad(index, batch):
-            # Other numbers of slices on other devices: 3 of 8 in every other step.
+            # Unequal numbers of slices on the devices: 3 of 8 in every other step.
             padding = (batch["position"] % 5 < 1) | (batch["position"] == 6)
             return {**batch, "valid": np.where((index % 2 == 1) & padding, 0, batch["valid"]).astype(np.float32)}
 

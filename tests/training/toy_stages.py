@@ -1,4 +1,4 @@
-"""Stages of toy networks on generated slices inside a test's process."""
+"""Stages with toy networks on generated slices, in the test's process."""
 
 import json
 

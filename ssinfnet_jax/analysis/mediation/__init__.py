@@ -5,13 +5,14 @@ With bootstrap intervals, natural effects on a binary outcome, and sensitivity t
 
 from ssinfnet_jax.analysis.mediation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
+from ssinfnet_jax.analysis.mediation.moderated import moderated_effects
 from ssinfnet_jax.analysis.mediation.natural import natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
 from ssinfnet_jax.analysis.mediation.ordinal import ordinal_effects
 from ssinfnet_jax.analysis.mediation.procedure import analyse
 from ssinfnet_jax.analysis.mediation.result import CAVEAT, Analysis
 from ssinfnet_jax.analysis.mediation.sensitivity import e_value, sensitivity
-from ssinfnet_jax.analysis.mediation.several.correlation_filter import PREFER, Filtered, correlation_filter
+from ssinfnet_jax.analysis.mediation.several.correlation_filter import Filtered, correlation_filter
 from ssinfnet_jax.analysis.mediation.several.joint import joint_effects, sets_by_name
 from ssinfnet_jax.analysis.mediation.several.model_fit import CUTOFFS
 from ssinfnet_jax.analysis.mediation.several.multiple import Multiple, multiple
@@ -21,7 +22,6 @@ from ssinfnet_jax.analysis.mediation.univariate import univariate
 __all__ = [
     "CAVEAT",
     "CUTOFFS",
-    "PREFER",
     "Analysis",
     "Filtered",
     "Multiple",
@@ -33,6 +33,7 @@ __all__ = [
     "correlation_filter",
     "e_value",
     "joint_effects",
+    "moderated_effects",
     "multiple",
     "natural_effects",
     "ordinal_effects",

@@ -32,8 +32,8 @@ def adjust(p: np.ndarray, method: str = "fdr_bh") -> np.ndarray:
 def within_family(result: pd.DataFrame, name: str, method: str, family: str) -> pd.Series:
     """Adjusts `<name>_p` over all rows ("all") or over the rows of each exposure ("exposure"), each test counted once.
 
-    Rows of one exposure with the same n and the same statistic are one test: that of y~x stands in the rows of all
-    mediators, and a mediator that is a multiple of another one gives the same p.
+    Rows of one exposure with the same n and statistic are one test: y~x is in the rows of all mediators, and a mediator
+    that is a multiple of another one gives the same p.
 
     Args:
       result: with columns exposure, n, `<name>_p` and the statistic: `<name>_z`, or `<name>_est` and `<name>_se`.

@@ -1,4 +1,4 @@
-"""Logit and probit regressions, many at once, with separation told from failure to converge."""
+"""Logit and probit regressions, many at once, which tell separation from failure to converge."""
 
 from typing import NamedTuple
 
@@ -34,8 +34,8 @@ def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) 
 
     With the logistic F or the normal one the log-likelihood is concave. The covariance is the inverse of the
     observed information. Without a maximum (separation: some combination of the columns tells y = 1 from
-    y = 0 without error) coefficients grow without end; a fit that has not converged, or has a standard error
-    above 100 or none, is examined for that by linear programming.
+    y = 0 without error) coefficients diverge; a fit that has not converged, or has a standard error
+    above 100 or none, is tested for it by linear programming.
 
     Args:
       design: float[N, K, P], with the intercept, columns of order 1.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import columns, intervals
+from ssinfnet_jax.analysis.mediation import columns, elimination, intervals
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation.resample import Resamples, cross_products, identity, products, resample
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
@@ -41,8 +41,8 @@ def bootstrap(
         draws, 4 % with 5000.
       level: of the intervals.
       seed: the same seed, patients and draws give the same resamples, also in bootstrap_multiple().
-    Returns: one row per pair in the order of univariate(): exposure, mediator, n, flag (as there, or that a
-      resample often allows no fit), est (indirect effect), std (standardised), and the columns of
+    Returns: one row per pair in the order of univariate(): exposure, mediator, n, flag (as there, or that too few
+      resamples can be fitted), est (indirect effect), std (standardised), and the columns of
       intervals(). Multiply bounds by std / est for standardised ones.
     Raises: ValueError as univariate(), or for draws < 1.
     Source: MacKinnon, Lockwood and Williams 2004, doi:10.1207/s15327906mbr3901_4; intervals().
@@ -87,8 +87,8 @@ class _PairEffects:
     def __call__(self, sums: jax.Array) -> jax.Array:
         moments = cross_products(sums.reshape(len(sums), self.num_pairs, -1), self.num_columns)
         num_complete = moments[..., 0, 0]
-        given_others = pairing.sweep(moments, self.num_columns - 3)
-        given_x = pairing.sweep(given_others, 1)
+        given_others = elimination.sweep(moments, self.num_columns - 3)
+        given_x = elimination.sweep(given_others, 1)
         varies = jnp.minimum(given_others[..., 0, 0], given_x[..., 0, 0]) > pairing.COLLINEAR * num_complete
         a = given_others[..., 0, 1] / given_others[..., 0, 0]
         return jnp.where(varies, a * given_x[..., 0, 1] / given_x[..., 0, 0], jnp.nan)
@@ -148,7 +148,7 @@ def _path_effects(sums: np.ndarray, parents, effects, model: Multiple) -> np.nda
     outcome = len(model.exposures) + len(model.covariates) + len(parents)
     moments = cross_products(sums, outcome + 2)
     with np.errstate(all="ignore"):
-        r = pairing.sweep(moments, 1) / moments[:, :1, :1]
+        r = elimination.sweep(moments, 1) / moments[:, :1, :1]
     singular = ~(np.linalg.eigvalsh(np.nan_to_num(r))[:, 0] > pairing.COLLINEAR)
     r[singular] = np.eye(outcome + 1)
     first = outcome - len(parents)

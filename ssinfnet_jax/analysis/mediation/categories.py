@@ -54,7 +54,7 @@ def expand(table: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, lis
         if len(few):
             raise ValueError(
                 f"{term}: one patient alone is in {'the category' if len(few) == 1 else 'each of the categories'} "
-                f"{', '.join(map(repr, few.index))}, and nothing can be told of it. Join it to another category, or "
+                f"{', '.join(map(repr, few.index))}, too few to estimate an effect. Join it to another category, or "
                 "leave the patient out."
             )
         others = [label for label in counts.index if label != counts.idxmax()]
@@ -62,6 +62,13 @@ def expand(table: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, lis
         table = table.assign(**added)
         names += added
     return table, names
+
+
+def labels(table: pd.DataFrame, term: str, indicators: Sequence[str]) -> list[str]:
+    """The categories of a term in words: the reference, then those of its indicator columns, see expand()."""
+    others = [name.removeprefix(f"{term}[T.").removesuffix("]") for name in indicators]
+    every = table[column(term)].dropna().map(_label).unique()
+    return [next(label for label in every if label not in others), *others]
 
 
 def _label(value: object) -> str:

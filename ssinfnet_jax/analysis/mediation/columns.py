@@ -1,4 +1,4 @@
-"""Picks numeric columns from a user's table, or says what is wrong with them."""
+"""Numeric columns of a user's table, and errors for the others."""
 
 import re
 from collections.abc import Sequence, Set
@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-# Columns of tables of phenotypes that say how much there was to measure, not what it looks like.
+# Columns of phenotype tables that count what was measured.
 _COUNT = re.compile(r"(^|_)num_(slices|failed|bins)$")
-# Words of names of columns that tell patients or rows apart, and measure nothing.
+# Words in the names of columns that identify patients or rows.
 _IDENTIFIER = {"id", "ids", "uid", "uuid", "guid", "mrn", "no", "nr", "number", "index", "row", "accession", "unnamed"}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _MIN_NUMBERED = 10  # with fewer rows, whole numbers in a row may be chance
@@ -61,9 +61,9 @@ def matching(table: pd.DataFrame, expression: str, taken: Set[str]) -> list[str]
     """The numeric columns whose names a regular expression finds.
 
     Those of `taken`, counts of slices and bins, columns that number patients or rows (see is_identifier()) and columns
-    of words are passed over, the last two with a line in the log.
+    of words are skipped, the last two with a line in the log.
 
-    Raises: ValueError for an expression that is none, that matches no numeric column, or a column of numbers with a
+    Raises: ValueError for an invalid expression, one that matches no numeric column, or a column of numbers with a
       cell that is not a number, such as "1,5", "3 HU" and "<5".
     """
     try:
@@ -126,7 +126,7 @@ def _spoiled(table: pd.DataFrame, expression: str, spoiled: dict[str, pd.Series]
 
 
 def is_identifier(column: pd.Series) -> bool:
-    """Whether a numeric column tells patients or rows apart and measures nothing.
+    """Whether a numeric column identifies patients or rows.
 
     Its values are whole and differ from one another; and it is called so (`id`, `PatientID`, `case_no`, `Unnamed: 0`),
     or it has at least 10 values that are those of a numbering without gaps, in any order.

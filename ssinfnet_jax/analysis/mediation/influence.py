@@ -1,4 +1,4 @@
-"""How much each patient moves the effects of one mediator: what sandwich errors of linear models are made of."""
+"""Influence of each patient on the effects of one mediator, for sandwich errors of linear models."""
 
 import numpy as np
 

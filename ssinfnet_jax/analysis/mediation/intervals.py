@@ -36,7 +36,7 @@ def intervals(resamples: Resamples, level: float = 0.95) -> pd.DataFrame:
     usable = np.isfinite(draws).sum(0)
     with np.errstate(all="ignore"):
         below = ((draws < resamples.estimate).sum(0) + (draws <= resamples.estimate).sum(0)) / 2
-        # An estimate beyond all draws would have z0 = +-inf; half a draw beyond it is the best that they tell.
+        # An estimate beyond all draws would have z0 = +-inf; half a draw is the least that they resolve.
         z0 = stats.norm.ppf(np.clip(below, 0.5, usable - 0.5) / usable)
         acceleration = _acceleration(resamples.jackknife)
         variance = np.nansum((draws - np.nansum(draws, axis=0) / usable) ** 2, axis=0) / (usable - 1)

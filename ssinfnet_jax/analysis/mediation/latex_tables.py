@@ -1,4 +1,4 @@
-"""The tables of the analysis as LaTeX: what a page can hold of them, their captions and notes."""
+"""The tables of the analysis as LaTeX, with captions and notes."""
 
 import math
 from collections.abc import Mapping
@@ -17,6 +17,13 @@ _COLUMNS = {  # the CSV files have all columns
     "intervals": [
         *(*_PAIR, "est", "se", "percentile_lower", "percentile_upper", "bc_lower", "bc_upper"),
         *("bca_lower", "bca_upper"),
+    ],
+    "ordinal": [
+        *(*_PAIR, "level", "event", "indirect_est", "indirect_lower", "indirect_upper", "indirect_p_adj"),
+        *("direct_est", "total_est", "parallel_p", "flag"),
+    ],
+    "moderated": [
+        *(*_PAIR, "moderator", "effect", "at", "est", "se", "lower", "upper", "p", "p_adj", "flag"),
     ],
     "joint": [
         *("exposure", "mediators", "num_independent", "n", "indirect_std", "indirect_est", "indirect_se"),
@@ -52,9 +59,20 @@ _TEXTS = {  # caption, notes
         "Differences of probability with 95 % intervals (delta method, not adjusted); p adj: of the indirect effect, "
         "adjusted; b std: of the mediator in the outcome's regression.",
     ),
+    "ordinal": (
+        "Natural effects on the probability of each level of the outcome, by proportional odds.",
+        "Differences of probability with 95 % intervals (delta method, not adjusted); event: of the level or a higher "
+        "one, or of it alone; p adj: of the indirect effect, adjusted; parallel p: a small one says that the effects "
+        "differ between the levels, so that the model does not hold.",
+    ),
+    "moderated": (
+        "Moderated mediation: indirect effects at values of the moderator, and the index.",
+        "Index: change of the indirect effect per unit of the moderator, or its difference to the reference category; "
+        "95 % intervals (delta method; the CSV file has those of the bootstrap); p adj: of the index, adjusted.",
+    ),
     "joint": (
         "Joint indirect effects of sets of mediators.",
-        "What runs along any mediator of a set, whatever their correlations; p adj: adjusted over all sets.",
+        "Through any mediator of a set, however they correlate; p adj: adjusted over all sets.",
     ),
     "screening": (
         "Mediators chosen among all: screening, de-biased Lasso, tests of both paths together.",
@@ -65,7 +83,7 @@ _TEXTS = {  # caption, notes
     "imputed": (
         "Indirect effects with missing values filled in many times by chained equations.",
         "Pooled by Rubin's rules, 95 % intervals; fmi: fraction of missing information; r hat: above 1.2 the chains "
-        "have not come together.",
+        "have not converged.",
     ),
     "missing": (
         "What is missing, and why.",

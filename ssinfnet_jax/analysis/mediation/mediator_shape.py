@@ -18,7 +18,7 @@ def is_binary(pairs: pairing.Pairs) -> np.ndarray:
 
 
 def notes(pairs: pairing.Pairs) -> np.ndarray:
-    """What a reader must know of the mediator of each of K pairs: object[K], "" for nothing.
+    """Warnings about the mediator of each of K pairs: object[K], "" for none.
 
     - It has two values.
     - Its residual, given exposure and covariates, has a skewness beyond -+2: standard errors and natural effects take

@@ -33,12 +33,11 @@ def natural_effects(
     family: str = "all",
     min_n: int = 10,
 ) -> pd.DataFrame:
-    """Effects of the exposure going from one value to another, on the probability of the outcome.
+    """Estimates how the probability of the outcome changes when the exposure goes from one value to another.
 
     m = a0 + a x + e, e ~ N(0, s^2), and P(y = 1) = F(c0 + c x + b m + d x m), with covariates in both. A mediator with
     two values l < h is P(m = h) = F(a0 + a x) instead. With P(x, x') = E F(c0 + c x + b M(x') + d x M(x')), averaged
-    over the mediator (for the probit in closed form, for the logit by the trapezoid rule; of two values it is their
-    weighted sum) and the patients' covariates,
+    over the mediator (in closed form for the probit, by the trapezoid rule for the logit) and the patients' covariates,
       indirect = P(to, to) - P(to, from)           (total natural indirect effect)
       direct   = P(to, from) - P(from, from)       (pure natural direct effect)
       total    = P(to, to) - P(from, from), the sum of both
@@ -59,8 +58,7 @@ def natural_effects(
         b_std: per standard deviation of m; with an interaction all of these at the mean exposure;
       - interaction_est, _se, _z, _p: d, per unit of both; NaN without;
       - indirect_, direct_, total_, pure_indirect_, total_direct_: est, se, z, p, lower, upper; indirect_p_adj;
-      - proportion_mediated, proportion_mediated_lower, _upper: indirect / total, which means something only where
-        both have one sign and the total effect is clear of 0;
+      - proportion_mediated, _lower, _upper: indirect / total, to be read only where both have one sign;
       - risk_ratio, risk_ratio_lower, risk_ratio_upper: P(to, to) / P(to, from), interval from its logarithm.
       `attrs["family"]` states the family of tests in words.
     Raises: ValueError as univariate(), for an outcome that is not 0 or 1, or an unknown link.
@@ -69,11 +67,7 @@ def natural_effects(
     """
     data = columns.of_pairs(table, exposures, mediators, outcome, covariates)
     sampling, data = sampling.keep(data[outcome].notna().to_numpy()), data.dropna(subset=[outcome])
-    if not is_binary(data[outcome]):
-        raise ValueError(
-            f"The outcome {outcome!r} must be 0 or 1 for natural effects, both present; it has the values "
-            f"{np.unique(data[outcome])[:5].tolist()}."
-        )
+    _check_binary(data[outcome])
     contrasts = {name: contrast(data[name]) for name in exposures}
     blocks = []
     for names, pairs in pairing.blocks(data, exposures, mediators, outcome, covariates, min_n, sampling.weights):
@@ -84,6 +78,14 @@ def natural_effects(
     result["indirect_p_adj"] = within_family(result, "indirect", adjust, family)
     result.attrs["family"] = describe_family(result, adjust, family)
     return result
+
+
+def _check_binary(outcome: pd.Series) -> None:
+    if not is_binary(outcome):
+        raise ValueError(
+            f"The outcome {outcome.name!r} must be 0 or 1 for natural effects, both present; it has the values "
+            f"{np.unique(outcome)[:5].tolist()}."
+        )
 
 
 def is_binary(outcome: pd.Series) -> bool:
@@ -120,88 +122,76 @@ def fit(
     *,
     interaction: bool = False,
     sampling: Sampling = INDEPENDENT,
-    model: binomial.Binomial | None = None,
 ) -> pd.DataFrame:
-    """The columns of natural_effects() from `n` on, for K pairs that share a contrast (`values`) of the exposure.
-
-    `model`: the outcome's regression, where it is known already.
-    """
+    """The columns of natural_effects() from `n` on, for K pairs that share a contrast (`values`) of the exposure."""
     binary = mediator_shape.is_binary(pairs)
-    outcome, of_mediator = _regressions(pairs, binary, link, interaction, fitted=model is not None)
-    model = model or outcome
-    for_mediator = np.array([text.replace("the outcome", "the mediator") for text in of_mediator.flag], object)
-    df = sampled.df(sampling, pairs.complete)
-    flag = np.select(
-        [pairs.flag != "", df < 1, model.flag != "", binary],
-        [pairs.flag, sampled.ONE_CLUSTER, model.flag, for_mediator],
-        default="",
-    ).astype(object)
-    usable = flag == ""
-    x_mean, x_sd, m_sd = pairs.mean[:, -3], pairs.sd[:, -3], pairs.sd[:, -2]
+    model, of_mediator = _of_outcome(pairs, link, interaction), of_mediators(pairs, binary, link)
+    flag, df = flags(pairs, model.flag, of_mediator, sampling)
+    x_sd, m_sd = pairs.sd[:, -3], pairs.sd[:, -2]
     with np.errstate(all="ignore"), double_precision():
-        points = (np.asarray(values) - x_mean[:, None]) / x_sd[:, None]
-        given, rows = _patients(pairs)
-        theta, covariance = natural_model.parameters(pairs, model, of_mediator, binary, usable, sampling)
-        levels = np.stack([pairs.z[..., -2].min(0), pairs.z[..., -2].max(0)], axis=1)
-        found, se = np.full((len(flag), 7), np.nan), np.full((len(flag), 7), np.nan)
-        for two_values in (False, True):
-            chosen = np.flatnonzero(usable & (binary == two_values))
-            if len(chosen):
-                of_chosen = natural_model.Theta(*(array[chosen] for array in theta))
-                inputs = (array[chosen] for array in (covariance, points, given, rows, levels))
-                found[chosen], se[chosen] = natural_model.effects(of_chosen, *inputs, link=link, two_values=two_values)
+        theta, covariance = natural_model.parameters(pairs, model, of_mediator, binary, flag == "", sampling)
+        found, slopes = natural_model.effects(pairs, theta, binary, flag == "", values, link)
+        se = np.sqrt(((slopes @ covariance) * slopes).sum(-1))
         result = {"n": pairs.n, "flag": flag, "mediator_model": np.where(binary, link, "linear")}
         result |= {"note": mediator_shape.notes(pairs), "from": values[0], "to": values[1]}
         for name, place, scale in (("b", -2, m_sd), ("interaction", -1, m_sd * x_sd)):
-            est, its_se = theta.outcome[:, place], np.sqrt(covariance[:, place, place])
-            result |= {f"{name}_est": est / scale, f"{name}_se": its_se / scale} | _test(name, est / its_se, df)
+            est, its_se = theta.outcome[:, place] / scale, np.sqrt(covariance[:, place, place]) / scale
+            result |= statistics(name, est, its_se, df)
         result["b_std"] = theta.outcome[:, -2]
-        reach = stats.t.ppf((1 + level) / 2, df)[:, None] * se
         for i, effect in enumerate(EFFECTS):
-            result |= {f"{effect}_est": found[:, i], f"{effect}_se": se[:, i]}
-            result |= _test(effect, found[:, i] / se[:, i], df)
-            result |= {f"{effect}_lower": (found - reach)[:, i], f"{effect}_upper": (found + reach)[:, i]}
+            result |= statistics(effect, found[:, i], se[:, i], df, level)
+        reach = stats.t.ppf((1 + level) / 2, df)[:, None] * se
         for place, name, scale in ((5, "risk_ratio", np.exp), (6, "proportion_mediated", np.positive)):
             for end, side in (("", 0), ("_lower", -1), ("_upper", 1)):
                 result[f"{name}{end}"] = scale(found[:, place] + side * reach[:, place])
     table = pd.DataFrame(result)
-    table.loc[~usable, table.columns.difference(_ALWAYS)] = np.nan
+    table.loc[flag != "", table.columns.difference(_ALWAYS)] = np.nan
     if not interaction:
         table[[f"interaction_{number}" for number in ("est", "se", "z", "p")]] = np.nan
     return table
 
 
-def _regressions(
-    pairs: pairing.Pairs, binary: np.ndarray, link: str, interaction: bool, fitted: bool
-) -> tuple[binomial.Binomial | None, binomial.Binomial]:
-    """The outcome's regression on [1, covariates, x, m, x m], and that of the mediators with two values.
+def flags(
+    pairs: pairing.Pairs, of_outcome: np.ndarray, of_mediator: binomial.Binomial, sampling: Sampling
+) -> tuple[np.ndarray, np.ndarray]:
+    """Why K pairs cannot be fitted, "" if they can; degrees of freedom of their tests.
 
-    Without interaction the last coefficient is 0, without variance. None for the first if it is `fitted` already.
+    Args:
+      of_outcome: object[K], the flags of the outcome's regression.
+      of_mediator: see of_mediators().
     """
+    df = sampled.df(sampling, pairs.complete)
+    for_mediator = np.array([text.replace("the outcome", "the mediator") for text in of_mediator.flag], object)
+    conditions = [pairs.flag != "", df < 1, of_outcome != "", mediator_shape.is_binary(pairs)]
+    return np.select(conditions, [pairs.flag, sampled.ONE_CLUSTER, of_outcome, for_mediator], "").astype(object), df
+
+
+def _of_outcome(pairs: pairing.Pairs, link: str, interaction: bool) -> binomial.Binomial:
+    """The outcome's regression on [1, covariates, x, m, x m]; without interaction the last coefficient is a sure 0."""
     ones = pairs.complete[..., None].astype(float)
     product = pairs.z[..., -3:-2] * pairs.z[..., -2:-1]
     design = np.concatenate([ones, pairs.z[..., :-1], *([product] if interaction else [])], axis=-1)
     # Standardised, an outcome of 0 and 1 is negative and positive. Flagged pairs are all zeros: not fitted.
-    valid = pairs.weights * (pairs.flag == "")
-    model = None if fitted else binomial.fit(design, pairs.z[..., -1] > 0, valid, link)
-    if model and not interaction:
-        wider = [np.pad(model.coefficients, ((0, 0), (0, 1))), np.pad(model.covariance, ((0, 0), (0, 1), (0, 1)))]
-        model = binomial.Binomial(*wider, model.flag, np.pad(model.influence, ((0, 0), (0, 0), (0, 1))))
-    left = pairs.z.shape[-1] - 1  # 1, covariates, x
-    return model, binomial.fit(design[..., :left], pairs.z[..., -2] > 0, valid * binary, link)
+    model = binomial.fit(design, pairs.z[..., -1] > 0, pairs.weights * (pairs.flag == ""), link)
+    if interaction:
+        return model
+    wider = [np.pad(model.coefficients, ((0, 0), (0, 1))), np.pad(model.covariance, ((0, 0), (0, 1), (0, 1)))]
+    return binomial.Binomial(*wider, model.flag, np.pad(model.influence, ((0, 0), (0, 0), (0, 1))))
 
 
-def _patients(pairs: pairing.Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Covariates [K, N, Q] and weights [K, N] of the patients over whom probabilities are averaged.
-
-    For a category of an exposure: those in none of the other categories, which are the last covariates.
-    """
-    given = np.moveaxis(pairs.z[..., :-3], 0, 1)
-    if not given.shape[-1]:  # all patients have the same probabilities: one row does
-        return np.zeros((len(pairs.n), 1, 0)), np.ones((len(pairs.n), 1))
-    siblings = pairs.z[..., given.shape[-1] - pairs.siblings : -3]
-    return given, (pairs.weights * (siblings <= siblings.min(0)).all(-1)).T
+def of_mediators(pairs: pairing.Pairs, binary: np.ndarray, link: str) -> binomial.Binomial:
+    """The regression on [1, covariates, x] of those of K mediators that have two values (`binary` bool[K])."""
+    design = np.concatenate([pairs.complete[..., None].astype(float), pairs.z[..., :-2]], axis=-1)
+    return binomial.fit(design, pairs.z[..., -2] > 0, pairs.weights * (pairs.flag == "") * binary, link)
 
 
-def _test(name: str, z: np.ndarray, df: np.ndarray) -> dict[str, np.ndarray]:
-    return {f"{name}_z": z, f"{name}_p": 2 * stats.t.sf(np.abs(z), df)}
+def statistics(
+    name: str, est: np.ndarray, se: np.ndarray, df: np.ndarray, level: float | None = None
+) -> dict[str, np.ndarray]:
+    """Columns `<name>_est, _se, _z, _p`, and with a level `_lower, _upper`."""
+    z = est / se
+    found = {f"{name}_est": est, f"{name}_se": se, f"{name}_z": z, f"{name}_p": 2 * stats.t.sf(np.abs(z), df)}
+    if level is None:
+        return found
+    reach = stats.t.ppf((1 + level) / 2, df) * se
+    return found | {f"{name}_lower": est - reach, f"{name}_upper": est + reach}

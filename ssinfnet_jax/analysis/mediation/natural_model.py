@@ -13,8 +13,8 @@ from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.sampling import Sampling
 
 EFFECTS = ("indirect", "direct", "total", "pure_indirect", "total_direct")
-# The trapezoid rule: Gauss-Hermite nodes are too far apart for the steep curve of a mediator that nearly tells the
-# outcome. Its error is below 1e-10 as long as b times the mediator's SD is below 15, and below 1e-4 below 60.
+# Trapezoid rule: Gauss-Hermite nodes are too far apart if a mediator nearly separates the outcome. Its error is below
+# 1e-10 as long as b times the mediator's SD is below 15, and below 1e-4 below 60.
 _NODES = np.linspace(-9, 9, 401)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 _BATCH = 16  # pairs that are computed at once
@@ -88,19 +88,55 @@ def _block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:
     return whole
 
 
-@functools.partial(jax.jit, static_argnames=("link", "two_values"))
-def effects(theta: Theta, covariance, points, covariates, rows, levels, link: str, two_values: bool):
-    """[K, 7] EFFECTS, log risk ratio, proportion mediated; their standard errors."""
+def effects(
+    pairs: pairing.Pairs, theta: Theta, binary: np.ndarray, usable: np.ndarray, values: tuple[float, float], link: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Effects [K, 7] of K pairs, and their derivatives [K, 7, T] by all T parameters in the order of Theta.
 
+    The seven are EFFECTS, the log risk ratio and the proportion mediated; NaN for pairs that are not `usable`.
+
+    Args:
+      binary, usable: see parameters().
+      values: of the exposure, from and to.
+    """
+    num_parameters = sum(part.shape[1] for part in theta)
+    found = np.full((len(pairs.n), 7), np.nan)
+    slopes = np.full((len(pairs.n), 7, num_parameters), np.nan)
+    points = (np.asarray(values) - pairs.mean[:, -3, None]) / pairs.sd[:, -3, None]
+    given, rows = _patients(pairs)
+    levels = np.stack([pairs.z[..., -2].min(0), pairs.z[..., -2].max(0)], axis=1)
+    for two_values in (False, True):
+        chosen = np.flatnonzero(usable & (binary == two_values))
+        if len(chosen):
+            inputs = [array[chosen] for array in (*theta, points, given, rows, levels)]
+            of_chosen = _effects(Theta(*inputs[:3]), *inputs[3:], link=link, two_values=two_values)
+            found[chosen], slopes[chosen] = of_chosen
+    return found, slopes
+
+
+def _patients(pairs: pairing.Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Covariates [K, N, Q] and weights [K, N] of the patients over whom probabilities are averaged.
+
+    For a category of an exposure: those in none of the other categories, which are the last covariates.
+    """
+    given = np.moveaxis(pairs.z[..., :-3], 0, 1)
+    if not given.shape[-1]:  # all patients have the same probabilities: one row does
+        return np.zeros((len(pairs.n), 1, 0)), np.ones((len(pairs.n), 1))
+    siblings = pairs.z[..., given.shape[-1] - pairs.siblings : -3]
+    return given, (pairs.weights * (siblings <= siblings.min(0)).all(-1)).T
+
+
+@functools.partial(jax.jit, static_argnames=("link", "two_values"))
+def _effects(theta: Theta, points, covariates, rows, levels, link: str, two_values: bool):
     def one(pair):
-        theta, covariance, points, covariates, rows, levels = pair
+        theta, points, covariates, rows, levels = pair
         fixed = {"points": points, "covariates": covariates, "rows": rows, "levels": levels if two_values else None}
         of_theta = functools.partial(_effects_of_one, **fixed, link=link)
-        slopes = jnp.concatenate(jax.jacfwd(lambda t: of_theta(Theta(*t)))(tuple(theta)), axis=1)
-        return of_theta(theta), jnp.sqrt(((slopes @ covariance) * slopes).sum(1))
+        slopes = jax.jacfwd(lambda t: of_theta(Theta(*t)))(tuple(theta))
+        return of_theta(theta), jnp.concatenate(slopes, axis=1)
 
     batch = max(1, min(_BATCH, _MAX_CELLS // (rows.shape[1] * len(_NODES))))
-    return jax.lax.map(one, (theta, covariance, points, covariates, rows, levels), batch_size=batch)
+    return jax.lax.map(one, (theta, points, covariates, rows, levels), batch_size=batch)
 
 
 def _effects_of_one(theta: Theta, points, covariates, rows, levels, link: str) -> jax.Array:

@@ -1,15 +1,22 @@
-"""Natural effects on an outcome in ordered levels: on the probability of each level or a higher one."""
+"""Natural effects on an outcome in ordered levels: on the probability of each level, and of it or a higher one."""
 
+import itertools
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import binomial, columns, natural
+from ssinfnet_jax.analysis.mediation import binomial, columns, mediator_shape, natural, natural_model
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import proportional_odds as odds
 from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
+from ssinfnet_jax.analysis.mediation.host import double_precision
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+
+EVENTS = ("or higher", "alone")
+_EFFECTS = ("indirect", "direct", "total")  # the first of natural_model.EFFECTS
 
 
 def ordinal_effects(
@@ -25,23 +32,24 @@ def ordinal_effects(
     adjust: str = "fdr_bh",
     min_n: int = 10,
 ) -> pd.DataFrame:
-    """Effects of the exposure on the probability of a level or a higher one, by proportional odds.
+    """Effects of the exposure on the probability of each level, and of it or a higher one, by proportional odds.
 
     m as in natural_effects(), and P(y >= j) = sigmoid(c0_j + c x + b m): one model for all levels, in which only c0
-    differs between them. For every level but the lowest the effects are those of natural_effects() with its c0_j.
+    differs between them. Effects on P(y >= j) are those of natural_effects() with its c0_j, and those on
+    P(y = j) = P(y >= j) - P(y >= j + 1) are their differences.
 
     Args:
       table, exposures, mediators, covariates, sampling, min_n: see univariate().
       outcome: column with the levels.
-      levels: all of them, the lowest first; two or more.
+      levels: see level_codes().
       level: of the intervals.
-      adjust: see adjust(); over all pairs, level by level.
-    Returns: one row per pair and level, pairs as in univariate(), levels ascending: exposure, mediator, level, n, flag,
-      from, to; b_est, b_se, b_z, b_p (log odds ratio per unit of the mediator), b_std; indirect_, direct_, total_: est,
-      se, z, p, lower, upper; indirect_p_adj; parallel_chisq, parallel_p: the test that b
-      and c are the same at all levels, see proportional_odds.parallel_test().
-    Raises: ValueError as univariate(); for fewer than two levels, one named twice, numbers that do not ascend, a value
-      of the outcome that is no level, a level without a patient.
+      adjust: see adjust(); over all pairs, for each level and event by itself.
+    Returns: for each pair, in the order of univariate(), rows of the event "or higher" for all levels but the lowest,
+      then of the event "alone" for all levels: exposure, mediator, level, event, n, flag, mediator_model, note, from,
+      to; b_est, b_se, b_z, b_p (log odds ratio per unit of the mediator), b_std; indirect_, direct_, total_: est, se,
+      z, p, lower, upper; indirect_p_adj; parallel_chisq, parallel_p: the test that b and c are the same at all levels,
+      see proportional_odds.parallel_test(). `attrs["family"]` states the family of tests in words.
+    Raises: ValueError as univariate() and level_codes().
     Source: VanderWeele, Zhang and Lim 2016, doi:10.1353/obs.2016.0002; see natural_effects(), proportional_odds.fit().
     """
     codes = level_codes(table[outcome], levels)
@@ -53,25 +61,32 @@ def ordinal_effects(
         values = contrasts[names["exposure"].iloc[0]]
         found.append(_of_block(names, pairs, data[outcome].to_numpy(int), levels, values, sampling, level))
     result = pd.concat(found, ignore_index=True)
+    by_level = result.groupby(["event", "level"], sort=False)["indirect_p"]
     place = result.columns.get_loc("indirect_p") + 1
-    result.insert(place, "indirect_p_adj", np.nan)
-    for _, rows in result.groupby("level", sort=False).groups.items():
-        result.loc[rows, "indirect_p_adj"] = adjusted(result.loc[rows, "indirect_p"].to_numpy(), adjust)
+    result.insert(place, "indirect_p_adj", by_level.transform(lambda p: adjusted(p.to_numpy(), adjust)))
+    result.attrs["family"] = f"{adjust} over all pairs, for each level by itself"
     return result
 
 
 def level_codes(values: pd.Series, levels: Sequence[object]) -> pd.Series:
     """Places of values in ordered levels, float64 from 0; NaN where missing.
 
-    Raises: ValueError, see ordinal_effects().
+    Args:
+      values: numbers or words; case, blanks and punctuation do not matter.
+      levels: two or more, the lowest first; "mild|regular" is one level that two values have.
+    Raises: ValueError for fewer than two levels, one named twice, numbers that do not ascend, a value that is no
+      level, a level without a patient.
     """
     levels = list(levels)
-    if len(levels) < 2 or len(set(levels)) < len(levels):
+    joined = [str(level).split("|") for level in levels]
+    code_of = {_key(name): code for code, names in enumerate(joined) for name in names}
+    if len(levels) < 2 or len(code_of) < sum(map(len, joined)):
         raise ValueError(f"Give two or more levels of {values.name!r}, each once, the lowest first; found {levels}.")
-    numbers = pd.to_numeric(pd.Series(levels), errors="coerce")
-    if numbers.notna().all() and not numbers.is_monotonic_increasing:
+    numbers = [pd.to_numeric(pd.Series(names), errors="coerce") for names in joined]
+    ascending = all(low.max() < high.min() for low, high in itertools.pairwise(numbers))
+    if all(number.notna().all() for number in numbers) and not ascending:
         raise ValueError(f"The levels of {values.name!r} are out of order: {levels}; give the lowest first.")
-    codes = values.map({value: code for code, value in enumerate(levels)}).astype(float)
+    codes = values.map(lambda value: code_of.get(_key(value)), na_action="ignore").astype(float)
     other = values[codes.isna() & values.notna()]
     if len(other):
         raise ValueError(
@@ -84,6 +99,12 @@ def level_codes(values: pd.Series, levels: Sequence[object]) -> pd.Series:
     return codes
 
 
+def _key(value: object) -> str:
+    """2, 2.0 and "2" are one value, and "Critically ill" and "critically-ill"."""
+    number = pd.to_numeric(str(value), errors="coerce")
+    return re.sub(r"[\W_]+", "", str(value).casefold()) if np.isnan(number) else f"{number:g}"
+
+
 def _of_block(
     names: pd.DataFrame,
     pairs: pairing.Pairs,
@@ -93,31 +114,72 @@ def _of_block(
     sampling: Sampling,
     level: float,
 ) -> pd.DataFrame:
-    """Rows of all levels of the pairs of a block."""
+    """Rows of all levels of the pairs of a block. code: int[N], or int[N, K] where each pair has its own outcome."""
     design, weights = pairs.z[..., :-1], pairs.weights * (pairs.flag == "")
-    model = odds.fit(design, code, weights, len(levels))
-    flag = np.where(pairs.flag != "", pairs.flag, model.flag).astype(object)
+    model, binary = odds.fit(design, code, weights, len(levels)), mediator_shape.is_binary(pairs)
+    of_mediator = natural.of_mediators(pairs, binary, "logit")
+    flag, df = natural.flags(pairs, model.flag, of_mediator, sampling)
     chisq, p = odds.parallel_test(design, code, weights, len(levels), sampling)
-    rows = []
-    for j, name in enumerate(levels[1:]):
-        one = natural.fit(pairs, values, "logit", level, sampling=sampling, model=_at(model, j, flag))
-        one = names.join(one).assign(level=name, pair=np.arange(len(names)), parallel_chisq=chisq, parallel_p=p)
-        one.loc[one["flag"] != "", ["parallel_chisq", "parallel_p"]] = np.nan
-        rows.append(one)
+    with np.errstate(all="ignore"), double_precision():
+        every = binomial.Binomial(
+            np.concatenate([model.thresholds, model.coefficients], axis=1), model.covariance, flag, model.influence
+        )
+        theta, covariance = natural_model.parameters(pairs, every, of_mediator, binary, flag == "", sampling)
+        shared = names.assign(n=pairs.n, flag=flag, mediator_model=np.where(binary, "logit", "linear"))
+        shared = shared.assign(**{"note": mediator_shape.notes(pairs), "from": values[0], "to": values[1]})
+        b, se, m_sd = theta.outcome[:, -1], np.sqrt(covariance[:, -1, -1]), pairs.sd[:, -2]
+        shared = shared.assign(**natural.statistics("b", b / m_sd, se / m_sd, df), b_std=b)
+        rows = []
+        for place, event, effects in _events(_at_least(pairs, theta, binary, flag == "", values), len(levels)):
+            se = np.sqrt(((effects.slopes @ covariance) * effects.slopes).sum(-1))
+            numbers = {}
+            for i, effect in enumerate(_EFFECTS):
+                numbers |= natural.statistics(effect, effects.values[:, i], se[:, i], df, level)
+            one = shared.assign(level=levels[place], event=event, **numbers, pair=np.arange(len(names)))
+            rows.append(one.assign(parallel_chisq=chisq, parallel_p=p))
     table = pd.concat(rows).sort_values("pair", kind="stable").drop(columns="pair")
-    effects = [f"{effect}_{number}" for effect in ("indirect", "direct", "total") for number in _NUMBERS]
-    first = ["exposure", "mediator", "level", "n", "flag", "mediator_model", "note", "from", "to"]
-    return table[[*first, "b_est", "b_se", "b_z", "b_p", "b_std", *effects, "parallel_chisq", "parallel_p"]]
+    first = ["exposure", "mediator", "level", "event", "n", "flag", "mediator_model", "note", "from", "to"]
+    table = table[[*first, *(name for name in table if name not in first)]]
+    table.loc[table["flag"] != "", table.columns[len(first) :]] = np.nan
+    return table
 
 
-_NUMBERS = ("est", "se", "z", "p", "lower", "upper")
+class _Effects(NamedTuple):
+    """values float[K, 3], slopes float[K, 3, T] by all parameters of both regressions."""
+
+    values: np.ndarray
+    slopes: np.ndarray
+
+    def minus(self, other: "_Effects") -> "_Effects":
+        return _Effects(self.values - other.values, self.slopes - other.slopes)
 
 
-def _at(model: odds.Odds, j: int, flag: np.ndarray) -> binomial.Binomial:
-    """The regression of reaching level j + 1: intercept -t_j, the common coefficients, and 0 for x m."""
-    num_thresholds, num = model.thresholds.shape[1], model.coefficients.shape[1]
-    pick = np.zeros((num + 2, num_thresholds + num))
-    pick[0, j] = -1.0
-    pick[np.arange(num) + 1, np.arange(num) + num_thresholds] = 1.0
-    theta = np.concatenate([model.thresholds, model.coefficients], axis=1)
-    return binomial.Binomial(theta @ pick.T, pick @ model.covariance @ pick.T, flag, model.influence @ pick.T)
+def _at_least(
+    pairs: pairing.Pairs, theta: natural_model.Theta, binary: np.ndarray, usable: np.ndarray, values: tuple
+) -> list[_Effects]:
+    """Effects on reaching level 1, ..., J - 1.
+
+    Args:
+      theta: its `outcome` are the thresholds, then the coefficients, of proportional odds.
+    """
+    num, total = pairs.z.shape[-1] - 1, theta.outcome.shape[1]
+    found = []
+    for j in range(total - num):
+        # The regression of reaching the level: intercept -t_j, the common coefficients, and 0 for x m.
+        pick = np.zeros((num + 2, total))
+        pick[0, j] = -1.0
+        pick[np.arange(num) + 1, np.arange(total - num, total)] = 1.0
+        at_level = theta._replace(outcome=theta.outcome @ pick.T)
+        effects, slopes = natural_model.effects(pairs, at_level, binary, usable, values, "logit")
+        of_outcome = slopes[..., -len(pick) :] @ pick
+        slopes = np.concatenate([slopes[..., : -len(pick)], of_outcome], axis=-1)
+        found.append(_Effects(effects[:, : len(_EFFECTS)], slopes[:, : len(_EFFECTS)]))
+    return found
+
+
+def _events(reached: list[_Effects], num_levels: int) -> list[tuple[int, str, _Effects]]:
+    """(level, event, effects on its probability)."""
+    nothing = _Effects(np.zeros_like(reached[0].values), np.zeros_like(reached[0].slopes))
+    bounds = [nothing, *reached, nothing]  # the probability of level 0 or a higher one is always 1
+    alone = [(j, EVENTS[1], bounds[j].minus(bounds[j + 1])) for j in range(num_levels)]
+    return [(j, EVENTS[0], effects) for j, effects in enumerate(reached, 1)] + alone

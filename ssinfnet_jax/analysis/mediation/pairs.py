@@ -1,4 +1,4 @@
-"""An exposure with each of many mediators: the rows, columns and moments that all models of a pair start from."""
+"""Pairs of exposure and mediator: the rows, columns and moments that all their models use."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import categories
+from ssinfnet_jax.analysis.mediation import categories, elimination
 
 # Relative to the values themselves: below this, what varies is rounding.
 _CONSTANT = 1e-10
@@ -24,7 +24,7 @@ class Pairs(NamedTuple):
     complete: bool[N, K].  n: int[K], complete rows.
     weights: float[N, K], of the complete rows, which they add up to; 0 in others.
     flag: object[K], "" or why nothing can be fitted to the pair.
-    siblings: how many of the last covariates stand for other categories of the exposure.
+    siblings: how many of the last covariates are other categories of the exposure.
     """
 
     z: np.ndarray
@@ -53,7 +53,7 @@ def blocks(
 ) -> Iterator[tuple[pd.DataFrame, Pairs]]:
     """All pairs, exposures outermost, in blocks of bounded size.
 
-    For a category of an exposure the other categories stand among the covariates.
+    For a category of an exposure the other categories are covariates, too.
 
     Args:
       data: numeric columns, see columns.numeric().
@@ -108,19 +108,6 @@ def standardise(
     return pairs
 
 
-def sweep(moments, count: int):
-    """Takes out of cross-products what the first `count` variables explain of the others by linear regression.
-
-    Args:
-      moments: [..., P, P], NumPy or JAX.
-    Returns: [..., P - count, P - count], cross-products of the residuals.
-    """
-    for _ in range(count):
-        first = moments[..., :1]
-        moments = (moments - first * moments[..., :1, :] / moments[..., :1, :1])[..., 1:, 1:]
-    return moments
-
-
 def _flags(pairs: Pairs, min_n: int) -> np.ndarray:
     """Reasons against a fit; the first that applies."""
     num_covariates = pairs.sd.shape[1] - 3
@@ -140,6 +127,6 @@ def _flags(pairs: Pairs, min_n: int) -> np.ndarray:
     for role in roles:
         conditions.append(~(moments[:, 0, 0] > COLLINEAR))
         reasons.append(explained[role])
-        moments = sweep(moments, 1)
+        moments = elimination.sweep(moments, 1)
     reasons = [np.broadcast_to(np.asarray(reason, dtype=object), pairs.n.shape) for reason in reasons]
     return np.select(conditions, reasons, default="")

@@ -10,8 +10,10 @@ from ssinfnet_jax.analysis.mediation import categories, columns, sampling
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
 from ssinfnet_jax.analysis.mediation.imputation import imputed_effects
 from ssinfnet_jax.analysis.mediation.missing import missing_values, of_region
+from ssinfnet_jax.analysis.mediation.moderated import moderated_effects
 from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
+from ssinfnet_jax.analysis.mediation.ordinal import level_codes, ordinal_effects
 from ssinfnet_jax.analysis.mediation.result import RULES, Analysis
 from ssinfnet_jax.analysis.mediation.sampling import Sampling
 from ssinfnet_jax.analysis.mediation.sensitivity import sensitivity
@@ -32,16 +34,18 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
     Args:
       table: one row per patient: phenotypes (by_patient()), exposures, outcome.
       options: see Options.
-    Returns: Analysis; without significant mediators, or when no path model can be fitted, its `reason` says
-      so.
-    Raises: ValueError as univariate(); for an expression that is none, that matches no numeric column, or a column of
+    Returns: Analysis, with a `reason` if there is no path model.
+    Raises: ValueError as univariate(); for an invalid expression, one that matches no numeric column, or a column of
       numbers with a cell that is not a number.
     Source: the paper, "Mediation analysis".
     """
     terms = [*options.exposures, *options.covariates]
     taken = {*terms, *map(categories.column, terms), options.outcome, options.cluster, options.weights}
+    taken |= {_level_column(table, options), options.moderator, categories.column(options.moderator)}
     table, options = _with_categories(table, options)
     options, relations = _without_dependent_covariates(table, options)
+    if options.levels:
+        level_codes(table[_level_column(table, options)], options.levels)  # fails before anything is computed
     of_patients = sampling.read(table, options.cluster, options.weights, options.robust)
     chosen = options.mediators
     names = columns.matching(table, chosen, taken) if isinstance(chosen, str) else list(chosen)
@@ -72,6 +76,8 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
         intervals=intervals,
         multiple_intervals=of_model,
         natural=natural,
+        ordinal=_ordinal(table, names, options, of_patients),
+        moderated=_moderated(table, names, options, of_patients),
         no_natural=no_natural,
         sensitivity=sensitivity(pairs, natural),
         missing=_missing(table, names, options),
@@ -96,16 +102,43 @@ def _of_many(
     return {"joint": joint, "screening": screening}
 
 
+def _level_column(table: pd.DataFrame, options: Options) -> str:
+    """The column of the levels, in words where the outcome is not."""
+    column = f"{options.outcome}_level"
+    return column if column in table else options.outcome
+
+
+def _ordinal(table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling) -> pd.DataFrame | None:
+    """Effects on each of the outcome's levels."""
+    if not options.levels:
+        return None
+    of_pairs = (table, options.exposures, names, _level_column(table, options))
+    chosen = {"levels": options.levels, "adjust": options.adjust, "sampling": of_patients}
+    return ordinal_effects(*of_pairs, **chosen, **options.models)
+
+
+def _moderated(
+    table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling
+) -> pd.DataFrame | None:
+    """Indirect effects at values of the moderator, and their index."""
+    if not options.moderator:
+        return None
+    of_pairs = (table, options.exposures, names, options.moderator, options.outcome)
+    chosen = {"moderated": options.moderated, "adjust": options.adjust, "sampling": of_patients}
+    return moderated_effects(*of_pairs, **chosen, **options.draws, **options.models)
+
+
 def _missing(table: pd.DataFrame, names: Sequence[str], options: Options) -> pd.DataFrame | None:
     """What is missing in the columns of the analysis; None where nothing is."""
     roles = dict.fromkeys(options.exposures, "exposure") | dict.fromkeys(options.covariates, "covariate")
     roles |= {options.outcome: "outcome"} | dict.fromkeys(names, "mediator")
+    roles |= {categories.column(options.moderator): "moderator"} if options.moderator else {}
     found = missing_values(table, roles, options.outcome)
     return found if len(found) else None
 
 
 def _imputed(table: pd.DataFrame, names: Sequence[str], options: Options, of_patients: Sampling) -> pd.DataFrame | None:
-    """Effects of imputed tables, in which the phenotypes of regions without texture stay missing."""
+    """Effects over imputed tables; phenotypes of regions without texture stay missing."""
     if not options.imputations:
         return None
     never = {name: pd.concat(of_region(table, name), axis=1).any(axis=1) for name in names}
@@ -146,7 +179,7 @@ def _select(table: pd.DataFrame, pairs: pd.DataFrame, options: Options) -> _Sele
     acts_on = {exposure: mediators for exposure, mediators in found.items() if mediators}
     if options.paths == "all":
         acts_on = {exposure: list(dict.fromkeys(kept["mediator"])) for exposure in acts_on}
-    # A category is compared with the reference only where the model has the other categories, too.
+    # Categories are compared with the reference only if the model has all of them.
     together = {exposure: [exposure, *categories.siblings(exposure, options.exposures)] for exposure in acts_on}
     acts_on = {
         name: list(dict.fromkeys(m for other in names for m in acts_on.get(other, [])))
@@ -205,5 +238,5 @@ def _path_model(
     chosen |= {"sampling": of_patients, "missing": options.missing}
     try:
         return multiple(table, acts_on, options.outcome, **chosen), ""
-    except ValueError as error:  # the univariate results stand by themselves
+    except ValueError as error:  # the univariate results remain valid
         return None, str(error)

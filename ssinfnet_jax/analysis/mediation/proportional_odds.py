@@ -42,18 +42,20 @@ def fit(design: np.ndarray, level: np.ndarray, weights: np.ndarray, num_levels: 
 
     Args:
       design: float[N, K, P], without intercept, columns of order 1.
-      level: int[N], from 0 to num_levels - 1.  weights: float[N, K] >= 0.
+      level: int[N], from 0 to num_levels - 1, or int[N, K] where each regression has an outcome of its own.
+      weights: float[N, K] >= 0.
     Returns: Odds; NaN where a level has no patient or the steps do not converge (separation).
     Source: McCullagh 1980, doi:10.1111/j.2517-6161.1980.tb01109.x; R's ordinal::clm(), MASS::polr().
     """
-    counts = np.stack([(weights * (level == j)[:, None]).sum(0) for j in range(num_levels)], axis=1)
+    level = _by_model(level, weights.shape)
+    counts = np.stack([(weights * (level == j)).sum(0) for j in range(num_levels)], axis=1)
     flag = np.full(design.shape[1], "", dtype=object)
     flag[(counts <= 0).any(1)] = "a level has no patient in the complete rows"
     share = np.cumsum(np.where(counts > 0, counts, 1.0), axis=1)
     start = np.log(share[:, :-1] / (share[:, -1:] - share[:, :-1]))
     with double_precision():
-        by_pair = (jnp.asarray(np.moveaxis(array, 0, 1), jnp.float64) for array in (design, weights))
-        found = [np.array(array) for array in _newton(*by_pair, jnp.asarray(level), jnp.asarray(start))]
+        by_pair = (jnp.asarray(np.moveaxis(array, 0, 1)) for array in (design, weights, level))
+        found = [np.array(array) for array in _newton(*by_pair, jnp.asarray(start))]
     theta, covariance, influence, log_likelihood, step = found
     with np.errstate(invalid="ignore"):
         se = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).max(1)
@@ -67,7 +69,7 @@ def fit(design: np.ndarray, level: np.ndarray, weights: np.ndarray, num_levels: 
 
 @jax.jit
 def _newton(design: jax.Array, weights: jax.Array, level: jax.Array, start: jax.Array):
-    """[K, N, P], [K, N], [N], [K, J - 1] -> theta [K, T], covariance, influence [K, N, T], likelihood, last step."""
+    """[K, N, P], [K, N], [K, N], [K, J - 1] -> theta [K, T], covariance, influence [K, N, T], likelihood, last step."""
     num_thresholds = start.shape[1]
 
     def of_row(theta, row, level):
@@ -78,7 +80,7 @@ def _newton(design: jax.Array, weights: jax.Array, level: jax.Array, start: jax.
         width = jnp.where(above > below, above - below, jnp.nan)
         return jax.nn.log_sigmoid(above) + jax.nn.log_sigmoid(-below) + jnp.log(-jnp.expm1(-width))
 
-    def one(x, w, start):
+    def one(x, w, level, start):
         def likelihood(theta):
             values = jax.vmap(of_row, in_axes=(None, 0, 0))(theta, x, level)
             return jnp.where(w > 0, w * values, 0.0).sum()
@@ -98,7 +100,12 @@ def _newton(design: jax.Array, weights: jax.Array, level: jax.Array, start: jax.
         scores = jax.vmap(jax.grad(of_row), in_axes=(None, 0, 0))(theta, x, level) * w[:, None]
         return theta, covariance, scores @ covariance, likelihood(theta), step
 
-    return jax.lax.map(lambda pair: one(*pair), (design, weights, start))
+    return jax.lax.map(lambda pair: one(*pair), (design, weights, level, start))
+
+
+def _by_model(level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """int[N] or int[N, K] as int[N, K]."""
+    return np.broadcast_to(level if level.ndim == 2 else level[:, None], shape)
 
 
 def parallel_test(
@@ -107,7 +114,7 @@ def parallel_test(
     """Tests that every threshold has the same coefficients: a Wald test of the J - 1 logit regressions of y > j.
 
     As Brant's test, but with the covariance between the regressions from what each patient adds to them (a sandwich),
-    so that clusters and weights are heard, too.
+    which accounts for clusters and weights.
 
     Args:
       design, level, weights, num_levels: see fit().
@@ -120,11 +127,8 @@ def parallel_test(
     if num_levels == 2:
         return np.zeros(num_models), np.ones(num_models)
     with_one = np.concatenate([np.ones((*design.shape[:2], 1)), design], axis=2)
-    shape = weights.shape
-    fits = [
-        binomial.fit(with_one, np.broadcast_to((level > j)[:, None], shape), weights, "logit")
-        for j in range(num_levels - 1)
-    ]
+    level = _by_model(level, weights.shape)
+    fits = [binomial.fit(with_one, level > j, weights, "logit") for j in range(num_levels - 1)]
     slopes = np.stack([found.coefficients[:, 1:] for found in fits], axis=1)
     moved = np.stack([found.influence[..., 1:] for found in fits], axis=2)
     differences = (slopes[:, 1:] - slopes[:, :1]).reshape(num_models, -1)

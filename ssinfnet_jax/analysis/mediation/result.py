@@ -44,6 +44,7 @@ class Analysis:
       sensitivity: see sensitivity().
       missing: see missing_values(); None where nothing is missing.
       imputed: see imputed_effects(); None where it was not asked for.
+      ordinal, moderated: see ordinal_effects(), moderated_effects(); None where they were not asked for.
       joint, screening: see joint_effects(), screen(); None where they were not asked for.
     """
 
@@ -62,6 +63,8 @@ class Analysis:
     screening: pd.DataFrame | None = None
     missing: pd.DataFrame | None = None
     imputed: pd.DataFrame | None = None
+    ordinal: pd.DataFrame | None = None
+    moderated: pd.DataFrame | None = None
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by the names of their files."""
@@ -136,7 +139,7 @@ class Analysis:
         return self.univariate[RULES[self.options["rule"]]]
 
     def caveat(self) -> str:
-        """What a reader must know: CAVEAT, and where the natural effects come from or why there are none."""
+        """CAVEAT, and the source of the natural effects or why there are none."""
         return f"{CAVEAT} {self.no_natural or _NATURAL}"
 
     def summary(self) -> dict[str, Any]:
@@ -160,6 +163,8 @@ _TABLES = (
     "univariate",
     "intervals",
     "natural",
+    "ordinal",
+    "moderated",
     "sensitivity",
     "filter_log",
     "multiple_intervals",
@@ -176,6 +181,11 @@ _TEXT = (
     "exposure",
     "mediator",
     "mediators",
+    "moderator",
+    "effect",
+    "at",
+    "level",
+    "event",
     "column",
     "role",
     "flag",

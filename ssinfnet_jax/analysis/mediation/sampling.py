@@ -1,4 +1,4 @@
-"""How patients came into the table: in clusters (hospitals, scanners), with weights; and what that does to errors."""
+"""Clusters (hospitals, scanners) and weights of patients, and the standard errors that account for them."""
 
 from typing import NamedTuple
 
@@ -19,11 +19,11 @@ class Sampling(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the standard errors of the model apply."""
+        """Whether model-based standard errors apply."""
         return self.weights is None and self.clusters is None and not self.robust
 
     def keep(self, rows: np.ndarray) -> "Sampling":
-        """That of some of the patients, bool[N]; their weights have mean 1 again."""
+        """The sampling of some patients, bool[N]; weights are rescaled to mean 1."""
         weights = None if self.weights is None else self.weights[rows]
         if weights is not None:
             weights = weights * len(weights) / weights.sum()
@@ -32,7 +32,7 @@ class Sampling(NamedTuple):
 
 
 INDEPENDENT = Sampling()
-ONE_CLUSTER = "complete rows come from one cluster only"  # flag: nothing tells how much clusters differ
+ONE_CLUSTER = "complete rows come from one cluster only"  # flag: the variance between clusters is unknown
 
 
 def read(table: pd.DataFrame, cluster: str = "", weights: str = "", robust: bool = False) -> Sampling:
@@ -58,8 +58,8 @@ def read(table: pd.DataFrame, cluster: str = "", weights: str = "", robust: bool
         clusters, found = pd.factorize(table[cluster])
         if len(found) < 2:
             raise ValueError(
-                f"All patients have the same {cluster!r} ({found[0]!r}): with one cluster nothing tells how much "
-                "clusters differ. Leave cluster out, or name a column with several."
+                f"All patients have the same {cluster!r} ({found[0]!r}): one cluster cannot "
+                "show how clusters differ. Leave cluster out, or name a column with several."
             )
     if weights:
         values = pd.to_numeric(table[weights], errors="coerce").to_numpy(float)
@@ -81,8 +81,8 @@ def variance(influence: np.ndarray, sampling: Sampling, complete: np.ndarray | N
     it is HC0, as in lavaan's MLR.
 
     Args:
-      influence: float[N, K], what each patient adds to the estimate; weights are in it already.
-      complete: bool[N, K], patients that count; all if None.
+      influence: float[N, K], what each patient adds to the estimate, weights included.
+      complete: bool[N, K], patients to count; all if None.
     Returns: float[K]; NaN with fewer than two clusters.
     Source: White 1980, doi:10.2307/1912934; Liang and Zeger 1986, doi:10.1093/biomet/73.1.13.
     """

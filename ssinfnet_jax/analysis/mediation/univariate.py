@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, influence, mediator_shape
+from ssinfnet_jax.analysis.mediation import columns, elimination, influence, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
@@ -36,33 +36,29 @@ def univariate(
       var a = (1 - r_xm^2) / n,   s^2 = 1 - c r_xy - b r_my
       var b = var c = s^2 / (n (1 - r_xm^2)),   cov(b, c) = -r_xm var b
       var ab = b^2 var a + a^2 var b,   var(c + ab) = var ab + var c + 2 a cov(b, c)      (delta method)
-    Estimates and standard errors follow by the standard deviations; z and p are normal. With covariates,
-    which then stand in both equations, r are partial correlations given them and the standard deviations
-    those of the residuals (Frisch and Waugh). Rows with a missing value in x, m, y or a covariate are left
-    out, pair by pair.
+    Standard deviations give the units; z and p are normal. With covariates, which are in both equations, r are
+    partial correlations and the standard deviations those of the residuals (Frisch and Waugh). Each pair uses the
+    rows without missing values in x, m, y and the covariates.
 
     Args:
       table: one row per patient; numeric columns.
-      exposures, mediators, outcome: column names. The linear model of a binary outcome is the paper's; see
-        natural_effects() for others.
-      covariates: columns held fixed in every model. For a category of an exposure (`C(stage)[T.2]`) the other
-        categories among `exposures` are, too.
+      exposures, mediators, outcome: column names. See natural_effects() for models of a binary outcome.
+      covariates: columns adjusted for in every model, beside the other categories of a category (`C(stage)[T.2]`).
       sampling: of the rows of `table`. With clusters, weights or `robust` all standard errors are those of
         sampling.variance(), with t tests of clusters - 1 degrees of freedom where there are clusters.
       alpha: level of both `is_mediator` columns.
       adjust: see adjust().
       family: "all", p values are adjusted over all rows of the result, or "exposure", over the rows of each
-        exposure; rows that hold the same test count once. The paper does not say which.
+        exposure; rows of the same test count once.
       min_n: pairs with fewer complete rows are flagged, not fitted.
     Returns: one row per pair, exposures outermost:
       - exposure, mediator, n (complete rows);
       - for a (m~x), b (y~m given x), direct (c, y~x given m), indirect (ab), total (c + ab): `_est`, `_se`,
         `_z`, `_p`, `_std` (both variables standardised); `indirect_p_adj`;
-      - flag: "" or why the row has no estimates: too few rows, a constant or infinite column, collinearity,
-        an exact fit;
+      - flag: "" or why the row has no estimates, such as a constant column, collinearity, an exact fit;
       - is_mediator: indirect_p_adj < alpha;
-      - proportion_mediated, and _lower, _upper of its 95 % interval (delta method): indirect / total, which means
-        something only where both have one sign and the total effect is clear of 0;
+      - proportion_mediated, _lower, _upper (95 %, delta method): indirect / total, to be read only where both have one
+        sign;
       - the three ordinary regressions of the paper on the same rows (t tests): lm_total_ (y~x: est, se, p,
         p_adj), lm_a_ (m~x) and lm_b_ (m in y~x+m): se, p, p_adj; is_mediator_paper: all three p_adj < alpha
         and |total| > |direct|;
@@ -79,6 +75,11 @@ def univariate(
     blocks = pairing.blocks(data, exposures, mediators, outcome, covariates, min_n, sampling.weights)
     result = pd.concat([names.join(fit(pairs, sampling)) for names, pairs in blocks], ignore_index=True)
 
+    return _with_tests(result, alpha, adjust, family)[_COLUMNS]
+
+
+def _with_tests(result: pd.DataFrame, alpha: float, adjust: str, family: str) -> pd.DataFrame:
+    """With adjusted p values, and by both rules whether a pair is a mediator."""
     result = result.assign(lm_a_est=result["a_est"], lm_b_est=result["b_est"])
     for name in ("indirect", "lm_total", "lm_a", "lm_b"):
         result[f"{name}_p_adj"] = within_family(result, name, adjust, family)
@@ -87,7 +88,7 @@ def univariate(
         result["lm_total_est"].abs() > result["direct_est"].abs()
     )
     result.attrs["family"] = describe_family(result, adjust, family)
-    return result[_COLUMNS]
+    return result
 
 
 _COLUMNS = [
@@ -106,7 +107,7 @@ def fit(pairs: pairing.Pairs, sampling: Sampling = INDEPENDENT) -> pd.DataFrame:
     """Estimates of univariate() for each of K pairs: [K] rows, NaN where a pair has a flag."""
     n, num_covariates = pairs.n, pairs.sd.shape[1] - 3
     with np.errstate(all="ignore"):
-        moments = pairing.sweep(pairs.correlations(), num_covariates)
+        moments = elimination.sweep(pairs.correlations(), num_covariates)
         spread = np.sqrt(np.diagonal(moments, axis1=1, axis2=2))
         sd = dict(zip("xmy", (pairs.sd[:, -3:] * spread).T, strict=True))
         whole = dict(zip("xmy", pairs.sd[:, -3:].T, strict=True))

@@ -1,6 +1,6 @@
 """Radiomic phenotypes of GGO, consolidation and the whole lesion: per slice, per cohort, per patient.
 
-Names are looked up when they are used: a worker, which measures slices, then starts without what tables need.
+Names are imported on first use, so that workers, which measure slices, start without the modules for tables.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""From slices to patients."""
+"""Aggregates phenotypes of slices to patients."""
 
 import pandas as pd
 
@@ -11,21 +11,19 @@ EMPTY_AREA = ("zero", "missing")
 def by_patient(
     slices: pd.DataFrame, how: str = "slice_mean", *, empty_area: str = "zero", merged: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Phenotypes of each patient from those of the slices; a slice without a value does not count.
+    """Aggregates phenotypes of slices to patients, ignoring missing values.
 
     Args:
       slices: a table as `table()` returns it: patient_id and the phenotypes of some regions.
-      how: "slice_mean", each slice counts once (the paper's); "area_weighted", each slice counts by the
-        area of the region in it, which is close to the value in the whole volume; "merged", all slices of a patient
-        are one region (`extract_merged()`). The area itself and other features of shape2D are always plain means.
-      empty_area: "zero", a slice without the region counts with area 0, so that the area is a mean over all
-        slices and a patient without any lesion has 0 and stays in the analysis; "missing", such slices do not
-        count, so that it is a mean over the slices with lesion, as when PyRadiomics refuses empty masks (the
-        paper).
-      merged: with "merged", what `merged_table()` gives.
+      how: "slice_mean", the mean over slices (the paper's); "area_weighted", the mean weighted by the area of the
+        region, which is close to the value in the whole volume; "merged", all slices of a patient as one region
+        (`extract_merged()`). The area itself and other features of shape2D are always plain means.
+      empty_area: "zero", a slice without the region has area 0, so the area is a mean over all slices, and a patient
+        without any lesion has area 0 and stays in the analysis; "missing", such slices do not count, so the area is a
+        mean over slices with lesion, as when PyRadiomics refuses empty masks (the paper).
+      merged: for "merged", the result of `merged_table()`.
     Returns: one row per patient, sorted: patient_id, num_slices (rows), num_failed (rows with an error), per
-      region `<region>_num_slices` (slices whose phenotypes entered), then the phenotypes (NaN
-      where no slice has any).
+      region `<region>_num_slices` (slices whose phenotypes count), then the phenotypes (NaN if no slice has any).
     Raises: ValueError for an unknown option, a missing patient_id or merged table, or no phenotype column.
     Source: the paper, "Generation of image phenotypes": "we take the average of them".
     """
@@ -34,7 +32,7 @@ def by_patient(
     if empty_area not in EMPTY_AREA:
         raise ValueError(f"Unknown empty_area {empty_area!r}; choose one of {', '.join(EMPTY_AREA)}.")
     if "patient_id" not in slices or slices["patient_id"].isna().any():
-        raise ValueError("Every slice needs a patient_id; add the column, or drop the rows without one.")
+        raise ValueError("Every slice needs a patient_id; add the column or its missing values, or drop these rows.")
     if how == "merged" and (merged is None or set(merged["patient_id"]) != set(slices["patient_id"])):
         raise ValueError("how='merged' needs a row for every patient of slices; pass merged=merged_table(...).")
     columns = {region: phenotypes_of(region, slices.columns) for region in REGIONS}
@@ -63,11 +61,11 @@ def by_patient(
             means.append(_weighted_mean(features, area, patients))
         else:
             means.append(features.groupby(patients).mean())
-    # copy() makes one block of hundreds.
+    # copy() defragments the table.
     return pd.concat([counts, *means], axis=1).sort_index().copy().reset_index(names="patient_id")
 
 
 def _weighted_mean(features, weight, patients) -> pd.DataFrame:
-    """sum(w v) / sum(w) over the slices in which v is known."""
+    """sum(w v) / sum(w) over the slices where v is known."""
     total = features.mul(weight, axis=0).groupby(patients).sum(min_count=1)
     return total / features.notna().mul(weight, axis=0).groupby(patients).sum().where(lambda sums: sums > 0)

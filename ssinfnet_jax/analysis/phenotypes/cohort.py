@@ -1,4 +1,4 @@
-"""All of a cohort's phenotypes, per slice and per patient, and the files that hold them."""
+"""Phenotypes of a cohort, per slice and per patient, and their files."""
 
 import dataclasses
 import importlib.metadata
@@ -12,7 +12,7 @@ from absl import logging
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis.phenotypes import aggregation, columns, rows, settings, tabulation
 
-# Of a region that is as it should not be, or "undefined: ..." of one that was measured; see extraction.extract().
+# Why a region has no phenotypes of grey levels, see extraction.extract(); any other reason is a failure of PyRadiomics.
 _REASONS_OF_REGIONS = ("empty", "one_pixel", "too_small", "line", "scattered", "flat", "too_many_bins")
 PACKAGES = ("pyradiomics", "SimpleITK", "numpy", "PyWavelets", "pandas")
 
@@ -22,8 +22,8 @@ class Tables:
     """Phenotypes of a cohort.
 
     Attributes:
-      slices: as of `table()`.  patients: as of `by_patient()`.
-      about: settings, aggregation, versions and what the slices depend on, as JSON values.
+      slices: see `table()`.  patients: see `by_patient()`.
+      about: settings, aggregation, versions and provenance of the slices, as JSON values.
     """
 
     slices: pd.DataFrame
@@ -31,7 +31,7 @@ class Tables:
     about: dict
 
     def summary(self) -> pd.DataFrame:
-        """Per region: slices with it, measured, why others were not, and bins (smallest, median, largest)."""
+        """Per region: slices with it, measured slices, reasons of the others, and bins (minimum, median, maximum)."""
         rows = []
         measured = self.slices[self.slices["error"] == ""]
         for region in columns.REGIONS:
@@ -53,7 +53,7 @@ class Tables:
         return pd.DataFrame(rows)
 
     def write(self, directory: pathlib.Path) -> None:
-        """Writes slices and patients as CSV and Parquet, and `about.json`; each file whole or not at all."""
+        """Writes slices and patients as CSV and Parquet, and `about.json`, each atomically."""
         for name, table in (("slices", self.slices), ("patients", self.patients)):
             rundir.write_text(directory / f"{name}.csv", table.to_csv(index=False))
             with rundir.writing(directory / f"{name}.parquet") as path:
@@ -74,14 +74,14 @@ def measure(
     Args:
       items, settings, work: see `table()`.
       how, empty_area: see `by_patient()`.
-    Raises: ValueError as these do, if no slice has phenotypes, or if an image, filtered or not, was measured in no
-      region, and in some for a reason that is not the region's.
+    Raises: ValueError as these do, if no slice has phenotypes, or if PyRadiomics failed on an image, filtered or not,
+      and no region of it could be measured.
     """
     items = list(items)
     slices = tabulation.table(items, settings=settings, work=work)
     failed = slices.loc[slices["error"] != "", ["slice_id", "error"]]
     if len(failed) == len(slices):
-        raise ValueError(f"No slice has phenotypes; all {len(slices)} failed, {' '.join(failed.iloc[0])}")
+        raise ValueError(f"All {len(slices)} slices failed; the first: {' '.join(failed.iloc[0])}")
     if len(failed):
         logging.warning("%d of %d slices failed; the first: %s", len(failed), len(slices), " ".join(failed.iloc[0]))
     _check_measured(slices)
@@ -106,7 +106,7 @@ def measure(
 
 
 def _check_measured(table: pd.DataFrame) -> None:
-    """Raises if PyRadiomics failed at every region of an image; warns if it did at some."""
+    """Raises ValueError if PyRadiomics failed on all regions of an image; logs a warning if it failed on some."""
     reasons = table.loc[table["error"] == "", [name for name in table if name.endswith("_reason")]]
     by_image: dict[str, list[pd.Series]] = {}
     for name in reasons:
@@ -121,6 +121,6 @@ def _check_measured(table: pd.DataFrame) -> None:
         if not kinds.isin(["", "undefined"]).any():
             raise ValueError(
                 f"No region of the {where} could be measured; {len(unknown)} failed in PyRadiomics, the first with "
-                f"{unknown.iloc[0]!r}. Look at the settings, whose values may not fit the images."
+                f"{unknown.iloc[0]!r}. Check whether the settings suit the images."
             )
         logging.warning("%d regions of the %s failed; the first: %s", len(unknown), where, unknown.iloc[0])

@@ -1,4 +1,4 @@
-"""The columns of a table of phenotypes: `<region>_<class>_<feature>`, of filtered images `<region>_<filter>_...`."""
+"""Column names of phenotypes: `<region>_<class>_<feature>`, of filtered images `<region>_<filter>_...`."""
 
 import re
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ _PHENOTYPE = re.compile(rf"({'|'.join(REGIONS)})_(?:([^_]+)_)?({'|'.join(feature
 
 
 def names(regions: Iterable[str] = tuple(REGIONS), settings: Settings = EIGHT_BIT) -> list[str]:
-    """Column names of all phenotypes, by default 62 per region: `<region>_<class>_<feature>`, as `ggo_glcm_Imc1`.
+    """Column names of all phenotypes, by default 62 per region, such as `ggo_glcm_Imc1`.
 
-    Those of filtered images are `<region>_<filter>_<class>_<feature>`, as `ggo_wavelet-HL_glcm_Imc1`.
+    Those of filtered images are `<region>_<filter>_<class>_<feature>`, such as `ggo_wavelet-HL_glcm_Imc1`.
 
     Raises: ValueError for an unknown region.
     """
@@ -30,7 +30,7 @@ def names(regions: Iterable[str] = tuple(REGIONS), settings: Settings = EIGHT_BI
 
 
 def columns(settings: Settings = EIGHT_BIT) -> list[str]:
-    """`names()` and, after those of each region, number of bins and reason of each image."""
+    """`names()`; each region's are followed by the number of bins and the reason of each image."""
     found = []
     for region in REGIONS:
         found += names([region], settings)
@@ -41,17 +41,17 @@ def columns(settings: Settings = EIGHT_BIT) -> list[str]:
 
 
 def prefix(image: str) -> str:
-    """What stands before the class in the name of a phenotype of this image."""
+    """The part of a phenotype's name before its class: `<filter>_`, or ""."""
     return image and f"{image}_"
 
 
 def origin(name: str) -> tuple[str, str, str] | None:
-    """Region, filtered image ("" for the image itself) and feature class of a phenotype; None for other columns."""
+    """Region, filtered image ("": unfiltered) and feature class of a phenotype; None for other columns."""
     match = _PHENOTYPE.fullmatch(name)
     return match and (match[1], match[2] or "", match[3])
 
 
 def phenotypes_of(region: str, table_columns: Iterable[str]) -> list[str]:
-    """The columns of a table that are phenotypes of a region, whatever settings they were made with."""
+    """The columns of a table that are phenotypes of a region, of any settings."""
     origins = [(origin(name), name) for name in table_columns]
     return [name for found, name in origins if found and found[0] == region]

@@ -17,13 +17,13 @@ from ssinfnet_jax.analysis.phenotypes.settings import EIGHT_BIT, Settings
 _MESSAGE_LENGTH = 80
 # A matrix of so many levels, four directions: half a GiB. Only a filter's image with an unfit bin width has them.
 _MOST_BINS = 4096
-# The matrices are small (100 x 100): threads of the linear algebra library would only wait for one another.
+# The matrices are small (100 x 100): threads of the linear algebra library would mostly wait.
 _THREADS = threadpoolctl.ThreadpoolController()
 
 
 @dataclasses.dataclass(frozen=True)
 class _Piece:
-    """What one slice shows of one region, cut to its box.
+    """One region in one slice, cropped to its bounding box.
 
     Attributes:
       inside: bool[h, w].
@@ -43,26 +43,25 @@ def extract(
 ) -> dict[str, float | str]:
     """Phenotypes of the regions ggo, consolidation and lesion (both) of one slice.
 
-    Per region: area (number of pixels times pixel area), and the features of settings.classes: by default 18
-      first-order, 24 GLCM, 14 GLDM, 5 NGTDM phenotypes;
+    Per region: area (number of pixels times pixel area) and the features of settings.classes, by default 18
+      first-order, 24 GLCM, 14 GLDM and 5 NGTDM phenotypes;
       - `<region>_num_bins`: grey-level bins from the region's lowest to its highest value, 0 if it is empty;
-      - `<region>_reason`: "" if all phenotypes were computed, else why some are NaN: "empty", "one_pixel",
-        "too_small" (fewer than settings.min_pixels), "line" (one pixel wide), "flat" (all pixels in one bin),
-        "too_many_bins" (more than 4096) and "scattered" (no two pixels touch), which have no texture,
-        "undefined: <names>" (only these are NaN), or PyRadiomics' message, shortened.
-      Of every filtered image the same, `<region>_<filter>_num_bins` and so on.
-    The area is known whenever the masks are, so it is never NaN: 0 says "no lesion", a measurement and not a
-    missing value (`by_patient(empty_area="missing")` drops these zeros again). With any reason but "" and
-    "undefined", all phenotypes of the region's grey levels are NaN.
+      - `<region>_reason`: "" if all phenotypes were computed, else why some are NaN. These have no texture: "empty",
+        "one_pixel", "too_small" (fewer than settings.min_pixels), "line" (one pixel wide), "flat" (all pixels in one
+        bin), "too_many_bins" (more than 4096) and "scattered" (no two pixels touch). Others are "undefined: <names>"
+        (only these are NaN), and PyRadiomics' message, shortened.
+      The same for every filtered image: `<region>_<filter>_num_bins` and so on.
+    The area is never NaN: 0 means "no lesion", which is a measurement (`by_patient(empty_area="missing")` drops these
+    zeros). With any reason except "" and "undefined", all grey-level phenotypes of the region are NaN.
 
     Args:
-      image: real[H, W], 8-bit grey levels (EIGHT_BIT) or Hounsfield units (HU): within settings.value_range in the
-        regions, and everywhere if settings has filters, which see what is around; without them nothing else counts.
+      image: real[H, W], 8-bit grey levels (EIGHT_BIT) or Hounsfield units (HU), within settings.value_range in the
+        regions; with filters, which use the surroundings, within it everywhere.
       classes: integer[H, W] of 0 background, 1 GGO, 2 consolidation.
       settings: bins, limits, classes, filters.
-      spacing_mm: height and width of a pixel; the default gives areas in pixels instead of mm^2.
+      spacing_mm: height and width of a pixel; by default areas are in pixels instead of mm^2.
     Returns: a flat dict, one entry per name of `columns.columns()`.
-    Raises: ValueError for shapes, values or spacing that do not fit.
+    Raises: ValueError for invalid shapes, values or spacing.
     Source: the paper, "Generation of image phenotypes"; van Griethuysen et al. 2017,
       doi:10.1158/0008-5472.CAN-17-0339.
     """
@@ -70,7 +69,7 @@ def extract(
     row: dict[str, float | str] = {}
     for region, piece in pieces.items():
         features = _of_region([piece] if piece else [], settings, spacing_mm)
-        # The area comes first, and is known without the rest.
+        # The area comes first; it is known even if the rest is not.
         shape = {AREA: float(piece.inside.sum() if piece else 0) * spacing_mm[0] * spacing_mm[1]}
         shape.update(_shape(piece, features, settings, spacing_mm))
         row.update({f"{region}_{name}": value for name, value in {**shape, **features}.items()})
@@ -80,17 +79,17 @@ def extract(
 def extract_merged(
     slices: Iterable[tuple[np.ndarray, np.ndarray, tuple[float, float]]], *, settings: Settings = EIGHT_BIT
 ) -> dict[str, float | str]:
-    """Phenotypes of the regions of several slices together, as if each region were one.
+    """Phenotypes of several slices, each region measured as one.
 
-    Histograms are of the pixels of all slices. Neighbours are sought within a slice only; what they are counted in, the
-    matrix of GLCM and GLRLM per direction, of GLDM, NGTDM and GLSZM, is summed over the slices before features
-    are computed, and features are averaged over directions. (IBSI: 2.5D, direction-merged for GLCM and GLRLM, 2.5D for
-    the others.) Filters are those of each slice.
+    Histograms use the pixels of all slices. Neighbours are within a slice: the texture matrices (of GLCM and GLRLM per
+    direction, of GLDM, NGTDM and GLSZM) are summed over the slices before features are computed, and features are
+    averaged over directions. (IBSI: 2.5D, direction-merged for GLCM and GLRLM, 2.5D for the others.) Each slice is
+    filtered separately.
 
     Args:
-      slices: (image, classes, spacing_mm) as of `extract()`, of any sizes but one spacing.
-      settings: as of `extract()`.
-    Returns: as `extract()` without shape2D, which is of single slices.
+      slices: (image, classes, spacing_mm) as for `extract()`, of any sizes but equal spacing.
+      settings: see `extract()`.
+    Returns: as `extract()`, without shape2D, which needs single slices.
     Raises: ValueError as `extract()`, and for slices of different spacing.
     Source: Zwanenburg et al. 2020, doi:10.1148/radiol.2020191145; PyRadiomics with force2D does so in a volume.
     """
@@ -102,7 +101,7 @@ def extract_merged(
             pieces[region] += [piece] if piece else []
     if spacings and not np.allclose(spacings, spacings[0], rtol=1e-3):
         raise ValueError(
-            f"Slices that are merged must have one pixel size, got {min(spacings)} to {max(spacings)} mm; "
+            f"Merged slices must have the same pixel size, got {min(spacings)} to {max(spacings)} mm; "
             "resample them, or use slice_mean."
         )
     row: dict[str, float | str] = {}
@@ -113,7 +112,7 @@ def extract_merged(
 
 
 def _pieces(image, classes, settings, spacing_mm) -> dict[str, _Piece | None]:
-    """Region -> what the slice shows of it, None where there is nothing."""
+    """Region -> its piece, None if the slice does not have it."""
     image, classes = _checked(np.asarray(image), np.asarray(classes), settings, spacing_mm)
     images = {"": image}
     if settings.filters and classes.any():
@@ -124,7 +123,7 @@ def _pieces(image, classes, settings, spacing_mm) -> dict[str, _Piece | None]:
         if inside.any():
             rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
             box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            # New arrays, so that many slices can be held by what is in their boxes; no NaN from around the region.
+            # Copies keep only the boxes of many slices in memory; NaN around the region is dropped.
             cut = {name: np.where(inside[box], values[box], 0) for name, values in images.items()}
             pieces[region] = _Piece(inside[box].copy(), cut)
     return pieces
@@ -151,11 +150,11 @@ def _checked(image, classes, settings, spacing_mm):
 
 
 def _check_values(image: np.ndarray, classes: np.ndarray, settings: Settings) -> None:
-    """Raises ValueError for values that no image of the preset has, where they count."""
+    """Raises ValueError for relevant values outside the range of the preset."""
     low, high = settings.value_range
-    wants = f"Settings {settings.name!r} want values in [{low:g}, {high:g}]"
+    wants = f"Settings {settings.name!r} need values in [{low:g}, {high:g}]"
     finite = image[np.isfinite(image)]
-    # Soft tissue in HU looks like grey levels; the air around it does not.
+    # Soft tissue in HU looks like grey levels, but the air around it does not.
     if settings.name == EIGHT_BIT.name and finite.size and not (low <= finite.min() and finite.max() <= high):
         raise ValueError(
             f"{wants}, the image spans [{finite.min():g}, {finite.max():g}]; use the preset HU for Hounsfield units."
@@ -167,18 +166,20 @@ def _check_values(image: np.ndarray, classes: np.ndarray, settings: Settings) ->
         return
     remedies = []
     if (wrong & inside).any():
-        remedies.append("correct the image there, or take these pixels out of the mask")
+        remedies.append("correct the image there, or remove these pixels from the mask")
     if (wrong & ~inside).any():
-        remedies.append("set what lies around the body to air (-1024 HU), or measure without filters, which see it")
+        remedies.append(
+            "set the surroundings of the body to air (-1024 HU), or measure without filters, which use them"
+        )
     row, column = (int(place[0]) for place in np.nonzero(wrong))
     raise ValueError(
-        f"{wants}, but {wrong.sum()} pixels hold others, {(wrong & inside).sum()} of them in lesions, such as "
+        f"{wants}, but {wrong.sum()} pixels have others, {(wrong & inside).sum()} of them in lesions, such as "
         f"{image[row, column]:g} at row {row}, column {column}: {'; '.join(remedies)}."
     )
 
 
 def _of_region(pieces: list[_Piece], settings: Settings, spacing_mm) -> dict[str, float | str]:
-    """Features, number of bins and reason of every image, of pieces that count as one region."""
+    """Features, number of bins and reason of every image, of pieces measured as one region."""
     inside = _stacked([piece.inside for piece in pieces])
     features: dict[str, float | str] = {}
     for name, bin_width in settings.image_bins().items():
@@ -189,7 +190,7 @@ def _of_region(pieces: list[_Piece], settings: Settings, spacing_mm) -> dict[str
 
 
 def _stacked(arrays: list[np.ndarray]) -> np.ndarray:
-    """[S, h, w] of arrays [h, w] of any sizes; where one is smaller, zeros, which lie outside of every region."""
+    """Stacks arrays [h, w] of any sizes to [S, h, w], padded with zeros, which are outside of every region."""
     height, width = (max((array.shape[axis] for array in arrays), default=0) for axis in (0, 1))
     stack = np.zeros((len(arrays), height, width), arrays[0].dtype if arrays else bool)
     for place, array in zip(stack, arrays, strict=True):
@@ -209,7 +210,7 @@ def _of_image(image, inside, bin_width, settings, spacing_mm) -> dict[str, float
         return features
     try:
         found = _compute(image, inside, settings.features(), spacing_mm, settings, bins)
-    except Exception as error:  # one bad region must not lose the slice, nor one slice the cohort
+    except Exception as error:  # PyRadiomics raises many kinds; one bad region must not fail the slice
         features["reason"] = f"{type(error).__name__}: {error}"[:_MESSAGE_LENGTH]
         return features
     undefined = [name for name, value in found.items() if not math.isfinite(value)]
@@ -233,14 +234,14 @@ def _reason_against(inside, num_bins, settings) -> str:
 
 
 def _has_neighbours(inside) -> bool:
-    """Whether any two pixels of a slice touch, by side or corner."""
+    """Whether any two pixels of a slice touch at a side or corner."""
     beside, below = inside[:, :, 1:] & inside[:, :, :-1], inside[:, 1:] & inside[:, :-1]
     down, up = inside[:, 1:, 1:] & inside[:, :-1, :-1], inside[:, 1:, :-1] & inside[:, :-1, 1:]
     return any(pairs.any() for pairs in (beside, below, down, up))
 
 
 def _shape(piece, features, settings, spacing_mm) -> dict[str, float]:
-    """Features of shape2D beside the area; NaN where the region has no phenotypes."""
+    """Features of shape2D except the area; NaN if the region is too small."""
     wanted = settings.shape_features()[1:]
     names = [f"{feature_classes.SHAPE}_{name}" for name in wanted]
     if not wanted or not piece or features["reason"] in ("one_pixel", "too_small"):
@@ -264,7 +265,7 @@ def _compute(image, inside, classes, spacing_mm, settings, bins=None) -> dict[st
         "voxelArrayShift": settings.shift,
     }
     found = {}
-    # A mean over directions without neighbours warns; what is undefined is told by `<region>_reason`.
+    # A mean over directions without neighbours warns; `<region>_reason` reports undefined features.
     with _THREADS.limit(limits=1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         for name, features in classes.items():

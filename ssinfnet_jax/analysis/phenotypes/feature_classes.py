@@ -1,9 +1,9 @@
-"""PyRadiomics' feature classes, made cheap for thousands of small regions; the values stay its own.
+"""PyRadiomics' feature classes, faster for thousands of small regions and with the same values.
 
-PyRadiomics bins the image anew for every class, looks its feature names up by reflection at every region, and
-computes parts of the GLCM class by loops over all grey levels. With about 100 bins that is three quarters of
-the time of a slice. The classes here take bins made once per region and compute those parts by sums over the
-diagonals of the GLCM and by a symmetric eigenvalue problem. The tests hold them to the values of
+PyRadiomics bins the image for every class, looks up its feature names by reflection for every region, and
+computes parts of the GLCM class with loops over all grey levels. With about 100 bins this takes three quarters of
+the time of a slice. The classes here take bins that were computed once per region, and compute those parts as sums
+over the diagonals of the GLCM and as a symmetric eigenvalue problem. Tests compare the values with
 `radiomics.featureextractor`.
 """
 
@@ -13,7 +13,7 @@ import logging
 import numpy as np
 from radiomics import firstorder, glcm, gldm, glrlm, glszm, ngtdm, shape2D
 
-# PyRadiomics logs remarks and the tracebacks of failed features; here a failed feature shows as NaN.
+# PyRadiomics logs remarks and tracebacks of failed features; here a failed feature is NaN.
 _SILENT = logging.Logger("silent", logging.CRITICAL + 1)
 
 
@@ -147,5 +147,5 @@ CLASSES = {
 
 
 def features(name: str) -> tuple[str, ...]:
-    """Names of a class's features that PyRadiomics does not call deprecated."""
+    """Names of a class's features, without those that PyRadiomics deprecates."""
     return tuple(feature for feature, deprecated in CLASSES[name].getFeatureNames().items() if not deprecated)

@@ -1,4 +1,4 @@
-"""Slices and their masks in two folders, matched by name; they are read where they are measured."""
+"""Finds slices and their masks in two folders, matched by name; workers read them."""
 
 import functools
 import os
@@ -12,14 +12,13 @@ from absl import logging
 from ssinfnet_jax.analysis.phenotypes import picture_slices, volume_slices
 from ssinfnet_jax.analysis.phenotypes.rows import Item
 from ssinfnet_jax.analysis.phenotypes.settings import HU
-from ssinfnet_jax.data import input_files, nifti, text_table
-from ssinfnet_jax.data.clinical import clinical_table
+from ssinfnet_jax.data import input_files, patient_table
+from ssinfnet_jax.data.readers import opening, pictures, volume
 
-_JPEG = (".jpg", ".jpeg")
-_PICTURES = (".png", *_JPEG)
-_VOLUMES = (".nii.gz", ".nii")
+_JPEG = b"\xff\xd8\xff"
+_PICTURES = "pictures"
+_CHANNEL = re.compile(r"(.*)_(\d{4})", re.DOTALL)  # nnU-Net's names of images: case and channel
 _TABLES = (".csv", ".xlsx")
-_FILE_NAMES = ("file", "filename", "filepath", "path", "image", "imagefile", "文件", "文件名")
 _SHOWN = 5
 
 
@@ -33,50 +32,55 @@ def items(
     voxel_by_voxel: bool = False,
     report: input_files.Report | None = None,
 ) -> list[Item]:
-    """The slices of a folder: PNG or JPG, one slice each, or NIfTI, whose axial slices are numbered from below.
+    """Lists the slices of a folder: PNG or JPG, one slice each, or volumes, whose axial slices are numbered from below.
 
-    A mask has the name of its image, maybe with another ending, in the same subfolder; it is PNG or NIfTI and holds
-    0 background, 1 GGO, 2 consolidation, and nothing else.
+    Volumes are NIfTI, NRRD, MetaImage, or a DICOM series in one file or zip archive. A mask is in the same subfolder as
+    its image and has the same name except for the extension, or the name of its nnU-Net case (`a` for image `a_0000`).
+    It is PNG or a volume of 0 background, 1 GGO, 2 consolidation, or .seg.nrrd or DICOM-SEG with segments of these
+    names.
 
     Args:
       images: folder, or one file.
       masks: folder, or one file of any name.
-      preset: "eight_bit": grey levels; NIfTI in HU is windowed as for the networks. "hu": NIfTI in HU.
-      patients: whose the slices are: a CSV or XLSX file with the columns `file` (path below `images`, with or without
-        ending) and `patient_id`, or a regular expression with one group, sought in the path without its ending.
-        None: pictures that launch.segment has written are of their scan; files in a subfolder are of one patient, who
-        is called like it; other files are a patient each, which a warning says where all are.
-      spacing_mm: height and width of a pixel of PNG and JPG; None counts areas in pixels. NIfTI files tell theirs.
-      voxel_by_voxel: pairs the voxels of NIfTI as they are stored, wherever the header of a mask says that they lie.
-      report: takes the files that are not used, and notes on headers.
-    Returns: items whose slice_id is the path below `images` without ending, with `_<number>` for a slice of NIfTI. A
-      file that cannot be opened is one item, which says why when it is read.
-    Raises: FileNotFoundError or ValueError for folders without images, unmatched names, patients that are not told,
-      JPG masks, or a kind of file that does not fit. What only reading a file shows is left to the rows.
+      preset: "eight_bit": grey levels; volumes in HU are windowed as for the networks. "hu": volumes in HU.
+      patients: patients of the slices: a CSV or XLSX file with the columns `file` (path below `images`, with or without
+        extension) and `patient_id`, or a regular expression with one group, searched in the path without extension.
+        None: pictures that launch.segment wrote belong to their scan, files in a subfolder to one patient of its name;
+        every other file is a different patient, with a warning if all are.
+      spacing_mm: height and width of a pixel of PNG and JPG; None: areas are in pixels. Volumes have their own.
+      voxel_by_voxel: pairs voxels of volumes in the order they are stored, and ignores the geometry of masks other than
+        segments.
+      report: collects unused files and notes on headers.
+    Returns: items whose slice_id is the path below `images` without extension, with `_<number>` for a slice of a
+      volume. A file that cannot be opened is one item, which raises its error when read.
+    Raises: FileNotFoundError or ValueError for folders without images, unmatched names, unknown patients, JPG masks, or
+      a kind of file that does not suit the preset. Errors that only reading a file can reveal are left to the rows.
     """
     report = input_files.Report() if report is None else report
     image_of, mask_of = _matched(pathlib.Path(images), pathlib.Path(masks), report)
-    volumes = [name for name, path in image_of.items() if _ending(path) in _VOLUMES]
+    volumes = [name for name, path in image_of.items() if _kind(path) != _PICTURES]
+    if not volumes:
+        report.notes += [f"{images}: {text}." for text in pictures.turned(list(image_of.values()))]
     _check_kind(images, len(volumes), len(image_of), preset, spacing_mm)
     scans = _scans(pathlib.Path(images).parent) if patients is None else {}
     patient_of = _patients(list(image_of), patients, scans)
     if patients is None and not volumes and len(set(patient_of.values())) == len(image_of) > 1:
-        logging.warning("Every one of %d slices is taken for a patient; --patients says whose they are.", len(image_of))
+        logging.warning("Each of %d slices counts as a different patient; tell patients by --patients.", len(image_of))
     found = []
     for name, image in image_of.items():
         try:
             version = _stamp(image) + _stamp(mask_of[name])
-            geometry = nifti.geometry(image) if volumes else None
-        except (ValueError, OSError) as error:  # one file must not stop the others
+            grid, notes = volume.read_grid(image) if volumes else (None, ())
+        except (ValueError, OSError) as error:  # one bad file must not fail the others
             found.append(Item(name, patient_of[name], functools.partial(_fail, image, mask_of[name], str(error))))
             continue
         readers = {name: functools.partial(picture_slices.read, image, mask_of[name], spacing_mm or (1.0, 1.0))}
-        if geometry is not None:
-            report.notes += [f"{image}: {text}." for text in geometry.notes]
+        if grid is not None:
+            report.notes += [f"{image}: {text}." for text in notes]
             how = (preset, voxel_by_voxel, version)
             readers = {
                 f"{name}_{index:04d}": functools.partial(volume_slices.read, image, mask_of[name], index, *how)
-                for index in range(geometry.shape[0])
+                for index in range(grid.view_shape[0])
             }
         found += [Item(slice_id, patient_of[name], read, version) for slice_id, read in readers.items()]
     if report.notes:
@@ -88,20 +92,20 @@ def _check_kind(
     images: str | os.PathLike, num_volumes: int, num_files: int, preset: str, spacing_mm: tuple[float, float] | None
 ) -> None:
     if 0 < num_volumes < num_files:
-        raise ValueError(f"{images} holds NIfTI and PNG or JPG, whose areas are mm² and pixels; measure them apart.")
+        raise ValueError(f"{images} has volumes (areas in mm²) and PNG or JPG (in pixels); measure them separately.")
     if preset == HU.name and not num_volumes:
-        raise ValueError(f"{images} holds PNG or JPG, which have grey levels; Hounsfield units (hu) need NIfTI.")
+        raise ValueError(f"{images} has PNG or JPG, which are grey levels; Hounsfield units (hu) need volumes.")
     if spacing_mm is not None and num_volumes:
-        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the NIfTI files of {images} tell their own.")
+        raise ValueError(f"spacing_mm={spacing_mm} is for PNG and JPG; the volumes of {images} have their own.")
 
 
 def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input_files.Report) -> None:
-    """Counts the files of which no slice was measured as not used.
+    """Reports files of which no slice was measured as not used.
 
     Args:
-      found: what `items` gave.
-      errors: of each, "" where it was measured.
-      report: takes the files, each with its first error.
+      found: the result of `items`.
+      errors: of each item; "" if it was measured.
+      report: collects the files, each with its first error.
     """
     files = [item.source.args[:2] for item in found]
     used = {path for paths, error in zip(files, errors, strict=True) for path in paths if not error}
@@ -121,41 +125,59 @@ def _fail(image: pathlib.Path, mask: pathlib.Path, reason: str):
 def _matched(
     images: pathlib.Path, masks: pathlib.Path, report: input_files.Report
 ) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
-    """Image and mask by name."""
+    """name -> image, name -> mask."""
     for path in (images, masks):
         if not input_files.exists(path, str(path)):
-            raise FileNotFoundError(f"{path} does not exist; give a folder of PNG, JPG or NIfTI files.")
+            raise FileNotFoundError(f"{path} does not exist; pass a folder of pictures or volumes.")
     if images.is_file() and masks.is_file():
-        name = _without_ending(images.name)
+        name = patient_table.without_ending(images.name)
         _check_exact([masks])
         return {name: images}, {name: masks}
     image_of, mask_of = _files(images, report), _files(masks, report)
     _check_exact(mask_of.values())
+    image_of = _by_case(image_of, mask_of)
     for more, fewer in ((image_of, mask_of), (mask_of, image_of)):
         for name in set(more) - set(fewer):
             if kind := input_files.fault(more[name]):
                 report.leave_out(more.pop(name), kind)
     if not image_of and not mask_of:
-        raise ValueError(f"{images} and {masks} hold empty files and links to nothing only; copy the files again.")
+        raise ValueError(f"{images} and {masks} have only empty files and broken links; copy the files again.")
     for kind, more, folder, fewer in (("image", image_of, masks, mask_of), ("mask", mask_of, images, image_of)):
         alone = [path for name, path in more.items() if name not in fewer]
         if alone:
             raise ValueError(
                 f"{len(alone)} of {len(more)} {kind} files have no file of the same name in {folder}: "
-                f"{_some(alone)}. Name masks like their images, and take away what has no partner."
+                f"{_some(alone)}. Name masks like their images, and move files without a partner elsewhere."
             )
     for name, path in image_of.items():
-        if (_ending(path) in _VOLUMES) != (_ending(mask_of[name]) in _VOLUMES):
-            raise ValueError(f"{path} and {mask_of[name]} must both be NIfTI, or both PNG or JPG; convert one of them.")
+        if (_kind(path) == _PICTURES) != (_kind(mask_of[name]) == _PICTURES):
+            raise ValueError(
+                f"{path} and {mask_of[name]} must both be volumes, or both PNG or JPG; convert one of them."
+            )
     return image_of, mask_of
 
 
+def _by_case(image_of: dict[str, pathlib.Path], mask_of: Mapping[str, pathlib.Path]) -> dict[str, pathlib.Path]:
+    """Renames images `a_0000` to `a` if that is the name of a mask, as in nnU-Net's folders.
+
+    Raises: ValueError for several channels of a case.
+    """
+    renamed: dict[str, pathlib.Path] = {}
+    for name, path in image_of.items():
+        found = _CHANNEL.fullmatch(name)
+        case = found[1] if found and name not in mask_of and found[1] in mask_of else name
+        if case in renamed or (case != name and case in image_of):
+            raise ValueError(f"{renamed.get(case, image_of.get(case))} and {path} are images of one mask; keep the CT.")
+        renamed[case] = path
+    return renamed
+
+
 def _check_exact(masks: Iterable[pathlib.Path]) -> None:
-    jpeg = [path for path in masks if _ending(path) in _JPEG]
+    jpeg = [path for path in masks if input_files.fault(path) == "" and path.open("rb").read(3) == _JPEG]
     if jpeg:
         raise ValueError(
-            f"{len(jpeg)} masks are JPG, whose compression changes classes along borders: {_some(jpeg)}. Save masks "
-            "as PNG, from where they were drawn; a JPG that is converted keeps the changes."
+            f"{len(jpeg)} masks are JPG, whose compression changes classes along borders: {_some(jpeg)}. Export masks "
+            "as PNG from the program they were drawn in; converting a JPG does not undo the changes."
         )
 
 
@@ -163,28 +185,38 @@ def _files(folder: pathlib.Path, report: input_files.Report) -> dict[str, pathli
     files: dict[str, pathlib.Path] = {}
     below = folder if folder.is_dir() else folder.parent
     found = input_files.folders(folder, report) if folder.is_dir() else [(below, [folder])]
-    for path in sorted(path for _, paths in found for path in paths):
-        kind = input_files.fault(path)
-        if path.is_dir() or (kind and not _ending(path)):
-            report.leave_out(path, kind)
-        elif not _ending(path):
-            report.leave_out(path, "neither NIfTI, PNG nor JPG")
+    kinds = {path: _kind(path) for path in sorted(path for _, paths in found for path in paths)}
+    voxels = {part for path, kind in kinds.items() if kind in opening.VOLUMES for part in _parts(path)[1:]}
+    for path, kind in kinds.items():
+        fault = input_files.fault(path)
+        if path.is_dir() or (fault and not kind):
+            report.leave_out(path, fault)
+        elif not kind and path not in voxels:
+            report.leave_out(path, "neither volume, PNG nor JPG")
+        elif path in voxels:
+            report.used += 1
         else:
-            name = input_files.readable(_without_ending(path.relative_to(below).as_posix()))
+            name = input_files.readable(patient_table.without_ending(path.relative_to(below).as_posix()))
             if name in files:
-                raise ValueError(f"{files[name]} and {path} differ in their ending only; keep one of them.")
+                raise ValueError(f"{files[name]} and {path} differ in their extension only; keep one of them.")
             files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds no {', '.join((*_PICTURES, *_VOLUMES))} file; give a folder that does.")
+        raise ValueError(f"{folder} has neither PNG or JPG nor volumes; pass a folder that does.")
     return files
 
 
-def _ending(path: pathlib.Path) -> str:
-    return next((ending for ending in (*_PICTURES, *_VOLUMES) if path.name.lower().endswith(ending)), "")
+def _kind(path: pathlib.Path) -> str:
+    """The format of a file by its content, or by its ending if it is damaged; "" for none that is measured."""
+    kind = "" if input_files.fault(path) or path.is_dir() else opening.format_of(path)
+    kind = kind or opening.meant_as(path)
+    return kind if kind in (*opening.VOLUMES, "dicom", "zip", _PICTURES) else ""
 
 
-def _without_ending(name: str) -> str:
-    return name[: len(name) - len(_ending(pathlib.PurePath(name)))]
+def _parts(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    try:
+        return opening.files(path)
+    except (ValueError, OSError):  # reading says what is wrong
+        return (path,)
 
 
 def _some(names: Iterable[object]) -> str:
@@ -193,9 +225,9 @@ def _some(names: Iterable[object]) -> str:
 
 
 def _scans(results: pathlib.Path) -> dict[str, str]:
-    """Scan by picture, of results of launch.segment."""
+    """Picture -> scan, from results of launch.segment."""
     return {
-        _without_ending(file): path.parent.name
+        patient_table.without_ending(file): path.parent.name
         for path in results.glob("scans/*/slices.csv")
         for file in pd.read_csv(path, dtype=str).get("file", ())
     }
@@ -206,7 +238,7 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
         alone = {name: str(pathlib.PurePath(name).parent) if "/" in name else name for name in names}
         return {name: scans.get(name, alone[name]) for name in names}
     if rule.lower().endswith(_TABLES):
-        known = _patient_table(pathlib.Path(rule))
+        known = patient_table.read(rule)
         missing = [name for name in names if name not in known]
         remedy = f"add them to {rule}"
     else:
@@ -217,40 +249,17 @@ def _patients(names: list[str], rule: str | None, scans: Mapping[str, str]) -> d
                 f"patients={rule!r} is neither a CSV or XLSX file nor a regular expression ({error})."
             ) from error
         if pattern.groups != 1:
-            raise ValueError(f"patients={rule!r} has {pattern.groups} groups, must have one, as in '^(P[0-9]+)_'.")
+            raise ValueError(f"patients={rule!r} must have one group, as in '^(P[0-9]+)_', has {pattern.groups}.")
         known = {name: match[1] for name in names if (match := pattern.search(name)) and match[1]}
         missing = [name for name in names if name not in known]
         remedy = f"change the regular expression {rule!r}"
     if missing:
-        raise ValueError(f"No patient is known of {len(missing)} of {len(names)} files: {_some(missing)}; {remedy}.")
+        raise ValueError(f"{len(missing)} of {len(names)} files have no patient: {_some(missing)}; {remedy}.")
     return {name: known[name] for name in names}
 
 
-def _patient_table(path: pathlib.Path) -> Mapping[str, str]:
-    def of_files(cells: Iterable[str]) -> list[str]:
-        return [cell for cell in cells if clinical_table.plain_name(cell) in _FILE_NAMES]
-
-    def is_header(cells: Sequence[str]) -> bool:
-        return bool(of_files(cells) and clinical_table.find("patient_id", cells))
-
-    table = text_table.read(path, "The table of patients", is_header)
-    found = {"file": of_files(table.columns), "patient_id": clinical_table.find("patient_id", table.columns)}
-    lacking = [name for name, columns in found.items() if not columns]
-    if lacking:
-        raise ValueError(f"{path} has no column {', '.join(lacking)}; it needs file and patient_id.")
-    for name, columns in found.items():
-        if len(columns) > 1:
-            raise ValueError(f"{path}: the columns {columns} may all be {name}; rename or delete all but one.")
-    table = table[[columns[0] for columns in found.values()]].set_axis(list(found), axis=1)
-    table = table[table["patient_id"] != ""].assign(file=table["file"].map(_without_ending)).drop_duplicates()
-    twice = table["file"][table["file"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{path} gives several patients for {_some(twice)}; a file belongs to one.")
-    return dict(zip(table["file"], table["patient_id"], strict=True))
-
-
 def _stamp(path: pathlib.Path) -> str:
-    """Changes when a file does. Raises ValueError for one that holds nothing."""
+    """A text that changes when the file does; raises ValueError for an empty file or broken link."""
     if kind := input_files.fault(path):
         raise ValueError(f"{path} cannot be read ({kind}); copy or download it again.")
     status = path.stat()

@@ -1,4 +1,4 @@
-"""Phenotypes of a folder of images and masks, without any run: tables, their settings, and the files not used."""
+"""Measures a folder of images and masks outside of a run: tables, their settings, and a list of unused files."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ from ssinfnet_jax.analysis.phenotypes.aggregation import HOW
 from ssinfnet_jax.analysis.phenotypes.cohort import Tables, measure
 from ssinfnet_jax.analysis.phenotypes.settings import make
 from ssinfnet_jax.analysis.phenotypes.tabulation import Work
-from ssinfnet_jax.data import input_files, labels
+from ssinfnet_jax.data import input_files
 
 
 def run(
@@ -33,11 +33,11 @@ def run(
     Args:
       images, masks, preset, patients, voxel_by_voxel: see folder.items().
       out_dir: folder to write to.
-      settings: JSON file with what to change in the preset.
-      spacing_mm: height and width of a pixel of PNG and JPG, as the user wrote them.
+      settings: JSON file with changes to the preset.
+      spacing_mm: height and width of a pixel of PNG and JPG, as text.
       how, empty_area: see measure().
       workers: `scheduler` and `num_workers` of Work.
-    Raises: ValueError or OSError for what cannot be measured, see folder.items() and measure().
+    Raises: ValueError or OSError for invalid input, see folder.items() and measure().
     """
     made, report = make(preset, {} if settings is None else _read_settings(settings)), input_files.Report()
     items = folder.items(
@@ -45,11 +45,8 @@ def run(
         voxel_by_voxel=voxel_by_voxel, report=report,
     )  # fmt: skip
     with rundir.holding(out_dir):
-        provenance = {
-            "spacing_mm": spacing_mm,
-            "masks": labels.OUR_CLASSES.name,
-            "ignore_mask_geometry": voxel_by_voxel,
-        }
+        masks_are = {"masks": "classes 0/1/2", "ignore_mask_geometry": voxel_by_voxel}
+        provenance = {"spacing_mm": spacing_mm, **masks_are}
         work = Work(parts_dir=out_dir / "parts", provenance=provenance, **(workers or {}))
         tables = measure(items, settings=made, how=how, empty_area=empty_area, work=work)
         tables.about["notes"] = report.notes
@@ -67,7 +64,7 @@ def _read_settings(path: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}.") from error
     if not isinstance(changes, dict):
-        raise ValueError(f'{path} must hold an object, as {{"bin_width": 4}}; found {changes!r:.80}.')
+        raise ValueError(f'{path} must contain a JSON object, such as {{"bin_width": 4}}; found {changes!r:.80}.')
     return changes
 
 
@@ -77,5 +74,5 @@ def _lengths(spacing_mm: Sequence[str] | None) -> tuple[float, float] | None:
     try:
         height, width = map(float, spacing_mm)
     except ValueError:
-        raise ValueError(f"--spacing_mm={','.join(spacing_mm)} must be two lengths, as 0.7,0.7.") from None
+        raise ValueError(f"--spacing_mm={','.join(spacing_mm)} must be two lengths, such as 0.7,0.7.") from None
     return height, width

@@ -1,24 +1,25 @@
-"""A folder of Parquet parts that a long computation adds to and a later run continues from."""
+"""A folder of Parquet parts that a long computation adds to and a later run resumes from."""
 
 import json
 import os
 import pathlib
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from ssinfnet_jax import rundir
+
 _HEADER = "settings.json"
 
 
 class Parts:
-    """Rows with a unique `slice_id` in files `part-<number>.parquet`, and a JSON header: how they were made.
+    """Rows with a unique `slice_id` in files `part-<number>.parquet`, and a JSON header that says how they were made.
 
-    A part appears by renaming a finished file, so a killed run leaves whole parts only.
+    Parts are written atomically, so a killed run leaves complete parts only.
 
-    Raises: ValueError if the folder holds parts made in another way (any difference in the header). Nothing is
-      deleted or recomputed by itself: hours of work may lie there.
+    Raises: ValueError if the folder has parts with a different header. They may be hours of work, so they are never
+      deleted automatically.
     """
 
     def __init__(self, parts_dir: str | os.PathLike, header: Mapping[str, Any]):
@@ -29,9 +30,9 @@ class Parts:
         if path.exists():
             self._check_same(json.loads(path.read_text()), header)
         elif self._paths():
-            raise ValueError(f"{self._dir} holds parts but no {_HEADER}; choose another parts_dir.")
+            raise ValueError(f"{self._dir} has parts but no {_HEADER}; choose another parts_dir.")
         else:
-            self._write(path, lambda target: target.write_text(json.dumps(header, indent=2, sort_keys=True) + "\n"))
+            rundir.write_text(path, json.dumps(header, indent=2, sort_keys=True) + "\n")
 
     def read(self) -> pd.DataFrame:
         """All rows so far; an empty table without columns if there are none."""
@@ -39,17 +40,13 @@ class Parts:
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Writes one more part."""
+        """Writes another part."""
         number = 1 + max((int(path.stem.split("-")[1]) for path in self._paths()), default=-1)
-        self._write(self._dir / f"part-{number:06d}.parquet", pd.DataFrame(rows).to_parquet)
+        with rundir.writing(self._dir / f"part-{number:06d}.parquet") as path:
+            pd.DataFrame(rows).to_parquet(path)
 
     def _paths(self) -> list[pathlib.Path]:
         return sorted(self._dir.glob("part-*.parquet"))
-
-    def _write(self, path: pathlib.Path, write) -> None:
-        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        write(unfinished)
-        os.replace(unfinished, path)
 
     def _check_same(self, stored: dict, wanted: dict) -> None:
         stored, wanted = _flat(stored), _flat(wanted)
@@ -61,7 +58,7 @@ class Parts:
         if changes:
             raise ValueError(
                 f"The parts in {self._dir} were made differently ({'; '.join(changes)}); "
-                "choose another parts_dir, or delete this one to compute all again."
+                "choose another parts_dir, or delete this one to compute everything again."
             )
 
 

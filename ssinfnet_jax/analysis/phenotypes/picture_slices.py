@@ -1,4 +1,4 @@
-"""A slice and its mask as pictures, read by the worker that measures them."""
+"""Reads a slice and its mask from pictures, in the worker that measures them."""
 
 import pathlib
 
@@ -12,8 +12,8 @@ def read(
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Grey levels uint8[H, W], classes uint8[H, W], and the spacing as given.
 
-    Raises: ValueError for files that cannot be read, or of two sizes, and for masks with other values than 0, 1, 2.
+    Raises: ValueError for unreadable files, files of different size, and masks with values other than 0, 1, 2.
     """
-    grey, (classes, _) = ct.read_image(image), labels.read_classes(mask, (labels.OUR_CLASSES,))
+    grey, classes = ct.read_image(image), labels.read_classes(mask)
     labels.check_same_size(grey, classes, image, mask)
     return grey, classes, spacing_mm

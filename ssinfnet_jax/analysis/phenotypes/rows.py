@@ -1,6 +1,6 @@
-"""One row of a table of phenotypes: what a worker computes of one slice, or of all slices of one patient.
+"""Computes one row of a table of phenotypes: of a slice, or of all slices of a patient.
 
-What workers load is loaded by each of them, so nothing here, nor what it imports, needs pandas.
+Every worker imports this module, so neither it nor its imports load pandas.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from ssinfnet_jax.analysis.phenotypes.extraction import extract, extract_merged
 from ssinfnet_jax.analysis.phenotypes.settings import Settings, versions
 from ssinfnet_jax.data import input_files
 
-# image, classes and, where known, (height, width) of a pixel in mm; or a function that loads them.
+# image, classes and, if known, (height, width) of a pixel in mm.
 Arrays = tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, tuple[float, float]]
 Row = dict[str, Any]
 
@@ -22,9 +22,9 @@ class Item(NamedTuple):
 
     Attributes:
       slice_id: unique over all patients.
-      patient_id: whose it is.
+      patient_id: its patient.
       source: its arrays, or a function without arguments that loads them in the worker.
-      version: of the source; a row that was stored with another one is computed again.
+      version: of the source; stored rows of another version are computed again.
     """
 
     slice_id: str
@@ -34,7 +34,7 @@ class Item(NamedTuple):
 
 
 class Patient(NamedTuple):
-    """The slices of one patient that are to be merged; attributes as of Item."""
+    """The slices of one patient to merge; see Item for the attributes."""
 
     patient_id: str
     items: tuple[Item, ...]
@@ -42,7 +42,7 @@ class Patient(NamedTuple):
 
 
 def slice_row(item: Item, *, settings: Settings, made_with: Mapping[str, str]) -> Row:
-    """slice_id, patient_id, version, error ("" or why there is nothing else), and the phenotypes of a slice."""
+    """slice_id, patient_id, version, error ("", or why there are no phenotypes), and the phenotypes of a slice."""
     row = {"slice_id": item.slice_id, "patient_id": item.patient_id, "version": item.version}
 
     def compute() -> Row:
@@ -53,21 +53,21 @@ def slice_row(item: Item, *, settings: Settings, made_with: Mapping[str, str]) -
 
 
 def patient_row(patient: Patient, *, settings: Settings, made_with: Mapping[str, str]) -> Row:
-    """patient_id, version, error, and the phenotypes of a patient's slices together."""
+    """patient_id, version, error, and the merged phenotypes of a patient's slices."""
     row = {"patient_id": patient.patient_id, "version": patient.version}
     return row | _or_error(lambda: extract_merged(map(_load, patient.items), settings=settings), made_with)
 
 
 def compute_all(compute: Callable[[Any], Row], tasks: Sequence[Any]) -> list[Row]:
-    """A row for each of several tasks that go to a worker together."""
+    """Computes the rows of several tasks that were sent to a worker together."""
     return [compute(task) for task in tasks]
 
 
 def _or_error(compute: Callable[[], Row], made_with: Mapping[str, str]) -> Row:
-    """What is computed, or what went wrong: one slice must not take others with it."""
+    """Computes a row, or reports its error in it: one bad slice must not fail the others."""
     try:
         if versions() != made_with:
-            raise RuntimeError(f"the worker has {versions()}, the program {dict(made_with)}; install the same on both")
+            raise RuntimeError(f"the worker has {versions()}, the program {dict(made_with)}; install the same versions")
         return {"error": "", **compute()}
     except Exception as error:
         return {"error": input_files.readable(f"{type(error).__name__}: {error}")}

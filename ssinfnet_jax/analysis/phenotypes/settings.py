@@ -1,4 +1,4 @@
-"""What a phenotype is: the PyRadiomics classes and filters, and the numbers that define the bins."""
+"""Settings that define phenotypes: PyRadiomics' classes and filters, bins and limits."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 from ssinfnet_jax.analysis.phenotypes import feature_classes, filters
 
 _AREA = "PixelSurface"
-# Differs from the paper: it counts 68 per region with an unpublished list; these are 61, and the area.
+# Differs from the paper: it has 68 per region, of an unpublished list; these are 61, and the area.
 _CLASSES = ("firstorder", "glcm", "gldm", "ngtdm")
 
 
@@ -45,7 +45,7 @@ def _without_bins(options_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 
 @functools.cache
 def _image_bins(bin_width: float, as_json: str) -> dict[str, float]:
-    """Filters name their images themselves, so they are asked with a slice of noise."""
+    """Applies the filters to a slice of noise to find out the names of their images."""
     noise = np.random.default_rng(0).uniform(0, 255, (256, 256))
     bins = {"": bin_width}
     for name, options in json.loads(as_json).items():
@@ -56,22 +56,22 @@ def _image_bins(bin_width: float, as_json: str) -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How PyRadiomics sees an image; each number changes phenotypes, so a table stores them beside itself.
+    """How PyRadiomics measures an image; all of these change phenotypes, so they are stored with a table.
 
     Attributes:
       name: of the preset, for messages.
-      bin_width: width of a grey-level bin, in units of the image. Bins are counted from 0, not from the
-        region's minimum, so that the same tissue falls into the same bin in every patient.
-      value_range: lowest and highest value an image may hold; others are an error (wrong preset).
+      bin_width: width of a grey-level bin, in units of the image. Bins start from 0, not from the region's minimum,
+        so that the same tissue has the same bin in every patient.
+      value_range: lowest and highest valid value; others are an error (wrong preset).
       shift: added before Energy, TotalEnergy and RootMeanSquared, so that no value is negative.
-      min_pixels: smaller regions give no phenotypes but their area; 9 pixels are one 3x3 neighbourhood, the
-        support of GLDM and NGTDM.
-      distances: neighbour distances of the texture matrices, in pixels; whole numbers >= 1.
-      gldm_alpha: largest difference in bins at which two neighbours are dependent (GLDM); a whole number >= 0.
-      classes: PyRadiomics' feature class -> names of features, none for all that are not deprecated. The area
-        is always there; other features of shape2D are of single slices.
-      filters: PyRadiomics' filter -> its options and, where it is not that of the image, `bin_width`. All
-        classes but shape2D are computed on each filtered image, too.
+      min_pixels: of smaller regions only the area is measured; 9 pixels are one 3x3 neighbourhood, the support of
+        GLDM and NGTDM.
+      distances: neighbour distances of the texture matrices, in pixels; integers >= 1.
+      gldm_alpha: largest difference in bins at which two neighbours are dependent (GLDM); an integer >= 0.
+      classes: PyRadiomics' feature class -> names of features; empty: all that are not deprecated. The area
+        is always measured; other features of shape2D only in single slices.
+      filters: PyRadiomics' filter -> its options and, if it differs from the image's, `bin_width`. All
+        classes except shape2D are also computed on each filtered image.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Settings:
             _check_known("feature class", [name], feature_classes.CLASSES)
             _check_known(f"feature of {name}", wanted, feature_classes.CLASSES[name].getFeatureNames())
         if not set(self.classes) - {feature_classes.SHAPE}:
-            raise ValueError(f"classes must name a class beside shape2D, got {list(self.classes)}; such as firstorder.")
+            raise ValueError(f"classes needs one besides shape2D, such as firstorder; got {list(self.classes)}.")
         _check_known("filter", self.filters, filters.OPTIONS)
         for name, options in self.filters.items():
             _check_known(f"option of filter {name}", options, ("bin_width", *filters.OPTIONS[name]))
@@ -115,22 +115,22 @@ class Settings:
         if not (_is_list(steps) and steps and all(_is_whole(step) and step >= 1 for step in steps)):
             raise ValueError(f"distances must be a list of whole numbers >= 1, got {steps!r}; such as [1] or [1, 2].")
         if len(set(steps)) < len(steps):
-            raise ValueError(f"distances must be different from one another, got {steps!r}; name each once.")
+            raise ValueError(f"distances must differ, got {steps!r}; name each once.")
         if not (_is_whole(self.gldm_alpha) and self.gldm_alpha >= 0):
             raise ValueError(
                 f"gldm_alpha must be a whole number >= 0, got {self.gldm_alpha!r}; 0 counts neighbours in the same bin."
             )
 
     def image_bins(self) -> dict[str, float]:
-        """Bin width of the image, whose name is "", and of every filtered image by name."""
+        """Name -> bin width of the image, whose name is "", and of every filtered image."""
         return _image_bins(self.bin_width, json.dumps(self.filters))
 
     def filter_options(self) -> dict[str, dict[str, Any]]:
-        """Options of each filter as PyRadiomics knows them."""
+        """Filter -> its options for PyRadiomics."""
         return _without_bins(self.filters)
 
     def features(self) -> dict[str, tuple[str, ...]]:
-        """Names of the features of every class but shape2D."""
+        """Class -> names of its features, without shape2D."""
         return {
             name: tuple(wanted) or feature_classes.features(name)
             for name, wanted in self.classes.items()
@@ -144,21 +144,21 @@ class Settings:
         return (_AREA, *(name for name in more if name != _AREA))
 
 
-# 256 / 2 = 128: no region can have more than 128 bins, and one that spans 32 grey levels (about 190 HU at a
-# window of 1500 HU: consolidation does, GGO spans two to four times that) has at least 16.
+# At most 256 / 2 = 128 bins per region, and at least 16 if it spans 32 grey levels (about 190 HU at a window of
+# 1500 HU): consolidation spans as much, GGO two to four times.
 EIGHT_BIT = Settings(name="eight_bit", bin_width=2.0, value_range=(0.0, 255.0))
 
-# The same resolution in Hounsfield units (2 grey levels of a 1500 HU window are 12 HU): at least 16 bins from
-# 192 HU on, at most 128 up to 1524 HU. Air (-1024 HU) is the zero of Energy.
+# The same resolution in Hounsfield units (2 grey levels of a 1500 HU window are 12 HU): at least 16 bins for a span of
+# 192 HU, at most 128 for 1524 HU. Air (-1024 HU) is the zero of Energy.
 HU = Settings(name="hu", bin_width=12.0, value_range=(-4096.0, 32767.0), shift=1024.0)
 
 PRESETS = {settings.name: settings for settings in (EIGHT_BIT, HU)}
 
 
 def make(preset: str, changes: Mapping[str, Any]) -> Settings:
-    """Settings of a preset with some of its attributes changed, as a config or a JSON file holds them.
+    """Makes the settings of a preset with changes from a config or a JSON file.
 
-    Raises: ValueError for an unknown preset or attribute, or a value that does not fit.
+    Raises: ValueError for an unknown preset or attribute, or an invalid value.
     """
     _check_known("preset", [preset], PRESETS)
     fields = [field.name for field in dataclasses.fields(Settings) if field.name != "name"]
@@ -166,9 +166,11 @@ def make(preset: str, changes: Mapping[str, Any]) -> Settings:
     try:
         return dataclasses.replace(PRESETS[preset], **changes)
     except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"Settings {dict(changes)} do not have the form of class Settings ({error}).") from error
+        raise ValueError(
+            f"Settings {dict(changes)} do not match the attributes of class Settings ({error})."
+        ) from error
 
 
 def versions() -> dict[str, str]:
-    """Versions that can change the value of a phenotype."""
+    """Versions of packages that can change phenotypes."""
     return {"pyradiomics": importlib.metadata.version("pyradiomics")}

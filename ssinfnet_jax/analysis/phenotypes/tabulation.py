@@ -1,4 +1,4 @@
-"""The phenotypes of a whole cohort as one table, computed in parallel and resumed where a run stopped."""
+"""Tables of phenotypes of a cohort, computed in parallel; an interrupted computation can be resumed."""
 
 import dataclasses
 import functools
@@ -20,24 +20,24 @@ from ssinfnet_jax.analysis.phenotypes.columns import AREA, REGIONS, columns, pre
 from ssinfnet_jax.analysis.phenotypes.parts import Parts
 from ssinfnet_jax.analysis.phenotypes.settings import EIGHT_BIT, Settings, versions
 
-# Fewer or more bins than this make texture phenotypes hard to compare (PyRadiomics' own advice is 16-128).
+# Outside this range texture phenotypes are hard to compare (PyRadiomics recommends 16-128).
 NUM_BINS_RANGE = (16, 200)
-# The first rows are stored at once, later ones so often: a killed run loses the rows of so many seconds.
+# The first row is stored at once, then rows at this interval: the most that a killed run loses.
 _SECONDS_PER_PART = 5.0
 _TASKS_TOGETHER = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Where and how rows are computed.
+    """Where and how to compute rows.
 
     Attributes:
-      parts_dir: folder of the rows that are there already; None stores nothing.
-      num_workers: processes on this machine; 0 computes in this one; None takes the cores that this process may use.
+      parts_dir: folder of stored rows; None stores nothing.
+      num_workers: processes on this machine; 0: this process; None: as many as cores that this process may use.
         Processes are spawned, so a script needs `if __name__ == "__main__":`, and sources must be picklable.
-      scheduler: address of a running Dask scheduler, used instead of own processes.
-      progress: shows a bar.
-      provenance: JSON values that must be the same in all runs on one parts_dir.
+      scheduler: address of a running Dask scheduler to use instead.
+      progress: shows a progress bar.
+      provenance: JSON values that must be equal in all runs with the same parts_dir.
     """
 
     parts_dir: str | os.PathLike | None = None
@@ -56,20 +56,18 @@ def table(
 ) -> pd.DataFrame:
     """Phenotypes of many slices.
 
-    A slice that cannot be loaded or computed becomes a row that says so in `error`. Rows are stored in
-    `parts_dir` while they come; the next call computes only slices that are not there yet, whose version is
-    another, or that failed. Name in `provenance` what all slices depend on (checkpoint, data set), so that a change
-    is noticed.
+    A slice that cannot be loaded or measured has a row with its `error`. Finished rows are stored in `parts_dir`; the
+    next call computes only slices that are new, have another version, or failed. Put everything that all slices depend
+    on (checkpoint, dataset) into `provenance`, so that a change is detected.
 
     Args:
       items: slices with unique ids, or tuples of the attributes of an Item.
-      settings: see Settings; stored as `settings.json` beside the parts.
+      settings: see Settings; stored as `settings.json` in `parts_dir`.
       work: see Work; or its attributes as keywords.
     Returns: one row per item, in their order: slice_id, patient_id, error, then as `extract()`.
-      `attrs["num_bins_outside"]` counts regions with fewer or more grey-level bins than 16-200, per region; a
+      `attrs["num_bins_outside"]` counts, per region, regions with fewer than 16 or more than 200 grey-level bins; a
       warning names them.
-    Raises: ValueError for a repeated slice_id, or parts made with other settings, provenance or PyRadiomics
-      version.
+    Raises: ValueError for a repeated slice_id, or stored rows of other settings, provenance or PyRadiomics version.
     """
     items = [rows.Item(*item) for item in items]
     names = ["slice_id", "patient_id", "error", *columns(settings)]
@@ -87,13 +85,13 @@ def merged_table(
     work: Work | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """Phenotypes of each patient's slices together, see `extract_merged()`.
+    """Phenotypes of each patient's slices merged, see `extract_merged()`.
 
     Args:
-      items: as of `table()`.
-      slices: what `table()` gave of them; slices with an error or without any lesion are left out.
-      settings, work: as of `table()`; parts_dir must be another.
-    Returns: one row per patient, in order of patient_id: patient_id, error, then as `extract_merged()`.
+      items: see `table()`.
+      slices: the result of `table()`; slices with an error or without any lesion are left out.
+      settings, work: see `table()`; parts_dir must be a different one.
+    Returns: one row per patient, sorted by patient_id: patient_id, error, then as `extract_merged()`.
     Raises: as `table()`.
     """
     lesions = set(slices.loc[(slices["error"] == "") & (slices[f"lesion_{AREA}"] > 0), "slice_id"])
@@ -109,12 +107,12 @@ def merged_table(
 
 
 def _version(items: Sequence[rows.Item]) -> str:
-    """Of the slices that were merged: another slice, or another version of one, makes it another."""
+    """Changes with the set of merged slices and with the version of each."""
     return hashlib.sha256(repr([(item.slice_id, item.version) for item in items]).encode()).hexdigest()
 
 
 def _computed(function, tasks: Sequence, names: list[str], settings: Settings, work: Work, unit: str) -> pd.DataFrame:
-    """A row with the columns `names` per task, in their order; a task's first field is the row's first column."""
+    """A row with the columns `names` per task, in the order of tasks; the first field of a task is the first column."""
     wanted = {(task[0], task.version): number for number, task in enumerate(tasks)}
     seen: set[str] = set()
     for task in tasks:
@@ -122,11 +120,8 @@ def _computed(function, tasks: Sequence, names: list[str], settings: Settings, w
             raise ValueError(f"{names[0]} {task[0]!r} occurs twice; ids must be unique over all patients.")
         seen.add(task[0])
     made_with = versions()
-    header = {
-        "settings": dataclasses.asdict(settings),
-        "versions": made_with,
-        "provenance": dict(work.provenance),
-    }
+    made = {"settings": dataclasses.asdict(settings), "versions": made_with}
+    header = made | {"provenance": dict(work.provenance)}
     store = Parts(work.parts_dir, header) if work.parts_dir is not None else None
     stored = store.read() if store else pd.DataFrame()
     if len(stored):
@@ -140,13 +135,13 @@ def _computed(function, tasks: Sequence, names: list[str], settings: Settings, w
     found["place"] = [wanted[key] for key in zip(found[names[0]], found["version"], strict=True)]
     found = pd.concat([stored, found], ignore_index=True) if len(stored) else found
     found = found.sort_values("place", ignore_index=True)[names]
-    # The same types, whether rows were stored before or not.
+    # The dtypes must not depend on whether rows were stored before.
     text = [name for name in names if name in ("slice_id", "patient_id", "error") or name.endswith("_reason")]
     return found.astype({name: "str" if name in text else float for name in names})
 
 
 def _run(compute: Callable, tasks: Sequence, work: Work, unit: str) -> Iterator[tuple[Any, Any]]:
-    """(task, row or exception) as they come, here, in processes of this machine, or on a cluster."""
+    """Yields (task, row or exception) as they finish in this process, in processes of this machine, or on a cluster."""
     shown = bool(work.progress and tasks)
     with tqdm.tqdm(total=len(tasks), unit=unit, desc=f"phenotypes, {unit}s", disable=not shown) as bar:
         if work.num_workers == 0 or not tasks:
@@ -159,11 +154,11 @@ def _run(compute: Callable, tasks: Sequence, work: Work, unit: str) -> Iterator[
 
 
 def _run_by_dask(compute: Callable, tasks: Sequence, work: Work) -> Iterator[tuple[Any, Any]]:
-    """Several slices go together, since a task costs Dask about a fifth of what a slice costs; suspects go alone."""
+    """Sends several slices at once, as a Dask task costs a fifth of a slice; retries those of dead workers singly."""
     alone = []
     with dask_tasks.client(work.scheduler, work.num_workers) as client:
         num_threads = sum(client.nthreads().values()) or 1
-        size = min(_TASKS_TOGETHER, -(-len(tasks) // (4 * num_threads)))  # and enough pieces for all to end together
+        size = min(_TASKS_TOGETHER, -(-len(tasks) // (4 * num_threads)))  # small enough for all workers to end together
         together = [tasks[start : start + size] for start in range(0, len(tasks), size)]
         for some, found in dask_tasks.run_all(functools.partial(rows.compute_all, compute), together, client=client):
             if isinstance(found, dask_tasks.WorkerDiedError):
@@ -176,7 +171,7 @@ def _run_by_dask(compute: Callable, tasks: Sequence, work: Work) -> Iterator[tup
 
 
 def _collect(results: Iterator[tuple[Any, Any]], store: Parts | None, key: str) -> list[rows.Row]:
-    """Gathers all rows and stores the good ones, also when the run is interrupted."""
+    """Collects all rows and stores those without an error, even if the run is interrupted."""
     found, waiting = [], []
     written = -math.inf
     try:
@@ -203,11 +198,8 @@ def _warn_of_bins(found: pd.DataFrame, settings: Settings) -> None:
             name = f"{region}_{prefix(image)}"
             reasons = found[f"{name}reason"].fillna("failed")
             num_bins = found.loc[(reasons == "") | reasons.str.startswith("undefined"), f"{name}num_bins"]
-            outside[name.removesuffix("_")] = {
-                "below": int(np.sum(num_bins < low)),
-                "above": int(np.sum(num_bins > high)),
-                "regions": len(num_bins),
-            }
+            counts = {"below": int(np.sum(num_bins < low)), "above": int(np.sum(num_bins > high))}
+            outside[name.removesuffix("_")] = counts | {"regions": len(num_bins)}
     found.attrs["num_bins_outside"] = outside
     told = [
         f"{region}: {count['below']} below and {count['above']} above, of {count['regions']}"
@@ -217,6 +209,6 @@ def _warn_of_bins(found: pd.DataFrame, settings: Settings) -> None:
     if told:
         warnings.warn(
             f"Grey-level bins outside {low}-{high} ({'; '.join(told)}): texture phenotypes of such regions "
-            "compare badly; choose another bin_width.",
+            "are hard to compare; choose another bin_width.",
             stacklevel=4,
         )

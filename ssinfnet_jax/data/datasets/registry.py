@@ -2,21 +2,20 @@
 
 import inspect
 import pathlib
-from collections.abc import Sequence
 
 from ssinfnet_jax import plug_in
 
 # Name -> "module:class" of a slice_builder.SliceBuilder.
 BUILDERS: dict[str, str] = {
-    "covid_semiseg": "ssinfnet_jax.data.datasets.covid_semiseg.covid_semiseg_dataset_builder:Builder",
     "ct_phantom": "ssinfnet_jax.data.datasets.ct_phantom.ct_phantom_dataset_builder:Builder",
-    "ictcf": "ssinfnet_jax.data.datasets.ictcf.ictcf_dataset_builder:Builder",
-    "medseg": "ssinfnet_jax.data.datasets.medseg.medseg_dataset_builder:Builder",
+    "folder": "ssinfnet_jax.data.datasets.folder.folder_dataset_builder:Builder",
 }
+# Those that the package describes (`public/NAME.yaml`).
+PUBLIC = tuple(sorted(path.stem for path in (pathlib.Path(__file__).parent / "public").glob("*.yaml")))
 
 
 def builder_class(name: str) -> type:
-    """Returns the builder class of a dataset: a key of `BUILDERS`, or "module:class" of any package.
+    """Returns the builder class of a dataset: a key of `BUILDERS`, one of `PUBLIC`, or "module:class" of any package.
 
     Raises: PlugInError if there is no such class.
     """
@@ -25,7 +24,12 @@ def builder_class(name: str) -> type:
     def fits(found):
         return isinstance(found, type) and issubclass(found, SliceBuilder)
 
-    return plug_in.resolve("dataset", BUILDERS.get(name, name), BUILDERS, fits=fits, needed="a SliceBuilder")
+    if name in PUBLIC:
+        from ssinfnet_jax.data.datasets.folder import folder_dataset_builder
+
+        return folder_dataset_builder.public(name)
+    known = dict.fromkeys(sorted((*BUILDERS, *PUBLIC)))
+    return plug_in.resolve("dataset", BUILDERS.get(name, name), known, fits=fits, needed="a SliceBuilder")
 
 
 def config_names(name: str) -> list[str]:
@@ -51,13 +55,10 @@ def published(name: str) -> list[dict]:
 
 
 def origin(name: str) -> str:
-    """Returns a dataset's source, licence and citation: the first list of the README beside its builder, or ""."""
-    readme = pathlib.Path(inspect.getfile(builder_class(name))).with_name("README.md")
+    """Returns a dataset's source, licence and citation: of its description, or the README beside its builder; or ""."""
+    found = builder_class(name)
+    if hasattr(found, "ORIGIN"):
+        return found.ORIGIN
+    readme = pathlib.Path(inspect.getfile(found)).with_name("README.md")
     paragraphs = readme.read_text().split("\n\n") if readme.is_file() else []
     return next((text for text in paragraphs if text.startswith("- ")), "")
-
-
-def view(names: Sequence[str]) -> str:
-    """Returns "lungs" if the slices of all these datasets are cropped to the lungs, else "frame"."""
-    views = {builder_class(name).VIEW for name in names}
-    return "lungs" if views == {"lungs"} else "frame"

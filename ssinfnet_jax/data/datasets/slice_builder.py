@@ -15,10 +15,14 @@ import tqdm
 from absl import logging
 
 from ssinfnet_jax.data import splits
+from ssinfnet_jax.data.stage_files import VOLUME
 
 # labeled: with lesion or class labels, for training.  unlabeled: images only, for self-supervision.
 # cohort: images with clinical columns, for mediation analysis.  test: an official test set.
 PARTS = ("labeled", "unlabeled", "cohort", "test")
+
+# Maps that a record may have beside its image.
+LABELS = ("lesion", "classes", "ignore")
 
 # The values that mark missing columns in the files, since a TFDS record has every feature; store.py removes them.
 CLINICAL = {"age": np.nan, "gender": -1, "underlying": -1, "severity_level": ""}
@@ -37,9 +41,12 @@ class Slice:
       patient_id: the patient, or the finest unit that the layout identifies.
       part: one of PARTS.
       read: reads the arrays: image uint8[H,W] and, if labeled, lesion uint8[H,W] {0,1} and
-        classes uint8[H,W] {0,1,2}. If only classes are given, the lesion is classes > 0.
+        classes uint8[H,W] {0,1,2}. If only classes are given, the lesion is classes > 0. ignore uint8[H,W] {0,1}, if
+        given, marks pixels that count in no loss and no metric; the labels become 0 there.
       clinical: age (years), gender (0 female, 1 male), underlying (number of diseases), severity_level; without
         keys for missing values.
+      volume: the scan that it is a slice of, and the distances in mm between slices, rows and columns: the keys of
+        VOLUME; empty for a picture. The slices of a volume follow each other, in order.
     """
 
     slice_id: str
@@ -47,6 +54,7 @@ class Slice:
     part: str
     read: Callable[[], Mapping[str, np.ndarray]]
     clinical: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    volume: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -59,11 +67,10 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     NEEDS_SOURCE: bool = True  # reads a local folder
     VIEW: str = "frame"  # or "lungs" if slices are cropped to the lungs
+    view: str | None = None  # the same of one source folder, where folders differ
     source: Mapping[str, Any] = {}  # fingerprint of the source folder, for source.json
     _progress: tqdm.tqdm | None = None
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Pass the folder that holds the data; the README beside the builder shows its layout."
-    )
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Pass the folder that holds the data; docs/own_data.md shows its layout."
 
     @abc.abstractmethod
     def list_slices(self, source_dir: Path | None) -> Sequence[Slice]:
@@ -89,6 +96,7 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     "image": array,
                     "lesion": array,  # of shape (0, 0) where absent
                     "classes": array,
+                    "ignore": array,
                     "patient_id": tfds.features.Text(),
                     "slice_id": tfds.features.Text(),
                     "age": np.float32,
@@ -118,15 +126,15 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             _check_arrays(arrays, item.slice_id)
             if "classes" in arrays:
                 arrays.setdefault("lesion", (arrays["classes"] > 0).astype(np.uint8))
+            _blank_ignored(arrays)
             row = {"slice_id": item.slice_id, "patient_id": item.patient_id, "part": item.part}
-            row |= {f"has_{label}": label in arrays for label in ("lesion", "classes")}
-            self._rows.append(row | dict(item.clinical))
-            absent = np.zeros((0, 0), np.uint8)
+            row |= {f"has_{label}": label in arrays for label in LABELS}
+            self._rows.append(row | dict(item.volume) | dict(item.clinical))
+            absent = dict.fromkeys(LABELS, np.zeros((0, 0), np.uint8))
             yield (
                 key,
-                {
-                    "lesion": absent,
-                    "classes": absent,
+                absent
+                | {
                     "patient_id": item.patient_id,
                     "slice_id": item.slice_id,
                 }
@@ -144,10 +152,12 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 self._progress.close()
         table = pd.DataFrame(self._rows)
         clinical = [name for name in CLINICAL if name in table]
-        columns = ["slice_id", "patient_id", "part", "has_lesion", "has_classes", *clinical]
+        ignore = ["has_ignore"] if table["has_ignore"].any() else []
+        volume = [name for name in VOLUME if name in table]
+        columns = ["slice_id", "patient_id", "part", "has_lesion", "has_classes", *ignore, *volume, *clinical]
         table[columns].to_csv(self.data_path / SLICES_FILE, index=False)
         (self.data_path / NOTES_FILE).write_text(json.dumps(self._notes, indent=2))
-        (self.data_path / SOURCE_FILE).write_text(json.dumps(dict(self.source), indent=2))
+        (self.data_path / SOURCE_FILE).write_text(json.dumps({**self.source, "view": self.view or self.VIEW}, indent=2))
         for kind, texts in self._notes.items():
             for text, count in texts.items():
                 logging.info("%s, %s: %s%s", self.name, kind, text, f" ({count} times)" if count > 1 else "")
@@ -157,7 +167,7 @@ class SliceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def check_slices(slices: Sequence[Slice]) -> None:
     """Raises ValueError if there are no slices, a part is unknown, a slice id repeats, or a patient is in two parts."""
     if not slices:
-        raise ValueError("The dataset has no slices; compare the folder with the layout in the dataset's README.")
+        raise ValueError("The dataset has no slices; compare the folder with its description.")
     unknown = sorted({item.part for item in slices} - set(PARTS))
     if unknown:
         raise ValueError(f"Unknown parts {unknown}; choose from {', '.join(PARTS)}.")
@@ -170,9 +180,18 @@ def check_slices(slices: Sequence[Slice]) -> None:
     splits.check_disjoint({part: [s.patient_id for s in slices if s.part == part] for part in PARTS})
 
 
+def _blank_ignored(arrays: dict[str, np.ndarray]) -> None:
+    """Sets the labels to 0 where they are ignored; drops an `ignore` that marks no pixel, or is without labels."""
+    ignore = arrays.pop("ignore", None)
+    labels = [name for name in ("lesion", "classes") if name in arrays]
+    if ignore is not None and ignore.any() and labels:
+        arrays["ignore"] = ignore
+        arrays.update({name: np.where(ignore, 0, arrays[name]).astype(np.uint8) for name in labels})
+
+
 def _check_arrays(arrays: Mapping[str, np.ndarray], slice_id: str) -> None:
     for name, values in arrays.items():
-        largest = {"image": 255, "lesion": 1, "classes": 2}[name]
+        largest = {"image": 255, "lesion": 1, "classes": 2, "ignore": 1}[name]
         if values.dtype != np.uint8 or values.ndim != 2 or values.shape != arrays["image"].shape or not values.size:
             raise ValueError(
                 f"Slice {slice_id}: {name} is {values.dtype}{list(values.shape)}; expected uint8 of the "

@@ -19,6 +19,9 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from ssinfnet_jax.data.datasets import registry, slice_builder
+from ssinfnet_jax.data.stage_files import VOLUME
+
+_READ = ("dataset.yaml", "dataset.json")  # descriptions, of which an edit may keep the size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Dataset:
       name: of the dataset.  config: its variant.
       records: random-access sequence of records, see `Records`.
       slices: one row per record, in order: slice_id, patient_id, part, has_lesion, has_classes and, if the
-        dataset has them, age (years), gender (0 female, 1 male), underlying, severity_level; missing values are NaN
-        or "".
+        dataset has them, has_ignore, the columns of `stage_files.VOLUME`, age (years), gender (0 female, 1 male),
+        underlying, severity_level; missing values are NaN or "".
     """
 
     name: str
@@ -43,9 +46,10 @@ class Records:
     """The records of a prepared folder: `len(records)`, `records[i]`.
 
     A record is a dict: image uint8[H,W], patient_id str, slice_id str, and if present lesion uint8[H,W]
-    {0,1}, classes uint8[H,W] {0,1,2}, age float (years), gender int (0 female, 1 male), underlying int,
-    severity_level str. Missing values have no key. Files are opened at first use, once per process, so
-    a pickled copy is small and can go to any worker; reading from several threads is safe.
+    {0,1}, classes uint8[H,W] {0,1,2}, ignore uint8[H,W] {0,1} (pixels that count in no loss and no metric), age float
+    (years), gender int (0 female, 1 male), underlying int, severity_level str. Missing values have no key. Files are
+    opened at first use, once per process, so a pickled copy is small and can go to any worker; reading from several
+    threads is safe.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -98,8 +102,8 @@ def prepare(name: str, config: str, *, source_dir: str | os.PathLike | None, pre
       prepared_dir: several datasets may share it.
 
     Raises:
-      ValueError: name or config is unknown; source_dir is missing; the source does not match the dataset's README; or
-        the dataset was prepared from files that differ from those in source_dir.
+      ValueError: name or config is unknown; source_dir is missing; the source does not match the dataset's description;
+        or the dataset was prepared from files that differ from those in source_dir.
       FileNotFoundError: source_dir does not exist.
     """
     registry.check_config(name, config)
@@ -110,8 +114,8 @@ def prepare(name: str, config: str, *, source_dir: str | os.PathLike | None, pre
         source = _check_source(name, source_dir)
     elif builder.NEEDS_SOURCE and not folder.exists():
         raise ValueError(
-            f"Dataset {name!r} is read from a local folder; pass it with --data_dir. The dataset's README "
-            "says where to get the data and how to lay out the folder."
+            f"Dataset {name!r} is read from a local folder; pass it with --data_dir. docs/own_data.md "
+            "says how to lay out the folder."
         )
     with _locked(folder.parent):
         for stale in folder.parent.glob("incomplete.*"):
@@ -147,6 +151,13 @@ def load(name: str, config: str, *, prepared_dir: str | os.PathLike) -> Dataset:
     return Dataset(name=name, config=config, records=records, slices=slices)
 
 
+def view(name: str, config: str, *, prepared_dir: str | os.PathLike) -> str:
+    """Returns "lungs" if the slices of a dataset are cropped to the lungs, else "frame"."""
+    path = _folder(name, config, prepared_dir) / slice_builder.SOURCE_FILE
+    prepared = json.loads(path.read_text()) if path.is_file() else {}
+    return prepared.get("view", registry.builder_class(name).VIEW)
+
+
 def _folder(name: str, config: str, prepared_dir: str | os.PathLike) -> Path:
     """Returns the folder to which TFDS writes a dataset."""
     builder = registry.builder_class(name)
@@ -174,7 +185,7 @@ def _decode(raw: dict[str, Any]) -> dict[str, Any]:
         "patient_id": raw["patient_id"].decode(),
         "slice_id": raw["slice_id"].decode(),
     }
-    record |= {label: raw[label] for label in ("lesion", "classes") if raw[label].size}
+    record |= {label: raw[label] for label in slice_builder.LABELS if label in raw and raw[label].size}
     if not np.isnan(raw["age"]):
         record["age"] = float(raw["age"])
     record |= {column: int(raw[column]) for column in ("gender", "underlying") if raw[column] >= 0}
@@ -184,11 +195,10 @@ def _decode(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_slices(path: Path) -> pd.DataFrame:
-    text = {"slice_id": str, "patient_id": str, "part": str, "severity_level": str}
-    table = pd.read_csv(
-        path, dtype=text, keep_default_na=False, na_values={c: [""] for c in ("age", "gender", "underlying")}
-    )
-    return table.astype({c: "float64" for c in ("age", "gender", "underlying") if c in table})
+    text = {"slice_id": str, "patient_id": str, "part": str, "volume_id": str, "severity_level": str}
+    numbers = ("age", "gender", "underlying", *VOLUME[1:])
+    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={name: [""] for name in numbers})
+    return table.astype({name: "float64" for name in numbers if name in table})
 
 
 def _check_source(name: str, source_dir: str | os.PathLike) -> Path:
@@ -196,15 +206,25 @@ def _check_source(name: str, source_dir: str | os.PathLike) -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"The source folder {source_dir} of dataset {name!r} does not exist; check --data_dir.")
     if not any(folder.iterdir()):
-        raise ValueError(f"The source folder {source_dir} of dataset {name!r} is empty; its README shows the layout.")
+        raise ValueError(
+            f"The source folder {source_dir} of dataset {name!r} is empty; docs/own_data.md shows layouts."
+        )
     return folder
 
 
 def _fingerprint(folder: Path) -> dict[str, Any]:
-    """Hashes names and sizes of all files: cheap, and enough to detect files added, removed or replaced."""
-    files = sorted((p.relative_to(folder).as_posix(), p.stat().st_size) for p in folder.rglob("*") if p.is_file())
+    """Hashes names and sizes of all files, and descriptions: cheap, and detects files added, removed or replaced."""
+    files = sorted(
+        (p.relative_to(folder).as_posix(), _sha256(p) if p.parent == folder and p.name in _READ else p.stat().st_size)
+        for p in folder.rglob("*")
+        if p.is_file()
+    )
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     return {"source_dir": os.fspath(folder), "num_files": len(files), "sha256_of_names_and_sizes": digest}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _check_same_source(folder: Path, source_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pathlib
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import highdicom as hd
@@ -13,8 +14,8 @@ from pydicom.sr.coding import Code
 
 import ssinfnet_jax
 from ssinfnet_jax import rundir
-from ssinfnet_jax.inference.readers import dicom_header
-from ssinfnet_jax.inference.readers.scan import Scan
+from ssinfnet_jax.data.readers import dicom_frames
+from ssinfnet_jax.data.readers.scan import Scan
 
 # Codes of the DICOM standard: the finding in CID 6102, its category in CID 7150, its location in SNOMED CT.
 _CATEGORY = Code("49755003", "SCT", "Morphologically Altered Structure")
@@ -48,28 +49,66 @@ def write(path: pathlib.Path, labels: np.ndarray, scan: Scan) -> None:
       scan: a DICOM series.
     Raises: ValueError if the series lacks data that a DICOM-SEG requires.
     """
-    frames = np.zeros((scan.num_slices, labels.shape[1], labels.shape[0]), np.uint8)
-    for index in range(scan.num_slices):
-        frames[index] = labels[scan.grid.source_slice(index)][:, :, 0].T
+    slices = [labels[scan.grid.source_slice(index)][:, :, 0].T for index in range(scan.num_slices)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the format of the patient's name
-            segmentation = _make([_source(file, scan) for file in scan.files], frames)
+            if isinstance(scan.files[0], dicom_frames.Frame):
+                slice_of = dict(zip(scan.files, slices, strict=True))
+                source, numbers = _multi_frame(scan)
+                segmentation = _make([source], np.stack([slice_of[image] for image in numbers]))
+                _refer(segmentation, list(numbers.values()))
+            else:
+                segmentation = _make([_source(file, scan) for file in scan.files], np.stack(slices))
     except Exception as error:  # pydicom and highdicom raise many kinds of errors for odd series
         raise ValueError(f"no DICOM-SEG could be written for {scan.source}: {error}") from error
     with rundir.writing(path) as partial:
         segmentation.save_as(partial)
 
 
+def _multi_frame(scan: Scan) -> tuple[pydicom.Dataset, dict[dicom_frames.Frame, int]]:
+    """Returns the multi-frame source image with the frames of a scan alone, and their numbers in the file.
+
+    The files of a concatenation are joined under the UID of the image that it divides.
+    """
+    parts = [(path, _source(path, scan)) for path in dicom_frames.files_of(scan.files)]
+    parts.sort(key=lambda part: int(part[1].get("InConcatenationNumber") or 0))
+    groups = {
+        dicom_frames.Frame(path, k): group
+        for path, part in parts
+        for k, group in enumerate(part.PerFrameFunctionalGroupsSequence)
+    }
+    numbers = {image: number for number, image in enumerate(groups, 1) if image in set(scan.files)}
+    whole = parts[0][1]
+    if len(parts) > 1:
+        whole.SOPInstanceUID = whole.get("SOPInstanceUIDOfConcatenationSource") or whole.SOPInstanceUID
+    whole.PerFrameFunctionalGroupsSequence = [groups[image] for image in numbers]
+    whole.NumberOfFrames = len(numbers)
+    return whole, numbers
+
+
+def _refer(segmentation: pydicom.Dataset, numbers: Sequence[int]) -> None:
+    """Makes references to the frames 1, 2, ... refer to the frames of these numbers."""
+    sources = {  # by identity, since frames of several segments share them
+        id(source): source
+        for group in segmentation.PerFrameFunctionalGroupsSequence
+        for derivation in group.get("DerivationImageSequence", ())
+        for source in derivation.SourceImageSequence
+    }
+    for source in sources.values():
+        source.ReferencedFrameNumber = numbers[int(source.ReferencedFrameNumber) - 1]
+
+
 def _source(file: pathlib.Path, scan: Scan) -> pydicom.Dataset:
     """Reads a source image without pixels, adds required elements, and converts its texts to UTF-8."""
-    source = dicom_header.read_dataset(file, pixels=False)
+    source = scan.load(file, pixels=False)
     source.decode()
     source.SpecificCharacterSet = _UTF_8  # highdicom supports few others
     for name in _MAY_BE_EMPTY:
         if name not in source or not _is_valid(name, source.get(name)):
             setattr(source, name, None)
-    if not isinstance(source.get("SliceThickness"), float):  # absent, or not a number
+    is_single = "PerFrameFunctionalGroupsSequence" not in source
+    if is_single and not isinstance(source.get("SliceThickness"), float):  # absent, or not a number
         source.SliceThickness = scan.grid.spacing_mm[0]
     return source
 

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from ssinfnet_jax import rundir
-from ssinfnet_jax.inference.readers.scan import Scan
+from ssinfnet_jax.data.readers.scan import Scan
 
 _PLACE = (
     "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",

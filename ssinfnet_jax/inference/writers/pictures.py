@@ -32,10 +32,11 @@ def write_grey(path: pathlib.Path, grey: np.ndarray) -> None:
 
 def overlay(grey: np.ndarray, pred: np.ndarray) -> Image.Image:
     """Tints the lesions of a slice: uint8[H,W], uint8[H,W] of {0, 1, 2} -> RGB."""
-    colours = np.asarray(PALETTE, np.float32).reshape(-1, 3)[pred]
-    rgb = np.repeat(grey[..., None], 3, axis=-1).astype(np.float32)
-    tinted = np.where(pred[..., None] > 0, (1 - _ALPHA) * rgb + _ALPHA * colours, rgb)
-    return Image.fromarray(np.rint(tinted).astype(np.uint8))
+    lesion = pred > 0
+    colours = np.asarray(PALETTE, np.float32).reshape(-1, 3)[pred[lesion]]
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    rgb[lesion] = np.rint((1 - _ALPHA) * rgb[lesion].astype(np.float32) + _ALPHA * colours)
+    return Image.fromarray(rgb)
 
 
 def write_sheet(path: pathlib.Path, pictures: Mapping[str, Image.Image]) -> None:

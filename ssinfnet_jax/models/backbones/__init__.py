@@ -1,7 +1,7 @@
 """Backbones of InfNet: one file each, here or in any package.
 
-A backbone is a module with the attributes `width`, `dtype`, `axis_name`, `remat` that gives the feature maps x1..x4,
-each half the size of the one before, and whose class says the `stride` of x4: image sides are multiples of it.
+A backbone is a module with the attributes of `blocks.Network` that returns the feature maps x1..x4, each half the size
+of the one before. Its class attribute `stride` is that of x4; image sides are multiples of it.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,7 @@ from ssinfnet_jax.models.backbones.res2net import Res2Net50
 from ssinfnet_jax.models.backbones.resnet import ResNet18, ResNet50
 from ssinfnet_jax.models.backbones.vgg import VGG16
 
-BACKBONES: dict[str, type[nn.Module]] = {
-    "resnet50": ResNet50,
-    "res2net50": Res2Net50,
-    "vgg16": VGG16,
-}
-
-__all__ = ["BACKBONES", "VGG16", "ResNet18", "ResNet50", "check_levels", "resolve"]
+BACKBONES: dict[str, type[nn.Module]] = {"resnet50": ResNet50, "res2net50": Res2Net50, "vgg16": VGG16}
 
 _STRIDES = (8, 16, 32)
 _ATTRIBUTES = {"width", "dtype", "axis_name", "remat"}
@@ -42,13 +36,13 @@ def resolve(name: str) -> type[nn.Module]:
 
 
 def check_levels(name: str, image: jax.Array, levels: Sequence[jax.Array], stride: int) -> None:
-    """Raises ValueError unless the feature maps of an image [B,H,W,C] are as the networks need them."""
+    """Raises ValueError unless the feature maps of an image [B,H,W,C] have the sizes that the networks need."""
     sizes = [tuple(getattr(level, "shape", ())[1:3]) for level in levels]
     wanted = [tuple(side * 2**times // stride for side in image.shape[1:3]) for times in (3, 2, 1, 0)]
     if sizes != wanted:
         raise ValueError(
-            f"Backbone {name!r} must give four maps x1..x4, each half the size of the one before, x4 at stride "
-            f"{stride}: {wanted} for an image {image.shape[1:3]}; it gives {sizes}."
+            f"Backbone {name!r} must return four maps x1..x4, each half the size of the one before, x4 at stride "
+            f"{stride}: {wanted} for an image {image.shape[1:3]}; it returns {sizes}."
         )
 
 

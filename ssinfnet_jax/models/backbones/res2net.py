@@ -1,36 +1,33 @@
 """Res2Net-50 v1b, 26 channels times 4 scales, as a feature extractor."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ssinfnet_jax.models import blocks, ops
+from ssinfnet_jax.models.backbones import resnet
 
 SCALES = 4
 
 
-class Bottle2neck(nn.Module):
+class Bottle2neck(blocks.Layer):
     """A bottleneck whose 3x3 convolution is a chain over groups of channels (Gao et al. 2021, fig. 2b).
 
-    Each of the first three groups is convolved after adding the group before it, and the last one passes. The first
-    block of a stage adds nothing, and its last group is average-pooled.
+    The first three groups are each convolved, after adding the output of the group before; the last is passed on. The
+    first block of a stage adds nothing and average-pools the last group.
     """
 
     features: int
     group: int
     stride: int = 1
     first: bool = False
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """float[B,H,W,C] -> float[B,H/stride,W/stride,4*features]."""
 
         def conv(inputs, features, name, kernel=(1, 1), stride=1):
-            layer = blocks.BasicConv(features, kernel, stride, dtype=self.dtype, axis_name=self.axis_name, name=name)
+            layer = blocks.BasicConv(features, kernel, stride, **self.common, name=name)
             return layer(inputs, train=train)
 
         groups = jnp.split(nn.relu(conv(x, SCALES * self.group, "conv1")), SCALES, axis=-1)
@@ -46,34 +43,26 @@ class Bottle2neck(nn.Module):
         return nn.relu(out + x)
 
 
-class Res2Net50(nn.Module):
-    """Res2Net-50 v1b without its classifier: a stem of three 3x3 convolutions, shortcuts that pool before they project.
+class Res2Net50(blocks.Network):
+    """Res2Net-50 v1b without classifier: a stem of three 3x3 convolutions; shortcuts pool before they project.
 
     Source: Gao et al. 2021, arXiv:1904.01169; layout of the published `res2net50_v1b_26w_4s`.
     """
 
     stride = 32  # of x4
 
-    width: float = 1.0
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    remat: bool = False
-
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         """float[B,H,W,3] -> x1..x4 with 256, 512, 1024, 2048 (times width) channels at strides 4, 8, 16, 32."""
-        common = dict(dtype=self.dtype, axis_name=self.axis_name)
         for number, (channels, stride) in enumerate(((32, 2), (32, 1), (64, 1)), start=1):
-            stem = blocks.BasicConv(blocks.scaled(channels, self.width), stride=stride, **common, name=f"stem{number}")
+            stem = blocks.BasicConv(
+                blocks.scaled(channels, self.width), stride=stride, **self.common, name=f"stem{number}"
+            )
             x = nn.relu(stem(x, train=train))
         x = ops.max_pool_3x3_stride_2(x)
-        levels = []
-        for stage, num_blocks in enumerate((3, 4, 6, 3)):
+
+        def block(stage, stride, first, name):
             features, group = (blocks.scaled(channels * 2**stage, self.width) for channels in (64, 26))
-            for index in range(num_blocks):
-                first = index == 0
-                stride = 2 if first and stage > 0 else 1
-                block = Bottle2neck(features, group, stride, first, **common, name=f"layer{stage + 1}_{index}")
-                x = blocks.rematerialise(block, self.remat)(x, train=train)
-            levels.append(x)
-        return tuple(levels)
+            return Bottle2neck(features, group, stride, first, **self.common, name=name)
+
+        return resnet.four_stages(x, block, self.remat, train=train)

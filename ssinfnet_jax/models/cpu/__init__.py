@@ -1,5 +1,4 @@
-"""Forms of operations that were measured to be faster on CPUs, gradients written out included: used there only.
+"""Forms of operations, some with hand-written gradients, that are faster on CPUs, by measurement, and used only there.
 
-`models.ops` and `blocks.BatchNorm` choose them. GPUs and TPUs run XLA's and flax's own forms until a measurement there
-says otherwise.
+`models.ops` and `blocks.BatchNorm` choose them. GPUs and TPUs use XLA's and flax's own forms.
 """

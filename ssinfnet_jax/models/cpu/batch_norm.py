@@ -1,7 +1,7 @@
-"""Batch normalisation over a batch, with its gradient written out.
+"""Batch normalisation over a batch, with a hand-written gradient.
 
-Left to automatic differentiation, the difference from the mean is kept beside the input: one more array as large as
-every layer's result is written and read. The gradient below needs the input alone.
+Automatic differentiation keeps the difference from the mean beside the input: for every layer, one more array of the
+size of its output is written and read. The gradient below needs only the input.
 """
 
 import functools
@@ -21,7 +21,7 @@ class TrainingBatchNorm(nn.Module):
     Attributes:
       momentum: weight of the old running statistics.
       epsilon: added to the variance.
-      dtype: of the result; statistics are float32 or wider.
+      dtype: of the output; statistics are float32 or wider.
       axis_name: mapped axis whose devices share their statistics.
     """
 
@@ -49,7 +49,7 @@ class TrainingBatchNorm(nn.Module):
 
 
 def statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance (divided by n) of float[...,C] over all but the last dimension, of all devices."""
+    """Mean and variance (divided by n) of float[...,C] over all but the last dimension and over all devices."""
     x = _wide(x)
     axes = tuple(range(x.ndim - 1))
     moments = jnp.stack([x.mean(axes), jnp.square(x).mean(axes)])
@@ -59,9 +59,9 @@ def statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Arra
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def normalise(x, mean, inverse_std, scale, bias, axis_name: str | None = None) -> jax.Array:
-    """(x - mean) * inverse_std * scale + bias, for `mean` and `inverse_std` of this very x on all devices.
+    """(x - mean) * inverse_std * scale + bias, where `mean` and `inverse_std` are of this x over all devices.
 
-    The gradient of x holds its way through both statistics, so theirs is zero.
+    The gradient of x includes the paths through both statistics, so theirs is zero.
 
     Args:
       x: float[...,C].
@@ -81,8 +81,8 @@ def _forward(x, mean, inverse_std, scale, bias, axis_name):
 def _backward(axis_name, kept, dy):
     x, mean, inverse_std, scale = kept
     axes, wide = tuple(range(x.ndim - 1)), _wide(x)
-    # Everything is a sum over dy and x themselves: an array such as x - mean that stands in two sums, or in the forward
-    # too, would be written to memory and read again.
+    # All sums are over dy and x themselves: an array such as x - mean that is used in two sums, or in the forward pass
+    # as well, would be written to memory and read again.
     dbias = dy.sum(axes)
     dscale = inverse_std * ((dy * wide).sum(axes) - mean * dbias)
     means = jnp.stack([dbias, dscale]) / (x.size // x.shape[-1])

@@ -1,8 +1,8 @@
-"""Convolutions of large images whose kernel's gradient is computed in blocks of rows.
+"""Convolutions of large images that compute the kernel's gradient in blocks of rows.
 
-XLA's CPU compiler takes the gradient of a kernel for a convolution with a window as large as the image, after moving
-the channels of both arrays in front: on large images with many channels that is two to five times as slow as the other
-two convolutions of a layer. Here a few rows at a time, which stay in the cache, meet the gradient as matrix products.
+XLA's CPU compiler treats the kernel's gradient as a convolution with a window as large as the image, and first moves
+the channels of both arrays to the front: on large images with many channels this is two to five times as slow as the
+layer's other two convolutions. Here matrix products work on a few rows at a time, which stay in the cache.
 """
 
 import functools
@@ -16,13 +16,13 @@ BLOCK_BYTES = 2**20  # of a block of rows
 
 
 def pays(shape: tuple[int, ...]) -> bool:
-    """Whether blocks are faster than XLA's own gradient for an image of this shape, [B,H,W,C]; as measured."""
+    """Whether blocks are faster than XLA's own gradient for an image of shape [B,H,W,C], by measurement."""
     _, height, width, channels = shape
     return height * width >= 64 * 64 and channels >= 16 and height * width * channels >= 900_000
 
 
 class Geometry(NamedTuple):
-    """How a kernel moves over an image: per axis, in pixels; padding before and after."""
+    """Strides, padding (before and after) and dilation of a convolution, per axis in pixels."""
 
     strides: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
@@ -59,21 +59,21 @@ def of_kernel(x: jax.Array, dy: jax.Array, size: tuple[int, int], geometry: Geom
 
     Args:
       x: float[B, H, W, C].
-      dy: float[B, h, w, D], gradient of the result.
+      dy: float[B, h, w, D], gradient of the output.
       size: (k, l) of the kernel.
       geometry: stride s, padding p, dilation t, per axis.
     Returns: float[k, l, C, D], summed in float32 or wider.
     """
     batch, height, width, features = dy.shape
     channels, (down, across), dtype = x.shape[-1], geometry.strides, jnp.promote_types(x.dtype, jnp.float32)
-    # Row s i + o of the padded image meets row i of dy, for an offset o of the kernel; with o = s q + r: row j of the
-    # image's rows r, s + r, 2 s + r, ... meets row j - q of dy. So blocks of the image's rows need not overlap.
+    # For a kernel offset o, row s i + o of the padded image pairs with row i of dy. With o = s q + r, row j of the
+    # image's rows r, s + r, 2 s + r, ... pairs with row j - q of dy, so blocks of the image's rows need not overlap.
     offsets = [geometry.dilation[0] * u for u in range(size[0])]
     reach = offsets[-1] // down
     rows = max(1, min(height + reach, BLOCK_BYTES // (width * channels * x.dtype.itemsize)))
     num_blocks = -(-(height + reach) // rows)
     top, bottom = geometry.padding[0][0], num_blocks * rows * down - geometry.padding[0][0] - x.shape[1]
-    # A negative padding cuts off rows that the kernel does not reach.
+    # A negative padding crops rows that the kernel does not reach.
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (top, bottom, 0), (*geometry.padding[1], 0), (0, 0, 0)])
     x = x.reshape(batch, num_blocks * rows, down, *x.shape[2:])
     dy = jnp.pad(dy, ((0, 0), (reach, num_blocks * rows - height), (0, 0), (0, 0)))

@@ -1,4 +1,4 @@
-"""Tables of an experiment as a paper prints them: metrics by method, comparison with the reference, factors, cost."""
+"""Tables of an experiment for a paper: metrics by method, differences from the reference, factors, cost."""
 
 import dataclasses
 import re
@@ -15,7 +15,7 @@ from ssinfnet_jax.report.kit.table_export import TableFile, write
 
 ALPHA = 0.05  # of an adjusted p
 MARKS = {True: "●", False: "○"}
-_COST = {  # columns of tables/cost.csv; others are headed by their names
+_COST = {  # titles of columns of tables/cost.csv
     "network": "Network",
     "model": "Model",
     "device": "Device",
@@ -32,28 +32,21 @@ _COST = {  # columns of tables/cost.csv; others are headed by their names
 
 
 def write_all(experiment: read_grid.Experiment) -> list[TableFile]:
-    """Writes `DIR/tables/*_table.{csv,md,tex}` of what there is.
-
-    Args:
-      experiment: whose tables are read.
-    Returns: the tables written, in the order of a page.
-    """
-    made = [
-        cost(experiment), metrics(experiment), published(experiment), comparison(experiment), factors(experiment)
-    ]  # fmt: skip
-    held = [table for table in made if table is not None]
-    for table in held:
+    """Writes `DIR/tables/*_table.{csv,md,tex}` from the tables that exist, and returns them."""
+    made = [make(experiment) for make in (cost, metrics, published, comparison, factors)]
+    found = [table for table in made if table is not None]
+    for table in found:
         write(experiment.folder / "tables", table)
-    return held
+    return found
 
 
 def metrics(experiment: read_grid.Experiment) -> TableFile | None:
-    """Mean ± 1.96 standard errors: a row per class and method, a column per metric, the best of a class bold.
+    """Mean ± 1.96 standard errors: a row per class and method, a column per metric, the best of a class in bold.
 
-    A method without a finished run keeps its row, empty. In an ablation a column per factor marks who has it.
+    A method without a finished run has an empty row. In an ablation, a column per factor marks the methods with it.
 
-    Returns: None where there is no summary.csv.
-    Raises: ValueError if a mean stands there twice.
+    Returns: None without summary.csv.
+    Raises: ValueError if summary.csv has a mean twice.
     """
     summary = experiment.summary
     if summary is None:
@@ -62,16 +55,18 @@ def metrics(experiment: read_grid.Experiment) -> TableFile | None:
     twice = summary[summary.duplicated(keys)]
     if len(twice):
         raise ValueError(
-            f"{experiment.folder / 'tables' / 'summary.csv'} has {tuple(twice.iloc[0][keys])} twice; collect the runs "
-            "again to have it written anew."
+            f"{experiment.folder / 'tables' / 'summary.csv'} has {tuple(twice.iloc[0][keys])} twice; "
+            f"{read_grid.REMEDY}."
         )
-    held = {tuple(row[key] for key in keys): row for _, row in summary.iterrows()}
+    found = {tuple(row[key] for key in keys): row for _, row in summary.iterrows()}
     shown = [name for name in overlap.METRICS if name in set(summary["metric"])]
     shown += [name for name in dict.fromkeys(summary["metric"]) if name not in shown]
     place = _Place.of(experiment, summary)
     rows, numbers = [], []
     for data, kind in place.groups:
-        texts = {name: [_cell(held.get((data, kind, method, name))) for method in experiment.methods] for name in shown}
+        texts = {
+            name: [_cell(found.get((data, kind, method, name))) for method in experiment.methods] for name in shown
+        }
         strong = {name: _best(cells) for name, cells in texts.items()}
         for index, method in enumerate(experiment.methods):
             part = summary[(summary["data"] == data) & (summary["class"] == kind) & (summary["method"] == method)]
@@ -79,7 +74,7 @@ def metrics(experiment: read_grid.Experiment) -> TableFile | None:
             cells = [*place.cells(data, kind, method), *_counts(first, part)]
             for name in shown:
                 cell = dataclasses.replace(texts[name][index], strong=index in strong[name])
-                row = held.get((data, kind, method, name))
+                row = found.get((data, kind, method, name))
                 differs = row is not None and len(first) and row["n"] != first.iloc[0]["n"]
                 cells.append(dataclasses.replace(cell, note=f"n = {tables.number(row['n'])}" if differs else ""))
             rows.append(cells)
@@ -93,120 +88,123 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
     """Paired difference of each method from the reference, with interval, effect size and p-values.
 
     Args:
-      experiment: whose comparison.csv is read.
-      only: a metric, if not all are wanted.
-    Returns: None where there is no comparison.csv (or nothing of that metric).
+      experiment: with comparison.csv.
+      only: the only metric to show; None: all.
+    Returns: None without comparison.csv or without rows of that metric.
     """
-    held = experiment.comparison
-    held = held if held is None or only is None else held[held["metric"] == only]
-    if held is None or held.empty:
+    found = experiment.comparison
+    found = found if found is None or only is None else found[found["metric"] == only]
+    if found is None or found.empty:
         return None
-    place = _Place.of(experiment, held)
-    has_effect, has_seeds = ("effect" in held and held["effect"].notna().any()), _given(held, "seed_p")
+    place = _Place.of(experiment, found)
+    has_effect, has_seeds = (name in found and found[name].notna().any() for name in ("effect", "seed_p"))
     columns = [*place.columns, *([] if only else [tables.Column("Metric")])]
-    columns += [tables.Column("n", True, "slices that both methods have a value of"), *_patient_column(held)]
+    columns += [tables.Column("n", True, "slices on which both methods have a value"), *_patient_column(found)]
     columns += [tables.Column("Difference", True, "method minus reference"), tables.Column("95 % interval", True)]
     columns += [tables.Column("Effect size", True)] if has_effect else []
     columns += [tables.Column("p", True), tables.Column("p (Holm)", True)]
     columns += [tables.Column("p over seeds", True)] if has_seeds else []
     order = {name: number for number, name in enumerate(place.order)}
-    ordered = held.assign(place=[order[row] for row in zip(held["data"], held["class"], held["method"], strict=True)])
+    keys = zip(found["data"], found["class"], found["method"], strict=True)
+    ordered = found.assign(place=[order[key] for key in keys])
     rows = []
     for _, row in ordered.sort_values("place", kind="stable").iterrows():
         cells = place.cells(row["data"], row["class"], row["method"])
         cells += [] if only else [tables.text_cell(_title(row["metric"]))]
-        cells += [tables.number_cell(row["n"]), *([tables.number_cell(row["patients"])] if "patients" in held else [])]
-        cells += [_difference(row["difference"]), _interval(row["low"], row["high"])]
+        cells += [tables.number_cell(row[name]) for name in ("n", "patients") if name in found]
+        cells += [_difference(row["difference"]), _interval((row["low"], row["high"]))]
         cells += [tables.number_cell(row["effect"])] if has_effect else []
-        adjusted = tables.p_cell(row["p_adj"])
-        cells += [tables.p_cell(row["p"]), dataclasses.replace(adjusted, strong=bool(row["p_adj"] < ALPHA))]
+        cells += [tables.p_cell(row["p"]), _adjusted(row["p_adj"])]
         cells += [tables.p_cell(row["seed_p"])] if has_seeds else []
         rows.append(cells)
-    references = " and ".join(experiment.methods.get(name, name) for name in dict.fromkeys(held["reference"]))
+    references = " and ".join(experiment.methods.get(name, name) for name in dict.fromkeys(found["reference"]))
     what = ", ".join(filter(None, [_title(only) if only else "", place.alone]))
     caption = f"Paired differences{f' ({what})' if what else ''}: method minus {references}."
     foot = (
-        "Pairs are the same slices. Interval: 95 % bootstrap over patients where they are known, else over slices. p: "
-        f"Wilcoxon signed-rank; p (Holm): adjusted, bold below {ALPHA}."
+        "Methods are compared on the same slices. Interval: 95 % bootstrap over patients if they are known, else over "
+        f"slices. p: Wilcoxon signed-rank test; p (Holm): adjusted, bold below {ALPHA}."
     )
-    foot += " p over seeds: of the differences between training seeds." if has_seeds else ""
-    return TableFile("comparison_table", tables.Table(caption, columns, rows, foot), held.reset_index(drop=True))
+    foot += " p over seeds: tests the differences between training seeds." if has_seeds else ""
+    return TableFile("comparison_table", tables.Table(caption, columns, rows, foot), found.reset_index(drop=True))
 
 
 def factors(experiment: read_grid.Experiment, *, only: str | None = None) -> TableFile | None:
-    """Main effect of each factor of an ablation: mean difference of with and without, over the pairs that differ in it.
+    """Main effect of each factor of an ablation: mean difference with minus without it.
 
     Args:
-      experiment: whose factors.csv is read.
-      only: a metric, if not all are wanted.
-    Returns: None where there is no factors.csv (or nothing of that metric).
+      experiment: with factors.csv.
+      only: the only metric to show; None: all.
+    Returns: None without factors.csv or without rows of that metric.
     """
-    held = experiment.effects
-    held = held if held is None or only is None else held[held["metric"] == only]
-    if held is None or held.empty:
+    found = experiment.effects
+    found = found if found is None or only is None else found[found["metric"] == only].reset_index(drop=True)
+    if found is None or found.empty:
         return None
-    alone = held["data"].nunique() == 1
-    columns = [] if alone else [tables.Column("Data")]
-    columns += [tables.Column("Factor"), tables.Column("Class"), tables.Column("Metric"), tables.Column("Pairs", True)]
-    columns += [tables.Column("n", True, "slices"), tables.Column("Main effect", True, "with minus without")]
-    columns += [tables.Column("95 % interval", True), tables.Column("p", True), tables.Column("p (Holm)", True)]
-    columns += [tables.Column("Single pairs", True, "smallest and largest difference of a pair")]
-    rows = []
-    for _, row in held.iterrows():
-        cells = [] if alone else [tables.text_cell(row["data"])]
-        cells += [tables.text_cell(row["factor"]), tables.text_cell(_title(row["class"]))]
-        cells += [tables.text_cell(_title(row["metric"]))]
-        cells += [tables.number_cell(row[name]) for name in ("pairs", "n")]
-        adjusted = dataclasses.replace(tables.p_cell(row["p_adj"]), strong=bool(row["p_adj"] < ALPHA))
-        cells += [_difference(row["difference"]), _interval(row["low"], row["high"]), tables.p_cell(row["p"]), adjusted]
-        cells += [_interval(row["smallest"], row["largest"], "to")]
-        rows.append(cells)
-    every = 2 ** (len(next(iter(experiment.factors.values()))) - 1)
-    missing = "" if (held["pairs"] == every).all() else f" Of a full design there are {every} pairs; some are missing."
-    foot = (
-        "Mean difference, with the factor minus without, over the pairs of methods that differ in it alone; 95 % "
-        "bootstrap interval over patients where they are known, else over slices, not adjusted; p: Wilcoxon "
-        f"signed-rank; p (Holm): adjusted over all rows, bold below {ALPHA}. Single pairs: where they differ much, the "
-        f"factor acts otherwise beside another one, and the mean says little.{missing}"
+    shown = _titled(found).assign(
+        interval=list(zip(found["low"], found["high"], strict=True)),
+        range=list(zip(found["smallest"], found["largest"], strict=True)),
     )
-    table = tables.Table("Main effects of the factors.", columns, rows, foot)
-    return TableFile("factors_table", table, held)
+    columns = {} if found["data"].nunique() == 1 else {"data": ("Data", tables.text_cell)}
+    columns |= {
+        "factor": ("Factor", tables.text_cell),
+        "class": ("Class", tables.text_cell),
+        "metric": ("Metric", tables.text_cell),
+        "pairs": ("Pairs", tables.number_cell),
+        "n": ("n", tables.number_cell, "slices"),
+        "difference": ("Main effect", _difference, "with minus without"),
+        "interval": ("95 % interval", _interval),
+        "p": ("p", tables.p_cell),
+        "p_adj": ("p (Holm)", _adjusted),
+        "range": ("Single pairs", _range, "smallest and largest difference of a pair"),
+    }
+    every = 2 ** (len(next(iter(experiment.factors.values()))) - 1)
+    missing = "" if (found["pairs"] == every).all() else f" A full design has {every} pairs; some are missing."
+    foot = (
+        "Mean difference, with the factor minus without, over the pairs of methods that differ only in it; 95 % "
+        "bootstrap interval over patients if they are known, else over slices, not adjusted; p: Wilcoxon signed-rank "
+        f"test; p (Holm): adjusted over all rows, bold below {ALPHA}. Single pairs: if they differ much, the effect of "
+        f"the factor depends on another one, and the mean says little.{missing}"
+    )
+    return TableFile(
+        "factors_table", tables.from_frame(shown, "Main effects of the factors.", columns, foot=foot), found
+    )
 
 
 def published(experiment: read_grid.Experiment) -> TableFile | None:
-    """Published figures for the official test part; None where it was not what was tested."""
-    held = experiment.published
-    if held is None:
+    """Published results on the official test part; None unless the runs were tested on it."""
+    found = experiment.published
+    if found is None:
         return None
-    columns = [tables.Column("Method"), tables.Column("Class"), tables.Column("Metric"), tables.Column("Mean", True)]
-    columns += [tables.Column("n", True, "slices"), tables.Column("Source")]
-    rows = [
-        [tables.text_cell(row["method"]), *(tables.text_cell(_title(row[name])) for name in ("class", "metric")),
-         tables.number_cell(row["mean"]), tables.number_cell(row["n"]), tables.text_cell(row["source"])]
-        for _, row in held.iterrows()
-    ]  # fmt: skip
-    caption = "The official test part was used. What others have published for it:"
-    return TableFile("published_table", tables.Table(caption, columns, rows), held)
+    columns = {
+        "method": ("Method", tables.text_cell),
+        "class": ("Class", tables.text_cell),
+        "metric": ("Metric", tables.text_cell),
+        "mean": ("Mean", tables.number_cell),
+        "n": ("n", tables.number_cell, "slices"),
+        "source": ("Source", tables.text_cell),
+    }
+    caption = "Published results on the official test part, on which these runs were tested, too."
+    return TableFile("published_table", tables.from_frame(_titled(found), caption, columns), found)
 
 
 def cost(experiment: read_grid.Experiment) -> TableFile | None:
-    """What each network costs, as tables/cost.csv has it; None where there is none."""
-    held = experiment.cost
-    if held is None:
+    """Cost of each network from tables/cost.csv; None without it."""
+    found = experiment.cost
+    if found is None:
         return None
-    shown = held.dropna(axis=1, how="all")
-    columns = {str(name): (cost_title(str(name)), tables.formatter(shown[name])) for name in shown}
-    return TableFile("cost_table", tables.from_frame(shown, "Cost of each network.", columns), held)
+    shown = found.dropna(axis=1, how="all")
+    titles = {name: _COST.get(name) or name.replace("_", " ").capitalize() for name in shown}
+    columns = {name: (title, tables.formatter(shown[name])) for name, title in titles.items()}
+    return TableFile("cost_table", tables.from_frame(shown, "Cost of each network.", columns), found)
 
 
-def cost_title(column: str) -> str:
-    """`memory_mib` -> `Peak memory (MiB)`; an unknown column by its own words."""
-    return _COST.get(column) or column.replace("_", " ").capitalize()
+def _titled(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(**{name: table[name].map(_title) for name in ("class", "metric")})
 
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """What a row is of: data, class, method (and its factors); what is the same in all rows has no column."""
+    """The key columns of a row: data, class, method and its factors; what is the same in all rows has no column."""
 
     experiment: read_grid.Experiment
     groups: Sequence[tuple[str, str]]
@@ -226,7 +224,7 @@ class _Place:
 
     @property
     def alone(self) -> str:
-        """The class, if there is one only."""
+        """The title of the class if there is only one."""
         return "" if self.several_classes else _title(self.groups[0][1]).lower()
 
     @property
@@ -237,7 +235,7 @@ class _Place:
 
     @property
     def _factors(self) -> list[str]:
-        return list(dict.fromkeys(name for held in self.experiment.factors.values() for name in held))
+        return list(dict.fromkeys(name for factors in self.experiment.factors.values() for name in factors))
 
     def cells(self, data: str, kind: str, method: str) -> list[tables.Cell]:
         cells = [tables.text_cell(data)] if self.several_data else []
@@ -246,12 +244,12 @@ class _Place:
         return [*cells, tables.text_cell(self.experiment.methods[method]), *(tables.Cell(mark, mark) for mark in marks)]
 
     def numbers(self, data: str, kind: str, method: str) -> dict:
-        held = {"data": data, "class": kind, "method": method, "title": self.experiment.methods[method]}
-        return held | {name: self.experiment.factors.get(method, {}).get(name) for name in self._factors}
+        keys = {"data": data, "class": kind, "method": method, "title": self.experiment.methods[method]}
+        return keys | {name: self.experiment.factors.get(method, {}).get(name) for name in self._factors}
 
 
 def _wide(part: pd.DataFrame) -> dict[str, float]:
-    """Numbers of one class and method: `dice`, `dice_error`, `dice_n`, ..."""
+    """The metrics of a class and method in one row: `dice`, `dice_error`, `dice_n`, ..."""
     wide = {}
     for _, row in part.iterrows():
         wide |= {row["metric"]: row["mean"], f"{row['metric']}_error": row["error"], f"{row['metric']}_n": row["n"]}
@@ -265,7 +263,7 @@ def _cell(row: Mapping[str, Any] | None) -> tables.Cell:
 
 
 def _best(cells: Sequence[tables.Cell]) -> set[int]:
-    """Who shows the highest mean, several if they show the same; nobody where there is nobody to be better than."""
+    """Positions of the cells with the highest mean as printed; none if fewer than two cells have a mean."""
     means = {index: cell.text.split(" ±")[0] for index, cell in enumerate(cells) if cell.sort is not None}
     best = max(means, key=lambda index: cells[index].sort, default=None)
     return {index for index, text in means.items() if text == means[best]} if len(means) > 1 else set()
@@ -296,13 +294,13 @@ def _caption(experiment: read_grid.Experiment, place: _Place) -> str:
 
 
 def _metrics_foot(experiment: read_grid.Experiment, place: _Place, summary: pd.DataFrame) -> str:
-    foot = "Bold: the highest mean, which does not say that it is significantly so (see the comparison)."
+    foot = "Bold: the highest mean, significant or not (see the comparison)."
     if place.several_classes:
-        foot += " Overall: the average of background, GGO and consolidation."
+        foot += " Overall: the mean of background, GGO and consolidation."
     if "excluded" in summary and (summary["excluded"].fillna(0) > 0).any():
         foot += (
-            " Excluded: slices on which a metric is undefined, as a class is absent; means with another n are of other "
-            "slices."
+            " Excluded: slices on which a metric is undefined, because a class is absent; means with different n are "
+            "over different slices."
         )
     if experiment.factors:
         foot += f" {MARKS[True]} with, {MARKS[False]} without."
@@ -311,23 +309,21 @@ def _metrics_foot(experiment: read_grid.Experiment, place: _Place, summary: pd.D
 
 
 def _difference(value: float) -> tables.Cell:
-    return tables.Cell(signed(value), None if pd.isna(value) else float(value))
+    return tables.Cell(tables.signed(value), None if pd.isna(value) else float(value))
 
 
-def _interval(low: float, high: float, between: str = ",") -> tables.Cell:
-    if pd.isna(low) or pd.isna(high):
+def _adjusted(p: float) -> tables.Cell:
+    return dataclasses.replace(tables.p_cell(p), strong=bool(p < ALPHA))
+
+
+def _interval(bounds: tuple[float, float], between: str = ", ") -> tables.Cell:
+    if any(map(pd.isna, bounds)):
         return tables.Cell(tables.MISSING)
-    return tables.Cell(f"{signed(low)}{between if between == ',' else f' {between}'} {signed(high)}", float(low))
+    return tables.Cell(between.join(map(tables.signed, bounds)), float(bounds[0]))
 
 
-def signed(value: float) -> str:
-    """`+0.012`, `−0.003`: a difference with three decimals."""
-    text = f"{value:+.3f}".replace("-0.000", "+0.000")
-    return tables.MISSING if pd.isna(value) else text.replace("-", tables.MINUS)
-
-
-def _given(table: pd.DataFrame, column: str) -> bool:
-    return column in table and bool(table[column].notna().any())
+def _range(bounds: tuple[float, float]) -> tables.Cell:
+    return _interval(bounds, " to ")
 
 
 def _title(name: str) -> str:

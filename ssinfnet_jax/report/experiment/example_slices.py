@@ -1,4 +1,4 @@
-"""Slices as several methods segment them, side by side: which slices, and the figure of them."""
+"""Predictions of several methods side by side: chooses slices and draws them."""
 
 import dataclasses
 import math
@@ -13,22 +13,22 @@ from matplotlib import figure as mpl_figure
 
 from ssinfnet_jax.report.kit import figure_style, slice_drawing, slice_figures
 
-MAX_COLUMNS = 7  # of images; printed, each is then an inch wide
-_CELL = 2.3  # inches, the widest an image gets
-_LETTERS = 10.5  # of 9.5 points per inch
+MAX_COLUMNS = 7  # of images, each then about an inch wide in print
+_CELL = 2.3  # inches, the largest width of an image
+_LETTERS = 10.5  # per inch, at 9.5 points
 
 
 @dataclasses.dataclass(frozen=True)
 class ExampleSlice:
-    """A slice and what each method made of it.
+    """A slice and the prediction of each method.
 
     Attributes:
       slice_id: as in the tables.
       image: uint8[H, W], or float[H, W] in [0, 1].
       truth: integer [H, W], {0 background, 1 GGO, 2 consolidation}, or {0, 1} for a lesion.
-      pred: the same by name of the method; one that is missing has not seen the slice.
-      dice: by name of the method, NaN where it is undefined.
-      label: why the slice is shown: "Median of SSInfNet".
+      pred: method -> prediction, in the form of `truth`; a method without one has no result for the slice.
+      dice: method -> Dice, NaN if undefined.
+      label: why the slice is shown, such as "Median".
     """
 
     slice_id: str
@@ -40,24 +40,22 @@ class ExampleSlice:
 
 
 def choose_examples(dice: pd.DataFrame, reference: str, count: int) -> dict[str, str]:
-    """Best, median and worst slice of the reference, then those on which the methods differ most.
-
-    They differ by the range of the methods' Dice, NaN left out. A slice is chosen once.
+    """Chooses best, median and worst slice of the reference, then those with the largest range of Dice over methods.
 
     Args:
-      dice: float, a row per slice_id, a column per method.
-      reference: column by which best, median and worst are taken.
-      count: slices wanted, >= 3.
-    Returns: why a slice was chosen, by slice_id, in the order to draw; fewer than `count` where there are no more.
+      dice: float, a row per slice_id, a column per method; NaN is left out.
+      reference: column for best, median and worst.
+      count: number of slices, >= 3.
+    Returns: slice_id -> reason, in the order to draw; fewer than `count` if there are no more.
     Raises: ValueError for an unknown reference, a repeated slice or a smaller count.
     """
     if reference not in dice:
         raise ValueError(f"Unknown reference {reference!r}; the table has the methods {', '.join(map(str, dice))}.")
     if dice.index.has_duplicates:
         name = dice.index[dice.index.duplicated()][0]
-        raise ValueError(f"Slice {name} stands twice in the table; take the mean over seeds first.")
+        raise ValueError(f"Slice {name} is in the table twice; take the mean over seeds first.")
     if count < 3:
-        raise ValueError(f"count is {count}; best, median and worst need 3.")
+        raise ValueError(f"count must be >= 3 for best, median and worst, got {count}.")
     places = slice_figures.choose(dice[reference].to_numpy(float))
     chosen = {str(dice.index[place]): label for label, place in places}
     spread = dice.max(axis=1) - dice.min(axis=1)
@@ -71,37 +69,32 @@ def choose_examples(dice: pd.DataFrame, reference: str, count: int) -> dict[str,
 def examples(
     slices: Sequence[ExampleSlice], methods: Mapping[str, str], *, lesion_only: bool = False
 ) -> mpl_figure.Figure:
-    """A row per slice: image, the prediction of each method with its Dice, ground truth.
+    """Draws per slice: image, prediction of each method with its Dice, ground truth.
 
     More than five methods take several lines of images per slice.
 
     Args:
       slices: at least one, all of the same shape.
-      methods: title of each by name, in the order to draw.
-      lesion_only: whether all that is not 0 is drawn as one lesion.
-    Raises: ValueError for no slice or unequal shapes.
+      methods: name -> title, in the order to draw.
+      lesion_only: draws all classes as one lesion.
+    Raises: ValueError without slices or for unequal shapes.
     """
     shapes = {part.image.shape for part in slices}
     if len(shapes) != 1:
-        raise ValueError(f"Examples are drawn of slices of one shape, found {sorted(shapes)}; resize them to one.")
+        raise ValueError(f"All example slices need the same shape, found {sorted(shapes)}; resize them.")
     ((height, width),) = shapes
     lines = math.ceil((len(methods) + 2) / MAX_COLUMNS)
     columns = math.ceil((len(methods) + 2) / lines)
     inches = min(figure_style.WIDTH, columns * _CELL)
-    titles = [
-        _wrap(title, int(_LETTERS * inches / columns)) for title in ("CT slice", *methods.values(), "Ground truth")
-    ]
-    tall = 0.08 + 0.17 * max(title.count("\n") + 1 for title in titles)  # of a line of titles
+    wrap = textwrap.TextWrapper(int(_LETTERS * inches / columns), max_lines=3, placeholder=" …")
+    titles = [wrap.fill(title) for title in ("CT slice", *methods.values(), "Ground truth")]
+    tall = 0.08 + 0.17 * max(title.count("\n") + 1 for title in titles)  # inches
     header, caption = (0.3 + tall, 0.05) if lines == 1 else (0.32, tall)
     figure, grid = slice_drawing.image_grid(
         len(slices) * lines, columns, height / width, header=header, caption=caption, footer=0.4, width=inches
     )
-    kinds = (
-        {"lesion": figure_style.LESION}
-        if lesion_only
-        else {"ggo": figure_style.GGO, "consolidation": figure_style.CONSOLIDATION}
-    )
-    slice_drawing.colour_key(figure, kinds)
+    kinds = ("lesion",) if lesion_only else ("ggo", "consolidation")
+    slice_drawing.colour_key(figure, {name: figure_style.NAMED[name] for name in kinds})
     for index, part in enumerate(slices):
         cells = [axes for row in grid[index * lines : (index + 1) * lines] for axes in row]
         if index == 0 or lines > 1:
@@ -131,8 +124,3 @@ def _draw_slice(cells: Sequence[mpl_axes.Axes], part: ExampleSlice, methods: Map
 
 def _below(axes: mpl_axes.Axes, text: str) -> None:
     axes.text(0, -0.03, text, transform=axes.transAxes, va="top", fontsize=9, parse_math=False)
-
-
-def _wrap(title: str, letters: int) -> str:
-    """At most three lines of so many letters."""
-    return "\n".join(textwrap.wrap(title, letters, max_lines=3, placeholder=" …"))

@@ -1,4 +1,4 @@
-"""Curves of many runs in one figure: ROC and learning. A method has one colour, its single runs are thin."""
+"""ROC and learning curves of many runs in one figure; a method has one colour, its single runs are thin."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,21 +19,21 @@ _NO_TERMS = ("step", "epoch", "loss", "grad_norm", "learning_rate", "slices_per_
 
 @matplotlib.rc_context(figure_style.STYLE)
 def roc(curves: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """Mean ROC curve of each method, a panel per class, with its area and its optimal threshold.
+    """Draws the mean ROC curve of each method, a panel per class, with its area and optimal threshold.
 
-    The mean is of the true positive rates of all runs at the same false positive rate; the marker is where it is best
-    by Youden's J = tpr - fpr. The threshold in the legend is the median of those that are optimal for the single runs.
+    Averages the true positive rates of all runs at the same false positive rate; the marker is the maximum of Youden's
+    J = tpr - fpr. The threshold in the legend is the median of the optimal thresholds of the runs.
 
     Args:
-      curves: of each method one table per run, columns class, fpr, tpr and, where known, threshold.
-      methods: title of each by name, in the order to draw; those without a curve are left out.
-    Raises: ValueError where none of these methods has a curve.
+      curves: method -> one table per run with columns class, fpr, tpr and, where known, threshold.
+      methods: name -> title, in the order to draw; methods without a curve are left out.
+    Raises: ValueError if no method has a curve.
     Source: Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3.
     """
     tables = {name: [table for table in curves.get(name, ()) if len(table)] for name in methods}
     classes = list(dict.fromkeys(kind for runs in tables.values() for table in runs for kind in table["class"]))
     if not classes:
-        raise ValueError(f"No ROC curve to draw of the methods {', '.join(methods)}; evaluate a run first.")
+        raise ValueError(f"The methods {', '.join(methods)} have no ROC curve; evaluate a run first.")
     columns = 2 if len(classes) in (2, 4) else min(3, len(classes))
     rows = -(-len(classes) // columns)
     width = figure_style.WIDTH / max(columns, 2)
@@ -60,7 +60,7 @@ def roc(curves: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]
 
 
 def _name_methods(figure: mpl_figure.Figure, handles: Sequence[lines.Line2D], titles: Sequence[str]) -> None:
-    """Legend above the panels, which makes room for itself."""
+    """Adds a legend above the panels, and enlarges the figure by its height."""
     width, height = figure.get_size_inches()
     titles = [figure_style.shorten(title, int(6 * width)) for title in titles]
     columns = int(max(1, min(4, 14 * width // (9 + max(map(len, titles))))))
@@ -90,13 +90,13 @@ def _mean_roc(axes: mpl_axes.Axes, runs: Sequence[pd.DataFrame], look: figure_st
 
 
 def _ends(run: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The upper end of each vertical stretch: `np.interp` wants one value per rate."""
+    """The upper end of each vertical segment, since `np.interp` needs one value per rate."""
     upper = run.groupby("fpr")["tpr"].max()
     return upper.index.to_numpy(float), upper.to_numpy(float)
 
 
 def _best_threshold(run: pd.DataFrame) -> float:
-    """By Youden's J; NaN where no finite threshold is known."""
+    """The threshold with the largest Youden's J; NaN without a finite threshold."""
     if "threshold" not in run:
         return np.nan
     known = run[np.isfinite(run["threshold"])]
@@ -105,22 +105,23 @@ def _best_threshold(run: pd.DataFrame) -> float:
 
 @matplotlib.rc_context(figure_style.STYLE)
 def learning_curves(metrics: Mapping[str, Sequence[pd.DataFrame]], methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """Loss and Dice while several methods were trained; dotted with markers: the validation split.
+    """Draws loss and Dice during the training of several methods; the validation split is dotted, with markers.
 
-    Training values are a running mean over a twentieth of the run. Of several runs the mean is drawn, as far as all go.
+    Training values are running means over a twentieth of the run. Several runs of a method are averaged, up to the end
+    of the shortest.
 
     Args:
-      metrics: of each method one table per run: rows of metrics.jsonl with step, phase ("train" | "val"), and any of
-        epoch, loss, train_dice, in rows of validation dice_* (their mean is drawn).
-      methods: title of each by name, in the order to draw; those without a table are left out.
-    Raises: ValueError where there is neither loss nor Dice.
+      metrics: method -> one table per run: rows of metrics.jsonl with step, phase ("train" | "val"), and any of epoch,
+        loss, train_dice and, in validation rows, dice_*, whose mean is drawn.
+      methods: name -> title, in the order to draw; methods without a table are left out.
+    Raises: ValueError if there is neither loss nor Dice.
     """
     tables = {name: [_named(table) for table in metrics[name]] for name in methods if metrics.get(name)}
     everything = [table for runs in tables.values() for table in runs]
     drawn = {name for table in everything for name in _COURSES if name in table}
     panels = [panel for panel in ("loss", "dice") if drawn & {f"train_{panel}", f"val_{panel}"}]
     if not panels:
-        raise ValueError(f"No loss or Dice to draw of the methods {', '.join(methods)}; train a run first.")
+        raise ValueError(f"The methods {', '.join(methods)} have neither loss nor Dice; train a run first.")
     x = "epoch" if all("epoch" in table and table["epoch"].notna().all() for table in everything) else "step"
     figure = mpl_figure.Figure(figsize=(figure_style.WIDTH, 3.5), layout="constrained")
     looks = figure_style.looks(methods)
@@ -135,7 +136,7 @@ def learning_curves(metrics: Mapping[str, Sequence[pd.DataFrame]], methods: Mapp
             continue
         curve_figures.scale(axes, pd.Series(np.concatenate([line.get_ydata() for line in axes.lines])))
         if len({_terms(table) for table in everything}) > 1:
-            axes.set_title("Loss (of different terms: heights do not compare)", loc="left", fontweight="bold")
+            axes.set_title("Loss (different terms: do not compare heights)", loc="left", fontweight="bold")
     handles = [lines.Line2D([], [], **_line(looks[name])) for name in tables]
     titles = [methods[name] for name in tables]
     if drawn & {"val_loss", "val_dice"}:
@@ -146,13 +147,13 @@ def learning_curves(metrics: Mapping[str, Sequence[pd.DataFrame]], methods: Mapp
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """With the columns of `_COURSES`, as far as there is something in them."""
-    held = table["phase"] == "val"
+    """Renames the columns to draw as in `_COURSES`; columns without a value are left out."""
+    validation = table["phase"] == "val"
     dice = table.filter(regex=r"^(val_)?dice_|^val_dice$")
     found = {
-        "train_loss": table["loss"].where(~held) if "loss" in table else None,
+        "train_loss": table["loss"].where(~validation) if "loss" in table else None,
         "train_dice": table.get("train_dice"),
-        "val_loss": table.get("val_loss", table["loss"].where(held) if "loss" in table else None),
+        "val_loss": table.get("val_loss", table["loss"].where(validation) if "loss" in table else None),
         "val_dice": dice.mean(axis=1) if dice.size else None,
     }
     rest = table.drop(columns=list(_COURSES), errors="ignore")
@@ -167,12 +168,12 @@ def _terms(table: pd.DataFrame) -> frozenset[str]:
 
 
 def _courses(runs: Sequence[pd.DataFrame], x: str, name: str) -> list[pd.Series]:
-    """Of each run the values over x; those of training as a running mean."""
-    held = [table.dropna(subset=name).set_index(x)[name] for table in runs if name in table]
-    held = [values[~values.index.duplicated(keep="last")].sort_index() for values in held]
+    """Values over x of each run; training values as a running mean."""
+    courses = [table.dropna(subset=name).set_index(x)[name] for table in runs if name in table]
+    courses = [values[~values.index.duplicated(keep="last")].sort_index() for values in courses]
     if name.startswith("val"):
-        return held
-    return [values.rolling(max(1, len(values) // 20), center=True, min_periods=1).mean() for values in held]
+        return courses
+    return [values.rolling(max(1, len(values) // 20), center=True, min_periods=1).mean() for values in courses]
 
 
 def _mean_course(axes: mpl_axes.Axes, courses: Sequence[pd.Series], look: figure_style.Look, marker: str = "") -> None:

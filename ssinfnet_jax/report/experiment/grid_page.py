@@ -1,6 +1,6 @@
-"""Page of an experiment: reads its folder and writes tables, figures and one HTML file that needs nothing else.
+"""The page of an experiment: reads its folder, writes tables, figures and one self-contained HTML file.
 
-Runs that are missing or failed leave a line in the table of runs; the page shows what is there.
+Missing and failed runs have a row in the table of runs; the page shows the results of the others.
 """
 
 import pathlib
@@ -15,10 +15,10 @@ def write(folder: str | pathlib.Path) -> pathlib.Path:
     Args:
       folder: of an experiment, with the tables of `evaluation.collect`.
     Returns: path of the page.
-    Raises: FileNotFoundError without experiment.json; ValueError for a file that does not hold what it should.
+    Raises: FileNotFoundError without experiment.json; ValueError for a file that lacks a column or cannot be read.
     """
     experiment = read_grid.read(folder)
-    shown = {held.name: held.table for held in comparison_tables.write_all(experiment)}
+    shown = {made.name: made.table for made in comparison_tables.write_all(experiment)}
     sections = [_grid(experiment)]
     if experiment.config["task"] == "cost":
         sections.append(grid_sections.cost(experiment, shown))
@@ -31,7 +31,7 @@ def write(folder: str | pathlib.Path) -> pathlib.Path:
         ]
     for section in sections:
         if not section.blocks:
-            section.add("note", "No run has given anything to show here yet.")
+            section.add("note", "There are no results to show here yet.")
     data = " + ".join(experiment.data.values())
     return render.write(
         experiment.folder / "report.html",
@@ -46,7 +46,7 @@ def write(folder: str | pathlib.Path) -> pathlib.Path:
 
 
 def _headline(experiment: read_grid.Experiment) -> list[dict[str, str]]:
-    """Runs done, time, and the reference's Dice."""
+    """Finished runs, time, and the highest Dice."""
     done = sum(run.state == "finished" for run in experiment.runs)
     failed = sum(run.state == "failed" for run in experiment.runs)
     strip = [
@@ -55,7 +55,7 @@ def _headline(experiment: read_grid.Experiment) -> list[dict[str, str]]:
     ]  # fmt: skip
     if experiment.seconds:
         strip.append({"value": tables.duration(experiment.seconds), "label": "Time of all stages",
-                      "note": "a stage that runs share counts once"})  # fmt: skip
+                      "note": "shared stages count once"})  # fmt: skip
     summary = experiment.summary
     if summary is None:
         return strip
@@ -68,7 +68,7 @@ def _headline(experiment: read_grid.Experiment) -> list[dict[str, str]]:
             alike = rows[written == written[row.name]]
             least, most = tables.number(alike["n"].min()), tables.number(alike["n"].max())
             if len(alike) > 1:
-                what, error = f"{len(alike)} of {len(rows)} alike", None  # each has an error of its own
+                what, error = f"shared by {len(alike)} of {len(rows)}", None  # whose errors differ
             else:
                 what, error = experiment.methods[row["method"]], row["error"]
                 if rows["data"].nunique() > 1:
@@ -84,8 +84,7 @@ def _grid(experiment: read_grid.Experiment) -> blocks.Section:
     if experiment.config["task"] == "train":
         facts |= {"Reference": experiment.methods.get(experiment.reference, "")}
         facts |= {
-            "Seeds": len({run.seed for run in experiment.runs}),
-            "Folds": len({run.fold for run in experiment.runs}),
+            f"{name.capitalize()}s": len({getattr(run, name) for run in experiment.runs}) for name in ("seed", "fold")
         }
     if experiment.commits:
         facts |= {"Commit": ", ".join(commit[:12] for commit in experiment.commits)}
@@ -97,41 +96,43 @@ def _grid(experiment: read_grid.Experiment) -> blocks.Section:
         for run in experiment.runs
     ]  # fmt: skip
     columns = [tables.Column("Run"), tables.Column("Method"), tables.Column("State"),
-               tables.Column("Time", True, "of its own stages"), tables.Column("Taken from other runs")]  # fmt: skip
+               tables.Column("Time", True, "of its own stages"), tables.Column("Shared with other runs")]  # fmt: skip
     section.add("table", tables.Table("The runs of the grid.", columns, rows))
     if len(experiment.commits) > 1:
-        section.add("warning", f"The runs were made by {len(experiment.commits)} different commits of the code.")
+        section.add("warning", f"The runs used {len(experiment.commits)} different commits of the code.")
     return section
 
 
 def _limits(experiment: read_grid.Experiment) -> blocks.Section:
     section = blocks.Section("limits", "Limits", "Limits")
-    section.add("caution", "Research, not diagnosis: nothing here was approved or tested for the care of patients.")
+    section.add("caution", blocks.NOT_DIAGNOSIS)
     if experiment.config["task"] == "cost":
-        section.add("list", ["Times are of this machine at that hour; compare the rows with each other."])
+        section.add("list", ["Times depend on the machine and its load; compare rows of this table only."])
         return section
     items = [
-        "p values ask whether these networks differ on new slices like these, not whether the methods would, trained "
-        "again; the test over seeds asks that. A claim about a method on new patients needs both.",
+        "p values test whether these networks differ on new slices like these; the test over seeds, whether the "
+        "methods differ when trained again. A claim about a method on new patients needs both.",
     ]
     if len({run.seed for run in experiment.runs}) < 2:
-        items.insert(0, "Every method was trained once, with one seed: what differs may be the luck of that training.")
+        items.insert(0, "Every method was trained with one seed only: differences may be chance of that training.")
     summary = experiment.summary
     if summary is not None and summary["n"].max() < 30:
-        items.append(f"At most {int(summary['n'].max())} test slices: only large differences could be significant.")
+        items.append(
+            f"There are at most {int(summary['n'].max())} test slices: only large differences can be significant."
+        )
     tested = experiment.comparison
     if tested is not None and tested["p"].notna().any():
         units = tested.get("patients", tested["n"]).max()
         smallest, tests = 2.0 ** (1 - units), int(tested["p"].notna().sum())
         if smallest * tests > comparison_tables.ALPHA:
             items.append(
-                f"With {units:.0f} of them a signed-rank test gives no p below {smallest:.2g}, and adjusted over "
-                f"{tests} tests none can be significant. Name the measure that it is about, before looking: "
+                f"With {units:.0f} patients or slices, the smallest p of a signed-rank test is {smallest:.2g}, so none "
+                f"of {tests} adjusted tests can be significant. Choose one metric in advance: "
                 "--config.compare.metrics=\"('dice',)\"."
             )
     if len({run.fold for run in experiment.runs}) > 1:
-        items.append("Networks of different folds share training slices, which makes tests somewhat too sure.")
+        items.append("Networks of different folds share training slices, so p values are somewhat too small.")
     if any("ct_phantom" in title for title in experiment.data.values()):
-        items.append("ct_phantom is generated: its numbers show that the grid works, nothing of patients.")
+        items.append("ct_phantom is generated data: its numbers show that the grid works, not how patients are.")
     section.add("list", items)
     return section

@@ -20,17 +20,16 @@ from ssinfnet_jax.report.run import run_files
 
 Experiment = read_grid.Experiment
 NUM_EXAMPLES = 5
-TITLES = {"single": "Single network (lesion)", "multi": "Multi network (GGO, consolidation)"}
 
 
 def results(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks.Section:
-    """Means of every method, and what others have published for the official test part."""
+    """Means of every method, and published results on the official test part."""
     section = blocks.Section("results", "Results", "Results")
     section.add("table", shown.get("metrics_table"))
     section.add("table", shown.get("published_table"))
     if experiment.summary is not None and experiment.summary["mean"].notna().any():
         figure = metric_figures.dot_plot(experiment.summary, experiment.methods)
-        caption = "Mean over test slices (dot) ± 1.96 standard errors, by class, measure and method."
+        caption = "Mean over test slices (dot) ± 1.96 standard errors, by class, metric and method."
         section.add("figure", _picture(experiment, "metrics", figure, caption))
     return section
 
@@ -48,22 +47,22 @@ def differences(experiment: Experiment, shown: Mapping[str, tables.Table]) -> bl
     figure = metric_figures.forest(experiment.comparison, experiment.methods)
     caption = "Difference of the mean Dice from the reference on the same slices, with its 95 % bootstrap interval."
     section.add("figure", _picture(experiment, "differences", figure, caption))
-    section.add("details", ("All measures", [blocks.Block("table", shown["comparison_table"])]))
+    section.fold("All metrics", shown["comparison_table"])
     return section
 
 
 def examples(experiment: Experiment) -> blocks.Section:
-    """Test slices as every method sees them."""
+    """Test slices with the predictions of every method."""
     section = blocks.Section("examples", "Example slices", "Examples")
     for network in experiment.networks:
         chosen = slice_sets.choose(experiment, network, NUM_EXAMPLES)
         if chosen:
-            section.add("heading", TITLES[network])
+            section.add("heading", run_files.NETWORKS[network])
             figure = example_slices.examples(chosen, experiment.methods, lesion_only=network == "single")
             reference = experiment.methods[experiment.reference]
             caption = f"Test slices: best, median and worst of {reference}, and those on which the methods differ most."
             if network == "multi":
-                caption += " Dice: mean of GGO and consolidation, of what the ground truth has."
+                caption += " Dice: mean of GGO and consolidation, as far as they are in the ground truth."
             section.add("figure", _picture(experiment, f"examples_{network}", figure, caption))
     return section
 
@@ -73,39 +72,37 @@ def curves(experiment: Experiment) -> blocks.Section:
     section = blocks.Section("curves", "Curves", "Curves")
     all_data = list(dict.fromkeys(run.data for run in experiment.runs))
     for network, data in itertools.product(experiment.networks, all_data):
-        of, ending = TITLES[network], network
+        of, ending = run_files.NETWORKS[network], network
         if len(all_data) > 1:
             of, ending = f"{of}, {experiment.data.get(data, data)}", f"{network}_{data}"
-        held = _by_method(experiment, data, f"evaluate/{network}_roc.csv", table_files.read_csv)
-        if held:
-            figure = grid_curves.roc(held, experiment.methods)
+        rocs = _by_method(experiment, data, f"evaluate/{network}_roc.csv", table_files.read_csv)
+        if rocs:
+            figure = grid_curves.roc(rocs, experiment.methods)
             caption = (
                 f"{of}: ROC curves over the pixels of all test slices, with their areas; marker: the "
-                "threshold with the largest recall minus false-positive rate (Youden). Of several runs the mean is "
-                "drawn and each run thin; their median threshold is told. Dotted: chance."
+                "threshold with the largest recall minus false positive rate (Youden). Several runs: their mean and, "
+                "thin, each run; the threshold is their median. Dotted line: chance."
             )
             section.add("figure", _picture(experiment, f"roc_{ending}", figure, caption))
-        held = _by_method(experiment, data, f"train_{network}/metrics.jsonl", table_files.read_metrics)
-        if held:
-            figure = grid_curves.learning_curves(held, experiment.methods)
+        metrics = _by_method(experiment, data, f"train_{network}/metrics.jsonl", table_files.read_metrics)
+        if metrics:
+            figure = grid_curves.learning_curves(metrics, experiment.methods)
             caption = (
-                f"{of}: learning curves, a running mean over augmented training slices. Of several runs "
-                "the mean is drawn as far as all go, and each run thin."
+                f"{of}: learning curves, a running mean over augmented training slices. Several runs: "
+                "their mean up to the end of the shortest and, thin, each run."
             )
             section.add("figure", _picture(experiment, f"learning_{ending}", figure, caption))
     return section
 
 
 def cost(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks.Section:
-    """What every network costs."""
+    """The cost of every network."""
     section = blocks.Section("cost", "Cost", "Cost")
     section.add("table", shown.get("cost_table"))
     if experiment.cost is not None:
         figure = metric_figures.cost(experiment.cost, experiment.methods)
-        section.add(
-            "figure",
-            _picture(experiment, "cost", figure, "Cost per network; each was measured in a process of its own."),
-        )
+        caption = "Cost per network, each measured in a separate process."
+        section.add("figure", _picture(experiment, "cost", figure, caption))
     return section
 
 
@@ -114,7 +111,7 @@ def _picture(experiment: Experiment, name: str, figure: mpl_figure.Figure, capti
 
 
 def _by_method(experiment: Experiment, data: str, name: str, read: Any) -> dict[str, list[pd.DataFrame]]:
-    """A file of the finished runs on some data, by method."""
+    """Reads a file of each finished run on a dataset: method -> tables."""
     found: dict[str, list[pd.DataFrame]] = {}
     for run in experiment.runs:
         table = read(run.folder / name) if run.state == "finished" and run.data == data else None

@@ -1,4 +1,4 @@
-"""Figures of the tables of many runs: means, differences from the reference, cost. One row per method in each panel."""
+"""Figures of many runs: means, differences from the reference, cost; each panel has a row per method."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,10 +9,10 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import lines, ticker
 
-from ssinfnet_jax.report.kit import figure_style
+from ssinfnet_jax.metrics import overlap
+from ssinfnet_jax.report.kit import figure_style, tables
 
-_METRICS = ("dice", "iou", "recall", "precision", "auc")
-_FILLS = ("full", "none", "left", "top")  # of the markers of several data sets
+_FILLS = ("full", "none", "left", "top")  # of markers, one per dataset
 _GREY = "#6B7280"
 _ROW = 0.23  # inches
 _TITLE = 30  # letters of a method's title
@@ -20,22 +20,22 @@ _TITLE = 30  # letters of a method's title
 
 @matplotlib.rc_context(figure_style.STYLE)
 def dot_plot(summary: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """Mean over slices and 1.96 standard errors: a row of panels per class, a panel per measure.
+    """Draws the mean over slices ± 1.96 standard errors: a row of panels per class, a column per metric.
 
-    Each panel has limits of its own. Several data sets stand in one panel, told apart by the fill of the dot.
+    Each panel has its own limits. Datasets share the panels and differ by the fill of their markers.
 
     Args:
-      summary: columns data, method, class, metric, mean, error, n; NaN means are named so.
-      methods: title of each by name, in the order to draw.
-    Raises: ValueError where none of these methods has a mean.
+      summary: columns data, method, class, metric, mean, error, n; a NaN mean is labelled "undefined".
+      methods: name -> title, in the order to draw.
+    Raises: ValueError if no method has a mean.
     """
-    held = summary[summary["method"].isin(list(methods))]
-    known = held[held["mean"].notna()]
+    shown = summary[summary["method"].isin(list(methods))]
+    known = shown[shown["mean"].notna()]
     if known.empty:
-        raise ValueError(f"No mean to draw of the methods {', '.join(methods)}; evaluate a run first.")
-    metrics = [name for name in _METRICS if name in set(known["metric"])]
+        raise ValueError(f"The methods {', '.join(methods)} have no mean; evaluate a run first.")
+    metrics = [name for name in overlap.METRICS if name in set(known["metric"])]
     metrics += [name for name in dict.fromkeys(known["metric"]) if name not in metrics]
-    classes, data = list(dict.fromkeys(known["class"])), list(dict.fromkeys(held["data"]))
+    classes, data = list(dict.fromkeys(known["class"])), list(dict.fromkeys(shown["data"]))
     row = _ROW + 0.12 * (len(data) - 1)
     height = len(classes) * (0.85 + row * len(methods)) + 0.3 * (len(data) > 1)
     figure = mpl_figure.Figure(figsize=(figure_style.WIDTH, height), layout="constrained")
@@ -47,7 +47,7 @@ def dot_plot(summary: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Fi
         place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 22), "textcoords": "offset points"}
         cells[0].annotate(figure_style.title(name), **place, fontsize=10.5, fontweight="bold", annotation_clip=False)
         for axes, metric in zip(cells, metrics, strict=True):
-            rows = held[(held["class"] == name) & (held["metric"] == metric)]
+            rows = shown[(shown["class"] == name) & (shown["metric"] == metric)]
             _dots(axes, rows, methods, data)
             axes.set_title(f"{figure_style.title(metric)}, {_slices(rows)}", fontsize=9, loc="left")
             _name_rows(axes, methods if axes is cells[0] else dict.fromkeys(methods, ""))
@@ -66,32 +66,32 @@ def _dots(axes: mpl_axes.Axes, rows: pd.DataFrame, methods: Mapping[str, str], d
             fill = _FILLS[index % len(_FILLS)]
             _interval(axes, y, one.mean, one.mean - one.error, one.mean + one.error, looks[method], fill=fill)
     low, high = axes.get_xlim()
-    wider = max(0.0, 0.1 - (high - low)) / 2  # a constant is not magnified
+    wider = max(0.0, 0.1 - (high - low)) / 2  # does not zoom in on a constant
     axes.set_xlim(low - wider, high + wider)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))
 
 
 @matplotlib.rc_context(figure_style.STYLE)
 def forest(comparison: pd.DataFrame, methods: Mapping[str, str], *, metric: str = "dice") -> mpl_figure.Figure:
-    """Differences from the reference on the same slices with 95 % intervals, and their p values in numbers.
+    """Draws differences from the reference on the same slices, with 95 % intervals and p values.
 
     Args:
-      comparison: columns data, method, reference, class, metric, n, difference, low, high, p_adj, and, where methods
+      comparison: columns data, method, reference, class, metric, n, difference, low, high, p_adj and, for methods that
         were trained several times, seed_p_adj; NaN where undefined.
-      methods: title of each by name, in the order to draw; the reference needs a title, and has no row.
-      metric: the measure that is drawn.
-    Raises: ValueError where none of these methods is compared in this measure.
+      methods: name -> title, in the order to draw, including the reference, which has no row.
+      metric: to draw.
+    Raises: ValueError if no method has a difference in this metric.
     """
-    held = comparison[(comparison["metric"] == metric) & comparison["method"].isin(list(methods))]
-    if held["difference"].isna().all():
-        raise ValueError(f"No difference in {metric!r} to draw of the methods {', '.join(methods)}; compare two first.")
-    (reference,) = held["reference"].unique()
-    shown = {name: title for name, title in methods.items() if name in set(held["method"])}
-    panels = list(held.groupby(["data", "class"], sort=False))
-    several = held["data"].nunique() > 1
+    found = comparison[(comparison["metric"] == metric) & comparison["method"].isin(list(methods))]
+    if found["difference"].isna().all():
+        raise ValueError(f"The methods {', '.join(methods)} have no difference in {metric!r}; compare two first.")
+    (reference,) = found["reference"].unique()
+    shown = {name: title for name, title in methods.items() if name in set(found["method"])}
+    panels = list(found.groupby(["data", "class"], sort=False))
+    several = found["data"].nunique() > 1
     rows = len(panels) * len(shown)
     columns = {"difference": (0.0, "Difference [95 %]"), "n": (0.54, "n"), "p_adj": (0.66, "adj. p,\npatients")}
-    if "seed_p_adj" in held and held["seed_p_adj"].notna().any():
+    if "seed_p_adj" in found and found["seed_p_adj"].notna().any():
         columns["seed_p_adj"] = (0.84, "adj. p,\nseeds")
     figure = mpl_figure.Figure(
         figsize=(figure_style.WIDTH, 1.2 + 0.35 * len(panels) + _ROW * rows), layout="constrained"
@@ -108,9 +108,7 @@ def forest(comparison: pd.DataFrame, methods: Mapping[str, str], *, metric: str 
     for x, heading in columns.values():
         grid[0, 1].text(x, -0.6, heading, fontsize=9, color=_GREY, va="bottom")
     title = figure_style.shorten(methods.get(reference, reference), 40)
-    words = (
-        f"{figure_style.title(metric)} minus that of {title}\n(mean over slices, 95 % interval; right of 0 is better)"
-    )
+    words = f"{figure_style.title(metric)} minus that of {title}\n(mean over slices, 95 % interval; above 0 is better)"
     grid[-1, 0].set_xlabel(words, parse_math=False)
     return figure
 
@@ -127,22 +125,22 @@ def _differences(
         one = found.iloc[0]
         _interval(axes, place, one["difference"], one["low"], one["high"], looks[method])
         for name, (x, _) in columns.items():
-            text = {"difference": _with_interval(one), "n": f"{one['n']:.0f}"}.get(name) or _p(one[name])
+            text = {"difference": _with_interval(one), "n": f"{one['n']:.0f}"}.get(name) or tables.p_value(one[name])
             numbers.text(x, place, text, va="center", fontsize=8.5)
 
 
 @matplotlib.rc_context(figure_style.STYLE)
 def cost(table: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
-    """Time, parameters and memory of each network, as bars with their numbers.
+    """Draws time, parameters and memory of each network as bars.
 
     Args:
-      table: columns of `evaluation.cost.collect`: network, inference_s_per_slice, training_s_per_slice, parameters,
-        parameters_segmenting, inference_peak_gib, training_peak_gib; NaN where it was not measured.
-      methods: title of each network by name, in the order to draw.
-    Raises: ValueError where none of these networks was measured.
+      table: as `evaluation.cost.collect` returns it: network, inference_s_per_slice, training_s_per_slice, parameters,
+        parameters_segmenting, inference_peak_gib, training_peak_gib; NaN where not measured.
+      methods: name -> title of each network, in the order to draw.
+    Raises: ValueError if none of these networks was measured.
     """
     if not set(methods) & set(table["network"]):
-        raise ValueError(f"No cost to draw of the networks {', '.join(methods)}; measure one first.")
+        raise ValueError(f"The cost of the networks {', '.join(methods)} was not measured; measure one first.")
     table = table.set_index("network").reindex(list(methods))
     panels = {
         "Inference,\nseconds per slice": [table["inference_s_per_slice"]],
@@ -162,7 +160,7 @@ def cost(table: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
             numbers = [value[place] for value in values]
             for number, alpha in zip(numbers[::-1], (0.35, 1.0)[-len(numbers) :], strict=True):
                 axes.barh(place, np.nan_to_num(number), height=0.62, color=colours[place], alpha=alpha)
-            text = " | ".join("\N{EN DASH}" if np.isnan(number) else f"{number:.3g}" for number in numbers)
+            text = " | ".join(tables.MISSING if np.isnan(number) else f"{number:.3g}" for number in numbers)
             end = 0.0 if np.isnan(numbers).all() else np.nanmax(numbers)
             text = "not measured" if np.isnan(numbers).all() else text
             axes.text(end + 0.03 * top, place, text, va="center", fontsize=8.5)
@@ -186,7 +184,7 @@ def _say(axes: mpl_axes.Axes, y: float, text: str) -> None:
 
 
 def _name_rows(axes: mpl_axes.Axes, methods: Mapping[str, str]) -> None:
-    """A row for each method from the top, with its title."""
+    """Labels the rows with the methods' titles, the first on top."""
     labels = [figure_style.shorten(title, _TITLE) for title in methods.values()]
     axes.set_yticks(range(len(methods)), labels, parse_math=False)
     axes.set_ylim(len(methods) - 0.5, -0.5)
@@ -206,7 +204,7 @@ def _data_key(figure: mpl_figure.Figure, data: Sequence[str]) -> None:
 
 
 def _slices(rows: pd.DataFrame) -> str:
-    """`n = 10`, or `n = 8-10` if it differs."""
+    """`n = 10`, or `n = 8-10` if methods differ."""
     count = rows.loc[rows["mean"].notna(), "n"]
     if count.empty:
         return "n = 0"
@@ -215,17 +213,7 @@ def _slices(rows: pd.DataFrame) -> str:
 
 
 def _with_interval(one: pd.Series) -> str:
-    text = _signed(one["difference"])
+    text = tables.signed(one["difference"])
     if np.isfinite([one["low"], one["high"]]).all():
-        text += f" [{_signed(one['low'])}, {_signed(one['high'])}]"
+        text += f" [{tables.signed(one['low'])}, {tables.signed(one['high'])}]"
     return text
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "\N{MINUS SIGN}")  # + 0.0: no negative zero
-
-
-def _p(value: float) -> str:
-    if np.isnan(value):
-        return "\N{EN DASH}"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

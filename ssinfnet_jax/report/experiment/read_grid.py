@@ -1,4 +1,4 @@
-"""An experiment's folder as the report sees it: the grid, what became of each run, and the tables made of them."""
+"""An experiment's folder as the report sees it: the grid, the state of each run, and the tables of results."""
 
 import dataclasses
 import functools
@@ -12,21 +12,21 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.evaluation import columns, grid, grid_folder
 from ssinfnet_jax.report.kit import table_files
 
-_REMEDY = "collect the runs again (--collect) to have it written anew"
+REMEDY = "collect the runs again (--collect) to rewrite it"
 _KEYS = {"name": str, "task": str, "network": str, "methods": dict, "runs": list}
 _RUN_KEYS = tuple(name for name in grid.Run._fields if name != "config")
 
 
 @dataclasses.dataclass(frozen=True)
 class GridRun:
-    """One run of the grid: what was asked for, and what is there.
+    """One run of the grid and its state.
 
     Attributes:
-      state: finished, failed, unfinished (begun, without a result) or not run.
-      reason: why it is not finished, where that is known.
-      folder: of the run; may not be there.
-      markers: content of the done.json of its finished stages.
-      shared: the stages that are links to another run's.
+      state: finished, failed, unfinished (started, without a result) or not run.
+      reason: why it is not finished, if known.
+      folder: of the run; may not exist.
+      markers: content of done.json by finished stage.
+      shared: stages that are links to another run's.
     """
 
     name: str
@@ -42,13 +42,13 @@ class GridRun:
 
     @property
     def seconds(self) -> float:
-        """Seconds of the stages that are its own."""
+        """Seconds of its own stages."""
         return sum(marker.get("seconds") or 0 for name, marker in self.markers.items() if name not in self.shared)
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """The folder of an experiment, its config and its runs; tables are read when they are asked for."""
+    """The folder of an experiment, its config and its runs; tables are read on first use, None if they do not exist."""
 
     folder: pathlib.Path
     config: Mapping[str, Any]
@@ -61,20 +61,20 @@ class Experiment:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The networks that are compared: single, multi or both."""
+        """The networks to compare: single, multi or both."""
         return columns.NETWORKS[self.config["network"]]
 
     @property
     def methods(self) -> dict[str, str]:
-        """Title of each method by its name, in the order of the config."""
+        """Name -> title of each method, in the order of the config."""
         order = self.config.get("order") or list(self._methods)
         return {name: str(self._methods[name].get("title") or name) for name in order}
 
     @property
     def data(self) -> dict[str, str]:
-        """Title of each data set by its name."""
-        held = self.config.get("data") or {}
-        return {name: str(data.get("title") or name) for name, data in held.items()}
+        """Name -> title of each dataset."""
+        datasets = self.config.get("data") or {}
+        return {name: str(data.get("title") or name) for name, data in datasets.items()}
 
     @property
     def _methods(self) -> Mapping[str, Mapping[str, Any]]:
@@ -82,85 +82,84 @@ class Experiment:
 
     @property
     def reference(self) -> str | None:
-        """The method that others are compared with; None where there is none."""
+        """The method that others are compared with, if any."""
         return self.config.get("reference")
 
     @property
     def factors(self) -> dict[str, dict[str, bool]]:
-        """Which factors each method has, in an ablation; empty elsewhere."""
+        """Method -> factor -> whether the method has it, in an ablation; else empty."""
         return {name: method["factors"] for name, method in self._methods.items() if method.get("factors")}
 
     @property
     def seconds(self) -> float:
-        """Seconds of all finished stages, each run of a stage counted once however many runs share it."""
+        """Seconds of all finished stages; a shared stage counts once."""
         markers = [(run.name, name, marker) for run in self.runs for name, marker in run.markers.items()]
         once = {marker.get("id") or (run, name): marker.get("seconds") or 0 for run, name, marker in markers}
         return sum(once.values())
 
     @property
     def commits(self) -> list[str]:
-        """The commits that finished stages were run by."""
-        held = (str(marker["commit"]) for run in self.runs for marker in run.markers.values() if marker.get("commit"))
-        return list(dict.fromkeys(held))
+        """The commits of the finished stages."""
+        markers = (marker for run in self.runs for marker in run.markers.values())
+        return list(dict.fromkeys(str(marker["commit"]) for marker in markers if marker.get("commit")))
 
     @functools.cached_property
     def slices(self) -> pd.DataFrame | None:
-        """tables/slices.csv: a row per run, test slice and class; None where there is none."""
+        """tables/slices.csv: a row per run, test slice and class."""
         return self._table("slices")
 
     @functools.cached_property
     def summary(self) -> pd.DataFrame | None:
-        """tables/summary.csv: mean ± 1.96 standard errors; None where there is none."""
+        """tables/summary.csv: mean ± 1.96 standard errors."""
         return self._table("summary")
 
     @functools.cached_property
     def comparison(self) -> pd.DataFrame | None:
-        """tables/comparison.csv: paired differences from the reference; None where there is none."""
+        """tables/comparison.csv: paired differences from the reference."""
         return self._table("comparison")
 
     @functools.cached_property
     def effects(self) -> pd.DataFrame | None:
-        """tables/factors.csv: main effects of the factors of an ablation; None where there is none."""
+        """tables/factors.csv: main effects of the factors of an ablation."""
         return self._table("factors")
 
     @functools.cached_property
     def published(self) -> pd.DataFrame | None:
-        """tables/published.csv: published figures of the official test part; None where it was not what was tested."""
-        return table_files.read_csv(self.folder / "tables" / "published.csv", columns.GRID["published"], remedy=_REMEDY)
+        """tables/published.csv: published results on the official test part, if the runs were tested on it."""
+        return table_files.read_csv(self.folder / "tables" / "published.csv", columns.GRID["published"], remedy=REMEDY)
 
     @functools.cached_property
     def cost(self) -> pd.DataFrame | None:
-        """tables/cost.csv: what each network costs; None where there is none."""
+        """tables/cost.csv: the cost of each network."""
         return self._table("cost")
 
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.folder / "tables" / f"{name}.csv"
-        table = table_files.read_csv(path, columns.GRID[name], remedy=_REMEDY)
+        table = table_files.read_csv(path, columns.GRID[name], remedy=REMEDY)
         if table is None or table.empty:
             return None
         unknown = sorted(set(table.get("method", [])) - set(self.methods), key=str)
         if unknown:
             raise ValueError(
-                f"{path} holds the methods {unknown}, but experiment.json names {list(self.methods)}: the table is of "
-                "another grid; collect the runs again to have it written anew."
+                f"{path} has the methods {unknown}, but experiment.json names {list(self.methods)}: the table belongs "
+                f"to another grid; {REMEDY}."
             )
         if {"patients", "n"} <= set(table) and (table["patients"] == table["n"]).all():
-            table = table.drop(columns="patients")  # a slice each, or unknown
+            table = table.drop(columns="patients")  # one slice per patient, or unknown patients
         return table
 
 
 def read(folder: str | pathlib.Path) -> Experiment:
-    """What the folder says of its experiment.
+    """Reads the folder of an experiment.
 
-    Raises: FileNotFoundError without experiment.json; ValueError, naming the file, for one that does not describe a
-      grid.
+    Raises: FileNotFoundError without experiment.json; ValueError for one that does not describe a grid.
     """
     folder = pathlib.Path(folder)
     path = folder / grid_folder.FILE
     config = table_files.read_json(path)
     if config is None:
         raise FileNotFoundError(
-            f"No experiment.json in {folder}: this is not the folder of an experiment. Give the --workdir of "
+            f"No experiment.json in {folder}: this is not the folder of an experiment. Pass the --workdir of "
             "launch.experiment, which writes it."
         )
     _check(config, path)
@@ -172,7 +171,7 @@ def read(folder: str | pathlib.Path) -> Experiment:
 
 
 def _check(config: Any, path: pathlib.Path) -> None:
-    """An experiment of costs may have neither network nor methods nor runs."""
+    """Checks experiment.json; a measurement of costs may have no network, methods or runs."""
     remedy = "run launch.experiment again, which writes it"
     cost = isinstance(config, dict) and config.get("task") == "cost"
     for key, kind in _KEYS.items():
@@ -182,17 +181,17 @@ def _check(config: Any, path: pathlib.Path) -> None:
         return
     if config["network"] not in columns.NETWORKS:
         raise ValueError(
-            f"{path}: the network is one of {list(columns.NETWORKS)}, found {config['network']!r}; {remedy}."
+            f"{path}: the network must be one of {list(columns.NETWORKS)}, found {config['network']!r}; {remedy}."
         )
     methods, reference = list(config["methods"]), config.get("reference")
     if reference is not None and reference not in methods:
-        raise ValueError(f"{path}: the reference is one of the methods {methods}, found {reference!r}; {remedy}.")
+        raise ValueError(f"{path}: the reference must be one of the methods {methods}, found {reference!r}; {remedy}.")
     for run in config["runs"]:
         missing = [key for key in _RUN_KEYS if key not in run]
         if missing:
             raise ValueError(f"{path}: every run needs {', '.join(_RUN_KEYS)}; {run} lacks {missing}; {remedy}.")
         if run["method"] not in methods:
-            raise ValueError(f"{path}: run {run['name']!r} is of method {run['method']!r}, not of {methods}; {remedy}.")
+            raise ValueError(f"{path}: run {run['name']!r} has method {run['method']!r}, none of {methods}; {remedy}.")
 
 
 def _run(folder: pathlib.Path, run: Mapping[str, Any], failure: pd.Series | None) -> GridRun:

@@ -1,7 +1,7 @@
-"""Colours, words and style of all figures, and how one is saved.
+"""Colours, titles and style of all figures, and how to save one.
 
-The colours of GGO, consolidation and lesion are defined here once (Okabe & Ito: told apart with the common forms of
-colour blindness, and over CT). Figures are made without pyplot: no window, no global figure, no display is needed.
+The colours of GGO, consolidation and lesion are defined here once (Okabe & Ito: distinct for colour-blind readers, and
+visible over CT). Figures are made without pyplot, so they need no display and no global state.
 """
 
 import pathlib
@@ -17,8 +17,8 @@ GGO = "#56B4E9"
 CONSOLIDATION = "#E69F00"
 LESION = "#CC79A7"
 BACKGROUND = "#6B7280"
-ERASED = "#009E73"  # flat colour of what the inpainter may not see
-TRUTH_LINE = "#F0E442"  # outline of the ground truth where the fill is the prediction
+ERASED = "#009E73"  # the erased part of a slice, which the inpainter does not see
+TRUTH_LINE = "#F0E442"  # outline of the ground truth over a filled prediction
 NAMED = {"lesion": LESION, "background": BACKGROUND, "ggo": GGO, "consolidation": CONSOLIDATION}
 CLASSES = {1: GGO, 2: CONSOLIDATION}  # colours of a class map {0 background, 1 GGO, 2 consolidation}
 LESIONS = {1: LESION}  # colours of a lesion map {0, 1}
@@ -29,14 +29,18 @@ TITLES = {
     "consolidation": "Consolidation",
     "overall": "Overall",
     "auc": "AUC",
+    "bce": "BCE",
     "iou": "IoU",
     "kl": "KL divergence",
+    "surface_dice": "Surface Dice",
+    "hausdorff95_mm": "95 % Hausdorff distance, mm",
+    "volume_error_ml": "Volume error, ml",
 }
-WIDTH = 9.6  # inches; on a printed page (about 7 inches) a 10 point letter is then 7 points high
+WIDTH = 9.6  # inches; printed about 7 inches wide, 10 point text is 7 points high
 DPI = 150
 LINES = ["#1B1F24", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B7280"]
 DASHES = ["-", "--", "-.", ":"]
-_MARKERS = "osD^vP<X>"  # one more than the colours: a pair repeats after 72
+_MARKERS = "osD^vP<X>"  # one more than the colours, so that pairs of colour and marker repeat after 72
 STYLE = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
@@ -53,12 +57,12 @@ STYLE = {
     "grid.linewidth": 0.8,
     "axes.edgecolor": "#6B7280",
     "figure.facecolor": "white",
-    "svg.hashsalt": "ssinfnet_jax",  # the same run gives the same file
+    "svg.hashsalt": "ssinfnet_jax",  # makes SVG files reproducible
 }
 
 
 def title(name: str) -> str:
-    """`val_dice_ggo` -> `Dice GGO`: how a column name is written for readers."""
+    """A column's name as readers see it: `val_dice_ggo` -> `Dice GGO`."""
     words = str(name).removeprefix("val_").replace(".", "_").split("_")
     words = [TITLES.get(word.lower(), word) for word in words if word]
     words = [word if word[1:] != word[1:].lower() else word.lower() for word in words]
@@ -66,7 +70,7 @@ def title(name: str) -> str:
 
 
 class Look(NamedTuple):
-    """How one of several methods is drawn, the same in all figures."""
+    """How a method is drawn in all figures."""
 
     color: str
     marker: str
@@ -74,7 +78,7 @@ class Look(NamedTuple):
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look for each name in the order given; the first eight differ in colour, all in colour or marker and dash."""
+    """Assigns a look to each name, in order; the first eight differ in colour, the others in marker and dash, too."""
     count = len(LINES)
     return {
         name: Look(LINES[place % count], _MARKERS[place % len(_MARKERS)], DASHES[place // count % len(DASHES)])
@@ -83,7 +87,7 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Text of at most `limit` characters; the middle gives way, since ids differ at their ends."""
+    """Shortens text to `limit` characters by cutting out its middle, since ids differ at their ends."""
     text = " ".join(str(text).split())
     if len(text) <= limit:
         return text
@@ -95,9 +99,9 @@ def save(figure: mpl_figure.Figure, figures_dir: pathlib.Path, name: str) -> pat
     """Writes `<figures_dir>/<name>.png` (150 dpi) and `.svg`.
 
     Args:
-      figure: what one of the functions here returned.
-      figures_dir: made where it does not exist.
-      name: file name without ending.
+      figure: to save.
+      figures_dir: created if missing.
+      name: file name without extension.
     Returns: path of the PNG.
     """
     figures_dir.mkdir(parents=True, exist_ok=True)
@@ -105,6 +109,6 @@ def save(figure: mpl_figure.Figure, figures_dir: pathlib.Path, name: str) -> pat
     png = figures_dir / f"{name}.png"
     with matplotlib.rc_context(STYLE):
         figure.savefig(png, dpi=DPI)
-        figure.set_layout_engine("none")  # it has its layout now; to find it takes longer than to draw
+        figure.set_layout_engine("none")  # keeps the layout; computing it again takes longer than drawing
         figure.savefig(png.with_suffix(".svg"), dpi=DPI, metadata={"Date": None})
     return png

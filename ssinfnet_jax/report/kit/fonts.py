@@ -1,4 +1,4 @@
-"""Letters of any script in figures: fonts of this machine that have them, or an escape where none has."""
+"""Text of any script in figures: picks installed fonts that have its letters, and escapes letters that none has."""
 
 import contextlib
 import functools
@@ -9,11 +9,11 @@ from matplotlib import font_manager, ft2font, rcParams
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-_LAST_RESORT = "Last Resort"  # a font of boxes that claims every letter
+_LAST_RESORT = "Last Resort"  # claims every letter, but draws boxes
 
 
 def drawable(text: str) -> str:
-    """The text with letters that no font of this machine has as `<U+5E74>`; a warning in the log names them."""
+    """Writes letters that no font of this machine has as `<U+5E74>`, and logs a warning that names them."""
     missing = sorted({letter for letter in text if not _is_plain(letter) and not _font_with(letter)})
     if missing:
         _warn("".join(missing))
@@ -21,14 +21,14 @@ def drawable(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Number of letters, where those of East Asian scripts count two."""
+    """Number of letters, counting wide East Asian ones as two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def use(figure: Figure) -> None:
-    """Draws the texts of a figure with further fonts, where the usual one lacks letters, and escapes the others."""
+    """Sets further fonts for texts of a figure whose letters the default font lacks; see drawable()."""
     for axes in figure.axes:
-        axes.get_xticklabels(), axes.get_yticklabels()  # so that they have their texts
+        axes.get_xticklabels(), axes.get_yticklabels()  # fills in the texts of the ticks
     texts = [text for text in figure.findobj(match=Text) if not all(map(_is_plain, text.get_text()))]
     for text in texts:
         shown = drawable(text.get_text())
@@ -40,22 +40,22 @@ def use(figure: Figure) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _is_plain(letter: str) -> bool:
-    """Whether matplotlib's usual font has the letter (or it is a space, which every font has)."""
+    """Whether matplotlib's default font has the letter, or it is a space."""
     return letter.isspace() or ord(letter) in _letters(font_manager.findfont("DejaVu Sans"))
 
 
 @functools.lru_cache(maxsize=4096)
 def _font_with(letter: str) -> str:
-    """The first family, by name, of an upright regular font with this letter; "" without one."""
+    """The first font family that has the letter, upright regular fonts first; "" if none has."""
     return next((font.name for font in _all_fonts() if ord(letter) in _letters(font.fname)), "")
 
 
 @functools.cache
 def _all_fonts() -> list[font_manager.FontEntry]:
-    """Fonts of matplotlib and of this machine, also those installed after matplotlib last looked for fonts."""
+    """Fonts of matplotlib and of this machine, including those installed since matplotlib cached its list."""
     known = {font.fname for font in font_manager.fontManager.ttflist}
     for path in sorted(set(font_manager.findSystemFonts()) - known):
-        with contextlib.suppress(Exception):  # whatever a file that FreeType cannot read raises
+        with contextlib.suppress(Exception):  # FreeType raises many kinds on an unreadable file
             font_manager.fontManager.addfont(path)
     fonts = (font for font in font_manager.fontManager.ttflist if not font.name.startswith(_LAST_RESORT))
     return sorted(fonts, key=lambda font: (font.weight not in (400, "normal"), font.style != "normal", font.name))

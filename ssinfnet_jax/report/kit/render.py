@@ -1,4 +1,4 @@
-"""Writes pages and cards from the templates beside this file."""
+"""Renders pages and cards from the folder `templates`."""
 
 import pathlib
 from typing import Any
@@ -18,13 +18,13 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def write(path: pathlib.Path, template: str, **content: Any) -> pathlib.Path:
-    """Writes a page (or a card in Markdown), whole or not at all.
+    """Writes an HTML page or Markdown card atomically.
 
     Args:
       path: of the page.
-      template: its file in `templates`.
-      **content: what the template asks for.
-    Returns: the path.
+      template: file in `templates`.
+      **content: the template's variables.
+    Returns: `path`.
     """
     colours = {"ggo": figure_style.GGO, "consolidation": figure_style.CONSOLIDATION, "lesion": figure_style.LESION}
     page = _ENVIRONMENT.get_template(template).render(colours=colours, truth_line=figure_style.TRUTH_LINE, **content)

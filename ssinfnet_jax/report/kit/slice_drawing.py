@@ -1,4 +1,4 @@
-"""Slices in a figure: tinted and outlined by their class maps, in a grid of axes at exact places."""
+"""Draws slices, tinted and outlined by their class maps, in a grid of axes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,14 +26,14 @@ def blend(
     classes = np.asarray(classes).astype(int)
     if image.shape != classes.shape:
         raise ValueError(
-            f"The image is {image.shape} but its class map {classes.shape}; resize the class map (nearest "
-            "neighbour) to the image before it is drawn."
+            f"The image has shape {image.shape}, its class map {classes.shape}; resize the class map to the image "
+            "(nearest neighbour) first."
         )
     unknown = sorted(set(np.unique(classes)) - {0, *colours})
     if unknown:
         raise ValueError(
-            f"Class map holds {[int(value) for value in unknown]}, but colours are given for "
-            f"{sorted(colours)}; map the labels to these numbers or name a colour for each."
+            f"The class map contains {[int(value) for value in unknown]}, but only {sorted(colours)} have colours; map "
+            "the labels to these numbers or add a colour for each."
         )
     grey = unit(image)
     rgb = np.repeat(grey[..., None], 3, axis=-1)
@@ -54,7 +54,7 @@ def image_grid(
     right: float = 0.0,
     width: float = figure_style.WIDTH,
 ) -> tuple[mpl_figure.Figure, list[list[mpl_axes.Axes]]]:
-    """Image axes at exact places (all in inches): captions have room whatever the shape of the image."""
+    """Makes a grid of axes for images; all sizes are in inches, so captions fit whatever the shape of the image."""
     margin, gap = 0.06, 0.07
     cell = (width - 2 * margin - right - gap * (num_columns - 1)) / num_columns
     step = caption + cell * aspect + footer
@@ -72,7 +72,7 @@ def image_grid(
 
 
 def above(axes: mpl_axes.Axes, text: str, *, inches: float, weight: str = "normal") -> None:
-    """Text from the left edge of an image, some inches above it; ids may hold a dollar sign: no mathtext."""
+    """Writes text some inches above an image, from its left edge; no mathtext, since ids may contain dollar signs."""
     figure = axes.get_figure()
     box = axes.get_position()
     height = box.y1 + inches / figure.get_size_inches()[1]
@@ -80,7 +80,7 @@ def above(axes: mpl_axes.Axes, text: str, *, inches: float, weight: str = "norma
 
 
 def colour_key(figure: mpl_figure.Figure, entries: Mapping[str, str], lines: Sequence[str] = ()) -> None:
-    """Legend in the top left corner; names in `lines` are shown as a border, the others as a fill."""
+    """Puts a legend into the top left corner; names in `lines` appear as a border, others as a fill."""
     handles = []
     for name, colour in entries.items():
         look = {"facecolor": "#6B7280", "edgecolor": colour, "linewidth": 2} if name in lines else {"color": colour}
@@ -100,7 +100,7 @@ def draw(
     colours: Mapping[int, str] = figure_style.CLASSES,
     line: float = 1.2,
 ) -> None:
-    """Image, tinted and outlined by a class map where there is one."""
+    """Draws an image, tinted and outlined by its class map if there is one."""
     if classes is None:
         axes.imshow(image if image.ndim == 3 else unit(image), cmap="gray", vmin=0, vmax=1)
     else:
@@ -111,14 +111,14 @@ def draw(
 
 
 def unit(image: np.ndarray) -> np.ndarray:
-    """uint8 or float image -> float64 in [0, 1]."""
+    """Converts a uint8 or float image to float64 in [0, 1]."""
     return image / 255.0 if image.dtype == np.uint8 else np.clip(image.astype(float), 0, 1)
 
 
 def contour(axes: mpl_axes.Axes, region: np.ndarray, colour: str, line: float) -> None:
-    """Outline of a region bool[H, W]; none of width 0."""
+    """Outlines a region bool[H, W]; width 0 draws nothing."""
     if line and region.any():
-        # One pixel of frame: a region that touches the border is closed there.
+        # Padded by one pixel, so that a region at the border is closed there.
         level = np.pad(region.astype(float), 1)
         places = [np.arange(-1, size + 1) for size in (region.shape[1], region.shape[0])]
         axes.contour(*places, level, levels=[0.5], colors=[colour], linewidths=line)

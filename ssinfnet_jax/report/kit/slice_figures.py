@@ -10,17 +10,19 @@ from matplotlib import figure as mpl_figure
 
 from ssinfnet_jax.report.kit import figure_style, slice_drawing
 
+_COLUMNS = 6  # slices per row of a contact sheet
+
 
 @matplotlib.rc_context(figure_style.STYLE)
 def overlays(examples: Mapping[str, np.ndarray]) -> mpl_figure.Figure:
-    """Best, median and worst slice by lesion Dice: image, ground truth, prediction of each network.
+    """Draws image, ground truth and predictions of the best, median and worst slice by lesion Dice.
 
     Args:
       examples: `image` uint8[N, H, W], `truth` uint8[N, H, W] {0, 1, 2}, `lesion_prob` float[N, H, W],
-        `slice_id` str[N], `dice` float[N] (NaN: neither lesion nor prediction, left out), and, where there is
-        a multi network, `pred` uint8[N, H, W] {0, 1, 2}. Without it the ground truth is drawn as one lesion.
-    Returns: one row per chosen slice, see `choose`.
-    Raises: ValueError where no slice has a Dice.
+        `slice_id` str[N], `dice` float[N] (NaN: neither lesion nor prediction; left out) and, if there is a multi
+        network, `pred` uint8[N, H, W] {0, 1, 2}. Without it the ground truth is drawn as one lesion.
+    Returns: a row per slice that `choose` selects.
+    Raises: ValueError if no slice has a Dice.
     """
     chosen = choose(examples["dice"])
     if not chosen:
@@ -29,10 +31,8 @@ def overlays(examples: Mapping[str, np.ndarray]) -> mpl_figure.Figure:
     names = ["CT slice", "Ground truth", "Single network, p > 0.5"] + (["Multi network"] if multi else [])
     height, width = examples["image"].shape[1:]
     figure, grid = slice_drawing.image_grid(len(chosen), 4 if multi else 3, height / width, header=0.62, caption=0.32)
-    entries = {"lesion": figure_style.LESION} | (
-        {"ggo": figure_style.GGO, "consolidation": figure_style.CONSOLIDATION} if multi else {}
-    )
-    slice_drawing.colour_key(figure, entries)
+    named = ("lesion", "ggo", "consolidation") if multi else ("lesion",)
+    slice_drawing.colour_key(figure, {name: figure_style.NAMED[name] for name in named})
     for axes, name in zip(grid[0], names, strict=True):
         slice_drawing.above(axes, name, inches=0.34, weight="bold")
     for row, (label, index) in zip(grid, chosen, strict=True):
@@ -54,7 +54,7 @@ def overlays(examples: Mapping[str, np.ndarray]) -> mpl_figure.Figure:
 
 
 def choose(dice: np.ndarray) -> list[tuple[str, int]]:
-    """Positions of the best, the (lower) median and the worst Dice; each slice once, NaN never.
+    """Positions of the best, the (lower) median and the worst Dice; each position once, NaN left out.
 
     Args:
       dice: float[N].
@@ -67,7 +67,7 @@ def choose(dice: np.ndarray) -> list[tuple[str, int]]:
     wanted = {"Best": order[0], "Median": order[len(order) // 2], "Worst": order[-1]}
     seen: set[int] = set()
     chosen = []
-    for label in ("Best", "Worst", "Median"):  # with two slices the median is one of them: best and worst win
+    for label in ("Best", "Worst", "Median"):  # the median comes last: of two slices it is one of the others
         if wanted[label] not in seen:
             seen.add(wanted[label])
             chosen.append((label, wanted[label]))
@@ -82,33 +82,24 @@ def contact_sheet(
     fill: np.ndarray | None = None,
     outline: np.ndarray | None = None,
     colours: Mapping[int, str] = figure_style.CLASSES,
-    num_columns: int = 6,
 ) -> mpl_figure.Figure:
-    """Many slices at a glance: fill = prediction, yellow line = ground truth.
+    """Draws many slices at a glance: predictions filled, the ground truth as a yellow outline.
 
     Args:
       image: uint8[N, H, W], N >= 1.
-      labels: N lines of text, one under each slice.
+      labels: N texts, one below each slice.
       fill: integer [N, H, W], tinted by `colours`.
-      outline: [N, H, W], its border where > 0 is drawn as a line.
+      outline: [N, H, W]; the border of what is > 0 is drawn.
       colours: colour of each number in `fill`.
-      num_columns: slices in a row.
     """
-    columns = min(num_columns, len(image))
+    columns = min(_COLUMNS, len(image))
     rows = -(-len(image) // columns)
     aspect = image.shape[1] / image.shape[2]
-    key = (
-        {}
-        if fill is None
-        else {
-            name: figure_style.NAMED[name]
-            for name in figure_style.NAMED
-            if figure_style.NAMED[name] in colours.values()
-        }
-    )
+    filled = () if fill is None else colours.values()
+    key = {name: colour for name, colour in figure_style.NAMED.items() if colour in filled}
     if outline is not None:
         key["ground truth"] = figure_style.TRUTH_LINE
-    width = figure_style.WIDTH * max(columns, 3) / num_columns if columns < num_columns else figure_style.WIDTH
+    width = figure_style.WIDTH * max(columns, 3) / _COLUMNS
     figure, grid = slice_drawing.image_grid(
         rows, columns, aspect, header=0.32 if key else 0.06, caption=0.06, footer=0.34, width=width
     )
@@ -128,20 +119,20 @@ def contact_sheet(
 
 @matplotlib.rc_context(figure_style.STYLE)
 def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) -> mpl_figure.Figure:
-    """Image, erased image, restored image, the network's own output and its error, row by row, from every phase.
+    """Draws a row per slice: image, erased image, restored image, the network's output and its error.
 
-    The restored image is the kept part of the slice with the erased part filled in from the output.
+    The restored image is the slice with its erased part filled in from the output.
 
     Args:
       examples: `image`, `inpainting` float[N, H, W] in [0, 1], `keep` float[N, H, W] (1 kept, 0 erased),
         `phase` str[N].
-      max_rows: rows drawn; every phase gets its share.
+      max_rows: number of rows, shared evenly by the phases.
     """
     chosen = spread(examples["phase"], max_rows)
     height, width = examples["image"].shape[1:]
     figure, grid = slice_drawing.image_grid(len(chosen), 5, height / width, header=0.36, caption=0.3, right=0.75)
     difference = np.abs(examples["image"] - examples["inpainting"])
-    # Clipped a little below the largest value: one bright pixel would leave the rest black.
+    # A quantile instead of the maximum: a single bright pixel would turn the rest black.
     top = max(float(np.quantile(difference[chosen], 0.998)), 1e-3)
     names = ("Image", "Erased image", "Restored image", "Network output", "|Image \N{MINUS SIGN} output|")
     for axes, name in zip(grid[0], names, strict=True):
@@ -171,10 +162,10 @@ def inpainting_strips(examples: Mapping[str, np.ndarray], *, max_rows: int = 4) 
 
 
 def spread(groups: Sequence[str], limit: int) -> list[int]:
-    """At most `limit` positions, in their order, shared evenly by the groups; the last of a group come first.
+    """Chooses up to `limit` positions, in order and shared evenly by the groups; prefers the last ones of a group.
 
     Args:
-      groups: name of each position's group (a pretraining phase).
+      groups: group of each position, such as its pretraining phase.
       limit: >= 1.
     """
     places: dict[str, list[int]] = collections.defaultdict(list)

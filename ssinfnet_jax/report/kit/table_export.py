@@ -1,4 +1,4 @@
-"""Writes a table for readers beside its numbers: CSV, Markdown (GitHub's), LaTeX (booktabs)."""
+"""Writes a table as Markdown (GitHub's) and LaTeX (booktabs), and its numbers as CSV."""
 
 import dataclasses
 import pathlib
@@ -16,11 +16,11 @@ _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_|[]$~"} | {"&": "
 
 @dataclasses.dataclass(frozen=True)
 class TableFile:
-    """A table to read and the numbers behind it.
+    """A table for readers and its numbers.
 
     Attributes:
-      name: of its files, without ending.
-      table: what is shown.
+      name: of its files, without extension.
+      table: for readers.
       numbers: the same, unrounded, for programs.
     """
 
@@ -29,16 +29,16 @@ class TableFile:
     numbers: pd.DataFrame
 
 
-def write(folder: pathlib.Path, held: TableFile) -> None:
-    """Writes `<folder>/<name>.csv`, `.md` and `.tex`, each whole or not at all."""
+def write(folder: pathlib.Path, made: TableFile) -> None:
+    """Writes `<folder>/<name>.csv`, `.md` and `.tex`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    rundir.write_text(folder / f"{held.name}.csv", held.numbers.to_csv(index=False))
-    rundir.write_text(folder / f"{held.name}.md", markdown(held.table))
-    rundir.write_text(folder / f"{held.name}.tex", latex(held.table, label=held.name))
+    rundir.write_text(folder / f"{made.name}.csv", made.numbers.to_csv(index=False))
+    rundir.write_text(folder / f"{made.name}.md", markdown(made.table))
+    rundir.write_text(folder / f"{made.name}.tex", latex(made.table, label=made.name))
 
 
 def markdown(table: tables.Table) -> str:
-    """Caption, table and foot in GitHub's Markdown; no name can end a cell or become mark-up."""
+    """Caption, table and foot in GitHub's Markdown; names are escaped."""
     heads = [_markdown(column.title) for column in table.columns]
     rules = ["---:" if column.numeric else "---" for column in table.columns]
     rows = [[_shown(cell, _markdown, "**{}**") for cell in row] for row in table.rows]
@@ -60,14 +60,10 @@ def latex(table: tables.Table, *, label: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    return _line(text).translate(_MARKDOWN)
+    text = re.sub(r"[ \t\r\n\f\v]+", " ", str(text)).strip()  # keeps the narrow spaces within numbers
+    return text.translate(_MARKDOWN)
 
 
 def _shown(cell: tables.Cell, escape: Callable[[str], str], strong: str) -> str:
     text = strong.format(escape(cell.text)) if cell.strong else escape(cell.text)
     return f"{text} ({escape(cell.note)})" if cell.note else text
-
-
-def _line(text: str) -> str:
-    """Text on one line; spaces that keep a number together stay."""
-    return re.sub(r"[ \t\r\n\f\v]+", " ", str(text)).strip()

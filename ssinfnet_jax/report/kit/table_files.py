@@ -1,7 +1,6 @@
-"""Reads the files of a run folder that tables are made of.
+"""Reads tables and other files of a run folder.
 
-Readers give None for a file that is not there (its stage was not run); a file that is there but lacks a column is an
-error.
+A missing file gives None, since its stage may not have run; a file that lacks a column is an error.
 """
 
 import json
@@ -11,14 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-# A name such as 007 is text.
-_TEXT = ("slice_id", "patient_id", "run", "data", "method", "reference", "class")
+_TEXT = ("slice_id", "patient_id", "run", "data", "method", "reference", "class")  # text, even if it looks like 007
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Content of a JSON file; None where there is no file.
+    """Reads a JSON file; None if it does not exist.
 
-    Raises: ValueError, naming the file, for something that is not JSON.
+    Raises: ValueError for a file that is not JSON.
     """
     if not path.is_file():
         return None
@@ -31,37 +29,37 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def read_csv(path: pathlib.Path, required: Sequence[str] = (), *, remedy: str = "") -> pd.DataFrame | None:
-    """Table with ids as text; None where there is no file.
+    """Reads a CSV file with ids as text; None if it does not exist.
 
     Args:
-      path: a CSV file of the run folder.
-      required: columns without which the page cannot be made.
-      remedy: what to do where they are missing; that for a file of a stage if empty.
-    Raises: ValueError, naming the file, for missing columns.
+      path: of the file.
+      required: columns that must be there.
+      remedy: for missing columns; "": to run the stage again.
+    Raises: ValueError for missing columns.
     """
     if not path.is_file():
         return None
     try:
-        # Only these mean "missing": pandas' own list holds words such as null, which mediate/truth.csv uses.
+        # pandas' own list of missing values includes words such as null, which mediate/truth.csv uses.
         table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=["", "nan", "NaN"])
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=list(required))
     missing = [name for name in required if name not in table]
     if missing:
-        remedy = remedy or f"delete {path.parent.name}/done.json and run the same command again to have it written anew"
+        remedy = remedy or f"delete {path.parent.name}/done.json and run the same command again to rewrite the file"
         raise ValueError(f"{path} lacks the columns {missing} (it has {list(table.columns)}); {remedy}.")
     return table
 
 
 def read_metrics(path: pathlib.Path) -> pd.DataFrame | None:
-    """Rows of a metrics.jsonl; None where there is no file, or no row in it.
+    """Reads a metrics.jsonl; None if it does not exist or has no row.
 
-    A half-written last line (a run that was stopped) is dropped; a step that was repeated after a restart
-    counts once, as it was logged last.
+    An incomplete last line (of an interrupted run) is dropped; of a step that was repeated on resuming, the last
+    row counts.
 
     Args:
       path: one JSON object per line with `step`, `phase` and any numbers.
-    Raises: ValueError, naming file and line, for another line that is not JSON or lacks `step`.
+    Raises: ValueError for another line that is not JSON, or a file without `step`.
     """
     if not path.is_file():
         return None
@@ -77,18 +75,18 @@ def read_metrics(path: pathlib.Path) -> pd.DataFrame | None:
         return None
     table = pd.DataFrame(rows)
     if "step" not in table:
-        raise ValueError(f"No line of {path} has a 'step'; the curves are drawn over it: log it in every row.")
+        raise ValueError(f"No line of {path} has a 'step', over which curves are drawn; log it in every row.")
     table = table.drop_duplicates(["step", "phase"], keep="last")
     return table.sort_values("step", kind="stable", ignore_index=True)
 
 
 def as_bool(column: pd.Series) -> pd.Series:
-    """True for True, "true", "yes", 1 and 1.0; False for all else (so for a missing value)."""
+    """True for True, "true", "yes", 1 and 1.0; False for everything else, including missing values."""
     return column.astype(str).str.strip().str.lower().isin(["true", "yes", "1", "1.0"])
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, str]:
-    """Nested config -> {"data.config.seed": "0"}."""
+    """Flattens a nested config: {"data.config.seed": "0"}."""
     if isinstance(tree, Mapping) and tree:
         parts = (flatten(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in tree.items())
         return {key: value for part in parts for key, value in part.items()}

@@ -1,7 +1,4 @@
-"""Numbers as readers of a paper expect them, and tables of them.
-
-`Table` is what the page draws: text to show and a value to sort by, cell by cell.
-"""
+"""Formats numbers as in a paper, and makes tables of them; a cell has a text to show and a value to sort by."""
 
 import dataclasses
 import math
@@ -12,10 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# Who writes a table often reads a file for it: the two readers go by this name, too.
-from ssinfnet_jax.report.kit.table_files import read_csv as read_csv
-from ssinfnet_jax.report.kit.table_files import read_json as read_json
-
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"
 MAX_ROWS = 1000  # of one table on the page
@@ -23,19 +16,19 @@ MAX_ROWS = 1000  # of one table on the page
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Text shown, the value it is sorted by (None: last), a smaller line, a link, a picture (data URI), emphasis."""
+    """A cell of a table."""
 
     text: str
-    sort: float | str | None = None
-    note: str = ""
+    sort: float | str | None = None  # None comes last
+    note: str = ""  # a smaller line below the text
     href: str = ""
-    picture: str = ""
+    picture: str = ""  # data URI
     strong: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """Head of a column; numbers stand on the right."""
+    """Head of a column; numeric columns are right-aligned."""
 
     title: str
     numeric: bool = False
@@ -44,7 +37,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Columns and rows of cells, with the sentence above them."""
+    """Columns and rows of cells, with a caption above and a sentence below them."""
 
     caption: str
     columns: Sequence[Column]
@@ -56,11 +49,11 @@ Formatter = Callable[[Any], Cell]
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number with so many significant digits; whole numbers whole; powers of ten outside [1e-4, 1e6).
+    """Formats a number; None and NaN become an en dash.
 
     Args:
-      value: number, or None / NaN (an en dash).
-      digits: significant digits of what is not whole, >= 1.
+      value: number; with an exponent outside [1e-4, 1e6).
+      digits: significant digits unless it is an integer, >= 1.
     """
     if value is None or pd.isna(value):
         return MISSING
@@ -80,7 +73,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def mean_error(mean: Any, error: Any, digits: int = 3) -> str:
-    """`0.712 ± 0.043`: both with the decimals that give the mean its significant digits (three at least)."""
+    """`0.712 ± 0.043`, both with the decimals that give the mean `digits` significant digits."""
     if mean is None or pd.isna(mean):
         return MISSING
     decimals = max(_decimals(float(mean), digits), 3 if abs(mean) <= 1 else 0)
@@ -88,6 +81,13 @@ def mean_error(mean: Any, error: Any, digits: int = 3) -> str:
     if error is not None and not pd.isna(error):
         text += f" ± {error:.{decimals}f}"
     return text.replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference with three decimals: `+0.012`, `−0.003`."""
+    if pd.isna(value):
+        return MISSING
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", MINUS)  # + 0.0: no negative zero
 
 
 def p_value(value: Any) -> str:
@@ -108,7 +108,7 @@ def duration(seconds: float | None) -> str:
 
 
 def text_cell(value: Any) -> Cell:
-    """Any value as text; nothing for None and NaN."""
+    """Any value as text; an en dash for None and NaN."""
     text = MISSING if value is None or value is pd.NA or value != value else str(value)
     return Cell(text, text.lower() if text != MISSING else None)
 
@@ -126,48 +126,51 @@ def p_cell(value: Any) -> Cell:
 def from_frame(
     frame: pd.DataFrame,
     caption: str,
-    columns: Mapping[str, tuple[str, Formatter]] | None = None,
+    columns: Mapping[str, tuple] | None = None,
     *,
     foot: str = "",
     max_rows: int = MAX_ROWS,
 ) -> Table:
-    """Table of a data frame.
+    """Makes a table of a data frame.
 
     Args:
-      frame: rows to show, in their order.
-      caption: the sentence above.
-      columns: by column of the frame, its head and how a cell is written; columns that the frame does not
-        have are left out. None: all columns as they are.
-      foot: the sentence below.
-      max_rows: the rest is left out, and the foot says so.
+      frame: the rows.
+      caption: above the table.
+      columns: column of the frame -> (its head, its formatter[, a hint]); columns that the frame lacks are skipped.
+        None: all columns, headed by their names.
+      foot: below the table.
+      max_rows: further rows are left out, and the foot says so.
     """
     if columns is None:
         columns = {str(name): (str(name).replace("_", " "), formatter(frame[name])) for name in frame}
-    held = {name: pair for name, pair in columns.items() if name in frame}
-    heads = [Column(head, write is not text_cell) for head, write in held.values()]
+    shown = {name: pair for name, pair in columns.items() if name in frame}
+    heads = [Column(head, write is not text_cell, *hint) for head, write, *hint in shown.values()]
     rows = [
-        [write(value) for (_, write), value in zip(held.values(), values, strict=True)]
-        for values in frame[list(held)].head(max_rows).itertuples(index=False, name=None)
+        [write(value) for (_, write, *_), value in zip(shown.values(), values, strict=True)]
+        for values in frame[list(shown)].head(max_rows).itertuples(index=False, name=None)
     ]
-    if len(frame) > max_rows:
-        foot = f"{foot} The first {max_rows} of {len(frame)} rows; the file has them all.".strip()
-    return Table(caption, heads, rows, foot)
+    return Table(caption, heads, rows, f"{foot} {cut(frame, max_rows)}".strip())
+
+
+def cut(frame: pd.DataFrame, max_rows: int = MAX_ROWS) -> str:
+    """The sentence for a table that shows the first rows only; "" if it shows them all."""
+    return f"The first {max_rows} of {len(frame)} rows; the file has them all." if len(frame) > max_rows else ""
 
 
 def formatter(column: pd.Series) -> Formatter:
-    """How a column is written whose meaning is not known: p-values, numbers, text."""
+    """The formatter of a column, by its name and dtype: p-values, numbers or text."""
     if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
         return text_cell
     return p_cell if re.search(r"(^|_)p(_adj|value)?$", str(column.name)) else number_cell
 
 
 def summary(table: pd.DataFrame, titles: Mapping[str, str], caption: str) -> Table:
-    """Mean ± 1.96 standard errors of each class (rows) and metric (columns), with n and the excluded.
+    """Mean ± 1.96 standard errors of each class (rows) and metric (columns), with n and the number of excluded slices.
 
     Args:
       table: evaluate/*_summary.csv.
-      titles: how classes and metrics are written.
-      caption: the sentence above.
+      titles: of classes and metrics.
+      caption: above the table.
     """
     metrics = list(dict.fromkeys(table["metric"]))
     rows = []
@@ -188,12 +191,12 @@ def summary(table: pd.DataFrame, titles: Mapping[str, str], caption: str) -> Tab
 
 
 def per_slice(table: pd.DataFrame, titles: Mapping[str, str], caption: str) -> Table:
-    """Every slice with its metrics, worst Dice first.
+    """Metrics of every slice, lowest Dice first.
 
     Args:
       table: evaluate/*_slices.csv.
-      titles: how classes and metrics are written.
-      caption: the sentence above.
+      titles: of classes and metrics.
+      caption: above the table.
     """
     known = {"slice_id": "Slice", "patient_id": "Patient", "class": "Class"}
     shown = table.assign(**{"class": table["class"].map(lambda kind: titles.get(kind, kind))})
@@ -209,22 +212,19 @@ def describe(frame: pd.DataFrame, caption: str, names: Mapping[str, str]) -> Tab
 
     Args:
       frame: one row per observation.
-      caption: the sentence above.
-      names: how each column is written; those the frame does not have are left out.
+      caption: above the table.
+      names: column -> its title; columns that the frame lacks are skipped.
     """
-    heads = ["Quantity", "n", "Missing", "Mean", "SD", "Min", "1st quartile", "Median", "3rd quartile", "Max"]
-    rows = []
-    for name in (name for name in names if name in frame):
-        held = frame[name].dropna()
-        numbers = [
-            len(held),
-            len(frame) - len(held),
-            held.mean(),
-            held.std(),
-            *held.quantile([0, 0.25, 0.5, 0.75, 1]),
-        ]
-        rows.append([text_cell(names[name]), *(number_cell(value) for value in numbers)])
-    return Table(caption, [Column(head, index > 0) for index, head in enumerate(heads)], rows)
+    statistics = {
+        "count": "n", "missing": "Missing", "mean": "Mean", "std": "SD", "min": "Min", "25%": "1st quartile",
+        "50%": "Median", "75%": "3rd quartile", "max": "Max",
+    }  # fmt: skip
+    titles = {name: title for name, title in names.items() if name in frame}
+    rows = frame[list(titles)].astype(float).describe().T if titles else pd.DataFrame()
+    rows = rows.assign(quantity=list(titles.values()))
+    rows["missing"] = len(frame) - rows["count"] if titles else []
+    columns = {"quantity": ("Quantity", text_cell)} | {key: (head, number_cell) for key, head in statistics.items()}
+    return from_frame(rows, caption, columns)
 
 
 def _decimals(value: float, digits: int) -> int:

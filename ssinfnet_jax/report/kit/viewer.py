@@ -1,40 +1,48 @@
-"""Slice viewer: a stack of CT slices with label maps over it, as one piece of HTML that needs nothing else.
+"""Slice viewer: a stack of CT slices with overlaid label maps, as self-contained HTML.
 
-Slices travel as grey JPEG, label maps as palette PNG whose colour 0 is transparent, so that the page draws one over the
-other without looking at a pixel. `templates/viewer.html.j2`, `viewer.js` and `viewer.css` are the rest of it.
+Slices are stored as grey JPEGs, label maps and probabilities as palette PNGs whose colour 0 is transparent, so that the
+page can draw one over the other as they are. See also `templates/viewer.html.j2`, `viewer.js` and `viewer.css`.
 """
 
 import base64
+import concurrent.futures
 import dataclasses
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colors
+from matplotlib import colormaps, colors
 from PIL import Image
 
 from ssinfnet_jax.report.kit import figure_style, slice_drawing, tables
 
-MAX_SIDE = 384  # pixels; a larger slice is shown smaller
-MAX_FULL = 300  # slices of this size, which take about 12 MB; where there are more, they are shown smaller
+MAX_SIDE = 384  # pixels; larger slices are scaled down
+MAX_FULL = 300  # slices of this size, about 12 MB; more slices are scaled down
 QUALITY = 80  # of the JPEGs
+NUM_LEVELS = 10  # of the probability; the lowest is not drawn
+_LEVELS = {level: colors.to_hex(colormaps["plasma"](level / NUM_LEVELS)) for level in range(1, NUM_LEVELS + 1)}
+WINDOWS = {"images": "Lung", "soft": "Soft tissue"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What one viewer shows: the slices of a scan, of a patient, or of a test set.
+    """What a viewer shows: the slices of a scan, of a patient, or of a test set.
 
     Attributes:
-      name: shown as it is; may hold any character.
+      name: title; may contain any character.
       images: uint8[N, H, W], N >= 1, windowed slices in the radiologist's view.
-      classes: uint8[N, H, W], the predicted label maps, numbers of `colours` or 0.
-      truth: the same from a reader, or None.
-      facts: what else to say of the case, by name.
-      labels: of each slice, N of them; none if None.
-      colours: colour of each class number from 1 on; `figure_style.NAMED` names them.
-      areas: pixels of each slice, N of them, where some are smaller than the stack and filled up; H W if None.
-    Raises: ValueError for shapes or types that do not fit, or classes without a colour.
+      classes: uint8[N, H, W], predicted label maps: 0 or a number of `colours`.
+      truth: ground truth in the same form, or None.
+      facts: further properties of the case, by name.
+      labels: of the N slices; None: no labels.
+      colours: colour of each class number from 1 on, of `figure_style.NAMED`.
+      areas: pixels of each of the N slices, if some were padded to the size of the stack; None: H W.
+      soft: uint8[N, h, w], the slices in the window of soft tissue, of any size; None: one window.
+      probability: uint8[N, h, w], 255 times the probability of a lesion, of any size; None: not shown.
+      counted_from: number of the first slice, as in other files about the case.
+    Raises: ValueError for shapes or dtypes that do not match, or classes without a colour.
     """
 
     name: str
@@ -45,6 +53,9 @@ class Case:
     labels: Sequence[str] | None = None
     colours: Mapping[int, str] = dataclasses.field(default_factory=lambda: figure_style.CLASSES)
     areas: Sequence[int] | None = None
+    soft: np.ndarray | None = None
+    probability: np.ndarray | None = None
+    counted_from: int = 1
 
     def __post_init__(self):
         stacks = {"images": self.images, "classes": self.classes}
@@ -52,24 +63,31 @@ class Case:
         for name, stack in stacks.items():
             if stack.dtype != np.uint8 or stack.ndim != 3 or stack.shape != self.images.shape or not stack.size:
                 raise ValueError(
-                    f"Case {self.name!r}: {name} is {stack.dtype}{list(stack.shape)} beside images of "
-                    f"{list(self.images.shape)}; give uint8[N, H, W] of one shape, N >= 1."
+                    f"Case {self.name!r}: {name} is {stack.dtype}{list(stack.shape)}, images are "
+                    f"{list(self.images.shape)}; pass uint8[N, H, W] of one shape, N >= 1."
                 )
             if name != "images" and stack.max() > max(self.colours):
                 raise ValueError(
-                    f"Case {self.name!r}: {name} hold the number {stack.max()}, but colours are given for "
-                    f"{sorted(self.colours)}; map the labels to these numbers or name a colour for each."
+                    f"Case {self.name!r}: {name} contains {stack.max()}, but only {sorted(self.colours)} have colours; "
+                    "map the labels to these numbers or add a colour for each."
+                )
+        for name in ("soft", "probability"):
+            stack = getattr(self, name)
+            if stack is not None and (stack.dtype != np.uint8 or stack.ndim != 3 or len(stack) != len(self.images)):
+                raise ValueError(
+                    f"Case {self.name!r}: {name} is {stack.dtype}{list(stack.shape)}; pass "
+                    f"uint8[{len(self.images)}, h, w]."
                 )
         if self.labels is not None and len(self.labels) != len(self.images):
             raise ValueError(f"Case {self.name!r} has {len(self.images)} slices but {len(self.labels)} labels.")
 
 
 def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
-    """What the template `viewer.html.j2` asks for: the slices encoded, captions, and where the lesions are.
+    """The variables of the template `viewer.html.j2`: encoded slices, captions, and the profile of lesion sizes.
 
     Args:
       case: to show.
-      anchor: its place on the page, another one for every viewer there.
+      anchor: id of the viewer, unique on its page.
     """
     longest = MAX_SIDE * min(1.0, (MAX_FULL / len(case.images)) ** 0.5)
     factor = min(1.0, longest / max(case.images.shape[1:]))
@@ -80,6 +98,18 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
     names = [titles[colour] for colour in case.colours.values()]
     largest = int(shares.sum(axis=0).argmax())
     truth, num = case.truth, len(case.images)
+    encoders = {
+        "images": (case.images, functools.partial(_jpeg, size=size)),
+        "soft": (case.soft, functools.partial(_jpeg, size=size)),
+        "classes": (case.classes, functools.partial(_label_png, size=size, colours=case.colours)),
+        "truth": (truth, functools.partial(_label_png, size=size, colours=case.colours)),
+        "probability": (case.probability, functools.partial(_probability_png, size=size)),
+    }
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        slices = {
+            name: [None] * num if stack is None else list(pool.map(encode, stack))
+            for name, (stack, encode) in encoders.items()
+        }
     return {
         "id": anchor,
         "name": case.name,
@@ -90,18 +120,28 @@ def view(case: Case, *, anchor: str = "viewer") -> dict[str, Any]:
         "key": list(zip(names, case.colours.values(), strict=True)),
         "profile": _profile(shares, list(case.colours.values())),
         "has_truth": truth is not None,
-        "slices": {
-            "images": [_jpeg(image, size) for image in case.images],
-            "classes": [_label_png(classes, size, case.colours) for classes in case.classes],
-            "truth": [None if truth is None else _label_png(truth[i], size, case.colours) for i in range(num)],
+        "levels": list(_LEVELS.values()) if case.probability is not None else [],
+        "windows": list(WINDOWS.items()) if case.soft is not None else [],
+        "layers": _layers(case),
+        "slices": slices
+        | {
             "labels": [""] * num if case.labels is None else [str(label) for label in case.labels],
             "captions": [_caption(names, column) for column in shares.T],
+            "counted_from": case.counted_from,
         },
     }
 
 
+def _layers(case: Case) -> list[tuple[str, str]]:
+    """What can be drawn over a slice, (name in `viewer.js`, title); the first is drawn at the start."""
+    both = [("both", "Prediction and border")] if case.truth is not None else []
+    truth = [("truth", "Ground truth")] if case.truth is not None else []
+    probability = [("probability", "Probability")] if case.probability is not None else []
+    return [*both, ("classes", "Prediction"), *truth, *probability]
+
+
 def preview(case: Case, *, size: int = 96) -> str:
-    """The slice with the largest predicted lesion, tinted, as a data URI of at most `size` pixels per side."""
+    """The slice with the largest predicted lesion, tinted, as a data URI; at most `size` pixels per side."""
     index = int((case.classes > 0).sum(axis=(1, 2)).argmax())
     picture = Image.fromarray(slice_drawing.blend(case.images[index], case.classes[index], colours=case.colours))
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
@@ -114,7 +154,7 @@ def _jpeg(image: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def _label_png(classes: np.ndarray, size: tuple[int, int], colours: Mapping[int, str]) -> str | None:
-    """A label map as a palette PNG with transparent background; None where all is 0."""
+    """Encodes a label map as a palette PNG with transparent background; None if it is empty."""
     if not classes.any():
         return None
     palette = np.zeros((max(colours) + 1, 3), np.uint8)
@@ -126,6 +166,13 @@ def _label_png(classes: np.ndarray, size: tuple[int, int], colours: Mapping[int,
     return _uri(picture, "PNG", transparency=bytes([0] + [255] * max(colours)))
 
 
+def _probability_png(probability: np.ndarray, size: tuple[int, int]) -> str | None:
+    """Encodes 255 times a probability in steps of 1 / NUM_LEVELS; the lowest step is transparent."""
+    picture = Image.fromarray(probability).resize(size[::-1], Image.Resampling.BILINEAR)
+    levels = np.asarray(picture).astype(np.uint16) * NUM_LEVELS // 255
+    return _label_png(levels.astype(np.uint8), size, _LEVELS)
+
+
 def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
     stream = io.BytesIO()
     picture.save(stream, format=kind, **options)
@@ -134,16 +181,16 @@ def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
 
 def _caption(names: Sequence[str], shares: np.ndarray) -> str:
     """`GGO 2.1 %, consolidation 0.3 % of the slice`."""
-    held = [
+    found = [
         f"{name if name.isupper() else name.lower()} {tables.number(100 * share, 2)} %"
         for name, share in zip(names, shares, strict=True)
         if share
     ]
-    return f"{', '.join(held)} of the slice" if held else "no lesion predicted"
+    return f"{', '.join(found)} of the slice" if found else "no lesion predicted"
 
 
 def _profile(shares: np.ndarray, colours: Sequence[str]) -> list[tuple[str, str]]:
-    """Stacked bars, one SVG path per class: (colour, path), that of slice i around x = i, the largest of height 1."""
+    """Stacked bars as one SVG path per class: (colour, path); slice i is at x = i, the tallest bar has height 1."""
     if not shares.any():
         return []
     heights = shares / shares.sum(axis=0).max()

@@ -14,15 +14,14 @@ from ssinfnet_jax.report.mediation import naming, style
 
 
 def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, threshold: float = 0.8) -> Figure:
-    """Correlations of phenotypes over patients, ordered by hierarchical clustering.
+    """Draws correlations of phenotypes over patients, ordered by hierarchical clustering.
+
+    Up to 15 mediators have r written into their cells; cells without a correlation are grey.
 
     Args:
       table: one row per patient.
-      mediators: at least two numeric columns; correlations use the patients that have both values.
-      threshold: pairs with |r| above it, which the correlation filter thins out, have a dot (a bold number if
-        r is written).
-    Returns: Figure; correlations are written into the cells of up to 15 mediators; cells without a
-      correlation are grey.
+      mediators: at least two numeric columns; correlations use the patients with both values.
+      threshold: of the correlation filter; pairs with a larger |r| have a dot, or a bold number.
     Raises: ValueError for fewer than two mediators.
     """
     mediators = list(mediators)
@@ -37,14 +36,15 @@ def correlation_heatmap(table: pd.DataFrame, mediators: Sequence[str], *, thresh
     labels = [naming.of(mediators)[name] for name in r.index]
 
     size, font = _heatmap_size(len(mediators))
-    side = 0.62 * font / 72 * max(map(fonts.width, labels)) + 0.15  # inches that the labels need
+    side = 0.62 * font / 72 * max(map(fonts.width, labels)) + 0.15  # inches for the labels
     title = naming.region_title(mediators)
     tree, bar, head = 0.7, 0.75, 0.15 if title else 0
     width, height = side + size + bar, side + size + tree + head
     figure = Figure(figsize=(width, height), dpi=style.DPI)
     cells = figure.add_axes((side / width, side / height, size / width, size / height))
     above = figure.add_axes((side / width, (side + size) / height, size / width, 0.9 * tree / height))
-    image = cells.imshow(np.ma.masked_invalid(r), cmap=_with_grey("RdBu_r"), vmin=-1, vmax=1, interpolation="nearest")
+    colours = colormaps["RdBu_r"].with_extremes(bad="#CCCCCC")
+    image = cells.imshow(np.ma.masked_invalid(r), cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
     cells.set_xticks(range(len(labels)), labels, rotation=90, fontsize=font)
     cells.set_yticks(range(len(labels)), labels, fontsize=font)
     cells.tick_params(length=0)
@@ -66,10 +66,6 @@ def _heatmap_size(num: int) -> tuple[float, float]:
     """Side of the cells' square in inches and font size of the labels in points."""
     size = min(max(2.2, 0.42 * num), 11.0)
     return size, float(np.clip(0.72 * 72 * size / num, 3.5, 8.0))
-
-
-def _with_grey(name: str):
-    return colormaps[name].with_extremes(bad="#CCCCCC")
 
 
 def _mark_cells(axes, r: np.ndarray, threshold: float, cell_inches: float) -> None:

@@ -14,7 +14,7 @@ from ssinfnet_jax.report.mediation import naming, style
 _NORMAL_95 = 1.959964
 _ADJUSTED = (
     "Filled marks are significant after adjustment for the number of tests; intervals are\n"
-    "not adjusted, so that the interval of a hollow mark may leave out 0."
+    "not adjusted, so the interval of a hollow mark may exclude 0."
 )
 
 
@@ -26,20 +26,20 @@ def forest(
     intervals: pd.DataFrame | None = None,
     method: str = "bca",
 ) -> Figure:
-    """Standardised indirect effects with 95 % intervals, one panel per exposure, sorted by effect.
+    """Draws standardised indirect effects with 95 % intervals, one panel per exposure, sorted by effect.
+
+    Blue circles are significant positive, orange squares significant negative effects (`is_mediator`); hollow grey
+    marks are not significant. Effects and intervals are in units of standard deviations. If the interval of a hollow
+    mark excludes 0, a note says that only the marks are adjusted for the number of tests.
 
     Args:
       univariate: as mediation.univariate() returns it; flagged pairs are left out and counted.
-      max_rows: phenotypes per panel. With more, page 0 shows the largest effects (by size) of each exposure,
-        page 1 the next, and so on; the panel says how many there are. forest_pages() makes all pages.
+      max_rows: phenotypes per panel. With more, page 0 shows the largest absolute effects of each exposure,
+        page 1 the next, and so on; the title of a panel says which. forest_pages() makes all pages.
       page: see max_rows.
-      intervals: of mediation.bootstrap() for the same pairs, drawn in place of est +- 1.96 se; a pair without one has
-        a mark only.
-      method: "percentile", "bc" or "bca", with `intervals`.
-    Returns: Figure; blue circles are significant positive, orange squares significant negative effects
-      (`is_mediator`), hollow grey ones are not significant. Effects and intervals are in units of standard
-      deviations. Where the interval of a hollow mark leaves out 0, a line says that only the marks are adjusted for
-      the number of tests.
+      intervals: of mediation.bootstrap() for the same pairs, instead of est ± 1.96 se; a pair without one has only a
+        mark.
+      method: of `intervals`: "percentile", "bc" or "bca".
     Raises: ValueError for a page that does not exist, a table without estimates, or an unknown method.
     """
     univariate = univariate.join(_bounds(univariate, intervals, method))
@@ -51,10 +51,7 @@ def forest(
         fitted = rows[rows["flag"] == ""]
         ranked = fitted.reindex(fitted["indirect_std"].abs().sort_values(ascending=False, kind="stable").index)
         shown = ranked.iloc[page * max_rows : (page + 1) * max_rows].sort_values("indirect_std")
-        panels[exposure] = (
-            shown,
-            _range_title(exposure, page * max_rows, len(shown), len(fitted), len(rows)),
-        )
+        panels[exposure] = shown, _range_title(exposure, page * max_rows, len(shown), len(fitted), len(rows))
     labels = naming.of(univariate["mediator"].unique())
     num_rows = max(len(shown) for shown, _ in panels.values())
     label_width = 0.075 * max(map(fonts.width, labels.values()))
@@ -81,6 +78,12 @@ def forest_pages(univariate: pd.DataFrame, *, max_rows: int = 40, **options) -> 
     """All pages of forest(); `options` are its `intervals` and `method`."""
     pages = range(_num_pages(univariate, max_rows))
     return [forest(univariate, max_rows=max_rows, page=page, **options) for page in pages]
+
+
+def sets(joint: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Joint effects of mediation.joint_effects() as rows for forest(), with sets in place of mediators."""
+    names = [naming.of_set(*row) for row in joint[["mediators", "num_mediators"]].itertuples(index=False)]
+    return joint.assign(is_mediator=joint["indirect_p_adj"] < alpha, mediator=names)
 
 
 def _num_pages(univariate: pd.DataFrame, max_rows: int) -> int:
@@ -129,17 +132,9 @@ def _forest_panel(axes, shown: pd.DataFrame, labels: dict[str, str], num_rows: i
         (significant & (effect <= 0), style.NEGATIVE, "s", style.NEGATIVE),
         (~significant, style.NEUTRAL, "o", "white"),
     ):
-        axes.errorbar(
-            effect[chosen],
-            places[chosen],
-            xerr=np.maximum(reach[:, chosen], 0),  # a bootstrap interval may leave out the estimate
-            fmt=marker,
-            color=color,
-            mfc=fill,
-            ms=4,
-            lw=1.1,
-            mew=1.1,
-        )
+        bars = np.maximum(reach[:, chosen], 0)  # a bootstrap interval may exclude the estimate
+        look = {"fmt": marker, "color": color, "mfc": fill, "ms": 4, "lw": 1.1, "mew": 1.1}
+        axes.errorbar(effect[chosen], places[chosen], xerr=bars, **look)
     axes.axvline(0, color="black", lw=0.7, zorder=0)
     axes.set_yticks(places, [labels[name] for name in shown["mediator"]], fontsize=7.5)
     axes.set_ylim(-0.7, num_rows - 0.3)

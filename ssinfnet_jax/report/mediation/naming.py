@@ -1,18 +1,18 @@
-"""What columns are called in figures: `ggo_glcm_Imc1` -> `Imc1 (GLCM)`."""
+"""Titles of phenotypes for readers: `ggo_glcm_Imc1` -> `Imc1 (GLCM)`."""
 
 import re
 from collections.abc import Sequence
 
 from ssinfnet_jax.analysis.phenotypes import columns, feature_classes
-from ssinfnet_jax.report.kit import fonts
+from ssinfnet_jax.report.kit import figure_style, fonts
 
-_CLASSES = {"firstorder": "first order", "shape2D": "shape"}  # others are abbreviations
-_REGIONS = {"ggo": "GGO"}
+CLASSES = {name: name.upper() for name in feature_classes.CLASSES if name != feature_classes.SHAPE}
+CLASSES |= {"firstorder": "first order", feature_classes.SHAPE: "shape"}  # the others are abbreviations
 _FILTERS = {"squareroot": "square root", "lbp-2D": "local binary pattern"}
 
 
 def of(names: Sequence[str]) -> dict[str, str]:
-    """`ggo_glcm_Imc1` -> `Imc1 (GLCM)`; the region in front if there are several, the filter behind the class."""
+    """Titles of columns: `ggo_glcm_Imc1` -> `Imc1 (GLCM)`, with the region first if they are of several regions."""
     common = _common_region(names)
     labels = {name: words(name) for name in names}
     for name in names:
@@ -20,30 +20,35 @@ def of(names: Sequence[str]) -> dict[str, str]:
             region, image, feature_class = origin
             feature = name.rpartition("_")[2]
             feature = "Area" if feature == "PixelSurface" else feature
-            where = [_CLASSES.get(feature_class, feature_class.upper()), *([_filter(image)] if image else [])]
-            labels[name] = f"{'' if common else _REGIONS.get(region, region) + ' '}{feature} ({', '.join(where)})"
+            where = [CLASSES[feature_class], *([_filter(image)] if image else [])]
+            labels[name] = f"{'' if common else _region(region) + ' '}{feature} ({', '.join(where)})"
     return labels
 
 
 def of_set(name: str, num_mediators: int) -> str:
-    """`firstorder` of 7 mediators -> `first order (7)`; sets with names of their own keep them."""
-    label = name.upper() if name in feature_classes.CLASSES else name
-    return f"{(_CLASSES | _REGIONS).get(name, label)} ({num_mediators})"
+    """Title of a set of mediators: `firstorder` of 7 -> `first order (7)`; a user's names stay as they are."""
+    return f"{CLASSES.get(name) or _region(name)} ({num_mediators})"
 
 
 def region_title(names: Sequence[str]) -> str:
-    """What stands over a figure of phenotypes whose labels leave out their region; else ""."""
+    """Title of a figure of phenotypes that are all of one region, which their labels then omit; else ""."""
     region = _common_region(names)
-    return f"Phenotypes of {_REGIONS.get(region, region)}" if region else ""
+    return f"Phenotypes of {_region(region)}" if region else ""
+
+
+def _region(name: str) -> str:
+    """`ggo` -> `GGO`; other names stay as they are."""
+    title = figure_style.TITLES.get(name, name)
+    return title if title.isupper() else name
 
 
 def words(name: str) -> str:
-    """A column's name as it is drawn: blanks for underscores, no formula between two dollars, letters of any script."""
+    """A column's name for drawing: underscores become blanks, dollar signs are escaped, letters are drawable."""
     return fonts.drawable(str(name).replace("_", " ").replace("$", r"\$"))
 
 
 def _common_region(names: Sequence[str]) -> str:
-    """The region that all phenotypes are of, which their labels then leave out; else ""."""
+    """The region of all phenotypes, if they are of one region; else ""."""
     regions = {origin[0] for origin in map(columns.origin, names) if origin}
     return regions.pop() if len(regions) == 1 else ""
 

@@ -21,20 +21,19 @@ _NOTE_STEP = 0.22  # height of a line below the path plot, in its units
 
 
 def path_plot(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATORS, page: int = 0) -> Figure:
-    """The path model with its standardised estimates: exposures, mediators, outcome from left to right.
+    """Draws the path model with its standardised estimates: exposures, mediators and outcome from left to right.
 
-    Arrows carry the standardised estimate and stars (* p < 0.05, ** p < 0.01, *** p < 0.001, each path's own
-    z test, not adjusted); grey dashed ones are not significant by it. A dashed bow joins exposures with their
-    correlation; the small number under a name is the standardised residual variance. The lines below give the
-    fit, the tests, and whether the model fits, in words. Covariates and covariances of residuals are not drawn.
+    Arrows carry the standardised estimate and stars (* p < 0.05, ** p < 0.01, *** p < 0.001, z test of the path, not
+    adjusted); grey dashed arrows are not significant. A dashed arc between exposures shows their correlation; the small
+    number under a name is the standardised residual variance. Notes below give the fit, the tests and the verdict.
+    Covariates and covariances of residuals are not drawn.
 
     Args:
       multiple: the model.
-      max_mediators: of one figure. With more, page 0 shows the first ones, page 1 the next, and so on, each with all
-        exposures and the estimates and fit of the whole model; a line says so. path_plots() makes all pages.
+      max_mediators: per figure. With more, page 0 shows the first ones, page 1 the next, and so on, each with all
+        exposures and the estimates and fit of the whole model, as its title says. path_plots() makes all pages.
       page: see max_mediators.
-    Raises: ValueError for a page that does not exist, or max_mediators outside 1 to 40, which is as much as a figure
-      can show.
+    Raises: ValueError for a page that does not exist, or max_mediators outside 1 to 40.
     """
     estimates = multiple.estimates
     estimates = estimates[~estimates[["lhs", "rhs"]].isin(list(multiple.covariates)).any(axis=1)]
@@ -70,7 +69,7 @@ def path_plots(multiple: mediation.Multiple, *, max_mediators: int = MAX_MEDIATO
 
 
 def named(multiple: mediation.Multiple) -> dict[str, Figure]:
-    """path_plots() by the names of their files."""
+    """path_plots() by file name."""
     plots = path_plots(multiple)
     return {"path_plot" if len(plots) == 1 else f"path_plot_{number}": plot for number, plot in enumerate(plots, 1)}
 
@@ -78,20 +77,20 @@ def named(multiple: mediation.Multiple) -> dict[str, Figure]:
 def _num_path_pages(multiple: mediation.Multiple, max_mediators: int) -> int:
     if not 1 <= max_mediators <= 2 * MAX_MEDIATORS:
         raise ValueError(
-            f"max_mediators must be in 1 to {2 * MAX_MEDIATORS}, got {max_mediators}: the arrows of more cannot be "
-            "told apart. path_plots() splits a model into several figures; a lower correlation threshold thins it out."
+            f"max_mediators must be from 1 to {2 * MAX_MEDIATORS}, got {max_mediators}: arrows of more cannot be told "
+            "apart. path_plots() splits a model into several figures; a lower correlation threshold makes it smaller."
         )
     return math.ceil(len(multiple.mediators) / max_mediators)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """Where everything stands, in units of 0.8 inches.
+    """Positions in the figure, in units of 0.8 inches.
 
     Attributes:
       exposures, mediators, outcome: names, from left to right.
       places: centre (x, y) of each box.  half: half of its width.
-      top, bottom, left, right: of what is drawn, without title and notes.
+      top, bottom, left, right: bounds of the drawing, without title and notes.
     """
 
     exposures: list[str]
@@ -110,11 +109,11 @@ class _Layout:
 
     @property
     def num_over(self) -> int:
-        """How many of the exposures' direct paths bow over the mediators; the others bow under them."""
+        """Number of direct paths that pass above the mediators; the others pass below."""
         return math.ceil(len(self.exposures) / 2)
 
     def side(self, name: str, sign: int) -> tuple[float, float]:
-        """The middle of a box's left (-1) or right (1) side."""
+        """Middle of a box's left (-1) or right (1) side."""
         x, y = self.places[name]
         return x + sign * self.half[name], y
 
@@ -135,7 +134,7 @@ def _lay_out(exposures: list[str], mediators: list[str], outcome: str, labels: d
 
 
 def _places(exposures, mediators, outcome: str, half: dict[str, float]) -> dict[str, tuple[float, float]]:
-    """Centres of the boxes: three columns around y = 0. Exposures stay close, or labels would meet."""
+    """Centres of the boxes, in three columns around y = 0; exposures are close, so that labels do not overlap."""
     step = 1.25
     apart = step if len(exposures) > 3 else min(2 * step, max(step, step * (len(mediators) - 1) / len(exposures)))
     gap = max(3.4, 0.5 * len(mediators))  # many mediators need flatter arrows
@@ -185,7 +184,7 @@ def _draw_indirect(axes: Axes, paths: pd.DataFrame, layout: _Layout) -> None:
 
 
 def _ports(num: int, reach: float) -> np.ndarray:
-    """Places on a box where arrows end, from top to bottom."""
+    """Heights on a box's side where arrows end, from top to bottom."""
     return np.linspace(reach / 2, -reach / 2, num) if num > 1 else np.zeros(1)
 
 
@@ -199,7 +198,7 @@ def _arrow(axes, start, end, row, label_x: float) -> None:
 
 
 def _draw_direct(axes: Axes, paths: pd.DataFrame, layout: _Layout) -> None:
-    """Direct paths bow over (upper half of the exposures) or under the mediators."""
+    """Draws direct paths above (upper half of the exposures) or below the mediators."""
     exposures, outcome, places = layout.exposures, layout.outcome, layout.places
     for i, exposure in enumerate(exposures):
         row = next(paths[(paths["lhs"] == outcome) & (paths["rhs"] == exposure)].itertuples())
@@ -211,7 +210,7 @@ def _draw_direct(axes: Axes, paths: pd.DataFrame, layout: _Layout) -> None:
             places[outcome][0] - (0.25 - 0.25 * (i if up else len(exposures) - 1 - i)),
             places[outcome][1] + 0.3 * side,
         )
-        control = (8 * level - start[1] - end[1]) / 6  # so that the middle of the curve is at `level`
+        control = (8 * level - start[1] - end[1]) / 6  # puts the middle of the curve at `level`
         points = [start, (start[0] + 1.2, control), (end[0] - 1.2, control), end]
         color, style = _look(row)
         curve = Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
@@ -226,7 +225,7 @@ def _draw_correlations(axes: Axes, estimates: pd.DataFrame, layout: _Layout) -> 
     for row in covariances.itertuples():
         distance_apart = exposures.index(row.rhs) - exposures.index(row.lhs)
         bow = _bow(distance_apart)
-        inward = 0.12 if distance_apart == 1 else -0.05  # bows of neighbours lie inside the others
+        inward = 0.12 if distance_apart == 1 else -0.05  # arcs of neighbours are inside the others
         x = layout.side(row.lhs, -1)[0]
         top, bottom = places[row.lhs][1] - inward, places[row.rhs][1] + inward
         points = [(x, top), (x - bow, top), (x - bow, bottom), (x, bottom)]
@@ -236,7 +235,7 @@ def _draw_correlations(axes: Axes, estimates: pd.DataFrame, layout: _Layout) -> 
 
 
 def _bow(distance_apart: int) -> float:
-    """How far a correlation's control points stand out to the left; the bow itself reaches 3/4 of it."""
+    """Distance of a correlation's control points to the left; the arc itself reaches 3/4 of it."""
     return 0.6 + 0.9 * (distance_apart - 1) if distance_apart > 0 else 0.0
 
 
@@ -257,10 +256,10 @@ def _text(axes, place, text: str, color: str) -> None:
 
 
 def _path_notes(multiple: mediation.Multiple, num_paths: int, wrap_at: int) -> list[tuple[str, str]]:
-    """Lines below the path plot with their colours: size and fit of the model, its tests, the verdict on its fit."""
+    """Lines below the path plot and their colours: size and fit of the model, its tests, the verdict on its fit."""
     verdict = multiple.verdict
     tests = (
-        f"Solid arrows and stars: p of the path's own z test, not adjusted for the {num_paths} paths; dashed: "
+        f"Solid arrows and stars: p of each path's z test, not adjusted for the {num_paths} paths; dashed: "
         "p \u2265 0.05; * p < 0.05, ** p < 0.01, *** p < 0.001."
     )
     colored = [(tests, "black"), (verdict.text, style.NEGATIVE if verdict.word == "poor" else "black")]
@@ -269,7 +268,7 @@ def _path_notes(multiple: mediation.Multiple, num_paths: int, wrap_at: int) -> l
 
 
 def _fit_line(fit: dict[str, float]) -> str:
-    if not fit["df"]:  # its CFI of 1 and RMSEA of 0 would look like a fit
+    if not fit["df"]:  # a CFI of 1 and an RMSEA of 0 would mean nothing
         return f"n = {fit['ntotal']}, $\\chi^2$(0) = 0"
     p = f"= {fit['pvalue']:.3f}" if fit["pvalue"] >= 0.001 else "< 0.001"
     return (

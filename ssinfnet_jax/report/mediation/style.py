@@ -1,6 +1,6 @@
-"""Colours and numbers that the figures of the mediation analysis share."""
+"""Colours and number format of the mediation figures."""
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; shape and fill say the same once more.
+# Okabe and Ito's colours, distinct for colour-blind readers; shape and fill carry the same information.
 POSITIVE, NEGATIVE, NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
 DPI = 200
 

@@ -1,4 +1,4 @@
-"""The mediation analysis of a user's table, without any run: tables, figures, and the result in words."""
+"""The mediation analysis of a user's table, outside of a run: tables, figures, and the result in words."""
 
 import pathlib
 import re
@@ -10,11 +10,12 @@ from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import cohort_table, mediation
 from ssinfnet_jax.analysis.mediation import categories
 from ssinfnet_jax.report.kit import figure_style
-from ssinfnet_jax.report.mediation import correlation_heatmap, forest, naming, path_plot
+from ssinfnet_jax.report.mediation import conditional, correlation_heatmap, forest, path_plot
 
+_PAIR = ["exposure", "mediator"]
 _FIGURE = re.compile(
-    r"(forest_\d+|joint_\d+|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)"
-)  # what _draw() may write
+    r"(forest_\d+|joint_\d+|ordinal|moderated|correlation_heatmap|path_plot(_\d+)?)\.(png|svg)"
+)  # files that _draw() may write
 
 
 def run(
@@ -25,14 +26,14 @@ def run(
     missing_codes: Sequence[str] = (),
     interval: str = "delta",
 ) -> mediation.Analysis:
-    """Analyses a table, and writes tables, figures and `doubtful_words.csv`; what an earlier call wrote is replaced.
+    """Analyses a table and writes tables, figures and `doubtful_words.csv`, replacing those of an earlier call.
 
     Args:
       cohort: CSV or XLSX file, one row per patient.
       out_dir: folder to write to.
       options: of the analysis.
       missing_codes: see cohort_table.read().
-      interval: of the forest plots: "delta", or a bootstrap interval ("percentile", "bc", "bca").
+      interval: for the forest plots: "delta", or a bootstrap interval ("percentile", "bc", "bca").
     Raises: ValueError for a table that cannot be analysed, see cohort_table.read() and mediation.analyse().
     """
     rundir.check_folder(out_dir)
@@ -45,13 +46,15 @@ def run(
 
 
 def _read(cohort: str, options: mediation.Options, missing_codes: Sequence[str]) -> pd.DataFrame:
-    """The columns that the options name, those of categories and hospitals as they are."""
-    terms = [name for name in (*options.exposures, *options.covariates) if categories.is_term(name)]
+    """Reads the columns that the options name; categories and clusters stay as they are."""
+    covariates = [*options.covariates, *filter(None, [options.moderator])]
+    terms = [name for name in (*options.exposures, *covariates) if categories.is_term(name)]
     return cohort_table.read(
         cohort,
         [name for name in options.exposures if name not in terms],
         options.outcome,
-        [name for name in options.covariates if name not in terms],
+        [name for name in covariates if name not in terms],
+        levels=options.levels,
         mediators=options.mediators,
         groups=[*map(categories.column, terms), *filter(None, [options.cluster])],
         numbers=list(filter(None, [options.weights])),
@@ -60,7 +63,7 @@ def _read(cohort: str, options: mediation.Options, missing_codes: Sequence[str])
 
 
 def words(found: mediation.Analysis) -> list[str]:
-    """The result in lines."""
+    """The result in words, a line each."""
     pairs = found.univariate
     fit = [f"Path model: {found.multiple.verdict.text}"] if found.multiple else []
     return [
@@ -72,7 +75,7 @@ def words(found: mediation.Analysis) -> list[str]:
 
 
 def _of_many(found: mediation.Analysis) -> list[str]:
-    """What there is to say of sets of mediators, and of the screening."""
+    """Lines on joint effects, the screening, levels and the moderator, if there are any."""
     lines = []
     if found.joint is not None:
         small = found.joint[found.joint["indirect_p_adj"] < found.options["alpha"]]
@@ -82,14 +85,23 @@ def _of_many(found: mediation.Analysis) -> list[str]:
         chosen = found.screening[found.screening["selected"]]
         names = ", ".join(f"{row.mediator} of {row.exposure} ({row.stability:.0%})" for row in chosen.itertuples())
         lines.append(f"Screening (stability in brackets): {names or 'none selected'}.")
+    if found.ordinal is not None:
+        small = found.ordinal[(found.ordinal["indirect_p_adj"] < found.options["alpha"])]
+        names = ", ".join(f"{exposure} by {mediator}" for exposure, mediator in small.groupby(_PAIR, sort=False).groups)
+        apart = found.ordinal.drop_duplicates(_PAIR)["parallel_p"].lt(found.options["alpha"]).sum()
+        lines.append(
+            f"Severity in levels: indirect effects on some level of {names or 'no pair'}; the assumption of "
+            f"proportional odds is rejected for {apart} pairs (see parallel_p)."
+        )
+    if found.moderated is not None:
+        small = found.moderated[found.moderated["p_adj"] < found.options["alpha"]]
+        names = ", ".join(f"{row.exposure} by {row.mediator}" for row in small.itertuples()) or "none"
+        lines.append(f"Moderated mediation by {found.options['moderator']}: {names}.")
     return lines
 
 
 def _draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path, interval: str) -> None:
-    """Forest plots, heat map of the significant mediators, and path plots, as far as there is something to show.
-
-    Those of an earlier analysis in the folder that are not drawn this time are removed.
-    """
+    """Draws forest plots, heat map and path plots of what was found; removes other figures of an earlier analysis."""
     figures = {}
     fitted = found.univariate[found.univariate["flag"] == ""]
     drawn = {} if interval == "delta" or found.intervals is None else {"intervals": found.intervals, "method": interval}
@@ -101,9 +113,12 @@ def _draw(found: mediation.Analysis, table: pd.DataFrame, out_dir: pathlib.Path,
         heatmap = correlation_heatmap.correlation_heatmap(table, mediators, threshold=threshold)
         figures["correlation_heatmap"] = heatmap
     if found.joint is not None and (found.joint["flag"] == "").any():
-        sets = found.joint.assign(is_mediator=found.joint["indirect_p_adj"] < found.options["alpha"])
-        sets["mediator"] = list(map(naming.of_set, sets["mediators"], sets["num_mediators"]))
-        figures |= {f"joint_{number}": page for number, page in enumerate(forest.forest_pages(sets), 1)}
+        pages = forest.forest_pages(forest.sets(found.joint, found.options["alpha"]))
+        figures |= {f"joint_{number}": page for number, page in enumerate(pages, 1)}
+    for name, draw in (("ordinal", conditional.by_level), ("moderated", conditional.by_moderator)):
+        effects = getattr(found, name)
+        if effects is not None and (effects["flag"] == "").any():
+            figures[name] = draw(effects, found.options["alpha"])
     figures |= path_plot.named(found.multiple) if found.multiple else {}
     for path in out_dir.glob("*"):
         if _FIGURE.fullmatch(path.name) and path.stem not in figures:

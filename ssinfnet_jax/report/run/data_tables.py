@@ -1,4 +1,4 @@
-"""Tables of the report page for the patients and slices of a data set."""
+"""Tables of the patients and slices of a dataset."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssinfnet_jax.data.stage_files import VOLUME
 from ssinfnet_jax.report.kit import table_files, tables
 
 _CLINICAL = {
@@ -17,7 +18,7 @@ _CLINICAL = {
 
 
 def splits(slices: pd.DataFrame) -> tables.Table:
-    """Slices, patients and labels per split, and in all.
+    """Numbers of slices, patients and labels per split and in total.
 
     Args:
       slices: prepare/slices.csv.
@@ -43,53 +44,44 @@ def splits(slices: pd.DataFrame) -> tables.Table:
 
 
 def shared_patients(slices: pd.DataFrame, between: Sequence[str] = ("train", "val", "test")) -> list[str]:
-    """Patients who are in more than one of the given splits: there should be none.
+    """Patients who are in several of the splits `between`, which must not share any.
 
     Args:
       slices: prepare/slices.csv.
-      between: splits that must not share a patient.
+      between: names of splits.
     """
-    held = slices[slices["split"].isin(list(between))].groupby("patient_id")["split"].nunique()
-    return sorted(str(patient) for patient in held.index[held > 1])
+    num_splits = slices[slices["split"].isin(list(between))].groupby("patient_id")["split"].nunique()
+    return sorted(str(patient) for patient in num_splits.index[num_splits > 1])
 
 
 def clinical(slices: pd.DataFrame) -> tables.Table | None:
-    """Each clinical column over patients: mean (SD) and range, or counts; None without such columns.
+    """Clinical columns over patients: mean (SD) and range, or counts of values; None if there are none.
 
     Args:
-      slices: prepare/slices.csv; all columns that are not of the schema count as clinical.
+      slices: prepare/slices.csv; every column outside the schema counts as clinical.
     """
-    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "pretrain"}
+    schema = {"slice_id", "patient_id", "part", "split", "has_lesion", "has_classes", "has_ignore", "pretrain"} | {
+        *VOLUME
+    }
     names = [name for name in slices if name not in schema and slices[name].notna().any()]
     patients = slices.drop_duplicates("patient_id")
     rows = []
     for name in names:
-        held = patients[name].dropna()
-        held = held.map({0: "female", 1: "male"}) if name == "gender" and held.isin([0, 1]).all() else held
-        numeric = pd.api.types.is_numeric_dtype(held) and not pd.api.types.is_bool_dtype(held)
-        if numeric and held.nunique() > 2:
-            text = f"mean {tables.number(held.mean())} (SD {tables.number(held.std())}), "
-            text += f"{tables.number(held.min())} to {tables.number(held.max())}"
+        known = patients[name].dropna()
+        known = known.map({0: "female", 1: "male"}) if name == "gender" and known.isin([0, 1]).all() else known
+        numeric = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
+        if numeric and known.nunique() > 2:
+            text = f"mean {tables.number(known.mean())} (SD {tables.number(known.std())}), "
+            text += f"{tables.number(known.min())} to {tables.number(known.max())}"
         else:
-            counts = held.value_counts()
+            counts = known.value_counts()
             text = ", ".join(f"{_label(value)}: {count}" for value, count in counts.head(8).items())
             text += f" and {len(counts) - 8} more values" if len(counts) > 8 else ""
-        missing = len(patients) - len(held)
-        rows.append(
-            [
-                tables.text_cell(_CLINICAL.get(name, name)),
-                tables.number_cell(len(held)),
-                tables.number_cell(missing),
-                tables.Cell(text, text),
-            ]
-        )
-    columns = [
-        tables.Column("Column"),
-        tables.Column("Patients", True),
-        tables.Column("Missing", True),
-        tables.Column("Values"),
-    ]
-    return tables.Table("Clinical columns, every patient counted once.", columns, rows) if rows else None
+        counts = [tables.number_cell(count) for count in (len(known), len(patients) - len(known))]
+        rows.append([tables.text_cell(_CLINICAL.get(name, name)), *counts, tables.Cell(text, text)])
+    heads = {"Column": False, "Patients": True, "Missing": True, "Values": False}
+    columns = [tables.Column(head, numeric) for head, numeric in heads.items()]
+    return tables.Table("Clinical columns; every patient counts once.", columns, rows) if rows else None
 
 
 def _label(value: Any) -> str:

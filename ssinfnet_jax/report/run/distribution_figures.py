@@ -1,4 +1,4 @@
-"""Distributions of values of several groups in one figure."""
+"""Draws the distributions of several groups."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,13 +17,13 @@ def distributions(
     colours: Sequence[str],
     limits: tuple[float | None, float | None] = (None, None),
 ) -> mpl_figure.Figure:
-    """Every value as a dot, quartiles as a box, below it mean and 1.96 standard errors; a line per group.
+    """Draws a row per group: values as dots, quartiles as a box, and below it the mean ± 1.96 standard errors.
 
     Args:
-      groups: float[n] by the name of the group; NaN are left out and not counted.
-      xlabel: what the values are, with unit.
+      groups: name -> float[n]; NaN is left out and not counted.
+      xlabel: quantity and unit.
       colours: one per group.
-      limits: of the x axis; None: from the values.
+      limits: of the x axis; None: fitted to the values.
     """
     figure = mpl_figure.Figure(figsize=(figure_style.WIDTH, 0.75 + 0.75 * len(groups)), layout="constrained")
     axes = figure.subplots()
@@ -41,16 +41,8 @@ def distributions(
         spot = row - 0.1 + random.uniform(-0.18, 0.18, len(values))
         axes.plot(values, spot, "o", color=colour, markersize=4.5, alpha=0.8, markeredgewidth=0, clip_on=False)
         error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0
-        axes.errorbar(
-            values.mean(),
-            row + 0.27,
-            xerr=error,
-            fmt="D",
-            color="#1B1F24",
-            markersize=4.5,
-            capsize=3.5,
-            lw=1.4,
-        )
+        look = {"fmt": "D", "color": "#1B1F24", "markersize": 4.5, "capsize": 3.5, "lw": 1.4}
+        axes.errorbar(values.mean(), row + 0.27, xerr=error, **look)
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""The card beside an exported program: what it is, what it was trained on, how good it is, what it is for."""
+"""The card of an exported program: what it is, its training data, its metrics and its intended use."""
 
 import pathlib
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ def write(
 
     Args:
       path: of the card.
-      program: what `inference.export.write` gave.
-      provenance: `commit` and `versions` of the export, as `rundir.provenance` gives.
-      workdir: run folder of the networks, for data and metrics; None: the card says that they are not known.
-    Returns: the path.
+      program: as `inference.export.write` returns it.
+      provenance: `commit` and `versions` of the export, see `rundir.provenance`.
+      workdir: run folder of the networks, for data and metrics; None: they are unknown.
+    Returns: `path`.
     """
     run = None if workdir is None else run_files.read(workdir)
     networks = program["networks"]
@@ -55,21 +55,21 @@ def write(
 
 
 def _start(run: run_files.Run | None, stage: str, network: Mapping[str, Any]) -> str:
-    """What the training of a network began with."""
+    """The weights that the training of a network started from."""
     if network.get("initial"):
         return str(network["initial"])
     if run is None:
         return "not known"
-    return "inpainting, pretrained in this run" if run.stages[f"pretrain_{stage}"].state == "done" else "fresh weights"
+    return "pretrained in this run (inpainting)" if run.stages[f"pretrain_{stage}"].state == "done" else "fresh weights"
 
 
 def table_rows(table: tables.Table) -> list[list[str]]:
-    """Head and rows of a table, as text."""
+    """Head and rows of a table as text."""
     return [[column.title for column in table.columns], *([cell.text for cell in row] for row in table.rows)]
 
 
 def _metrics(run: run_files.Run | None) -> tuple[list[list[str]], list[str]]:
-    """Rows of network, class and `0.712 ± 0.043 (48)` for each metric, and the metrics' names."""
+    """Rows of network, class and `0.712 ± 0.043 (48)` per metric; the metrics' titles."""
     rows, names = [], []
     for network in run_files.NETWORKS if run is not None else ():
         summary = run.csv(f"evaluate/{network}_summary.csv", columns.SUMMARY)
@@ -84,6 +84,6 @@ def _metrics(run: run_files.Run | None) -> tuple[list[list[str]], list[str]]:
 
 
 def cell(value: Any) -> str:
-    """Text in a table of Markdown: no character of it ends the cell, starts a tag or a format."""
+    """Escapes text for a cell of a Markdown table."""
     text = " ".join(str(value).split())
     return "".join(f"\\{letter}" if letter in "\\|<>*_`[]" else letter for letter in text)

@@ -1,4 +1,4 @@
-"""The card beside packed networks: how good they are, what goes wrong, how they were made, from which data."""
+"""The card of packed networks: their accuracy, their failures, how they were trained and on which data."""
 
 import pathlib
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
 
     Args:
       folder: of the packed networks, `single` and `multi`.
-      workdir: run folder that they come from.
-      found: what `evaluation.pack.write` gave.
-      limits: what somebody who looked at the held-out slices saw going wrong; Markdown.
-    Returns: the path.
+      workdir: run folder of the networks.
+      found: as `evaluation.pack.write` returns it.
+      limits: Markdown: the failures that a reader of the held-out slices saw.
+    Returns: path of the card.
     """
     run = run_files.read(workdir)
     networks = {which: NetworkCard.read(folder / which) for which in ("single", "multi")}

@@ -1,8 +1,7 @@
-"""Report page: reads the run folder and writes figures and one HTML file that needs nothing else.
+"""The report page of a run: reads the run folder, writes figures and one self-contained HTML file.
 
-A section is a list of blocks (text, figure, table, viewer, ...) made in `sections`; the templates only lay them out,
-with autoescape on, so that ids from data may hold any character. A stage that was not run, or was skipped, leaves a
-sentence in its section; the page never fails for it.
+`sections` makes the blocks (text, figure, table, viewer, ...); templates lay them out and escape all text, so ids may
+contain any character. A stage that was skipped or did not run leaves a note in its section; the page does not fail.
 """
 
 import pathlib
@@ -18,9 +17,9 @@ def write(workdir: str | pathlib.Path) -> pathlib.Path:
     """Writes `<workdir>/report.html` and `<workdir>/figures/*.png, *.svg` from the files of the run.
 
     Args:
-      workdir: run folder with config.json; the folder of any stage may be absent.
+      workdir: run folder with config.json; folders of stages may be missing.
     Returns: path of the page.
-    Raises: FileNotFoundError without config.json; ValueError for a file that does not hold what it should.
+    Raises: FileNotFoundError without config.json; ValueError for a file that lacks a column or cannot be read.
     """
     run = run_files.read(pathlib.Path(workdir))
     sections = [
@@ -37,7 +36,7 @@ def write(workdir: str | pathlib.Path) -> pathlib.Path:
     ]
     for section in sections:
         if not section.blocks:
-            section.add("note", "The stage is marked as done, but its files are not in the run folder.")
+            section.add("note", "The stage is marked as done, but its files are missing from the run folder.")
     return render.write(
         run.path("report.html"),
         "report.html.j2",
@@ -51,7 +50,7 @@ def write(workdir: str | pathlib.Path) -> pathlib.Path:
 
 
 def _headline(run: run_files.Run) -> list[dict[str, str]]:
-    """The strip of main results: value, label, what stands below."""
+    """The strip of main results: value, label and note of each."""
     strip = []
     for network, kind, label in (
         ("single", "lesion", "Lesion Dice, single network"),
@@ -81,17 +80,18 @@ def _headline(run: run_files.Run) -> list[dict[str, str]]:
 
 def _limits(run: run_files.Run) -> blocks.Section:
     section = blocks.Section("limits", "Limits", "Limits")
-    section.add("caution", "Research, not diagnosis: nothing here was approved or tested for the care of patients.")
+    section.add("caution", blocks.NOT_DIAGNOSIS)
     items = [
         "Metrics are means over slices. Slices of one patient resemble each other, so the standard errors, "
-        "which treat them as independent, are too small where a patient has several test slices.",
-        "A slice is judged by one ground truth; readers differ, above all on the border of GGO.",
-        "Networks learn the scanners, windows and reconstructions they saw; expect lower values elsewhere.",
-        "Phenotypes are of predicted, not of drawn, lesions, and inherit the errors of the segmentation.",
-        "The linear model of a binary severity is an approximation; the natural effects stand beside it.",
-        "Many pairs are tested, and only the family named in the configuration is adjusted for.",
+        "which treat them as independent, are too small if patients have several test slices.",
+        "Each slice has one ground truth; readers differ, most of all on the border of GGO.",
+        "Networks adapt to the scanners, windows and reconstructions of their training data; expect lower values "
+        "elsewhere.",
+        "Phenotypes are measured in predicted lesions and inherit the errors of the segmentation.",
+        "The linear model of a binary severity is an approximation; compare it with the natural effects.",
+        "Many pairs are tested; p values are adjusted only within the family that the config names.",
     ]
     if "ct_phantom" in run.dataset:
-        items.insert(0, "ct_phantom is generated: its numbers show that the pipeline works, nothing of patients.")
+        items.insert(0, "ct_phantom is generated data: its numbers show that the pipeline works, not how patients are.")
     section.add("list", items)
     return section

@@ -1,4 +1,4 @@
-"""What the report page says of the phenotypes: how many of which kind, and how patients were made of slices."""
+"""The phenotypes of a run for its page: numbers of each kind, and how slices were aggregated to patients."""
 
 import collections
 from collections.abc import Mapping
@@ -7,32 +7,22 @@ from typing import Any
 import pandas as pd
 
 from ssinfnet_jax.analysis.phenotypes import columns
-from ssinfnet_jax.report.kit import tables
+from ssinfnet_jax.report.kit import figure_style, tables
+from ssinfnet_jax.report.mediation import naming
 
-_REGIONS = {"ggo": "GGO", "consolidation": "Consolidation", "lesion": "Lesion"}
-_CLASSES = {
-    "firstorder": "First order",
-    "glcm": "GLCM",
-    "gldm": "GLDM",
-    "ngtdm": "NGTDM",
-    "glrlm": "GLRLM",
-    "glszm": "GLSZM",
-    "shape2D": "Shape",
-}
 _AGGREGATIONS = {
-    "slice_mean": "each the average over the patient's slices",
-    "area_weighted": "each the average over the patient's slices, weighted by the region's area in them (shape: the "
-    "plain average)",
-    "merged": "each of the regions of all the patient's slices taken together (shape: the average over the slices)",
+    "slice_mean": "the mean over the patient's slices",
+    "area_weighted": "the mean over the patient's slices, weighted by the region's area (shape: the plain mean)",
+    "merged": "measured in all slices of the patient as one region (shape: the mean over slices)",
 }
 
 
 def counts(patients: pd.DataFrame) -> tables.Table | None:
-    """How many phenotypes of each feature class there are per region and filtered image, and how many values miss.
+    """Numbers of phenotypes of each feature class per region and filtered image, and the share of missing values.
 
     Args:
       patients: phenotypes/patients.csv.
-    Returns: None where no column is a phenotype.
+    Returns: None if no column is a phenotype.
     """
     found: dict[tuple[str, str], collections.Counter] = collections.defaultdict(collections.Counter)
     missing: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
@@ -45,21 +35,23 @@ def counts(patients: pd.DataFrame) -> tables.Table | None:
         missing[region, image].append(float(patients[name].isna().mean()))
     if not found:
         return None
-    classes = [name for name in _CLASSES if any(count[name] for count in found.values())]
+    classes = [name for name in naming.CLASSES if any(count[name] for count in found.values())]
     filtered = any(image for _, image in found)
     rows = []
     for (region, image), count in found.items():
         share = 100 * sum(missing[region, image]) / len(missing[region, image])
-        kind = [tables.text_cell(_REGIONS[region])] + ([tables.text_cell(image or "none")] if filtered else [])
+        kind = [tables.text_cell(figure_style.TITLES[region])]
+        kind += [tables.text_cell(image or "none")] if filtered else []
         cells = [tables.number_cell(count[name]) for name in classes]
         rows.append([*kind, *cells, tables.number_cell(count.total()), tables.Cell(f"{share:.1f} %", share)])
     heads = [tables.Column("Region")] + ([tables.Column("Filter")] if filtered else [])
-    heads += [tables.Column(title, True) for title in (*map(_CLASSES.get, classes), "All", "Missing values")]
+    titles = [naming.CLASSES[name][0].upper() + naming.CLASSES[name][1:] for name in classes]
+    heads += [tables.Column(title, True) for title in (*titles, "All", "Missing values")]
     return tables.Table(f"Phenotypes per region{', filter' * filtered} and feature class.", heads, rows)
 
 
 def aggregation(about: Mapping[str, Any] | None) -> str:
-    """How a patient's value was made of the slices', to follow the number of patients; "" where nothing tells.
+    """How a patient's phenotypes were computed from slices, in words; "" if unknown.
 
     Args:
       about: phenotypes/about.json.

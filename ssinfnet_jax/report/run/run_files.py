@@ -1,4 +1,4 @@
-"""The run folder as the report sees it: which stages there are, and readers of their files."""
+"""The run folder as the report sees it: its stages and readers of their files."""
 
 import base64
 import dataclasses
@@ -23,7 +23,7 @@ MAX_PIXELS = 2240  # width of an embedded picture: twice that of the page
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What `<stage>/done.json` says; state: done, skipped, unfinished (a folder without it) or not run."""
+    """A stage and its `done.json`; state: done, skipped, unfinished (a folder without done.json) or not run."""
 
     name: str
     state: str
@@ -31,19 +31,19 @@ class Stage:
 
     @property
     def reason(self) -> str:
-        """Why there may be nothing to show; empty for a stage that is done."""
+        """Why there may be nothing to show; "" for a finished stage."""
         title = rundir.STAGES[self.name]
         return {
             "done": "",
             "skipped": f"{title}: skipped. {self.marker.get('skipped')}",
-            "unfinished": f"{title}: not finished (no {self.name}/done.json). What is there is shown.",
+            "unfinished": f"{title}: not finished (no {self.name}/done.json); this shows its results so far.",
             "not run": f"{title}: not run (the run folder has no {self.name}/).",
         }[self.state]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The run folder and what was read from it at the start."""
+    """A run folder with its config and stages."""
 
     workdir: pathlib.Path
     config: Mapping[str, Any]
@@ -55,58 +55,58 @@ class Run:
 
     @property
     def dataset(self) -> str:
-        """Names and configs of the datasets, as readers see them."""
+        """Names and configs of the datasets, for readers."""
         pairs = (self.config.get("data") or {}).get("datasets") or []
         return " + ".join(" / ".join(map(str, pair)) for pair in pairs) or "unknown dataset"
 
     @functools.cached_property
     def slices(self) -> pd.DataFrame | None:
-        """prepare/slices.csv: every slice and its split; None where there is none."""
+        """prepare/slices.csv: every slice and its split; None if it does not exist."""
         return self.csv("prepare/slices.csv", ("slice_id", "patient_id", "split"))
 
     @functools.cached_property
     def analysis(self) -> mediation.Analysis | None:
-        """The mediation analysis of the run; None where there is none."""
+        """The mediation analysis of the run; None if there is none."""
         folder = self.path("mediate")
         return mediation.Analysis.read(folder) if (folder / "summary.json").is_file() else None
 
     def csv(self, name: str, required: Sequence[str] = ()) -> pd.DataFrame | None:
-        """Table of the run folder; None where there is no such file, or no row in it."""
+        """Reads a table of the run folder; None if the file does not exist or has no rows."""
         table = table_files.read_csv(self.path(*name.split("/")), required)
         return None if table is None or table.empty else table
 
     def arrays(self, name: str, required: Sequence[str]) -> dict[str, np.ndarray] | None:
-        """Arrays of an .npz file of the run folder; None where there is no such file.
+        """Reads the arrays of an .npz file of the run folder; None if it does not exist.
 
-        Raises: ValueError, naming the file, if one of the required arrays is not in it.
+        Raises: ValueError if a required array is missing.
         """
         path = self.path(*name.split("/"))
         if not path.is_file():
             return None
-        with np.load(path) as held:
-            arrays = dict(held)
+        with np.load(path) as file:
+            arrays = dict(file)
         missing = [name for name in required if name not in arrays]
         if missing:
             raise ValueError(
                 f"{path} lacks the arrays {missing} (it has {sorted(arrays)}); delete "
-                f"{path.parent.name}/done.json and run the same command again to have it written anew."
+                f"{path.parent.name}/done.json and run the same command again to rewrite the file."
             )
         return arrays
 
     def figure(self, name: str, figure: mpl_figure.Figure, caption: str) -> blocks.Figure:
-        """Saves a figure (PNG, SVG) and gives it as a picture of the page."""
+        """Saves a figure of the page, see save_figure()."""
         return save_figure(self.workdir, name, figure, caption)
 
 
 def read(workdir: pathlib.Path) -> Run:
-    """What the run folder says of itself.
+    """Reads the config and the stages of a run folder.
 
     Raises: FileNotFoundError without config.json.
     """
     config = table_files.read_json(workdir / "config.json")
     if config is None:
         raise FileNotFoundError(
-            f"No config.json in {workdir}: this is not the folder of a run. Give the --workdir of a run, or "
+            f"No config.json in {workdir}: this is not a run folder. Give the --workdir of a run, or "
             "start one there first (launch/pipeline.py writes config.json)."
         )
     stages = {}
@@ -121,14 +121,14 @@ def read(workdir: pathlib.Path) -> Run:
 
 
 def save_figure(folder: pathlib.Path, name: str, figure: mpl_figure.Figure, caption: str) -> blocks.Figure:
-    """Saves a figure (PNG, SVG) in `<folder>/figures` and gives it as a picture of a page in `folder`."""
+    """Saves a figure as PNG and SVG in `<folder>/figures`, and returns it for a page in `folder`."""
     png = figure_style.save(figure, folder / "figures", name)
     width = round(float(figure.get_size_inches()[0]) * 112)
     return blocks.Figure(name, base64.b64encode(_embeddable(png)).decode(), caption, width)
 
 
 def _embeddable(png: pathlib.Path) -> bytes:
-    """The picture without its (empty) alpha channel, and not larger than the page shows on a fine screen."""
+    """The picture without its empty alpha channel, scaled down to what a page can show on a high-resolution screen."""
     with Image.open(png) as picture:
         picture = picture.convert("RGB")
     picture.thumbnail((MAX_PIXELS, 2 * MAX_PIXELS), Image.Resampling.LANCZOS)

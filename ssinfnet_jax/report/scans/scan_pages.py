@@ -1,7 +1,7 @@
 """Pages of segmented scans: one with a slice viewer per scan, and an index with their measurements.
 
-A scan's page is written when the scan is there (`write_case`, by any process), so that no more than one is in memory;
-the index (`write`) is made of the table of measurements at the end. All of them work from a folder without a network.
+`write_case` writes the page of one scan, so that only one is in memory; `write` then makes the index from the table of
+measurements. All pages work offline.
 """
 
 import base64
@@ -19,15 +19,14 @@ from ssinfnet_jax.report.kit import render, tables, viewer
 
 INDEX = "report.html"
 CASES = "cases"  # folder of the scans' pages
-_REASONS = {"scan": "Scan", "reason": "Reason"}
 
 
 def write_case(out_dir: pathlib.Path, case: viewer.Case) -> pathlib.Path:
-    """Writes the page of one scan, `cases/NAME.html`, and the picture `cases/NAME.jpg` that the index shows.
+    """Writes the page of one scan, `cases/NAME.html`, and its picture for the index, `cases/NAME.jpg`.
 
     Args:
       out_dir: of the index.
-      case: the scan; its `facts` stand beside the slices.
+      case: the scan.
     Returns: path of the page.
     """
     folder = out_dir / CASES
@@ -39,7 +38,7 @@ def write_case(out_dir: pathlib.Path, case: viewer.Case) -> pathlib.Path:
 
 
 def remove_case(out_dir: pathlib.Path, name: str) -> None:
-    """Removes what `write_case` wrote of a scan, if it did."""
+    """Removes the files that `write_case` wrote for a scan, if any."""
     for ending in ("html", "jpg"):
         (out_dir / CASES / f"{file_name(name)}.{ending}").unlink(missing_ok=True)
 
@@ -54,22 +53,22 @@ def write(
     headline: Sequence[tuple[str, str, str]] = (),
     without: pd.DataFrame | None = None,
 ) -> pathlib.Path:
-    """Writes the index, `report.html`: every scan with its measurements, leading to its page where there is one.
+    """Writes the index, `report.html`: every scan with its measurements and a link to its page, if it has one.
 
     Args:
-      out_dir: where `write_case` has written the pages.
-      measurements: one row per scan; the column `case` holds their names, all other columns are shown as they are.
+      out_dir: the folder that `write_case` wrote to.
+      measurements: one row per scan, whose name is in the column `case`; all other columns are shown.
       title: of the page.
-      facts: how this was made (networks, window, versions, ...), by name.
-      titles: how columns are headed; the others by their names.
+      facts: how the scans were segmented (networks, window, versions, ...), by name.
+      titles: column -> title; other columns are headed by their names.
       headline: (value, label, note) of the main results.
-      without: scans that have no measurements, with the reason: columns `scan`, `reason`.
+      without: scans without measurements: columns `scan`, `reason`.
     Returns: path of the index.
-    Raises: ValueError if there is no column `case`, or a name is in it twice.
+    Raises: ValueError without a column `case`, or if it has a name twice.
     """
     if "case" not in measurements or measurements["case"].duplicated().any():
         raise ValueError(
-            f"The measurements need a column 'case' with every scan once; found the columns {list(measurements)}"
+            f"The measurements need a column 'case' that has every scan once; found the columns {list(measurements)}"
             f"{'' if 'case' not in measurements else ' and a name twice'}."
         )
     return render.write(
@@ -84,7 +83,7 @@ def write(
 
 
 def file_name(name: str) -> str:
-    """A file name, without ending, for a scan of any name; different names give different ones."""
+    """A file name, without extension, for a scan with any name; different names give different file names."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:80]
     return safe if safe == name else f"{safe or 'scan'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
@@ -103,12 +102,12 @@ def _table(out_dir: pathlib.Path, measurements: pd.DataFrame, titles: Mapping[st
     columns = {"case": (titles.get("case", "Scan"), scan)}
     for name in measurements.columns.drop("case"):
         columns[name] = (titles.get(name, str(name).replace("_", " ")), tables.formatter(measurements[name]))
-    table = tables.from_frame(measurements, "Measurements of every scan; a name leads to its slices.", columns)
+    table = tables.from_frame(measurements, "Measurements of every scan; click a name to see its slices.", columns)
     return dataclasses.replace(table, columns=[tables.Column(columns["case"][0]), *table.columns[1:]])
 
 
 def _reasons(without: pd.DataFrame) -> tables.Table:
-    columns = {name: (title, tables.text_cell) for name, title in _REASONS.items()}
+    columns = {name: (name.capitalize(), tables.text_cell) for name in ("scan", "reason")}
     return tables.from_frame(without, "Scans that were not segmented, and why.", columns)
 
 

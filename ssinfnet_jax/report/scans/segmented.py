@@ -1,4 +1,4 @@
-"""Segments scans, and keeps a page of each and an index beside the results."""
+"""Segments scans and writes a page of each, and an index, next to the results."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.report.kit import viewer
 from ssinfnet_jax.report.scans import scan_pages
 
-TITLES = {  # some of segment_scan.COLUMNS -> their titles on the pages
+TITLES = {  # columns of segment_scan.COLUMNS that the pages show
     "slices": "slices",
     "slices_affected": "slices affected",
     "ggo_ml": "GGO (ml)",
@@ -31,7 +31,7 @@ _PRINTED = [
 
 
 class Outcome(NamedTuple):
-    """table, failures: see segment_scans.run(); num_used: files of this call that were segmented, then or before."""
+    """table, failures: see segment_scans.run(); num_used: files of this call that are segmented, by it or earlier."""
 
     table: pd.DataFrame
     failures: pd.DataFrame
@@ -42,17 +42,17 @@ class Outcome(NamedTuple):
         return self.table[_PRINTED].to_string(index=False)
 
 
-def run(job: segment_scans.Job, inputs: Sequence[pathlib.Path], *, names: tuple[str, str], **workers: Any) -> Outcome:
-    """Segments the scans of `inputs` that are missing, then writes the pages of all.
+def run(job: segment_scans.Job, inputs: Sequence[pathlib.Path], *, names: tuple[str, str], **options: Any) -> Outcome:
+    """Segments the scans of `inputs` that are not segmented yet, then writes the pages of all.
 
     Args:
       job, inputs: see segment_scans.run().
-      names: of the single and the multi network, as the index shows them.
-      workers: `num_workers` and `scheduler` of segment_scans.run().
+      names: of the single and the multi network, for the index.
+      options: `num_workers`, `scheduler` and `choice` of segment_scans.run().
     Raises: ValueError or OSError as segment_scans.run().
     """
     measured, report = segment_scans.measured(job.out_dir), input_files.Report()
-    table, failures = segment_scans.run(job, inputs, report=report, **workers)
+    table, failures = segment_scans.run(job, inputs, report=report, **options)
     for name in measured - set(table["scan"]):
         scan_pages.remove_case(job.out_dir, name)
     window_hu, _ = NetworkCard.read(job.single_dir).scan_input(job.single_dir)
@@ -61,21 +61,27 @@ def run(job: segment_scans.Job, inputs: Sequence[pathlib.Path], *, names: tuple[
     if len(table):
         _write_index(job, table, failures, _facts(job, names, window_hu))
     else:
-        (job.out_dir / scan_pages.INDEX).unlink(missing_ok=True)  # of scans that are gone
+        (job.out_dir / scan_pages.INDEX).unlink(missing_ok=True)  # lists scans that no longer exist
     return Outcome(table, failures, report.used)
 
 
 def _write_case(out_dir: pathlib.Path, row: Mapping[str, Any], window_hu: tuple[float, float]) -> None:
-    """Writes the page of a scan that has none, or an older one."""
+    """Writes the page of a scan unless it is up to date."""
     page = out_dir / scan_pages.CASES / f"{scan_pages.file_name(row['scan'])}.html"
     made = (out_dir / "scans" / row["scan"] / "scan.json").stat().st_mtime
     written = page.is_file() and page.with_suffix(".jpg").is_file() and page.stat().st_mtime >= made
     if written or segment_scan.lost_file(out_dir, row["scan"]):
         return
-    images, classes, areas = results.load_views(out_dir, row["scan"], window_hu)
+    views = results.load_views(out_dir, row["scan"], window_hu, viewer.MAX_SIDE)
     facts = {title: row[name] for name, title in TITLES.items() if row[name] != "" and not pd.isna(row[name])}
-    labels = [f"slice {index}" for index in range(len(images))]  # as in slices.csv and the pictures
-    scan_pages.write_case(out_dir, viewer.Case(row["scan"], images, classes, facts=facts, labels=labels, areas=areas))
+    labels = [f"slice {index}" for index in range(len(views.images))]  # as in slices.csv and the pictures
+    if views.files is not None:
+        labels = [f"{label}, {file}" for label, file in zip(labels, views.files, strict=True)]
+    case = viewer.Case(
+        row["scan"], views.images, views.classes, facts=facts, labels=labels, areas=views.areas, soft=views.soft,
+        probability=views.probability, counted_from=0,
+    )  # fmt: skip
+    scan_pages.write_case(out_dir, case)
 
 
 def _write_index(job: segment_scans.Job, table: pd.DataFrame, failures: pd.DataFrame, facts: Mapping[str, Any]) -> None:
@@ -88,8 +94,8 @@ def _write_index(job: segment_scans.Job, table: pd.DataFrame, failures: pd.DataF
         without=failures,
         headline=[
             (str(len(table)), "scans", "for research, not for diagnosis"),
-            (str(int(table["empty"].sum())), "without a lesion", "their notes say what was seen"),
-            (str(len(failures)), "not segmented", "the reasons stand below" if len(failures) else "none failed"),
+            (str(int(table["empty"].sum())), "without a lesion", "see their notes"),
+            (str(len(failures)), "not segmented", "see the reasons below" if len(failures) else "none failed"),
         ],
     )
 

@@ -1,1 +1,1 @@
-"""The pure part of training: states, optimizers, augmentation, and steps (state, batch, key) -> (state, metrics)."""
+"""Pure functions of training: states, optimizers, augmentation, and steps (state, batch, key) -> (state, metrics)."""

@@ -1,7 +1,7 @@
-"""Adversarial pretraining: the inpainter restores what the coach chose to erase, and the coach makes that hard.
+"""Adversarial pretraining: the inpainter restores regions that the coach erases; the coach learns to make that hard.
 
-Two train states take turns. In `inpaint_step` the coach is frozen, in `coach_step` the inpainter, its running
-statistics of batch norm included: a frozen network is applied with them, and they are not changed.
+Two train states take turns. `inpaint_step` freezes the coach, `coach_step` the inpainter: a frozen network uses its
+running statistics of batch norm and does not update them.
 """
 
 from collections.abc import Callable
@@ -23,21 +23,21 @@ from ssinfnet_jax.training.steps.state import TrainState
 
 
 class Game(NamedTuple):
-    """The two networks, what they are fed, and what they minimise.
+    """The two networks, their inputs and their losses.
 
-    The losses are tables as for `compose.make_loss`. The inpainter's functions are given restored slices and target,
-    float[B,H,W,C] in [-1, 1], and are summed over the inpainter's maps; the coach's are given the inpainter's
-    `inpainting.reconstruction`, float[B]. Both may ask for fields: `image` and, of a multi network, `prior`
+    The losses are tables as for `compose.make_loss`. The inpainter's functions take restored slices and target,
+    float[B,H,W,C] in [-1, 1], and are summed over the inpainter's maps; the coach's take the inpainter's
+    `inpainting.reconstruction`, float[B]. Both may have fields as parameters: `image` and, for a multi network, `prior`
     float[B,H,W] in [0, 1]; `valid` float[B]; `position` int[B]; `keep` float[B,H,W,1], 1 = kept. The coach's may also
-    ask for `score`, `mu`, `logvar` (`coach.Scores`), `kl` float[B], and `restored` and `target` as above, `restored`
-    being a dict if the inpainter has several maps.
+    have `score`, `mu`, `logvar` (`coach.Scores`), `kl` float[B], and `restored` and `target` as above; `restored` is a
+    dict if the inpainter has several maps.
 
     Attributes:
       inpainter: InfNet or a multi network, with a method `inpaint`.
       coach: the coach.
-      num_inputs: channels of the inpainter's input, 3 or 6; the coach sees the slice's three.
+      num_inputs: channels of the inpainter's input, 3 or 6; the coach gets the slice's three.
       normalisation: of the input.
-      inpainter_losses, coach_losses: what each of them minimises.
+      inpainter_losses, coach_losses: the loss of each.
       options: see `GameOptions`.
     """
 
@@ -51,16 +51,12 @@ class Game(NamedTuple):
 
 
 def make_inpaint_step(
-    game: Game,
-    optimizer: optax.GradientTransformation,
-    *,
-    augmentation: Augmentation,
-    axis_name: str | None = None,
+    game: Game, optimizer: optax.GradientTransformation, *, augmentation: Augmentation, axis_name: str | None = None
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
     """`inpaint_step(inpainter, coach, batch, key) -> (inpainter, metrics)`.
 
-    `batch["erased_by_coach"]`, float[B], says whether the coach chooses the regions (1) or chance does (0); it must be
-    the same for the whole batch. Masks are binary.
+    `batch["erased_by_coach"]`, float[B], is 1 if the coach chooses the regions, 0 if they are random; it must be the
+    same for the whole batch. Masks are binary.
     """
     loss = compose.make_loss(game.inpainter_losses)
 
@@ -70,7 +66,7 @@ def make_inpaint_step(
 
         def objective(params):
             restored, changed = game.inpainter.apply(
-                state.train_variables(current, params),
+                {"params": params, "batch_stats": current.batch_stats},
                 data * keep,
                 train=True,
                 mutable=["batch_stats"],
@@ -90,13 +86,9 @@ def make_inpaint_step(
 
 
 def make_coach_step(
-    game: Game,
-    optimizer: optax.GradientTransformation,
-    *,
-    augmentation: Augmentation,
-    axis_name: str | None = None,
+    game: Game, optimizer: optax.GradientTransformation, *, augmentation: Augmentation, axis_name: str | None = None
 ) -> Callable[[TrainState, TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
-    """`coach_step(coach, inpainter, batch, key) -> (coach, metrics)`; the mask is soft, so that a gradient passes."""
+    """`coach_step(coach, inpainter, batch, key) -> (coach, metrics)`; the mask is soft, so that gradients flow."""
     loss = compose.make_loss(game.coach_losses, num_args=1)
 
     def step(current: TrainState, inpainter_state: TrainState, batch: Batch, key: jax.Array):
@@ -105,7 +97,7 @@ def make_coach_step(
 
         def objective(params):
             scores, changed = game.coach.apply(
-                state.train_variables(current, params),
+                {"params": params, "batch_stats": current.batch_stats},
                 data[..., :3],
                 eps,
                 train=True,
@@ -114,7 +106,7 @@ def make_coach_step(
             keep = coaching.keep_mask(scores.score, alpha=game.options.soft_alpha, keep_ratio=game.options.keep_ratio)
             if game.options.straight_through:
                 keep += jax.lax.stop_gradient((keep > 0.5).astype(keep.dtype) - keep)
-            # The gradient reaches the coach through the inpainter's input, too.
+            # The gradient also reaches the coach through the inpainter's input.
             seen = jax.lax.stop_gradient(keep) if game.options.cut_input_gradient else keep
             restored = game.inpainter.apply(
                 state.variables(inpainter_state), data * seen, train=False, method="inpaint"
@@ -124,11 +116,7 @@ def make_coach_step(
             terms = loss(
                 reconstruction, **batch, **scores._asdict(), kl=kl, keep=keep, restored=restored, target=target
             )
-            extra = {
-                "reconstruction": reconstruction,
-                "kl": kl,
-                "erased_fraction": 1 - keep.mean(axis=(1, 2, 3)),
-            }
+            extra = {"reconstruction": reconstruction, "kl": kl, "erased_fraction": 1 - keep.mean(axis=(1, 2, 3))}
             return compose.by_term(terms), extra, changed["batch_stats"]
 
         return update.update(current, objective, optimizer, batch["valid"], axis_name=axis_name)
@@ -137,11 +125,11 @@ def make_coach_step(
 
 
 def check_losses(inpainter: compose.Terms, coach: compose.Terms, name: str, num_inputs: int, output: str) -> None:
-    """Raises ValueError for tables of losses that cannot be computed of what the steps have (see `Game`).
+    """Raises ValueError for losses that cannot be computed from what the steps provide (see `Game`).
 
     Args:
-      inpainter, coach: the tables, called `name` + "inpainter_losses" and `name` + "coach_losses".
-      num_inputs, output: of the inpainter, as `models.num_inputs` and `models.output` say.
+      inpainter, coach: the tables `name`.inpainter_losses and `name`.coach_losses.
+      num_inputs, output: of the inpainter, as `models.num_inputs` and `models.output`.
     """
 
     def array(*shape):
@@ -158,9 +146,9 @@ def check_losses(inpainter: compose.Terms, coach: compose.Terms, name: str, num_
 
 
 def make_inpaint_eval(game: Game) -> Callable[[Any, Any, Batch, jax.Array], dict[str, jax.Array]]:
-    """A function (inpainter variables, coach variables, batch, key) -> inpaintings under random and coach's masks.
+    """`evaluate(inpainter variables, coach variables, batch, key) -> inpaintings under random and the coach's masks`.
 
-    Returns: function giving image, keep_random, inpainting_random, keep_coach, inpainting_coach float[B,H,W] in
+    Returns: a function that returns image, keep_random, inpainting_random, keep_coach, inpainting_coach float[B,H,W] in
       [0, 1] and reconstruction_random, reconstruction_coach float[B].
     """
 
@@ -190,23 +178,23 @@ def make_inpaint_eval(game: Game) -> Callable[[Any, Any, Batch, jax.Array], dict
 
 
 def binary_keep(game: Game, coach_variables, data: jax.Array, by_coach: jax.Array, keys: jax.Array) -> jax.Array:
-    """The mask the inpainter sees, float[B,H,W,1] of {0, 1}: regions ranked by the frozen coach, or by chance.
+    """The inpainter's mask, float[B,H,W,1] of {0, 1}: regions ranked by the frozen coach, or at random.
 
-    `keys`, key[B], are those of `update.slice_keys`.
+    `keys`, key[B], are from `update.slice_keys`.
     """
     eps = _eps(game, data, keys)
 
     def from_coach():
         return game.coach.apply(coach_variables, data[..., :3], eps, train=False).score
 
-    # Chance ranks the regions by noise that is there anyway.
+    # The coach's noise serves as the random ranking.
     score = jax.lax.cond(by_coach, from_coach, lambda: eps[..., :1])
     keep = coaching.keep_mask(score, alpha=100.0, keep_ratio=game.options.keep_ratio)
     return (keep > 0.5).astype(data.dtype)
 
 
 def _prepare(game: Game, learner: TrainState, batch: Batch, key: jax.Array, augmentation: Augmentation):
-    """(augmented batch, the inpainter's input, a key per slice for what else is drawn)."""
+    """(augmented batch, the inpainter's input, a key per slice for other draws)."""
     keys = update.slice_keys(key, learner.step, batch["position"])
     augment_keys, other_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     batch = augment.augment(augment_keys, inputs.to_unit(batch), augmentation)
@@ -214,7 +202,7 @@ def _prepare(game: Game, learner: TrainState, batch: Batch, key: jax.Array, augm
 
 
 def _eps(game: Game, data: jax.Array, keys: jax.Array) -> jax.Array:
-    """The coach's standard normal noise for each slice, float[B,H/16,W/16,latent]."""
+    """The coach's standard normal noise, float[B,H/16,W/16,latent]."""
     shape = game.coach.eps_shape(data.shape)[1:]
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 

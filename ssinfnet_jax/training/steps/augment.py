@@ -1,8 +1,8 @@
-"""Augmentation on the device, inside the jitted step: slice, labels and prior are moved together.
+"""Augmentation on the device, inside the jitted step; slice, labels and prior are transformed together.
 
-Flips, turns and scaling keep rows rows and columns columns (or swap the two), so that they are a choice of source
-coordinates per row and per column: images are interpolated by two products with band matrices, labels gathered at
-the nearest pixel. Rotation and elastic deformation need a source coordinate per pixel, and a gather.
+Flips, quarter turns and scaling map rows to rows and columns to columns, or swap the two, so source coordinates per row
+and per column suffice: images are interpolated by two products with band matrices, labels gathered at the nearest
+pixel. Rotation and elastic deformation need source coordinates per pixel, and a gather.
 """
 
 import dataclasses
@@ -14,17 +14,17 @@ from jax.scipy import ndimage
 
 from ssinfnet_jax.config import Augmentation
 
-INTERPOLATED = ("image", "prior")  # bilinear; everything else that is [H,W] is a label: nearest neighbour
+INTERPOLATED = ("image", "prior")  # bilinear; every other [H,W] is a label: nearest neighbour
 
 
 def geometry_only(options: Augmentation) -> Augmentation:
-    """The options without what changes the grey values; the same draws move a slice the same way."""
+    """The options without changes of grey values; the same draws transform a slice the same way."""
     return dataclasses.replace(
         options, prior_dropout=0.0, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0, blur=0.0, cutout_probability=0.0
     )
 
 
-# What is drawn per slice, uniform in [0, 1): one table of draws compiles much faster than a call for each.
+# Draws per slice, uniform in [0, 1): one table compiles much faster than a call for each.
 _DRAWS = (
     "flip_rows", "flip_columns", "swap", "size", "row_aspect", "column_aspect", "row_offset", "column_offset",
     "cut", "cut_height", "cut_width", "cut_top", "cut_left", "gamma", "contrast", "brightness", "noise",
@@ -33,14 +33,14 @@ _DRAWS = (
 
 
 def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Augmentation) -> dict[str, jax.Array]:
-    """Draws one change per slice and applies it to all of its arrays.
+    """Draws one change per slice and applies it to all of the slice's arrays.
 
     Args:
       keys: key[B], one per slice.
       batch: `image` and `prior` float32[B,H,W] in [0,1], `lesion`, `classes` int[B,H,W], all square; arrays of other
-        rank pass unchanged.
+        rank are returned unchanged.
       options: see `Augmentation`.
-    Returns: the same keys, shapes (but for a crop) and dtypes.
+    Returns: the same keys, shapes (except for a crop) and dtypes.
     """
     batch = dict(batch)
     maps = {name: value for name, value in batch.items() if value.ndim == 3}
@@ -52,8 +52,7 @@ def augment(keys: jax.Array, batch: Mapping[str, jax.Array], options: Augmentati
     if options.noise:
         deviation = options.noise * draws["noise"][:, None, None]
         noise = jax.vmap(lambda key: jax.random.normal(key, batch["image"].shape[1:]))(noise_keys)
-        noisy = batch["image"] + deviation * noise
-        batch["image"] = jnp.clip(noisy, 0, 1)
+        batch["image"] = jnp.clip(batch["image"] + deviation * noise, 0, 1)
     if options.prior_dropout and "prior" in batch:
         dropped = (draws["no_prior"] < options.prior_dropout)[:, None, None]
         batch["prior"] = jnp.where(dropped, 0.5, batch["prior"])
@@ -83,11 +82,11 @@ def _augment_one(
 
 
 def _coordinates(drawn, height, width, options):
-    """Source coordinate of every row and column, and whether the two axes are swapped first."""
+    """Source coordinates of every row and column, and whether the axes are swapped first."""
     flip_rows, flip_columns, swap = (drawn[name] < 0.5 for name in ("flip_rows", "flip_columns", "swap"))
     swap &= options.quarter_turns
-    # A turn by 0, 90, 180 or 270 degrees is a swap and flips: one flip is free, the other follows from it and the swap.
-    # A mirror image is one more flip, of either axis: with turns, up-down or left-right come to the same.
+    # A turn by 0, 90, 180 or 270 degrees is a swap and flips: one flip is free, it and the swap determine the other. A
+    # mirror image adds a flip of either axis: with turns, up-down and left-right flips are equivalent.
     if options.quarter_turns and not (options.flip_left_right or options.flip_up_down):
         flip_rows = flip_columns ^ swap
     if not options.quarter_turns:
@@ -107,7 +106,7 @@ def _coordinates(drawn, height, width, options):
 
 
 def _resample(maps: dict[str, jax.Array], rows: jax.Array, columns: jax.Array) -> dict[str, jax.Array]:
-    """The maps at source coordinates float[H] of the rows and float[W] of the columns."""
+    """Samples the maps at source coordinates float[H] of rows and float[W] of columns."""
     height, width = maps["image"].shape
     row_matrix, column_matrix = _linear(rows, height), _linear(columns, width)
     row_index = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
@@ -121,7 +120,7 @@ def _resample(maps: dict[str, jax.Array], rows: jax.Array, columns: jax.Array) -
 
 
 def _warp(maps: dict[str, jax.Array], coordinates: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
-    """The maps at source coordinates (row, column) of every pixel, float[H,W] each."""
+    """Samples the maps at source coordinates (row, column) of every pixel, float[H,W] each."""
     return {
         name: ndimage.map_coordinates(value, coordinates, order=int(name in INTERPOLATED), mode="nearest")
         for name, value in maps.items()
@@ -129,7 +128,7 @@ def _warp(maps: dict[str, jax.Array], coordinates: tuple[jax.Array, jax.Array]) 
 
 
 def _bent(drawn, rows, columns, options) -> tuple[jax.Array, jax.Array]:
-    """Source coordinates of every pixel: those of its row and column, rotated about the centre, and displaced."""
+    """Source coordinates of every pixel: its row's and column's, rotated about the centre and displaced."""
     height, width = len(rows), len(columns)
     angle = jnp.deg2rad(options.rotation * (2 * drawn["angle"] - 1))
     down, right = rows[:, None] - (height - 1) / 2, columns[None, :] - (width - 1) / 2
@@ -146,12 +145,12 @@ def _bent(drawn, rows, columns, options) -> tuple[jax.Array, jax.Array]:
 
 
 def _draw_grid(key: jax.Array) -> jax.Array:
-    """Displacement (rows, columns) at the points of a coarse grid, float[8,8,2] of standard deviation 1."""
+    """Displacements (rows, columns) on a coarse grid, float[8,8,2] with standard deviation 1."""
     return jax.random.normal(jax.random.fold_in(key, 1), (8, 8, 2))
 
 
 def _blur(image: jax.Array, deviation: jax.Array) -> jax.Array:
-    """Gaussian blur by a standard deviation in pixels; what lies outside does not count."""
+    """Gaussian blur with a standard deviation in pixels, normalised over the pixels inside the image."""
 
     def weights(length):
         distance = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
@@ -178,7 +177,7 @@ def _crop(maps: dict[str, jax.Array], drawn, key: jax.Array, options: Augmentati
     label = maps.get("classes", maps.get("lesion"))
     if options.crop_focus and label is not None:
         present = jnp.stack([(label == 1).any(), (label == 2).any()])
-        # A class that the slice has: the drawn one, or the other.
+        # A class that the slice has: the drawn one, or else the other.
         drawn_class = jnp.where(drawn["focus_class"] < 0.5, 1, 2)
         chosen = jnp.where(present[drawn_class - 1], drawn_class, 3 - drawn_class)
         score = jnp.where(label == chosen, jax.random.uniform(jax.random.fold_in(key, 2), label.shape), -1.0)
@@ -192,7 +191,7 @@ def _crop(maps: dict[str, jax.Array], drawn, key: jax.Array, options: Augmentati
 
 
 def _outside_cutout(drawn, height, width, options) -> jax.Array:
-    """Bool[H,W], False inside the blackened rectangle."""
+    """Mask bool[H,W], False inside the blackened rectangle."""
     cut = drawn["cut"] < options.cutout_probability
     for_each = []
     for side, start, length in (("cut_height", "cut_top", height), ("cut_width", "cut_left", width)):

@@ -1,4 +1,4 @@
-"""Optimizers, schedules and the lookahead wrapper, as the config has them."""
+"""The config's optimizers, with schedules and lookahead."""
 
 import inspect
 import itertools
@@ -19,7 +19,7 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
     "adamw": optax.adamw,
 }
-# What optax's functions call their own weight decay, and its mask.
+# Names of the weight decay and its mask in optax's functions.
 DECAY = ("weight_decay", "weight_decay_rate")
 DECAY_MASK = ("mask", "weight_decay_mask")
 
@@ -28,9 +28,9 @@ def make_schedule(options: Optimizer, *, steps_per_epoch: float, num_steps: int)
     """The learning rate per update of an optimizer.
 
     Args:
-      options: of the optimizer; a warm-up rises linearly from 0 first, in the time of the rest.
+      options: of the optimizer; a linear warm-up from 0 comes first and counts as part of the training.
       steps_per_epoch: updates per epoch.
-      num_steps: updates in all, the length of the cosine.
+      num_steps: updates in total, the length of the cosine with its warm-up.
     """
     peak, warmup = options.learning_rate, options.warmup_steps
     if options.schedule == "constant":
@@ -40,7 +40,7 @@ def make_schedule(options: Optimizer, *, steps_per_epoch: float, num_steps: int)
     else:
         boundaries: dict[int, float] = {}
         for epoch in options.epochs:
-            # After the warm-up updates are counted anew. Drops that fall on one update are all made.
+            # Updates are counted from the end of the warm-up. Several drops at one update all apply.
             step = max(int(epoch * steps_per_epoch) - warmup, 0)
             boundaries[step] = boundaries.get(step, 1.0) * options.factor
         schedule = optax.piecewise_constant_schedule(peak, boundaries)
@@ -50,7 +50,7 @@ def make_schedule(options: Optimizer, *, steps_per_epoch: float, num_steps: int)
 
 
 def restarting(phases: Sequence[tuple[Optimizer, int]], *, steps_per_epoch: float) -> Schedule:
-    """Schedules one after the other, each begun anew: (options as for `make_schedule`, number of updates) per phase."""
+    """Joins schedules that each start afresh; (options as for `make_schedule`, number of updates) per phase."""
     schedules = [make_schedule(one, steps_per_epoch=steps_per_epoch, num_steps=steps) for one, steps in phases]
     return optax.join_schedules(schedules, list(itertools.accumulate(steps for _, steps in phases))[:-1])
 
@@ -58,15 +58,14 @@ def restarting(phases: Sequence[tuple[Optimizer, int]], *, steps_per_epoch: floa
 def make_optimizer(options: Optimizer, schedule: Schedule, *, decayed: Any = None) -> optax.GradientTransformation:
     """The optimizer of a config.
 
-    lookahead(clip -> weight decay -> SGD | Adam | AdamW). An optimizer that has a weight decay of its own, such as
-    AdamW, is always given the config's; for one that has none, the decay is added to the gradient.
+    lookahead(clip -> weight decay -> SGD | Adam | AdamW). The config's decay replaces the optimizer's own, such as
+    AdamW's; for optimizers without one it is added to the gradient.
 
     Args:
       options: of the config; its name is a key of `OPTIMIZERS`, or "module:function" of any package: "optax:lion".
       schedule: learning rate per update.
-      decayed: tree of bool, which parameters the weight decay acts on; all if None.
-    Raises: ValueError for an unknown optimizer (PlugInError) or option, or a decay that cannot be kept from what is not
-      `decayed`.
+      decayed: tree of bool: the parameters that decay; all if None.
+    Raises: ValueError for an unknown optimizer (PlugInError) or option, or a decay that cannot be limited to `decayed`.
     Source: Zhang et al. 2019, arXiv:1907.08610 (lookahead); the paper, "Experimental settings".
     """
     optimizer = _with_decay(options, schedule, decayed)
@@ -75,7 +74,7 @@ def make_optimizer(options: Optimizer, schedule: Schedule, *, decayed: Any = Non
     if options.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(options.clip_norm), optimizer)
     if lookahead := options.lookahead:
-        # The wrapper hands the fast parameters' gradients to what it wraps, so clipping inside it is clipping first.
+        # The wrapper passes on the gradients of the fast parameters, so clipping inside it comes first.
         optimizer = optax.lookahead(optimizer, lookahead.k, lookahead.alpha)
         if lookahead.sync_first:
             optimizer = _synchronised_first(optimizer, lookahead.k)
@@ -104,8 +103,8 @@ def _with_decay(options: Optimizer, schedule: Schedule, decayed: Any) -> optax.G
         own[own_mask] = decayed
     elif decay and decayed is not None and not all(jax.tree.leaves(decayed)):
         raise ValueError(
-            f"Optimizer {name!r} decays all weights (weight_decay {decay}), but what inpainting does not use must not "
-            "shrink: set weight_decay to 0, or choose an optimizer that takes a mask, such as adamw."
+            f"Optimizer {name!r} decays all weights (weight_decay {decay}), but weights that inpainting does not use "
+            "must not decay: set weight_decay to 0, or choose an optimizer that takes a mask, such as adamw."
         )
     return function(schedule, **own)
 
@@ -118,7 +117,7 @@ def _takes_rate(function: Any) -> bool:
 
 
 def _synchronised_first(optimizer: optax.GradientTransformation, k: int) -> optax.GradientTransformation:
-    """A lookahead that begins as if k - 1 updates were done."""
+    """A lookahead that starts as if k - 1 updates were done."""
 
     def init(params):
         state = optimizer.init(params)
@@ -128,9 +127,9 @@ def _synchronised_first(optimizer: optax.GradientTransformation, k: int) -> opta
 
 
 def check(options: Optimizer, decayed: Any = None) -> None:
-    """Raises ValueError for options that `make_optimizer` refuses, or an optimizer that needs more than a gradient.
+    """Raises ValueError for options that `make_optimizer` rejects, or an optimizer that needs more than a gradient.
 
-    `decayed` says whether the weight decay acts on the parameters "used" and "unused".
+    `decayed` says whether the parameters "used" and "unused" decay.
     """
     optimizer = make_optimizer(options, make_schedule(options, steps_per_epoch=1, num_steps=1), decayed=decayed)
     if options.name in OPTIMIZERS:
@@ -145,28 +144,28 @@ def check(options: Optimizer, decayed: Any = None) -> None:
     except Exception as error:  # whatever a function of another package raises
         said = " ".join(str(error).split())
         raise ValueError(
-            f"Optimizer {options.name!r} cannot be updated with gradient and parameters ({type(error).__name__}: "
-            f"{said}); choose another one."
+            f"Optimizer {options.name!r} cannot be updated with gradients and parameters ({type(error).__name__}: "
+            f"{said}); choose another."
         ) from error
 
 
 def check_length(options: Optimizer, num_steps: int, name: str) -> None:
-    """Raises ValueError for a training so short that lookahead's slow weights, its result, would never move."""
+    """Raises ValueError for a training too short for lookahead's slow weights, its result, to move."""
     lookahead = options.lookahead
     if lookahead and not lookahead.sync_first and num_steps < lookahead.k:
         raise ValueError(
-            f"{name} has {num_steps} updates, and lookahead moves its slow weights at every {lookahead.k}th; train "
-            "longer or take a smaller lookahead.k."
+            f"{name} has {num_steps} updates, but lookahead moves its slow weights only every {lookahead.k}; train "
+            "longer or use a smaller lookahead.k."
         )
 
 
 def synced(params: Any) -> optax.LookaheadParams:
-    """Slow and fast parameters that start equal; copies, because a donated buffer must not be shared."""
+    """Slow and fast parameters that start equal; copied, because a donated buffer must not be shared."""
     return optax.LookaheadParams(fast=params, slow=jax.tree.map(jnp.copy, params))
 
 
 def fast(params: Any) -> Any:
-    """The parameters that gradients are taken at."""
+    """The parameters at which gradients are computed."""
     return params.fast if isinstance(params, optax.LookaheadParams) else params
 
 

@@ -9,26 +9,26 @@ import jax.numpy as jnp
 import optax
 
 from ssinfnet_jax.config import Augmentation, Teacher
-from ssinfnet_jax.losses import compose
+from ssinfnet_jax.losses import compose, ignored
 from ssinfnet_jax.models import infnet, ops
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
-from ssinfnet_jax.training.steps import augment, mean_teacher, state, update
+from ssinfnet_jax.training.steps import augment, mean_teacher, update
 from ssinfnet_jax.training.steps.state import TrainState
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
 
 
 class Options(NamedTuple):
-    """How a step sees its batch, and what it keeps.
+    """Options of a step.
 
     Attributes:
       augmentation: see `Augmentation`.
       normalisation: of the input.
-      scale: side of the slices in this step, relative to the batch's and rounded to a multiple of 32 pixels.
+      scale: factor on the side of the slices, which is then rounded to a multiple of 32 pixels.
       label_smoothing: s in [0, 1); targets t become t (1 - s) + s / 2.
-      averaging: decay of the averaged weights, where the state has them.
-      teacher: how the unlabeled slices of a single network's batch count, or None.
+      averaging: decay of the averaged weights, if the state has them.
+      teacher: see `Teacher`, or None; single network only.
       steps_per_epoch: of the labeled slices, for the teacher.
     """
 
@@ -51,17 +51,17 @@ def make_step(
     options: Options,
     axis_name: str | None = None,
 ) -> Step:
-    """A step of a network that finds the lesion (output "maps" or "lesion"), or divides it (output "classes").
+    """A step of a network that finds the lesion (output "maps" or "lesion") or divides it (output "classes").
 
-    Every loss term compares logits with the lesion, or with one-hot classes; of InfNet on each of the maps that the
-    term's line names, the four of the lesion by default. A loss may ask for fields of the batch (`check_losses`). A
-    batch that has "unlabeled" slices as well, a batch of `image`, `position` and `valid`, is completed by the averaged
-    weights (`mean_teacher`).
+    Every loss term compares logits with the lesion or with one-hot classes; for InfNet, on each map that the term's
+    line names, by default the four lesion maps. A loss may have fields of the batch as parameters (`check_losses`). At
+    an ignored pixel logits and target agree, so that it counts in no loss (`losses.ignored`). If the batch has
+    "unlabeled" slices, a batch of `image`, `position` and `valid`, the averaged weights label them (`mean_teacher`).
 
     Args:
       model, optimizer: to be trained.
-      num_inputs: channels of the network's input: slice alone, or slice and prior.
-      output: what the network gives, as `models.output` says.
+      num_inputs: channels of the network's input: slice, or slice and prior.
+      output: as `models.output`.
       losses: a table as for `compose.make_loss`.
       options: see `Options`.
       axis_name: of the mapped axis, or None on one device.
@@ -77,18 +77,20 @@ def make_step(
         if unlabeled is not None:
             batch = _labeled_by_teacher(current, model, batch, unlabeled, key, output, options)
         target = inputs.one_hot(batch["classes"]) if output == "classes" else batch["lesion"][..., None]
+        ignore = batch.get("ignore")
+        counts = True if ignore is None else ignore[..., None] == 0
         data = inputs.INPUTS[num_inputs](batch, options.normalisation)
 
         def objective(params):
             out, changed = model.apply(
-                state.train_variables(current, params), data, train=True, mutable=["batch_stats"]
+                {"params": params, "batch_stats": current.batch_stats}, data, train=True, mutable=["batch_stats"]
             )
-            terms = compose.by_map(loss(out, _smooth(target, options), **batch))
+            terms = compose.by_map(loss(*ignored.agree(out, _smooth(target, options), ignore), **batch))
             if output == "classes":
                 pred = jax.nn.one_hot(out.argmax(axis=-1), 3, dtype=bool)
             else:
                 pred = prediction.lesion_logits(out, output) > 0
-            return terms, {"train_dice": _dice(pred, target > 0.5)}, changed["batch_stats"]
+            return terms, {"train_dice": _dice(pred & counts, (target > 0.5) & counts)}, changed["batch_stats"]
 
         return update.update(
             current, objective, optimizer, batch["valid"], axis_name=axis_name, averaging=options.averaging
@@ -97,29 +99,29 @@ def make_step(
     return step
 
 
-def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool, size: int = 32) -> None:
-    """Raises ValueError, calling the table `name`, for losses that cannot be computed of what a step has.
+def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool) -> None:
+    """Raises ValueError, with the table's `name`, for losses that cannot be computed from what a step provides.
 
-    A loss may ask for fields of the augmented batch: `image` and, of a multi network, `prior` float32[B,H,W] in [0, 1];
-    `lesion` float32[B,H,W] {0, 1} or `classes` int32[B,H,W] {0 background, 1 GGO, 2 consolidation}; `valid` float32[B];
-    `position` int32[B]. A batch with slices labeled by the teacher has `image`, `lesion` and `valid` alone.
+    A loss may have fields of the augmented batch as parameters: `image` and, for a multi network, `prior`
+    float32[B,H,W] in [0, 1]; `lesion` float32[B,H,W] {0, 1} or `classes` int32[B,H,W] {0 background, 1 GGO, 2
+    consolidation}; `valid` float32[B]; `position` int32[B]. A parameter `ignore`, None by default, gets float32[B,H,W]
+    {0, 1} if the data have pixels that do not count. With a teacher there are only `image`, `lesion` and `valid`.
     """
-    names = {"image": (size, size), "valid": (), "lesion": (size, size), "position": ()}
-    if output == "classes":
-        names = {**names, "prior": (size, size), "classes": (size, size)}
-        del names["lesion"]
-    if teacher:
-        del names["position"]
-    kinds = {"classes": jnp.int32, "position": jnp.int32}
-    fields = {key: jax.ShapeDtypeStruct((2, *shape), kinds.get(key, jnp.float32)) for key, shape in names.items()}
-    target = jax.ShapeDtypeStruct((2, size, size, 3 if output == "classes" else 1), jnp.float32)
+    names = {"image", "valid", *(["prior", "classes"] if output == "classes" else ["lesion"])}
+    names |= set() if teacher else {"position"}
+    shapes, kinds = {"valid": (2,), "position": (2,)}, {"classes": jnp.int32, "position": jnp.int32}
+    fields = {
+        key: jax.ShapeDtypeStruct(shapes.get(key, (2, 32, 32)), kinds.get(key, jnp.float32)) for key in sorted(names)
+    }
+    target = jax.ShapeDtypeStruct((2, 32, 32, 3 if output == "classes" else 1), jnp.float32)
     logits = dict.fromkeys(infnet.MAPS, target) if output == "maps" else target
-    of = f" of {target.shape[-1]} classes"
+    classes = target.shape[-1]
+    of = f" for {classes} class{'es' * (classes > 1)}"
     compose.check(terms, name, logits, target, fields=fields, maps=infnet.LESION_MAPS, of=of)
 
 
 def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, output: str, options: Options) -> Batch:
-    """The labeled slices and, with what the averaged weights say of them, the unlabeled ones."""
+    """The labeled slices, and the unlabeled ones with labels from the averaged weights."""
     plain = options._replace(augmentation=augment.geometry_only(options.augmentation))
     seen = _prepare(unlabeled, key, current.step, plain)
     logits = model.apply(current.average, inputs.image_input(seen, options.normalisation), train=False)
@@ -134,7 +136,7 @@ def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) ->
     """The augmented batch at the step's scale."""
     keys = update.slice_keys(key, step, batch["position"])
     batch = augment.augment(keys, inputs.to_unit(batch), options.augmentation)
-    kinds = {"lesion": jnp.float32, "classes": jnp.int32}
+    kinds = {"lesion": jnp.float32, "ignore": jnp.float32, "classes": jnp.int32}
     batch |= {name: batch[name].astype(kind) for name, kind in kinds.items() if name in batch}
     size = max(round(batch["image"].shape[1] * options.scale / 32), 1) * 32
     if options.scale != 1.0:
@@ -154,6 +156,6 @@ def _smooth(target: jax.Array, options: Options) -> jax.Array:
 
 
 def _dice(pred: jax.Array, truth: jax.Array) -> jax.Array:
-    """Mean over classes of (2 |A and B| + 1) / (|A| + |B| + 1) per slice, for watching the training: float[B]."""
+    """Mean over classes of (2 |A and B| + 1) / (|A| + |B| + 1) per slice, float[B]."""
     both = (pred & truth).sum(axis=(1, 2))
     return ((2 * both + 1) / (pred.sum(axis=(1, 2)) + truth.sum(axis=(1, 2)) + 1)).mean(axis=-1)

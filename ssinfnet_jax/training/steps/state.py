@@ -1,4 +1,4 @@
-"""The train state: arrays only, so that it can be mapped, donated and saved."""
+"""The train state, of arrays only, so that it can be mapped, donated and saved."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +16,11 @@ from ssinfnet_jax.training.steps import optim
 
 @flax.struct.dataclass
 class TrainState:
-    """One network in training.
+    """A network in training.
 
     Attributes:
       step: int32[], number of updates done.
-      params: parameters, or `optax.LookaheadParams` of fast and slow ones.
+      params: parameters, or `optax.LookaheadParams` with fast and slow ones.
       batch_stats: running statistics of batch norm; they follow the fast parameters.
       opt_state: of the optimizer.
       average: {"params", "batch_stats"} averaged over the updates so far, or None without averaging.
@@ -46,13 +46,13 @@ def create(
     """A state at step 0, on the host.
 
     Args:
-      model: gives the shapes.
-      optimizer: as `optim.make_optimizer` gives.
+      model: defines the shapes.
+      optimizer: from `optim.make_optimizer`.
       seed: of the initialisation.
       num_channels: of the network's input.
-      lookahead: whether the optimizer wants slow and fast parameters.
-      averaging: whether the weights are averaged over the updates.
-      initial: variables {"params", "batch_stats"} to start from in place of fresh ones.
+      lookahead: whether the optimizer needs slow and fast parameters.
+      averaging: whether to average the weights over the updates.
+      initial: variables {"params", "batch_stats"} to start from instead of fresh ones.
     """
     variables = initial or models.init(model, seed, num_channels)
     params = jax.tree.map(jnp.asarray, variables["params"])
@@ -62,31 +62,26 @@ def create(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=variables["batch_stats"],
-        opt_state=jax.jit(optimizer.init)(params),  # one program; else one for every shape
+        opt_state=jax.jit(optimizer.init)(params),  # compiles one program, not one per shape
         average=dict(variables) if averaging else None,
     )
     return jax.device_get(fresh)
 
 
 def variables(state: TrainState) -> dict[str, Any]:
-    """What is evaluated and saved as the result: averaged weights, or slow parameters and batch statistics."""
+    """The variables to evaluate and save: averaged weights, or slow parameters and batch statistics."""
     if state.average is not None:
         return state.average
     return {"params": optim.slow(state.params), "batch_stats": state.batch_stats}
 
 
-def train_variables(state: TrainState, params: Any) -> dict[str, Any]:
-    """The variables a training step applies: the given (fast) parameters and the batch statistics."""
-    return {"params": params, "batch_stats": state.batch_stats}
-
-
 def transfer(source: dict[str, Any], target: dict[str, Any], is_head) -> tuple[dict[str, Any], list[str]]:
-    """Takes over all variables but the last layers.
+    """Transfers all variables but the last layers.
 
     Args:
       source: pretrained variables.
       target: fresh variables of the same network.
-      is_head: function (path tuple) -> bool, True for what stays fresh.
+      is_head: function (path tuple) -> bool, True for variables that stay fresh.
     Returns: the merged variables and the names of the layers that stayed fresh.
     Raises: ValueError if the two trees differ in names or shapes.
     """
@@ -105,7 +100,7 @@ def transfer(source: dict[str, Any], target: dict[str, Any], is_head) -> tuple[d
 
 
 def touched(model: nn.Module, num_channels: int, method: str) -> Any:
-    """Tree of bool: which parameters of a network a method ("__call__" | "inpaint") touches."""
+    """Tree of bool: the parameters of a network that a method ("__call__" | "inpaint") uses."""
     everything = flax.traverse_util.flatten_dict(models.shapes(model, num_channels)["params"])
     used = models.shapes(model, num_channels, method=method, train=False)["params"]
     used = flax.traverse_util.flatten_dict(used)
@@ -115,13 +110,13 @@ def touched(model: nn.Module, num_channels: int, method: str) -> Any:
 def with_biases(variables: dict[str, Any], biases: Mapping[str, Any]) -> dict[str, Any]:
     """Variables with some biases set.
 
-    A lesion covers a small part of a slice. Last layers that start at the log-odds of that part, in place of 0, spend
-    no steps on learning it (Lin et al. 2017, section 3.3).
+    A lesion covers a small part of a slice. Last layers that start at the log-odds of that part, not at 0, need not
+    learn it first (Lin et al. 2017, section 3.3).
 
     Args:
       variables: {"params", "batch_stats"}.
-      biases: path below "params", as "decoder/head/conv/bias", -> value, or one per channel.
-    Raises: ValueError for a path that is not there, or a wrong number of values.
+      biases: path below "params", such as "decoder/head/conv/bias" -> value, or one per channel.
+    Raises: ValueError for an unknown path or a wrong number of values.
     """
     flat = flax.traverse_util.flatten_dict(variables)
     for name, value in biases.items():
@@ -137,5 +132,5 @@ def with_biases(variables: dict[str, Any], biases: Mapping[str, Any]) -> dict[st
 
 
 def is_head(path: tuple[str, ...]) -> bool:
-    """Whether a variable belongs to a last layer: one named `head`, `edge_head`, or an inpainting twin."""
+    """Whether a variable belongs to a last layer: `head`, `edge_head`, or its inpainting twin."""
     return any(part.endswith(("head", "head_inpainting")) for part in path)

@@ -1,4 +1,4 @@
-"""One update of one train state: the part that all training steps share."""
+"""One update of a train state, shared by all training steps."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,14 +10,14 @@ import optax
 from ssinfnet_jax.training.steps import optim
 from ssinfnet_jax.training.steps.state import TrainState
 
-# params -> (terms to minimise {name: float[B]}, further metrics {name: float[B]}, new batch statistics)
+# params -> (terms to minimise {name: float[B]}, other metrics {name: float[B]}, new batch statistics)
 Objective = Callable[[Any], tuple[Mapping[str, jax.Array], Mapping[str, jax.Array], Any]]
 
 
 def slice_keys(key: jax.Array, step: jax.Array | int, position: jax.Array) -> jax.Array:
     """A key per slice, key[B], from the step and the slice's position int[B] in the global batch.
 
-    What is drawn for a slice does not depend on the device that holds it, nor on the number of devices.
+    A slice's draws depend neither on its device nor on the number of devices.
     """
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), position)
 
@@ -34,17 +34,17 @@ def update(
     """Minimises the sum of an objective's terms, averaged over the valid slices of all devices.
 
     The loss is summed over the local slices and divided by the **global** number of valid ones; gradients are then
-    summed over devices. A mean of the devices' means would be wrong where they hold unequal numbers of valid slices.
+    summed over devices. A mean of the devices' means would be wrong if their numbers of valid slices differ.
 
     Args:
       state: to be updated.
       objective: see `Objective`.
-      optimizer: as in `state.opt_state`.
+      optimizer: the one of `state.opt_state`.
       valid: float[B], 1 for a slice, 0 for padding.
       axis_name: of the mapped axis, or None on one device.
       averaging: decay of the state's averaged weights, in [0, 1); after n updates at most (1 + n) / (10 + n), so that
-        the fresh weights are soon forgotten.
-    Returns: the new state and scalar metrics: every term, their sum `loss`, the further metrics, `grad_norm`.
+        the initial weights are soon forgotten.
+    Returns: the new state and scalar metrics: every term, their sum `loss`, the other metrics, `grad_norm`.
     """
 
     def total(value):
@@ -54,10 +54,9 @@ def update(
 
     def loss(params):
         terms, extra, batch_stats = objective(params)
-        terms = {name: (value * valid).sum() / num_valid for name, value in terms.items()}
-        extra = {name: (value * valid).sum() / num_valid for name, value in extra.items()}
-        value = sum(terms.values())
-        return value, ({"loss": value, **terms, **extra}, batch_stats)
+        means = {name: (value * valid).sum() / num_valid for name, value in {**terms, **extra}.items()}
+        value = sum(means[name] for name in terms)
+        return value, ({"loss": value, **means}, batch_stats)
 
     gradient, (metrics, batch_stats) = jax.grad(loss, has_aux=True)(optim.fast(state.params))
     gradient, metrics = total(gradient), total(metrics)

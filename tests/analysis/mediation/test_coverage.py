@@ -6,12 +6,14 @@ leaves the expected coverage as it is.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from ssinfnet_jax.analysis.mediation import intervals, natural
+from ssinfnet_jax.analysis.mediation import intervals, moderated, natural, ordinal
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation.bootstrap import resample_pairs
+from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT
 from ssinfnet_jax.analysis.mediation.univariate import fit as fit_linear
 
 STUDIES = 4000
@@ -107,6 +109,91 @@ def test_natural_effects_cover_the_truth(binary):
         assert 0.93 < covered < 0.97, effect
         assert binary[f"{effect}_est"].mean() == pytest.approx(value, abs=0.005)
     assert 0.93 < coverage((binary["risk_ratio_lower"], binary["risk_ratio_upper"]), both / crossed) < 0.97
+
+
+def graded(b, studies, patients=400):
+    """Pairs of x in {0, 1}, m = 0.6 x + e, y in four levels of 0.3 x + b m + logistic noise; effects of all levels."""
+    rng = np.random.default_rng(7)
+    x = rng.integers(0, 2, (patients, studies)).astype(float)
+    m = 0.6 * x + rng.normal(size=x.shape)
+    y = np.digitize(0.3 * x + b * m + rng.logistic(size=x.shape), [-1.0, 0.0, 1.5])
+    names = pd.DataFrame({"exposure": "x", "mediator": np.arange(studies)})
+    pairs = pairing.standardise(x, m, y.astype(float))
+    return ordinal._of_block(names, pairs, y, [0, 1, 2, 3], (0.0, 1.0), INDEPENDENT, 0.95)
+
+
+@pytest.mark.long
+def test_effects_on_levels_cover_the_truth():
+    """1000 studies of 400 patients; Monte Carlo error 0.7 %. Of no effect, 5 % at most are called one."""
+    found = graded(0.7, 1000)
+
+    def at_least(cut, x, of_m):
+        return integrate.quad(
+            lambda e: stats.norm.pdf(e) * stats.logistic.cdf(0.7 * (0.6 * of_m + e) + 0.3 * x - cut), -8, 8
+        )[0]
+
+    reached = {0: np.zeros(2), 4: np.zeros(2)}
+    for j, cut in enumerate((-1.0, 0.0, 1.5), 1):
+        crossed = at_least(cut, 1, 0)
+        reached[j] = np.array([at_least(cut, 1, 1) - crossed, crossed - at_least(cut, 0, 0)])
+    assert (found["flag"] == "").all()
+    for (event, level), rows in found.groupby(["event", "level"]):
+        truth = reached[level] if event == "or higher" else reached[level] - reached[level + 1]
+        for effect, value in zip(("indirect", "direct"), truth, strict=True):
+            covered = coverage((rows[f"{effect}_lower"], rows[f"{effect}_upper"]), value)
+            assert 0.93 < covered < 0.97, (event, level, effect)
+    null = graded(0.0, 500)
+    for (event, level), rows in null.groupby(["event", "level"]):
+        assert (rows["indirect_p"] < 0.05).mean() < 0.07, (event, level)
+
+
+def moderated_studies(paths, a_w, b_w, studies, patients, draws):
+    """m = (0.4 + a_w w) x + 0.2 w + e, y = 0.2 x + 0.2 w + (0.4 + b_w w) m + e', w in {0, 1}."""
+    rng = np.random.default_rng(11)
+    x, e, rest = rng.normal(size=(3, patients, studies))
+    w = rng.integers(0, 2, (patients, studies)).astype(float)
+    m = (0.4 + a_w * w) * x + 0.2 * w + e
+    y = 0.2 * x + (0.4 + b_w * w) * m + (0.2 * w if paths != "first" else 0.0) + rest
+    pairs = pairing.standardise(x, m, y, w[..., None])
+    names = pd.DataFrame({"exposure": "x", "mediator": np.arange(studies)})
+    model = moderated._Model(1, 1, 1, moderated.PATHS[paths])
+    points = moderated._Points(["0", "1"], np.array([[0.0], [1.0]]), np.array([[-1.0, 1.0]]), [""])
+    found = moderated._of_block(names, pairs, model, points, INDEPENDENT, (draws, 0.95, 3))
+    return found.assign(row=found["effect"] + found["at"])
+
+
+MODERATED = {"first": (0.4, 0.0), "second": (0.0, 0.4), "both": (0.4, 0.4)}  # paths: a_w, b_w
+
+
+def moderated_truth(a_w, b_w):
+    at = {"indirect0": 0.16, "indirect1": (0.4 + a_w) * (0.4 + b_w)}
+    return at | {"index": at["indirect1"] - at["indirect0"]}
+
+
+@pytest.mark.parametrize("paths", MODERATED)
+def test_moderated_effects_cover_the_truth(paths):
+    """2000 studies of 300 patients; Monte Carlo error 0.5 %."""
+    found = moderated_studies(paths, *MODERATED[paths], studies=2000, patients=300, draws=0)
+    for row, value in moderated_truth(*MODERATED[paths]).items():
+        rows = found[found["row"] == row]
+        assert rows["est"].mean() == pytest.approx(value, abs=0.01)
+        assert 0.93 < coverage((rows["lower"], rows["upper"]), value) < 0.97, row
+
+
+@pytest.mark.long
+def test_bootstrap_of_moderated_effects_covers_the_truth():
+    """500 studies of 200 patients with 400 draws; Monte Carlo error 1 %."""
+    found = moderated_studies("both", *MODERATED["both"], studies=500, patients=200, draws=400)
+    for row, value in moderated_truth(*MODERATED["both"]).items():
+        rows = found[found["row"] == row]
+        for method in intervals.METHODS:
+            bounds = (rows[f"bootstrap_{method}_lower"], rows[f"bootstrap_{method}_upper"])
+            assert 0.92 < coverage(bounds, value) < 0.98, (row, method)
+
+
+def test_a_moderator_that_changes_nothing_is_called_one_in_twenty_times():
+    found = moderated_studies("first", 0.0, 0.0, studies=2000, patients=300, draws=0)
+    assert 0.03 < (found.loc[found["effect"] == "index", "p"] < 0.05).mean() < 0.065
 
 
 def test_natural_indirect_effect_under_the_null():

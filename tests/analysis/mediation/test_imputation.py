@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.analysis.mediation import imputation, sampling
@@ -25,23 +26,71 @@ def study(rng, n=300):
     return table.assign(m=table["m"].where((y < 0.5) | (rng.random(n) < 0.4)))
 
 
-def test_effects_of_imputed_tables_are_not_biased():
-    """30 studies: the mean is near 0.3, where complete rows give less; intervals cover it.
+@pytest.mark.long
+def test_intervals_over_imputed_tables_cover_the_effect():
+    """500 studies of 300 patients, 60 % of m lost where y is large; Monte Carlo error 1 %.
 
-    A little bias stays: predictive mean matching lends only values that patients have.
+    The models of imputed_effects(), fitted by least squares, so that thousands of them take a minute.
     """
+    rng, estimates, errors = np.random.default_rng(2), [], []
+    for number in range(500):
+        tables = imputation.impute(study(rng), ["x", "m", "y"], ["x", "y"], count=5, cycles=2, seed=number).tables
+        found = np.array([indirect(table) for table in tables])
+        estimates.append(found[:, 0])
+        errors.append(found[:, 1])
+    pooled = imputation.pool(np.array(estimates).T, np.array(errors).T, 300 - 3)
+    reach = stats.t.ppf(0.975, pooled.df) * pooled.se
+    assert 0.93 < (np.abs(pooled.est - 0.3) < reach).mean() < 0.97
+    assert pooled.est.mean() == pytest.approx(0.3, abs=0.01)
+
+
+def indirect(table):
+    """ab of least squares, and its standard error with maximum-likelihood variances."""
+    ones = np.ones(len(table))
+    found = []
+    for right, left in ((["x"], "m"), (["x", "m"], "y")):
+        design, target = np.column_stack([ones, table[right]]), table[left].to_numpy()
+        inverse = np.linalg.inv(design.T @ design)
+        slopes = inverse @ design.T @ target
+        found.append((slopes[-1], ((target - design @ slopes) ** 2).mean() * inverse[-1, -1]))
+    (a, var_a), (b, var_b) = found
+    return a * b, np.sqrt(b**2 * var_a + a**2 * var_b)
+
+
+def test_least_squares_are_the_models_of_imputed_effects():
+    table = study(np.random.default_rng(2))
+    row = imputation.imputed_effects(table, ["x"], ["m"], "y", count=3, cycles=2).iloc[0]
+    tables = imputation.impute(table, ["x", "m", "y"], ["x", "y"], count=3, cycles=2).tables
+    found = np.array([indirect(one) for one in tables])
+    pooled = imputation.pool(found[:, 0], found[:, 1], 300 - 3)
+    assert row["indirect_est"] == pytest.approx(pooled.est)
+    assert row["indirect_se"] == pytest.approx(pooled.se)
+    assert row["indirect_df"] == pytest.approx(pooled.df)
+
+
+def test_counts_and_skewed_columns_take_values_that_patients_have():
+    rng = np.random.default_rng(8)
+    table = study(rng).assign(skewed=lambda t: np.exp(2 * rng.normal(size=300)), count=rng.poisson(2.0, 300) * 1.0)
+    lost = rng.random((300, 2)) < 0.3
+    table[["skewed", "count"]] = table[["skewed", "count"]].mask(lost)
+    filled = imputation.impute(table, list(table), ["x", "y"], count=2, cycles=2).tables[0]
+    for name in ("skewed", "count"):
+        assert set(filled[name]) <= set(table[name].dropna())
+    assert len(set(filled["m"]) - set(table["m"].dropna())) == table["m"].isna().sum()
+
+
+def test_effects_of_imputed_tables_are_not_biased():
+    """30 studies: the mean is near 0.3, where complete rows give less."""
     rng = np.random.default_rng(1)
-    found, listwise, covered = [], [], []
+    found, listwise = [], []
     for number in range(30):
         table = study(rng)
         row = imputation.imputed_effects(table, ["x"], ["m"], "y", count=5, cycles=2, seed=number).iloc[0]
         found.append(row["indirect_est"])
-        covered.append(row["indirect_lower"] < 0.3 < row["indirect_upper"])
         listwise.append(mediation.univariate(table, ["x"], ["m"], "y")["indirect_est"][0])
     error = np.std(found) / np.sqrt(30)
-    assert abs(np.mean(found) - 0.3) < 0.02 + 3 * error
+    assert abs(np.mean(found) - 0.3) < 3 * error
     assert abs(np.mean(found) - 0.3) < abs(np.mean(listwise) - 0.3) / 2
-    assert np.mean(covered) >= 0.83  # 95 % less three Monte Carlo errors
 
 
 def test_nothing_missing_changes_nothing():

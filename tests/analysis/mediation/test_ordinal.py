@@ -32,7 +32,8 @@ def test_two_levels_are_the_binary_model(patients):
 def test_equals_integration_of_statsmodels(patients):
     """OrderedModel's coefficients, the mediator integrated over its quantiles."""
     found = ordinal.ordinal_effects(patients, ["age"], ["m"], levels=LEVELS, covariates=["smoking"])
-    assert found["level"].tolist() == LEVELS[1:]
+    assert found["level"].tolist() == LEVELS[1:] + LEVELS
+    assert found["event"].tolist() == ["or higher"] * 3 + ["alone"] * 4
     design = patients[["smoking", "age", "m"]].to_numpy(float)
     fit = OrderedModel(patients["code"], design, distr="logit").fit(method="bfgs", maxiter=500, gtol=1e-8, disp=0)
     smoking, age, m = fit.params.iloc[:3]
@@ -43,7 +44,7 @@ def test_equals_integration_of_statsmodels(patients):
     z = np.linspace(-9, 9, 2001)
     weight = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
     start, end = found["from"][0], found["to"][0]
-    for row, cut in zip(found.itertuples(), cuts, strict=True):
+    for row, cut in zip(found.head(3).itertuples(), cuts, strict=True):
 
         def p(x, of_m, cut=cut):
             center = a[0] + a[1] * design[:, 0] + a[2] * of_m
@@ -54,6 +55,33 @@ def test_equals_integration_of_statsmodels(patients):
         assert row.direct_est == pytest.approx(p(end, start) - p(start, start), rel=1e-4)
     assert found["b_est"].nunique() == 1
     assert found["parallel_p"].between(0.001, 1).all()
+
+
+def test_effects_on_every_level_equal_r(r_golden, r_values):
+    """clm(), integrate() and numDeriv: estimates and errors on a level or a higher one, and on it alone."""
+    table = r_golden("school").assign(level=lambda t: np.digitize(t["lang"], [30, 40, 48], right=True) + 1)
+    found = ordinal.ordinal_effects(table, ["ses"], ["iq"], "level", levels=[1, 2, 3, 4], covariates=["multi"])
+    for event, rows in found.groupby("event"):
+        expected = r_values("ordinal_effects", event)
+        for effect in ("indirect", "direct", "total"):
+            of_levels = expected.loc[[f"{effect}{level}" for level in rows["level"]]]
+            np.testing.assert_allclose(rows[f"{effect}_est"], of_levels["est"], rtol=1e-5)
+            np.testing.assert_allclose(rows[f"{effect}_se"], of_levels["se"], rtol=1e-4)
+
+
+def test_probabilities_of_all_levels_add_up_to_one(patients):
+    found = ordinal.ordinal_effects(patients, ["age"], ["m"], levels=LEVELS)
+    alone = found[found["event"] == "alone"]
+    for effect in ("indirect", "direct", "total"):
+        assert alone[f"{effect}_est"].sum() == pytest.approx(0, abs=1e-12)
+    higher = found[found["event"] == "or higher"]["indirect_est"].to_numpy()
+    np.testing.assert_allclose(alone["indirect_est"].to_numpy()[::-1].cumsum()[:3][::-1], higher, rtol=1e-9)
+
+
+def test_levels_may_be_joined_and_spelled_in_other_ways(patients):
+    found = ordinal.level_codes(patients["severity"].str.upper() + " ", ["Mild|regular", "se-vere", "critical"])
+    assert (found == np.maximum(patients["code"] - 1, 0)).all()
+    assert ordinal.level_codes(pd.Series([1.0, 2.0, np.nan]), ["1", "2"]).tolist()[:2] == [0.0, 1.0]
 
 
 def test_own_clusters_are_robust_errors(patients):
@@ -69,6 +97,8 @@ def test_own_clusters_are_robust_errors(patients):
 @pytest.mark.parametrize(
     ("levels", "message"),
     [
+        (["1|2", "0"], "out of order"),
+        (["0|1", "1|2"], "each once"),
         ([2, 1, 0], "The levels of 'severity' are out of order: \\[2, 1, 0\\]"),
         ([0], "Give two or more levels of 'severity', each once"),
         ([0, 0, 1], "each once"),

@@ -111,7 +111,7 @@ def test_clusters_are_covered(effect):
 @pytest.mark.parametrize(
     ("column", "option", "message"),
     [
-        (["a"] * 4, "cluster", "All patients have the same 'c' \\('a'\\): with one cluster"),
+        (["a"] * 4, "cluster", "All patients have the same 'c' \\('a'\\): one cluster cannot"),
         (["a", None, "b", "b"], "cluster", "1 of 4 patients have no 'c'"),
         ([1.0, 0.0, 1.0, -2.0], "weights", "2 cells of 'c' are not, such as \\[0.0, -2.0\\]"),
         ([1.0, np.nan, 1.0, 2.0], "weights", "1 cells of 'c' are not"),

@@ -1,4 +1,4 @@
-"""Loaders at module level, so that worker processes can be sent them."""
+"""Loaders at module level, so that they can be sent to worker processes."""
 
 import os
 
@@ -14,7 +14,7 @@ def arrays(seed: int):
 
 
 def counted(seed: int, folder: str):
-    """As arrays(), leaving a file that says it was called."""
+    """Like arrays(), but leaves a file as a trace of the call."""
     path = os.path.join(folder, f"{seed}-{len(os.listdir(folder))}")
     with open(path, "w"):
         return arrays(seed)
@@ -25,4 +25,4 @@ def broken(name: str):
 
 
 def deadly():
-    os._exit(3)  # as a crash in native code, or the kernel short of memory
+    os._exit(3)  # like a crash in native code, or an out-of-memory kill

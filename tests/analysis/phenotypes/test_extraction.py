@@ -24,7 +24,7 @@ def slice_():
 
 
 def by_featureextractor(image, region, bin_width, spacing=(1.0, 1.0)):
-    """PyRadiomics' own way, from the whole image."""
+    """With PyRadiomics itself, from the whole image."""
     extractor = featureextractor.RadiomicsFeatureExtractor(binWidth=bin_width, force2D=True, additionalInfo=False)
     extractor.disableAllFeatures()
     for name in ("firstorder", "glcm", "gldm", "ngtdm"):
@@ -197,7 +197,7 @@ def test_hounsfield_units_have_their_own_preset(slice_):
     x = ct_hu[classes == 1].astype(float)
     assert found["ggo_firstorder_Mean"] == pytest.approx(x.mean())
     assert found["ggo_firstorder_Energy"] == pytest.approx(np.sum((x + 1024) ** 2))
-    with pytest.raises(ValueError, match=r"Settings 'eight_bit' want values in \[0, 255\], the image spans \[-900"):
+    with pytest.raises(ValueError, match=r"Settings 'eight_bit' need values in \[0, 255\], the image spans \[-900"):
         phenotypes.extract(ct_hu, classes)
 
 
@@ -218,7 +218,7 @@ def test_input_errors(slice_):
         phenotypes.extract(image, classes, spacing_mm=(0.7, 0.0))
     place = int(np.flatnonzero(classes)[0])
     with pytest.raises(
-        ValueError, match=f"but 1 pixels hold others, 1 of them in lesions, such as nan at row {place // 64}, "
+        ValueError, match=f"but 1 pixels have others, 1 of them in lesions, such as nan at row {place // 64}, "
     ):
         phenotypes.extract(np.where(np.arange(64 * 64).reshape(64, 64) == place, np.nan, image), classes)
 
@@ -241,7 +241,7 @@ def volumes(images, regions, spacing=(1.0, 1.0)):
 
 
 def by_pyradiomics(images, regions, settings, image_types=("Original",), spacing=(1.0, 1.0)):
-    """PyRadiomics' own way, in the planes of a volume; names as ours."""
+    """With PyRadiomics itself, in the planes of a volume, by our names."""
     extractor = featureextractor.RadiomicsFeatureExtractor(
         binWidth=settings.bin_width, force2D=True, additionalInfo=False, voxelArrayShift=settings.shift
     )
@@ -291,7 +291,10 @@ def test_log_is_that_of_a_volume_that_does_not_change_from_slice_to_slice(slice_
     expected = by_pyradiomics(np.repeat(image[None], 31, 0), regions, of_pyradiomics, ("LoG",), (0.8, 0.7))
     assert len(expected) == 2 * 18
     for name, value in expected.items():
-        if name.split("_")[-1] not in ("Entropy", "Uniformity"):  # of bins: a rounding may change one
+        if name.split("_")[-1] not in (
+            "Entropy",
+            "Uniformity",
+        ):  # these depend on bins, of which rounding may change one
             assert found[f"ggo_{name}"] == pytest.approx(value, rel=1e-4, abs=1e-4), name
     assert found["ggo_log-sigma-1-0-mm_firstorder_Entropy"] == pytest.approx(
         expected["log-sigma-1-0-mm_firstorder_Entropy"], abs=0.05
@@ -356,7 +359,9 @@ def test_slices_too_small_alone_are_measured_when_merged():
 
 def test_merged_errors():
     _, _, slices = patient()
-    with pytest.raises(ValueError, match=r"must have one pixel size, got \(0.5, 0.5\) to \(0.8, 0.7\) mm; resample"):
+    with pytest.raises(
+        ValueError, match=r"must have the same pixel size, got \(0.5, 0.5\) to \(0.8, 0.7\) mm; resample"
+    ):
         phenotypes.extract_merged([*slices, (*slices[0][:2], (0.5, 0.5))])
     assert phenotypes.extract_merged([])["lesion_reason"] == "empty"
 
@@ -385,11 +390,11 @@ def test_shape_is_nan_without_a_region_and_the_area_is_zero():
         ({"binwidth": 1}, "Unknown setting binwidth; choose from bin_width, value_range"),
         ({"classes": {"shape": ()}}, "Unknown feature class shape; choose from shape2D, firstorder"),
         ({"classes": {"glcm": ("Contrasts",)}}, "Unknown feature of glcm Contrasts; choose from Autocorrelation"),
-        ({"classes": {"shape2D": ()}}, "classes must name a class beside shape2D"),
-        ({"classes": ["glcm"]}, "do not have the form of class Settings"),
+        ({"classes": {"shape2D": ()}}, "classes needs one besides shape2D"),
+        ({"classes": ["glcm"]}, "do not match the attributes of class Settings"),
         ({"filters": {"LBP3D": {}}}, "Unknown filter LBP3D; choose from LoG, Wavelet"),
-        ({"filters": {"LoG": {}}}, "Filter 'LoG' with {} gives 0 images"),
-        ({"filters": {"LoG": {"sigma": [1, 0]}}}, "gives 1 images of a slice .* LoG needs sigma"),
+        ({"filters": {"LoG": {}}}, "Filter 'LoG' with {} returns 0 images"),
+        ({"filters": {"LoG": {"sigma": [1, 0]}}}, "returns 1 images for a slice .* LoG needs sigma"),
         (
             {"filters": {"Wavelet": {"wavlet": "haar"}}},
             "Unknown option of filter Wavelet wavlet; choose from bin_width",
@@ -404,7 +409,7 @@ def test_shape_is_nan_without_a_region_and_the_area_is_zero():
         ({"distances": []}, r"distances must be a list of whole numbers >= 1, got \[\]"),
         ({"distances": [0]}, r"distances must be a list of whole numbers >= 1, got \[0\]"),
         ({"distances": [1.5]}, r"distances must be a list of whole numbers >= 1, got \[1.5\]"),
-        ({"distances": [1, 1]}, r"distances must be different from one another, got \[1, 1\]"),
+        ({"distances": [1, 1]}, r"distances must differ, got \[1, 1\]"),
         ({"gldm_alpha": -1}, "gldm_alpha must be a whole number >= 0, got -1"),
         ({"gldm_alpha": "0"}, "gldm_alpha must be a whole number >= 0, got '0'"),
         ({"gldm_alpha": True}, "gldm_alpha must be a whole number >= 0, got True"),
@@ -422,7 +427,7 @@ def test_what_stands_around_the_regions_changes_nothing(slice_, padding):
     image, classes = slice_
     ct_hu = image.astype(float) * 4 - 900
     expected = phenotypes.extract(ct_hu, classes, settings=phenotypes.HU)
-    padded = np.where(classes == 0, padding, ct_hu)  # up to the border of the lesions, holes in them too
+    padded = np.where(classes == 0, padding, ct_hu)  # up to the border of the lesions, and in their holes
     found = phenotypes.extract(padded, classes, settings=phenotypes.HU)
     np.testing.assert_equal(found, expected)
     if np.isfinite(padding):
@@ -438,19 +443,21 @@ def test_filters_see_what_stands_around_the_regions(slice_):
     ct_hu = np.where(classes == 0, -8192.0, image * 4.0 - 900)
     settings = dataclasses.replace(phenotypes.HU, filters={"Wavelet": {"wavelet": "haar"}})
     message = (
-        rf"'hu' want values in \[-4096, 32767\], but {(classes == 0).sum()} pixels hold others, 0 of them in lesions, "
-        r"such as -8192 at row 0, column \d+: set what lies around the body to air \(-1024 HU\), or measure without"
+        rf"'hu' need values in \[-4096, 32767\], but {(classes == 0).sum()} pixels have others, 0 of them in lesions, "
+        r"such as -8192 at row 0, column \d+: set the surroundings of the body to air \(-1024 HU\), or measure without"
     )
     with pytest.raises(ValueError, match=message):
         phenotypes.extract(ct_hu, classes, settings=settings)
     clean = phenotypes.extract(np.maximum(ct_hu, -1024), classes, settings=settings)
     assert clean["ggo_wavelet-HH_reason"] == ""
-    nothing = phenotypes.extract(ct_hu, np.zeros_like(classes), settings=settings)  # no lesion: nothing is filtered
+    nothing = phenotypes.extract(
+        ct_hu, np.zeros_like(classes), settings=settings
+    )  # without a lesion nothing is filtered
     assert nothing["ggo_reason"] == "empty"
 
 
 def test_soft_tissue_in_hu_is_not_taken_for_grey_levels(slice_):
     _, classes = slice_
     ct_hu = np.where(classes == 0, -900, 40)
-    with pytest.raises(ValueError, match=r"'eight_bit' want values in \[0, 255\], the image spans \[-900, 40\]"):
+    with pytest.raises(ValueError, match=r"'eight_bit' need values in \[0, 255\], the image spans \[-900, 40\]"):
         phenotypes.extract(ct_hu, classes)

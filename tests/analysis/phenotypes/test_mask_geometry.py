@@ -1,4 +1,4 @@
-"""Images and masks in NIfTI, whose headers say where their voxels lie."""
+"""Images and masks in NIfTI, whose headers give the geometry of their voxels."""
 
 import nibabel as nib
 import numpy as np
@@ -153,7 +153,7 @@ def test_areas_are_of_the_sform_whatever_pixdim_says(tmp_path):
 @pytest.mark.parametrize("padding", [-2000, -8192, np.nan])
 @pytest.mark.parametrize("preset", ["hu", "eight_bit"])
 def test_padding_around_the_lesions_changes_nothing(tmp_path, padding, preset):
-    """Nor does it cost other slices: what is in a lesion is refused in its slice alone, with the value."""
+    """A bad value within a lesion fails its slice only, with the value in the error."""
     hu, classes = volumes()
     hu = hu.astype(np.float32)
     hu[0, 0] = -1000  # air, as every chest CT has

@@ -67,7 +67,7 @@ def test_a_second_run_computes_only_what_is_missing(loaders, tmp_path):
     second = table(
         [*items([2, 1, 0]), ("bad", "p", functools.partial(loaders.counted, 9, str(calls)))], parts_dir=parts
     )
-    assert called() == [0, 1, 2, 9]  # the failed slice is tried again
+    assert called() == [0, 1, 2, 9]  # the failed slice is computed again
     assert second["slice_id"].tolist() == ["s2", "s1", "s0", "bad"]
     pd.testing.assert_series_equal(second.iloc[2], first.iloc[0], check_names=False)
     pd.testing.assert_frame_equal(second, table(items([2, 1, 0]) + items([9])).assign(slice_id=second["slice_id"]))
@@ -100,7 +100,7 @@ def test_other_settings_do_not_mix(loaders, tmp_path):
     with pytest.raises(ValueError, match=r"provenance.checkpoint: 'a' there, 'b' now"):
         table(items, parts_dir=tmp_path, provenance={"checkpoint": "b"})
     (tmp_path / "settings.json").unlink()
-    with pytest.raises(ValueError, match=r"holds parts but no settings.json"):
+    with pytest.raises(ValueError, match=r"has parts but no settings.json"):
         table(items, parts_dir=tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_a_slice_of_another_version_is_computed_again(loaders, tmp_path):
 
     first = table(items((0, "a"), (1, "a")), parts_dir=tmp_path)
     second = table(items((0, "a"), (2, "b")), parts_dir=tmp_path)
-    third = table(items((5, "a"), (5, "b")), parts_dir=tmp_path)  # told to be the same, hence not read
+    third = table(items((5, "a"), (5, "b")), parts_dir=tmp_path)  # declared to be the same, so not read
     expected = phenotypes.extract(*loaders.arrays(2))
     assert (
         second.loc[1, "ggo_firstorder_Mean"] == expected["ggo_firstorder_Mean"] != first.loc[1, "ggo_firstorder_Mean"]
@@ -208,7 +208,7 @@ def test_measured_cohort_in_files(loaders, tmp_path):
     summary = tables.summary().set_index("region")
     assert summary.loc["ggo", ["slices", "with region", "measured", "not measured"]].tolist() == [4, 2, 2, "1 empty"]
     broken = [("s3", "q", functools.partial(loaders.broken, "x"))]
-    with pytest.raises(ValueError, match="No slice has phenotypes; all 1 failed, s3 OSError: cannot read x"):
+    with pytest.raises(ValueError, match="All 1 slices failed; the first: s3 OSError: cannot read x"):
         phenotypes.measure(broken, work=phenotypes.Work(num_workers=0, progress=False))
 
 

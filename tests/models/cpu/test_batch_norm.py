@@ -10,7 +10,7 @@ AXIS = "devices"
 
 
 class Flax(nn.Module):
-    """flax.linen's own, the peer."""
+    """flax.linen's own batch norm, for comparison."""
 
     axis_name: str | None = None
     dtype: str = "float32"
@@ -50,7 +50,7 @@ def _inputs(dtype="float32"):
 
 
 def _all(module, variables, x, weight):
-    """Result, running statistics, gradients of parameters and input."""
+    """Output, running statistics, gradients of parameters and input."""
 
     def value(params, x):
         out, updated = module.apply({**variables, "params": params}, x, mutable=["batch_stats"])
@@ -79,7 +79,7 @@ def test_values_statistics_and_gradients_as_flax_has_them(dtype, tolerance):
 
 
 def test_a_mean_far_from_zero():
-    """Sums over x instead of x - mean: at fifty standard deviations no less exact than flax, whose variance is that."""
+    """Sums over x, not x - mean: at fifty standard deviations as accurate as flax, whose variance does the same."""
     x, weight = _inputs()
     x = x + 100
     with jax.enable_x64(True):

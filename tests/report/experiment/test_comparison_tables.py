@@ -29,7 +29,7 @@ def texts(table):
 
 
 def rendered(markdown):
-    """Rows of the first table as a Markdown parser of somebody else reads it: the text of each cell."""
+    """Cell texts of the first table, as an independent Markdown parser reads it."""
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown)
     rows = []
     for token in tokens:
@@ -122,7 +122,7 @@ def test_an_ablation_marks_its_factors_and_says_which_pairs_are_missing(tmp_path
     assert [row[1:3] for row in texts(made)] == [["○", "○"], ["●", "○"], ["●", "●"]]
     effects = comparison_tables.factors(experiment)
     assert set(effects.numbers["pairs"]) == {1}
-    assert effects.table.foot.endswith("Of a full design there are 2 pairs; some are missing.")
+    assert effects.table.foot.endswith("A full design has 2 pairs; some are missing.")
 
 
 def test_hostile_names_stay_text_in_every_format(tmp_path):

@@ -16,7 +16,7 @@ TRUTH[10:30, 35:55] = 2
 
 
 def example(**changes):
-    """Grey 100; the first method finds all, the second nothing."""
+    """Grey 100; the first method finds everything, the second nothing."""
     part = example_slices.ExampleSlice(
         "patient_$1", np.full(TRUTH.shape, 100, np.uint8), TRUTH,
         {"unet": TRUTH, "ours": np.zeros_like(TRUTH)}, {"unet": 1.0, "ours": np.nan}, "Worst",
@@ -52,9 +52,9 @@ def test_choosing_names_what_is_wrong():
     dice = pd.DataFrame({"ours": [0.1, 0.2]}, index=["a", "a"])
     with pytest.raises(ValueError, match=r"Unknown reference 'unet'; the table has the methods ours"):
         example_slices.choose_examples(dice, "unet", 3)
-    with pytest.raises(ValueError, match=r"Slice a stands twice in the table; take the mean"):
+    with pytest.raises(ValueError, match=r"Slice a is in the table twice; take the mean"):
         example_slices.choose_examples(dice, "ours", 3)
-    with pytest.raises(ValueError, match=r"count is 2; best, median and worst need 3"):
+    with pytest.raises(ValueError, match=r"count must be >= 3 for best, median and worst, got 2"):
         example_slices.choose_examples(dice.iloc[:1], "ours", 2)
 
 
@@ -68,7 +68,7 @@ def test_prediction_and_truth_in_the_colours_of_the_classes():
     for colour in (
         figure_style.GGO,
         figure_style.CONSOLIDATION,
-    ):  # 1/6 of a slice, less its outline, in two of four images
+    ):  # 1/6 of a slice, without its outline, in two of four images
         assert tinted(figure, colour) == pytest.approx(2 * area / 6, rel=0.1)
 
 
@@ -100,7 +100,7 @@ def test_eight_methods_take_two_lines_of_images():
 
 def test_slices_must_be_of_one_shape():
     other = example(image=np.zeros((8, 8), np.uint8))
-    with pytest.raises(ValueError, match=r"one shape, found \[\(8, 8\), \(40, 60\)\]; resize"):
+    with pytest.raises(ValueError, match=r"same shape, found \[\(8, 8\), \(40, 60\)\]; resize"):
         example_slices.examples([example(), other], METHODS)
-    with pytest.raises(ValueError, match=r"one shape, found \[\]"):
+    with pytest.raises(ValueError, match=r"same shape, found \[\]"):
         example_slices.examples([], METHODS)

@@ -103,7 +103,7 @@ def test_runs_are_averaged_as_far_as_all_go():
 
 def test_losses_of_different_terms_are_said_not_to_compare():
     figure = grid_curves.learning_curves({"unet": [course()], "ours": [course(term="focal")]}, METHODS)
-    assert figure.axes[0].get_title("left") == "Loss (of different terms: heights do not compare)"
+    assert figure.axes[0].get_title("left") == "Loss (different terms: do not compare heights)"
 
 
 def test_the_speed_of_a_training_is_no_term_of_its_loss():
@@ -127,9 +127,9 @@ def test_eight_methods_of_five_folds_stay_on_the_page():
 
 
 def test_nothing_to_draw_says_so():
-    with pytest.raises(ValueError, match="No ROC curve to draw of the methods unet, ours; evaluate"):
+    with pytest.raises(ValueError, match="The methods unet, ours have no ROC curve; evaluate"):
         grid_curves.roc({"ours": [curve(0).iloc[:0]]}, METHODS)
-    with pytest.raises(ValueError, match="No loss or Dice to draw of the methods unet, ours; train"):
+    with pytest.raises(ValueError, match="The methods unet, ours have neither loss nor Dice; train"):
         grid_curves.learning_curves({"ours": [course()[["step", "phase"]]]}, METHODS)
-    with pytest.raises(ValueError, match="No loss or Dice"):
+    with pytest.raises(ValueError, match="neither loss nor Dice"):
         grid_curves.learning_curves({}, METHODS)

@@ -31,8 +31,8 @@ def test_the_page_has_tables_and_pictures_of_all_methods(page):
 
 def test_one_seed_and_few_slices_are_said(page):
     _, text = page
-    assert "with one seed: what differs may be the luck of that training" in text
-    assert "At most 12 test slices" in text
+    assert "with one seed only: differences may be chance of that training" in text
+    assert "There are at most 12 test slices" in text
     assert "Networks of different folds share training slices" in text
 
 
@@ -47,7 +47,7 @@ def test_failed_and_missing_runs_are_said(tmp_path):
 
 def test_nothing_finished_is_a_page_too(tmp_path):
     text = grid_page.write(toy_experiment.build(tmp_path, METHODS, not_run=tuple(METHODS))).read_text()
-    assert text.count("No run has given anything to show here yet.") == 4
+    assert text.count("There are no results to show here yet.") == 4
     assert "0 / 3" in text
 
 
@@ -68,7 +68,7 @@ def test_published_figures_stand_beside_the_official_test_part(tmp_path):
     rows = "method,class,metric,mean,n,source\nInf-Net,lesion,dice,0.738,48,Fan et al. 2020\n"
     (folder / "tables" / "published.csv").write_text(rows)
     text = grid_page.write(folder).read_text()
-    assert "The official test part was used" in text
+    assert "Published results on the official test part" in text
     assert "0.738" in text
 
 
@@ -95,9 +95,9 @@ def test_a_tie_has_no_winner(tmp_path):
     table["mean"], table["error"] = 0.5, 0.123
     table.to_csv(path, index=False)
     strip = grid_page.write(folder).read_text().split('<ul class="strip">')[1].split("</ul>")[0]
-    assert "2 of 2 alike, n = 6 slices" in strip
+    assert "shared by 2 of 2, n = 6 slices" in strip
     assert "0.500" in strip
-    assert "0.123" not in strip  # one method's error is not that of all
+    assert "0.123" not in strip  # the error of one method does not apply to all
     table.loc[table["method"] == "a", "n"] = 5
     table.to_csv(path, index=False)
-    assert "2 of 2 alike, n = 5 to 6 slices" in grid_page.write(folder).read_text()
+    assert "shared by 2 of 2, n = 5 to 6 slices" in grid_page.write(folder).read_text()

@@ -1,4 +1,4 @@
-"""An experiment's folder made by code: generated slices, methods of known quality, their real metrics and tables."""
+"""Generates an experiment's folder: slices, methods of known quality, their real metrics and tables."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ def slices(num, size, random):
 
 
 def probabilities(truth, noise, random):
-    """float[H, W, 3] that follow the classes, blurred, and disturbed by smooth noise of this strength."""
+    """float[H, W, 3] probabilities: the classes, blurred and disturbed by smooth noise of this strength."""
     hot = np.eye(3)[truth]
     logits = np.stack([ndimage.gaussian_filter(hot[..., kind], 0.7) for kind in range(3)], axis=-1) * 6
     smooth = np.stack([ndimage.gaussian_filter(random.normal(size=truth.shape), 2) for _ in range(3)], axis=-1)
@@ -39,7 +39,7 @@ def probabilities(truth, noise, random):
 
 def build(folder, methods, *, network="single", folds=1, seeds=1, num=6, size=32, data=("default",), failed=(),
           not_run=(), factors=None, **config):  # fmt: skip
-    """Writes the folder and gives its path.
+    """Writes the folder and returns its path.
 
     Args:
       folder: of the experiment.
@@ -135,7 +135,7 @@ def _evaluate(place, network, image, truth, noise, random, fold):
 
 
 def _tables(folder, table, reference, factors):
-    """What the grid's program makes of the measures."""
+    """Writes the tables that the grid's program makes from the metrics."""
     folder.mkdir(exist_ok=True)
     made = {"slices": table, "summary": comparison.summarize(table, num_draws=200)}
     if table["method"].nunique() > 1 and (table["method"] == reference).any():

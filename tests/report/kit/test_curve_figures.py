@@ -16,6 +16,25 @@ def test_training_curves_separate_losses_scores_and_rate():
     assert (loss.get_ylabel(), score.get_ylabel(), rate.get_ylabel()) == ("Loss", "Score", "Learning rate")
 
 
+def test_a_loss_term_named_dice_is_a_loss():
+    train = pd.DataFrame({"step": range(3), "phase": "train", "loss": 0.6, "dice": 0.4, "train_dice": 0.7})
+    val = pd.DataFrame({"step": [2], "phase": "val", "dice_lesion": [0.5]})
+    loss, score = curve_figures.training_curves(pd.concat([train, val], ignore_index=True)).axes
+    assert [line.get_label() for line in loss.lines] == ["Loss", "Dice"]
+    assert [line.get_label() for line in score.lines] == ["Train dice", "Dice lesion"]
+
+
+def test_a_wide_legend_leaves_no_void_between_panels():
+    terms = {f"map_{number}_weighted_iou_bce_of_a_term_with_a_long_name": 0.5 for number in range(6)}
+    train = pd.DataFrame({"step": range(3), "phase": "train", "loss": 2.0, **terms, "train_dice": 0.7})
+    figure = curve_figures.training_curves(train)
+    figure.draw_without_rendering()
+    loss, score = figure.axes
+    assert score.get_position().x0 - loss.get_position().x1 < 0.1
+    assert loss.get_position().height * figure.get_figheight() > 2  # inches
+    assert loss.get_legend().get_window_extent().x1 < score.get_window_extent().x0
+
+
 def test_pretraining_curves_do_not_join_a_phase_across_another():
     phases = ["coach"] * 3 + ["inpaint"] * 3 + ["coach"] * 3
     metrics = pd.DataFrame({"step": range(9), "phase": phases, "loss": np.arange(9.0), "own_number": 1.0})

@@ -28,7 +28,7 @@ def test_blend_keeps_the_ct_visible():
 
 def test_blend_names_what_is_wrong():
     image = np.zeros((2, 2), np.uint8)
-    with pytest.raises(ValueError, match=r"image is \(2, 2\) but its class map \(3, 2\).*nearest"):
+    with pytest.raises(ValueError, match=r"image has shape \(2, 2\), its class map \(3, 2\).*nearest"):
         slice_drawing.blend(image, np.zeros((3, 2), int))
-    with pytest.raises(ValueError, match=r"holds \[3\], but colours are given for \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"contains \[3\], but only \[1, 2\] have colours"):
         slice_drawing.blend(image, np.full((2, 2), 3))

@@ -54,7 +54,7 @@ def test_overlays_show_truth_and_both_predictions(examples):
         )
     }
     found = {name: count(pixels, colour) for name, colour in fills.items()}
-    # Three truths and two predictions hold GGO, as many consolidation; two lesion maps hold both places.
+    # Three truths and two predictions contain GGO, as many consolidation; two lesion maps contain both regions.
     assert found["ggo"] == pytest.approx(found["consolidation"], rel=0.1)
     assert found["lesion"] == pytest.approx(2 * 2 / 5 * found["ggo"], rel=0.15)
     assert count(pixels, rgb255(figure_style.GGO)) > 500  # contours and colour key

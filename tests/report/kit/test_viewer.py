@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib import colors
+from matplotlib import colormaps, colors
 from PIL import Image
 
 from ssinfnet_jax.report.kit import figure_style, slice_drawing, viewer
@@ -54,6 +54,23 @@ def test_slices_and_label_maps_come_back():
                 assert np.abs(shown - palette[number - 1]).max() < 0.003
 
 
+def test_soft_tissue_and_probability_come_back():
+    soft = _case().images[:, ::2, ::2].copy()
+    probability = np.zeros((4, 24, 32), np.uint8)
+    probability[1, :12, :16], probability[1, 12:, :16], probability[1, 12:, 16:] = 255, 77, 25  # 1, 0.302, 0.098
+    view = viewer.view(_case(soft=soft, probability=probability, counted_from=0))
+    assert (view["slices"]["counted_from"], view["slices"]["probability"][0], len(view["levels"])) == (0, None, 10)
+    assert [name for name, _ in view["windows"]] == ["images", "soft"]
+    assert [name for name, _ in view["layers"]] == ["classes", "probability"]
+    shown = np.asarray(_decoded(view["slices"]["soft"][2]))
+    assert shown.shape == (48, 64)  # of the images
+    assert np.abs(shown.astype(int) - np.asarray(Image.fromarray(soft[2]).resize((64, 48), 1))).mean() < 3
+    rgba = np.asarray(_decoded(view["slices"]["probability"][1]).convert("RGBA"))
+    for place, level in (((4, 4), 1.0), ((40, 4), 0.3)):
+        np.testing.assert_allclose(rgba[place] / 255, colormaps["plasma"](level), atol=0.003)
+    assert rgba[40, 60, 3] == rgba[4, 60, 3] == 0
+
+
 def test_captions_profile_and_first_slice():
     case = _case()
     case.classes[:] = 0
@@ -66,7 +83,7 @@ def test_captions_profile_and_first_slice():
         "GGO 12 %, consolidation 50 % of the slice",
         "no lesion predicted",
     ]
-    # Bars of height share / largest share, consolidation upon GGO.
+    # Bars of height share / largest share, consolidation on top of GGO.
     assert view["profile"] == [
         (figure_style.GGO, "M0.5 1.000h1v-0.400h-1zM1.5 1.000h1v-0.200h-1z"),
         (figure_style.CONSOLIDATION, "M1.5 0.800h1v-0.800h-1z"),
@@ -109,11 +126,14 @@ def test_preview_is_of_the_largest_lesion():
 
 def test_mistakes_name_the_case():
     case = _case()
-    with pytest.raises(ValueError, match=r"Case 'x': classes is uint8\[3, 48, 64\] beside images of \[4, 48, 64\]"):
+    with pytest.raises(ValueError, match=r"Case 'x': classes is uint8\[3, 48, 64\], images are \[4, 48, 64\]"):
         viewer.Case("x", case.images, case.classes[:3])
     with pytest.raises(ValueError, match=r"Case 'x': truth is float64\[4, 48, 64\]"):
         viewer.Case("x", case.images, case.classes, case.classes / 2)
-    with pytest.raises(ValueError, match=r"Case 'x': classes hold the number 2, but colours are given for \[1\]"):
+    with pytest.raises(ValueError, match=r"Case 'x': classes contains 2, but only \[1\] have colours"):
         viewer.Case("x", case.images, case.classes, colours=figure_style.LESIONS)
+    for name, stack in (("soft", case.images[:3]), ("probability", case.images / 255)):
+        with pytest.raises(ValueError, match=rf"Case 'x': {name} is .*; pass uint8\[4, h, w\]"):
+            viewer.Case("x", case.images, case.classes, **{name: stack})
     with pytest.raises(ValueError, match="Case 'x' has 4 slices but 1 labels"):
         viewer.Case("x", case.images, case.classes, labels=["a"])

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def cohort():
-    """300 patients, 8 phenotypes of two classes: three mediate age, two diseases, the rest nothing."""
+    """300 patients, 8 phenotypes of two classes: three mediate age, two mediate diseases, the rest nothing."""
     rng = np.random.default_rng(3)
     table = pd.DataFrame({"age": rng.normal(50, 15, 300), "diseases": rng.poisson(1.0, 300).astype(float)})
     table["gender"] = rng.integers(0, 2, 300)

@@ -1,4 +1,4 @@
-"""What is drawn in a figure."""
+"""Reads what a figure shows."""
 
 import itertools
 

@@ -75,7 +75,7 @@ def test_forest_errors(cohort, phenotypes):
 
 
 def test_hollow_marks_with_an_interval_beside_0_have_a_line(cohort, phenotypes):
-    """Raw p of 0.03, adjusted 0.06 of a family of two."""
+    """Raw p = 0.03, adjusted to 0.06 in a family of two."""
     pairs = mediation.univariate(cohort, ["age"], phenotypes[:2])
     z = stats.norm.isf(0.015)
     weak = pairs.assign(is_mediator=False, indirect_z=z, indirect_se=pairs["indirect_est"].abs() / z)
@@ -109,7 +109,7 @@ def test_forest_of_bootstrap_intervals(cohort, phenotypes, method):
 
 @pytest.mark.filterwarnings("error:Glyph:UserWarning")
 def test_names_in_any_script_use_a_font_that_has_them(cohort, phenotypes):
-    """STIX, which comes with matplotlib, has this letter and DejaVu Sans has not; no glyph may be missing."""
+    """STIX, which comes with matplotlib, has this letter, DejaVu Sans does not; no glyph may be missing."""
     letter = next(
         chr(code)
         for code in sorted(fonts._letters(font_manager.findfont("STIXGeneral")))

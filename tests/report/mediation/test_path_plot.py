@@ -67,7 +67,7 @@ def test_path_plot_says_which_test_its_stars_are_and_whether_the_model_fits(coho
     table = cohort.assign(ggo_firstorder_Kurtosis=cohort[names].sum(axis=1))
     plain = path_plot.path_plot(mediation.multiple(table, {"age": names}))
     text = notes_of(plain)
-    assert "p of the path's own z test, not adjusted for the 5 paths" in text
+    assert "p of each path's z test, not adjusted for the 5 paths" in text
     assert "The model fits poorly: CFI" in text
     assert "Let the residuals of the mediators correlate: residual_covariances=True" in text
     free = notes_of(path_plot.path_plot(mediation.multiple(table, {"age": names}, residual_covariances=True)))
@@ -106,7 +106,9 @@ def test_path_plots_of_many_mediators_are_split():
         assert f"Phenotypes of GGO: mediators {first} to {last} of the 45 in one model" in texts
         shown += [text for text in texts if text.endswith("(GLDM)")]
     assert shown == [f"Feature{i:02d} (GLDM)" for i in range(45)]
-    with pytest.raises(ValueError, match=r"max_mediators must be in 1 to 40, got 60: .* path_plots\(\) splits a model"):
+    with pytest.raises(
+        ValueError, match=r"max_mediators must be from 1 to 40, got 60: .* path_plots\(\) splits a model"
+    ):
         path_plot.path_plot(model, max_mediators=60)
     with pytest.raises(ValueError, match="Page 3 of 3 does not exist"):
         path_plot.path_plot(model, page=3)

@@ -2,7 +2,12 @@ import numpy as np
 import pandas as pd
 
 from ssinfnet_jax.analysis import mediation
+from ssinfnet_jax.analysis.mediation.univariate import EFFECTS
 from ssinfnet_jax.report.mediation import tables as mediation_tables
+
+
+def test_every_effect_of_a_pair_has_a_column():
+    assert set(mediation_tables.EFFECTS) == set(EFFECTS)
 
 
 def test_what_is_special_of_a_mediator_stands_beside_the_verdict():

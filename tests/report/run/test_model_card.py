@@ -45,23 +45,24 @@ def test_card_of_a_run(workdir, tmp_path):
     assert "uint8[B, 64, 64]" in text
     assert "grey = round(255 (HU - (-1000)) / 1200)" in text
     assert "the window [-1000, 200] HU" in text
-    assert "**View** `lungs`: the slices of the training were cut down to the lungs." in text
+    assert "**View** `lungs`: the training slices were cropped to the lungs." in text
     assert "Dice 0.81 in this view and 0.65 in whole slices" in text
     assert (
-        "single network finds a lesion where its probability is above 0.5; the multi network gives every pixel" in text
+        "single network finds a lesion where its probability is above 0.5; the multi network assigns the likeliest"
+        in text
     )
     assert "0 background, 1 GGO, 2 consolidation" in text
     assert "| single | Lesion | 0.712 ± 0.043 (47) | 0.712 ± 0.043 (47) |" in text
     assert "| multi | GGO |" in text
     assert "| train | 1 | 2 |\n" in text
-    assert '| single | `infnet` | {"width": 0.5} | inpainting, pretrained in this run | last |' in text
+    assert '| single | `infnet` | {"width": 0.5} | pretrained in this run (inpainting) | last |' in text
     assert "| weights/x | best |" in text
     assert "covid\\|semiseg/\\<b\\>" in text
     assert "Trained by commit feed; exported by commit c0ffee with jax 0.10.2." in text
     assert "Apache-2.0" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 3
-    for table in tables:  # every row has the columns of its head
+    for table in tables:  # every row has as many cells as the head
         rows = [row.replace("\\|", "").count("|") for row in table.strip().split("\n")]
         assert len(set(rows)) == 1
 
@@ -83,10 +84,10 @@ def test_card_of_model_folders_says_what_is_not_known(tmp_path):
     assert "# Model card: infnet" in text
     assert "0 background, 1 lesion" in text
     assert "consolidation" not in text.split("## Networks")[0]
-    assert "**View** `frame`: the slices of the training show the whole field of view." in text
+    assert "**View** `frame`: the training slices show the whole field of view." in text
     assert "Dice" not in text
     assert "Not evaluated" in text
-    assert "does not say which slices and patients" in text
+    assert "the slices and patients are not known" in text
     assert "Exported by commit c0ffee" in text
 
 
@@ -94,5 +95,5 @@ def test_card_names_the_decision_of_the_networks(workdir, tmp_path):
     multi = PROGRAM["networks"]["multi"] | {"decision": {"rule": "joint"}}
     program = PROGRAM | {"networks": PROGRAM["networks"] | {"multi": multi}}
     text = model_card.write(tmp_path / "card.md", program, workdir=workdir, **GIVEN).read_text()
-    assert text.count("by the joint decision of both networks") == 2
+    assert text.count("the joint decision of both networks") == 2
     assert "the likeliest" not in text

@@ -165,6 +165,7 @@ def fill(workdir, image, truth):
     values.loc[values.index.repeat(3)].to_csv(workdir / "phenotypes/slices.csv", index=False)
     area = random.gamma(2, 400, 300).round()
     cohort = {"slice_id": [f"s{i}" for i in range(300)], "patient_id": np.repeat(patients, 3), "ggo_px": area}
+    cohort |= {"mask": [f"s{i}.png" for i in range(300)]}
     cohort |= {"consolidation_px": (area * (area > 900) * 0.3).round(), "lesion_fraction": area / 20000}
     pd.DataFrame(cohort).to_csv(workdir / "segment_cohort/summary.csv", index=False)
     kept = {"image": image, "pred": truth, "slice_id": ids, "patient_id": ["007"] * (num - 2) + [HOSTILE] * 2}
@@ -271,10 +272,10 @@ def test_viewers_of_test_slices_and_patients(full):
 def test_captions_say_what_is_scored(full):
     text = visible(full)
     single, multi = text.split('id="evaluation"')[1].split('id="examples"')[0].split("<h3>Multi network")
-    assert "Metrics per slice at a threshold of 0.5, then" in single
-    assert "Metrics per slice of the likeliest class, then" in multi
-    assert "threshold of 0.5, then" not in multi
-    assert "Dice: that of the single network&#39;s lesion." in text
+    assert "Metrics per slice at a threshold of 0.5: mean" in single
+    assert "Metrics per slice by the likeliest class: mean" in multi
+    assert "threshold of 0.5: mean" not in multi
+    assert "highest lesion Dice of the single network first." in text
 
 
 def test_correlations_say_how_many_patients_they_are_of(tmp_path):
@@ -288,7 +289,7 @@ def test_correlations_say_how_many_patients_they_are_of(tmp_path):
     table.to_csv(tmp_path / "mediate/table.csv", index=False)
     analysis = mediation.analyse(table, Options(exposures=["age"], mediators=["a", "b", "c"], bootstrap_draws=0))
     analysis.write(tmp_path / "mediate")
-    assert "over the patients that have both values, n = 165 to 175, ordered" in visible(page.write(tmp_path))
+    assert "over the patients with both values, n = 165 to 175, ordered" in visible(page.write(tmp_path))
 
 
 def test_mediation_tables(run):
@@ -314,7 +315,7 @@ def test_what_stands_beside_the_linear_models(run):
     row = 100 * analysis.natural.loc[0, ["indirect_est", "indirect_lower", "indirect_upper"]].astype(float)
     estimate, lower, upper = map(tables.number, row)
     assert f">{estimate} [{lower}, {upper}]<" in text
-    assert "A logit regression of severity in place of the linear one" in text
+    assert "A logit regression of severity instead of the linear one" in text
     row = analysis.sensitivity.iloc[0]
     for name in ("rho", "e_value", "e_value_limit"):
         assert f">{tables.number(row[name])}<" in text
@@ -348,7 +349,7 @@ def test_the_fit_of_the_path_model_is_said_in_words(tmp_path, free):
     assert html.escape(analysis.multiple.verdict.text) in text
     boxes = re.findall(r'<[^>]*class="box caution"[^>]*>(.*?)</', text, re.S)
     assert any("fits poorly" in box for box in boxes) == (not free)
-    assert "not significant by the path&#39;s own z test, not adjusted" in text
+    assert "not significant (z test of the path, not adjusted)" in text
     assert "Comparative fit index (good: at least 0.95)" in text
 
 
@@ -377,7 +378,7 @@ def test_mediation_without_path_model_says_why(tmp_path):
     table = pd.DataFrame(random.standard_normal((60, 3)), columns=["age", "ggo_glcm_Imc1", "severity"])
     mediation.analyse(table, Options(exposures=["age"], mediators=["ggo_glcm_Imc1"])).write(tmp_path / "mediate")
     text = visible(page.write(tmp_path))
-    assert "There is no such model in this run: no significant mediator of any exposure." in text
+    assert "This run has no such model: no significant mediator of any exposure." in text
     assert "<b>0</b><small>0 pairs of 1 tested</small>" in text
 
 
@@ -396,7 +397,7 @@ def test_skipped_and_unfinished_stages(tmp_path):
     (tmp_path / "train_single").mkdir()
     write_rows(tmp_path / "train_single/metrics.jsonl", [{"step": 1, "phase": "train", "loss": 1.0}])
     with (tmp_path / "train_single/metrics.jsonl").open("a") as file:
-        file.write('{"step": 2, "pha')  # stopped while it wrote
+        file.write('{"step": 2, "pha')  # interrupted while writing
     text = visible(page.write(tmp_path))
     assert "Pretrain multi network: skipped. pretrain.steps is 0" in text
     assert "Train single network: not finished" in text
@@ -408,7 +409,7 @@ def test_done_without_files_is_said(tmp_path):
     for stage in ("prepare", "train_multi"):
         write_done(tmp_path, stage)
     text = visible(page.write(tmp_path))
-    assert "The stage is marked as done, but its files are not in the run folder." in text
+    assert "The stage is marked as done, but its files are missing from the run folder." in text
     assert "No rows in train_multi/metrics.jsonl." in text
 
 
@@ -424,7 +425,7 @@ def test_two_commits_are_pointed_out(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     write_done(tmp_path, "prepare", commit="aaaa")
     write_done(tmp_path, "evaluate", commit="bbbb")
-    assert "run by 2 different commits" in visible(page.write(tmp_path))
+    assert "ran with 2 different commits" in visible(page.write(tmp_path))
 
 
 def test_single_network_alone(tmp_path):
@@ -455,12 +456,12 @@ def test_doubtful_words_for_diseases_are_a_warning(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "prepare").mkdir()
     (tmp_path / "prepare/slices.csv").write_text("slice_id,patient_id,split\na,007,train\n")
-    assert "in more than one way" not in visible(page.write(tmp_path))
+    assert "in several ways" not in visible(page.write(tmp_path))
     notes = tmp_path / "data" / "ictcf" / "default" / "1.0.0" / "notes.json"
     notes.parent.mkdir(parents=True)
     notes.write_text(json.dumps({"doubtful diseases": {"'-' (3x): 0; a dash counts as none": 1}}))
     text = html.unescape(visible(page.write(tmp_path)))
-    assert "1 text of underlying diseases could be counted in more than one way: '-' (3x): 0; a dash counts" in text
+    assert "1 entry of underlying diseases can be counted in several ways: '-' (3x): 0; a dash counts" in text
 
 
 def test_missing_config_names_path_and_remedy(tmp_path):

@@ -1,4 +1,4 @@
-"""The report's words on phenotypes, from tables that the phenotypes themselves wrote."""
+"""The page's texts on phenotypes, from tables that the analysis wrote."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_every_class_and_filter_is_counted():
     expected = [[region, *row] for region in ("GGO", "Consolidation", "Lesion") for row in numbers]
     assert [row[:-1] for row in rows] == expected
     assert sum(int(row[-2]) for row in rows) == sum(column.count("_") > 1 for column in tables.patients) - 3
-    # Of what is not there, the area alone is known.
+    # Of an absent region only the area is known.
     assert [row[-1] for row in rows] == ["0.0 %", "0.0 %", f"{100 * 82 / 83:.1f} %", "100.0 %", "0.0 %", "0.0 %"]
 
 
@@ -53,9 +53,9 @@ def test_without_filters_there_is_no_column_of_them():
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("slice_mean", "Phenotypes of a patient: each the average over the patient's slices."),
-        ("area_weighted", "weighted by the region's area in them"),
-        ("merged", "each of the regions of all the patient's slices taken together"),
+        ("slice_mean", "Phenotypes of a patient: the mean over the patient's slices."),
+        ("area_weighted", "weighted by the region's area (shape: the plain mean)"),
+        ("merged", "measured in all slices of the patient as one region"),
     ],
 )
 def test_the_page_says_how_patients_were_made_of_slices(tmp_path, how, said):

@@ -55,10 +55,10 @@ def test_scans_without_measurements_are_shown_with_the_reason(tmp_path):
     text = scan_pages.write(tmp_path, table, title="t", without=without).read_text()
     assert "not segmented" in text
     assert "b&lt;i&gt;" in text
-    assert '<td data-sort="slice 3 is missing">' in text  # no number, so that it may wrap
+    assert '<td data-sort="slice 3 is missing">' in text  # not a number, so it may wrap
     text = scan_pages.write(tmp_path, table, title="t", without=without[:0]).read_text()
     assert "not segmented" not in text
-    assert "Lesion (either)" not in text  # the second network tells GGO from consolidation everywhere
+    assert "Lesion (either)" not in text  # the multi network divides every lesion
 
 
 def test_nothing_half_written_is_left(index):
@@ -73,7 +73,9 @@ def test_file_names():
 
 
 def test_measurements_name_every_scan_once(tmp_path):
-    with pytest.raises(ValueError, match=r"need a column 'case' with every scan once; found the columns \['scan'\]\."):
+    with pytest.raises(
+        ValueError, match=r"need a column 'case' that has every scan once; found the columns \['scan'\]\."
+    ):
         scan_pages.write(tmp_path, pd.DataFrame({"scan": ["a"]}), title="t")
     with pytest.raises(ValueError, match="and a name twice"):
         scan_pages.write(tmp_path, pd.DataFrame({"case": ["a", "a"]}), title="t")

@@ -76,7 +76,7 @@ def test_straight_through_the_coach_sees_the_mask_that_the_inpainter_will_see():
 def test_the_gradient_reaches_the_coach_through_the_inpainters_input():
     game, optimizer, inpainter, coach = _game()
     step = jax.jit(adversarial_step.make_coach_step(game, optimizer, augmentation=FLIP))
-    # An inpainter that ignores its input leaves only the gradient through the weights of the error.
+    # If the inpainter ignores its input, only the gradient through the weights of the error is left.
     deaf = jax.tree.map(jnp.copy, inpainter)
     deaf.params["head_inpainting"]["conv"]["kernel"] *= 0
     norms = [float(step(coach, who, _batch(1), jax.random.key(0))[1]["grad_norm"]) for who in (inpainter, deaf)]
@@ -133,7 +133,7 @@ def test_values_and_gradients_of_the_tables_are_those_of_the_paper(who):
 
 @pytest.mark.parametrize("who", ["inpainter", "coach"])
 def test_two_devices_learn_as_one_learner(who):
-    """The copies on the devices stay equal; that they equal those of one device is tested in test_processes."""
+    """The copies on the devices stay equal; test_processes compares them with a single device."""
     strategy = parallel.Pmap()
     game, optimizer, inpainter, coach = _game(axis_name=strategy.axis_name)
     make = adversarial_step.make_inpaint_step if who == "inpainter" else adversarial_step.make_coach_step

@@ -53,7 +53,7 @@ def test_labels_and_prior_move_with_the_slice():
         out = _augment(seed, batch, options)
         np.testing.assert_array_equal(out["classes"], 2 * out["lesion"])
         np.testing.assert_allclose(out["image"], out["prior"], atol=1e-6)
-        # Interpolated and nearest agree but for the border pixels.
+        # Interpolated and nearest agree except at border pixels.
         assert ((out["image"] > 0.5) != (out["lesion"] > 0)).mean() < 0.02
 
 
@@ -124,7 +124,7 @@ def test_a_deformation_of_nothing_is_none_and_one_of_equal_displacements_a_shift
     image = np.random.default_rng(0).random((32, 32)).astype(np.float32)
     drawn = {**dict.fromkeys(augment._DRAWS, jnp.float32(0.5)), "grid": jnp.ones((8, 8, 2))}
     rows = columns = jnp.arange(32.0)
-    # Half of the largest deviation, 2 / 16 of 32 pixels: all pixels come from two rows and columns further on.
+    # Half of the largest deviation, 2 / 16 of 32 pixels: every pixel comes from two rows and columns further on.
     moved = augment._warp({"image": image}, augment._bent(drawn, rows, columns, Augmentation(elastic=1 / 8)))
     np.testing.assert_allclose(moved["image"][:-2, :-2], image[2:, 2:], atol=1e-5)
     still = {**drawn, "grid": jnp.zeros((8, 8, 2))}
@@ -161,7 +161,7 @@ def test_a_crop_is_a_window_of_what_was_there():
         top, left = np.unravel_index(np.abs(before - image[0, 0]).argmin(), before.shape)
         np.testing.assert_allclose(image, before[top : top + 32, left : left + 32], atol=1e-6)
         np.testing.assert_array_equal(classes, labels[top : top + 32, left : left + 32])
-    assert len(np.unique(out["image"][:, 0, 0] * 6 % 1)) > 3  # at other places in other slices
+    assert len(np.unique(out["image"][:, 0, 0] * 6 % 1)) > 3  # at different places in different slices
 
 
 def test_a_focused_crop_holds_each_class_that_is_there():

@@ -47,7 +47,7 @@ def test_the_weight_rises_as_published():
 
 def test_the_loss_is_that_of_the_teachers_sharpened_probabilities():
     model, step, current = _make()
-    # A teacher that differs from what learns.
+    # A teacher that differs from the network.
     current = current.replace(average=jax.tree.map(lambda x: x * 1.5, current.average), step=jnp.int32(1000))
     batch = _batch()
     _, metrics = jax.jit(step)(current, batch, jax.random.key(0))
@@ -104,7 +104,7 @@ def test_two_devices_equal_one(strategy):
     _, mapped, initial = _make(axis_name=strategy.axis_name, gamma=0.3)
     run, two = strategy.map_step(mapped, key), strategy.place(initial)
     for seed in range(3):
-        # Each device has slices of both kinds, the second one fewer valid ones.
+        # Each device has slices of both kinds; the second device has fewer valid ones.
         data = _batch(seed)
         data["valid"] = np.array([1, 1, 1, 0], np.float32)
         one, expected = jax.jit(step)(one, data, key)

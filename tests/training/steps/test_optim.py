@@ -50,7 +50,7 @@ def test_errors():
         ("optax:lyon", "Unknown optimizer 'optax:lyon': optax has no 'lyon'; choose one of sgd, adam, adamw, or give"),
         ("optix:lion", "Unknown optimizer 'optix:lion': importing optix fails with ModuleNotFoundError: No module"),
         ("optax:scale", "'optax:scale': it must be a function whose first parameter is learning_rate, found"),
-        ("optax:lbfgs", "Optimizer 'optax:lbfgs' cannot be updated with gradient and parameters .TypeError"),
+        ("optax:lbfgs", "Optimizer 'optax:lbfgs' cannot be updated with gradients and parameters .TypeError"),
     ],
 )
 def test_an_optimizer_of_another_package_that_cannot_be_used(name, message):
@@ -68,7 +68,7 @@ def test_a_training_shorter_than_lookahead_would_return_its_initial_weights():
     optim.check_length(Optimizer("sgd", 0.1), 1, "config.multi.train")
     lookahead = Optimizer("sgd", 0.1, lookahead=Lookahead(5, 0.5))
     optim.check_length(lookahead, 5, "config.multi.train")
-    with pytest.raises(ValueError, match=r"config\.multi\.train has 4 updates, and lookahead moves its slow weights"):
+    with pytest.raises(ValueError, match=r"config\.multi\.train has 4 updates, but lookahead moves its slow weights"):
         optim.check_length(lookahead, 4, "config.multi.train")
 
 
@@ -77,10 +77,10 @@ def test_a_training_shorter_than_lookahead_would_return_its_initial_weights():
 DECAYED = {
     "sgd": -0.01, "adam": -0.1, "adamw": -0.01, "optax:lion": -0.01, "optax:nadamw": -0.01, "optax:adamaxw": -0.01,
     "optax:adan": -0.01,
-    # Scaled by |weights| / |decay * weights| = 10, as their papers have it; lars by 0.001 more.
+    # Scaled by |weights| / |decay * weights| = 10, as in their papers; lars by another 0.001.
     "optax:lamb": -0.1, "optax:lars": -0.0001,
-    "optax:adafactor": -0.1,  # by the decay alone, whatever the rate is
-    "optax:rmsprop": -0.1 / np.sqrt(0.1),  # coupled: divided by the root of a mean that has seen one value
+    "optax:adafactor": -0.1,  # by the decay alone, at any rate
+    "optax:rmsprop": -0.1 / np.sqrt(0.1),  # coupled: divided by the root of a mean of one value
 }  # fmt: skip
 
 

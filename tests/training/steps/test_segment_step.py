@@ -18,7 +18,7 @@ SGD = Optimizer("sgd", 0.1, options={"momentum": 0.7})
 LOOKAHEAD = dataclasses.replace(SGD, lookahead=Lookahead(5, 0.5))
 
 
-# network: (channels of its input, of its output, of its inpainting, what it gives)
+# network: (channels of its input, of its output, of its inpainting, kind of output)
 NETWORKS = {"single": (3, 1, 3, "maps"), "unet": (3, 1, 3, "lesion"), "multi": (6, 3, 6, "classes")}
 
 
@@ -101,7 +101,7 @@ def test_terms_are_logged_and_add_up():
 
 
 def test_value_and_gradient_of_the_table_are_those_of_the_paper():
-    """Eq. 5: the loss on four maps and the cross-entropy of the contour; here all maps are one."""
+    """Eq. 5: the loss on four maps and the cross-entropy of the contour; here all maps are equal."""
     step, start = _make("single", Optimizer("sgd", 1.0), label_smoothing=0.1)
     data = toy.batch(count=2)
     after, metrics = jax.jit(step)(start, data, jax.random.key(0))
@@ -136,7 +136,7 @@ def test_lookahead_moves_slow_weights_every_fifth_step():
         if done < 5:
             for a, b in zip(slow, jax.tree.leaves(start), strict=True):
                 np.testing.assert_array_equal(a, b)
-    # The fifth: slow + 0.5 (fast - slow), where fast is what plain SGD would have reached.
+    # The fifth: slow + 0.5 (fast - slow), where fast is the result of plain SGD.
     plain, reached = _make("multi", SGD)
     plain = jax.jit(plain)
     for _ in range(5):
@@ -216,3 +216,21 @@ def test_another_scale_sees_the_same_slices_in_another_size():
 def test_label_smoothing_is_in_the_target():
     smooth = segment_step._smooth(np.array([0.0, 1.0]), segment_step.Options(None, None, label_smoothing=0.2))
     np.testing.assert_allclose(smooth, [0.1, 0.9])
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+def test_labels_of_ignored_pixels_change_nothing(which):
+    augmentation = {"flip_left_right": True, "quarter_turns": True, "scale": (0.8, 1.0)}
+    step, start = _make(which, SGD, augmentation=augmentation, label_smoothing=0.1)
+    data = toy.batch(seed=0)
+    shape = data["image"].shape
+    data["ignore"] = np.zeros(shape, np.uint8)
+    data["ignore"][:, 5:20, 8:24] = 1
+    other, unlike = dict(data), {name: value for name, value in data.items() if name != "ignore"}
+    for name in ("lesion", "classes"):
+        other[name] = jnp.where(data["ignore"] == 1, 1 - np.minimum(data[name], 1), data[name])
+    states, metrics = zip(*(jax.jit(step)(start, one, jax.random.key(0)) for one in (data, other, unlike)), strict=True)
+    for a, b in zip(jax.tree.leaves(states[0].params), jax.tree.leaves(states[1].params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert metrics[0]["train_dice"] == metrics[1]["train_dice"]
+    assert not np.allclose(metrics[0]["loss"], metrics[2]["loss"], rtol=1e-3)

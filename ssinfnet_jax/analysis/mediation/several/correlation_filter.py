@@ -1,4 +1,4 @@
-"""Of mediators that say the same, keeps one; of several that depend on each other, all but one."""
+"""Drops mediators that correlate with a kept one, or are linear combinations of kept ones."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,8 +8,7 @@ import pandas as pd
 
 from ssinfnet_jax.analysis.mediation import columns
 from ssinfnet_jax.analysis.mediation.several import dependence
-
-PREFER = ("PixelSurface", "Entropy", "Imc1")
+from ssinfnet_jax.config import Mediation
 
 
 class Filtered(NamedTuple):
@@ -23,7 +22,7 @@ def correlation_filter(
     table: pd.DataFrame,
     candidates: pd.DataFrame,
     threshold: float = 0.8,
-    prefer: Sequence[str] = PREFER,
+    prefer: Sequence[str] = Mediation.prefer,
 ) -> Filtered:
     """Removes one mediator of each pair with |r| > threshold, and one of each set with a linear relation.
 

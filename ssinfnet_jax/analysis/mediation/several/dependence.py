@@ -1,4 +1,4 @@
-"""Finds variables that are linear combinations of others, exactly or nearly, and names all that are involved."""
+"""Finds variables that are linear combinations of others, exactly or nearly."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -51,7 +51,7 @@ class Relation(NamedTuple):
 def first_relation(data: pd.DataFrame, given: Sequence[str] = (), tolerance: float = TOLERANCE) -> Relation | None:
     """The first column that is constant, or a linear combination of those before it; None without one.
 
-    The columns are taken in order, so that what stands first stays independent. With R^2 that of the regression
+    The columns are taken in order, so that earlier columns are kept. With R^2 that of the regression
     (with intercept) of a column on the independent ones before it, it is dependent where 1 - R^2 <= tolerance. Of
     these others the fewest are named that keep to the tolerance, by leaving out one after another, the least needed
     first.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ssinfnet_jax.analysis.mediation import elimination
 from ssinfnet_jax.analysis.mediation.host import double_precision
 from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, measures, structure
 
@@ -30,7 +31,7 @@ class Patterns(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """A path model fitted to all that is there.
+    """A path model fitted to all observed values.
 
     model: in standard deviations `sd` [P] of the variables.  covariance: of its paths, by (left, right).
     se_of_covariances: (left, right) -> standard error of a residual (co)variance, of standardised variables.
@@ -47,14 +48,14 @@ class Fit(NamedTuple):
 def fit(
     data: pd.DataFrame, equations: dict[str, list[str]], fixed: Sequence[str], correlated: Sequence[str] = ()
 ) -> Fit:
-    """Maximises the likelihood of every patient's own variables, as lavaan's `missing = "fiml", fixed.x = FALSE` does.
+    """Fits a path model to all observed values, as lavaan's `missing = "fiml", fixed.x = FALSE` does.
 
     With mu and Sigma those of the model and o the variables that patient i has,
       log L = -1/2 sum_i (|o| log 2 pi + log|Sigma_oo| + (y_o - mu_o)' inv(Sigma_oo) (y_o - mu_o)),
-    by EM: means and products of what is missing are expected given what is there, and the path model is fitted to
+    by EM: means and products of missing values are expected given the observed ones, and the path model is fitted to
     them. Means and the covariances of exposures and covariates are free, so that patients without these count, too.
-    Standard errors come from the observed information, by derivatives of JAX. What is missing may depend on what is
-    there, not on itself (missing at random); variables are normal.
+    Standard errors come from the observed information, by derivatives of JAX. Values are missing at random, and
+    variables normal.
 
     Args:
       data: float[N, P], columns in the order of `fixed`, then of `equations`; NaN where missing.
@@ -145,10 +146,9 @@ def _log_likelihood(mean: jax.Array, sigma: jax.Array, patterns: Patterns) -> ja
 
     def of_pattern(there, n, center, covariance):
         both = jnp.outer(there, there)
-        factor = jnp.linalg.cholesky(sigma * both + jnp.diag(1 - there))
         off = (center - mean) * there
-        spread = jax.scipy.linalg.cho_solve((factor, True), covariance + jnp.outer(off, off))
-        size = there.sum() * jnp.log(2 * jnp.pi) + 2 * jnp.log(jnp.diagonal(factor)).sum()
+        spread, pivots = elimination.solve(sigma * both + jnp.diag(1 - there), covariance + jnp.outer(off, off))
+        size = there.sum() * jnp.log(2 * jnp.pi) + jnp.log(pivots).sum()
         return -n / 2 * (size + jnp.trace(spread))
 
     return jax.vmap(of_pattern)(*patterns).sum()

@@ -1,4 +1,4 @@
-"""The joint indirect effect of a set of mediators that may correlate: what runs along any of them."""
+"""The joint indirect effect through a set of mediators that may correlate."""
 
 import dataclasses
 import re
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, intervals
+from ssinfnet_jax.analysis.mediation import columns, elimination, intervals
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
@@ -30,7 +30,7 @@ def sets_by_name(mediators: Sequence[str], sets: Sequence[str] = ("all", "region
       mediators: names such as `ggo_glcm_Contrast`.
       sets: "all", "region", "class", or `name=expression`, with a regular expression that is searched in the names.
     Returns: name -> its mediators; sets without a mediator, and those equal to an earlier one, are left out.
-    Raises: ValueError for a set of another form, an expression that is none or that finds no mediator.
+    Raises: ValueError for a set of another form, an invalid expression, or one that finds no mediator.
     """
     found: dict[str, list[str]] = {}
     group_of = {"region": lambda name: name.partition("_")[0], "class": _class_of}
@@ -85,7 +85,7 @@ def joint_effects(
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The indirect effect of each exposure along a whole set of mediators, whatever correlations these have.
+    """Estimates the indirect effect of each exposure through a whole set of mediators, however they correlate.
 
     m_k = a_k x + e_k and y = c x + sum_k b_k m_k + e', covariates in all equations, residuals free to correlate. Then
       indirect = sum_k a_k b_k = total - c,   total that of y on x alone,
@@ -94,8 +94,8 @@ def joint_effects(
     the set add nothing to it and are left out.
 
     Args:
-      table, exposures, outcome, covariates: see univariate(); patients without a value in any mediator of a set do not
-        count for it.
+      table, exposures, outcome, covariates: see univariate(); a set uses the patients who have all of its
+        mediators.
       sets: name -> mediators, see sets_by_name().
       sampling: of the rows of `table`; clusters are resampled whole.
       adjust: see adjust(); over all rows.
@@ -233,11 +233,10 @@ class _JointEffect:
     num_columns: int
 
     def __call__(self, sums: jax.Array) -> jax.Array:
-        moments = pairing.sweep(cross_products(sums, self.num_columns), 1 + self.num_covariates)
+        moments = elimination.sweep(cross_products(sums, self.num_columns), 1 + self.num_covariates)
         spread = jnp.sqrt(jnp.diagonal(moments, axis1=1, axis2=2))
         r = moments / (spread[:, :, None] * spread[:, None, :])
-        factor = jnp.linalg.cholesky(r[:, :-1, :-1])  # NaN where a resample has a linear relation
-        solved = jax.scipy.linalg.cho_solve((factor, True), r[:, :-1, -1:])[:, 0, 0]
-        independent = (jnp.diagonal(factor, axis1=1, axis2=2) ** 2 > pairing.COLLINEAR).all(1)
-        effect = (r[:, 0, -1] - solved) * spread[:, -1] / spread[:, 0]
+        solved, pivots = elimination.solve(r[:, :-1, :-1], r[:, :-1, -1:])
+        independent = (pivots > pairing.COLLINEAR).all(1)  # False where a resample has a linear relation
+        effect = (r[:, 0, -1] - solved[:, 0, 0]) * spread[:, -1] / spread[:, 0]
         return jnp.where(independent, effect, jnp.nan)[:, None]

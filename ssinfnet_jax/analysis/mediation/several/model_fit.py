@@ -1,11 +1,11 @@
-"""Says in words whether a path model fits, and what to do where it does not."""
+"""A verdict on the fit of a path model, with advice."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Cutoff(NamedTuple):
-    """A bound that a fit measure of a good model keeps."""
+    """A bound on a fit measure of a good model."""
 
     name: str
     bound: float
@@ -29,7 +29,7 @@ _FREE_RESIDUALS = (
     "config.mediation.residual_covariances=True)."
 )
 _ALL_PATHS = (
-    "An exposure goes with a mediator that was not selected for it. Let every exposure act on every mediator: "
+    "An exposure is associated with a mediator that was not selected for it. Let every exposure act on every mediator: "
     "paths='all' of analyse() (launch.mediate --paths=all, config.mediation.paths='all'), or in multiple() every "
     "mediator under every exposure."
 )
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
 
 
 def judge(fit: Mapping[str, Any], *, num_mediators: int, residual_covariances: bool) -> Verdict:
-    """Compares fit measures with CUTOFFS; a model fits poorly where one of them is not kept.
+    """Compares fit measures with CUTOFFS; a model that misses one of them fits poorly.
 
     Args:
       fit: of fit_measures().

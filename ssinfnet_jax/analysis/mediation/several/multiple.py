@@ -1,4 +1,4 @@
-"""Several exposures and mediators in one path model: what acts through which, the others held fixed."""
+"""Several exposures and mediators in one path model."""
 
 import dataclasses
 import itertools
@@ -15,8 +15,8 @@ from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
 from ssinfnet_jax.analysis.mediation.several import dependence, full_information, model_fit
 from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, fit_measures
+from ssinfnet_jax.config import Mediation, choices
 
-MISSING = ("listwise", "fiml")
 _ESTIMATES = ["lhs", "op", "rhs", "label", "est", "se", "z", "p", "std"]
 
 
@@ -32,7 +32,7 @@ class Multiple:
         of a residual covariance is the correlation; ":=" defined effects, i<mediator><exposure> = ab,
         ind_<exposure> their sum, tot_<exposure> = c + ind.
       fit: chisq, df, pvalue, cfi, tli, rmsea and its 90 % interval (rmsea_lower, rmsea_upper), srmr, aic, bic,
-        logl, npar, ntotal.
+        logl, npar, ntotal; with clusters, weights or robust errors scaling, by which the chi-square is divided.
       total_effects: the regression of the outcome on exposures and covariates without mediators, a model of
         its own (ordinary least squares, t tests): exposure, est, se, t, p, std.
       exposures: exposure -> its mediators.  outcome: name.  num_dropped: rows left out for a missing value.
@@ -62,7 +62,7 @@ class Multiple:
         return {m: [exposure for exposure, its in self.exposures.items() if m in its] for m in every}
 
     def description(self) -> dict[str, Any]:
-        """What stands in no table, as plain values."""
+        """What no table holds, as plain values."""
         return {
             "exposures": self.exposures,
             "outcome": self.outcome,
@@ -91,31 +91,24 @@ def multiple(
 ) -> Multiple:
     """Fits m_k = sum_j a_kj x_j + e_k, y = sum_j c_j x_j + sum_k b_k m_k + e by maximum likelihood.
 
-    Residuals are uncorrelated, also between mediators unless `residual_covariances`; exposures are fixed and
-    may correlate. For such a recursive model the ML estimates are those of ordinary regression, equation by
-    equation (with covariances between mediators: of seemingly unrelated regressions). Standard errors are
-    those of the expected information: cov = s^2 / n inv(Sigma_zz) for an equation with regressors z and
-    residual variance s^2, where Sigma is the covariance that the model implies (between mediators it is not
-    the sample's), and cov(s_ij, s_kl) = (s_ik s_jl + s_il s_jk) / n; those of defined effects follow by the
-    delta method.
-
-    With F = log|Sigma| + tr(S inv(Sigma)) - log|S| - p: chisq = n F. The baseline of CFI and TLI has
-    variances only, and the exposures' covariances. SRMR is over all p (p + 1) / 2 moments; logl is given the
-    exposures.
+    Residuals are uncorrelated, also between mediators unless `residual_covariances`; exposures are fixed and may
+    correlate. ML estimates are those of ordinary regression, equation by equation (of seemingly unrelated regressions
+    with covariances between mediators). Standard errors are those of the expected information: cov = s^2 / n
+    inv(Sigma_zz) for an equation with regressors z and residual variance s^2, where Sigma is the implied covariance,
+    and cov(s_ij, s_kl) = (s_ik s_jl + s_il s_jk) / n; those of defined effects follow by the delta method. See
+    path_model.fit_measures() for the fit.
 
     Args:
       table: one row per patient; rows with a missing value in any of the model's columns are left out.
       exposures: {exposure: [its mediators]}, in the order of the paths; an exposure with an empty list has a
         direct path only (a covariate of the outcome). A mediator may belong to several exposures.
       outcome: name of the outcome.
-      covariates: columns that stand in every equation; no indirect effect of theirs is defined.
-      residual_covariances: the residuals of every two mediators may correlate. In the paper's model, which is what
-        lavaan's `sem()` fits to the same equations, they may not; where they do in the data, its tests of b call too
-        much significant and its intervals are too short (`Multiple.verdict` then says that it fits poorly). analyse()
-        lets them correlate.
+      covariates: columns in every equation, without indirect effects of their own.
+      residual_covariances: residuals of mediators may correlate. In the paper's model they may not; if they do in the
+        data, its tests of b find too much, its intervals are too short, and the verdict is that it fits poorly.
       sampling: of the rows of `table`. With clusters, weights or `robust` standard errors are sandwiches, see
-        sampling.covariance(), with t tests of clusters - 1 degrees of freedom where there are clusters; chi-square and
-        the other fit measures still take patients for independent, with equal variances.
+        sampling.covariance(), with t tests of clusters - 1 degrees of freedom where there are clusters; chi-square,
+        CFI, TLI and RMSEA are scaled, see PathModel.scalings().
       missing: "listwise" leaves out patients without a value in any of the columns, "fiml" uses what they have, see
         full_information.fit(); it takes no `sampling`.
     Returns: Multiple. Covariates, exposures and mediators, in this order, that are linear combinations of earlier
@@ -124,17 +117,9 @@ def multiple(
     Raises: ValueError for no mediator, missing, non-numeric or infinite columns, a constant exposure or outcome, an
       exposure that the covariates determine, an outcome that the others determine, no independent mediator, or not
       more complete rows than variables.
-    Source: the paper, eq. 15; Bollen 1989, Structural Equations with Latent Variables, chapter 4; lavaan's
-      `sem()`.
+    Source: the paper, eq. 15; Bollen 1989, Structural Equations with Latent Variables, chapter 4; lavaan's `sem()`.
     """
-    if missing not in MISSING:
-        raise ValueError(f"Unknown missing {missing!r}; choose one of {', '.join(MISSING)}.")
-    if missing == "fiml" and not sampling.is_plain:
-        raise ValueError("Models of incomplete data (fiml) take neither clusters nor weights nor robust errors.")
-    exposures = {exposure: list(mediators) for exposure, mediators in exposures.items()}
-    for exposure, mediators in exposures.items():
-        if len(set(mediators)) < len(mediators):
-            raise ValueError(f"A mediator of {exposure!r} is named twice: {mediators}.")
+    exposures = _checked(exposures, sampling, missing)
     empty = Multiple(pd.DataFrame(), {}, pd.DataFrame(), exposures, outcome, 0, list(covariates), residual_covariances)
     if not empty.mediators:
         raise ValueError("No exposure has a mediator; a path model needs at least one.")
@@ -155,6 +140,18 @@ def multiple(
     )
 
 
+def _checked(exposures: Mapping[str, Sequence[str]], sampling: Sampling, missing: str) -> dict[str, list[str]]:
+    if missing not in (known := choices(Mediation, "missing")):
+        raise ValueError(f"Unknown missing {missing!r}; choose one of {', '.join(known)}.")
+    if missing == "fiml" and not sampling.is_plain:
+        raise ValueError("Models of incomplete data (fiml) take neither clusters nor weights nor robust errors.")
+    exposures = {exposure: list(mediators) for exposure, mediators in exposures.items()}
+    for exposure, mediators in exposures.items():
+        if len(set(mediators)) < len(mediators):
+            raise ValueError(f"A mediator of {exposure!r} is named twice: {mediators}.")
+    return exposures
+
+
 def _equations(model: Multiple) -> tuple[dict[str, list[str]], list[str], list[str]]:
     """Left side -> regressors; variables that no equation explains; mediators whose residuals may correlate."""
     fixed, parents = [*model.exposures, *model.covariates], model.mediators
@@ -171,7 +168,7 @@ class _Errors(NamedTuple):
 
 
 def _complete(data: pd.DataFrame, sampling: Sampling, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:
-    """The model of the complete rows, the variables' standard deviations, errors, fit measures."""
+    """The model of the complete rows, standard deviations of the variables, errors and fit measures."""
     complete = data.notna().all(axis=1).to_numpy()
     data, sampling = data[complete], sampling.keep(complete)
     z, sd = _standardised(data, list(data), sampling)
@@ -191,7 +188,11 @@ def _complete(data: pd.DataFrame, sampling: Sampling, how: dict) -> tuple[PathMo
         of_covariances[left, right] = np.sqrt(variance)
     covariance = model.covariance() if sampling.is_plain else model.sandwich(z.to_numpy(), sampling)
     df = sampled.df(sampling, np.ones((len(z), 1), bool))[0]
-    return model, sd, _Errors(covariance, of_covariances, df), fit_measures(model, sd)
+    if sampling.is_plain:
+        return model, sd, _Errors(covariance, of_covariances, df), fit_measures(model, sd)
+    scalings = model.scalings(z.to_numpy(), sampling)
+    fit = fit_measures(model, sd, scalings) | {"scaling": scalings[0]}
+    return model, sd, _Errors(covariance, of_covariances, df), fit
 
 
 def _incomplete(data: pd.DataFrame, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:
@@ -201,7 +202,7 @@ def _incomplete(data: pd.DataFrame, how: dict) -> tuple[PathModel, pd.Series, _E
 
 
 def _without_relations(data: pd.DataFrame, model: Multiple) -> Multiple:
-    """Leaves out, one after another, what depends on other variables in the complete rows of those that are left."""
+    """Removes, one by one, variables that depend on others in the complete rows."""
     relations = []
     while True:
         names = [*model.covariates, *model.exposures, *model.mediators]
@@ -228,7 +229,7 @@ def _without_relations(data: pd.DataFrame, model: Multiple) -> Multiple:
 def _without(model: Multiple, relation: dependence.Relation) -> Multiple:
     """The model without the dependent variable of a relation.
 
-    Raises: ValueError where nothing of an exposure, or no mediator, would be left.
+    Raises: ValueError if the covariates determine an exposure, or no mediator is left.
     """
     if relation.name in model.covariates:
         return dataclasses.replace(model, covariates=[name for name in model.covariates if name != relation.name])
@@ -237,8 +238,8 @@ def _without(model: Multiple, relation: dependence.Relation) -> Multiple:
         heirs = [name for name in relation.others if name in exposures]
         if not heirs:
             raise ValueError(
-                f"The covariates determine the exposure {relation.name!r}: {relation}. With them held fixed nothing of "
-                "it is left; leave one of these columns out."
+                f"The covariates determine the exposure {relation.name!r}: {relation}. Given them it does not "
+                "vary; leave one of these columns out."
             )
         its = exposures.pop(relation.name)
         exposures |= {heir: list(dict.fromkeys([*exposures[heir], *its])) for heir in heirs}

@@ -1,5 +1,6 @@
 """Maximum likelihood of a recursive path model, and how well it fits."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,7 +136,7 @@ class PathModel:
         return pd.DataFrame(linalg.block_diag(*blocks), index, index)
 
     def sandwich(self, z: np.ndarray, sampling: Sampling) -> pd.DataFrame:
-        """The same covariance from what each patient adds to the estimates, see sampling.covariance().
+        """The sandwich covariance of all path coefficients, see sampling.covariance().
 
         Args:
           z: float[N, P], standardised variables in the order of `r`.
@@ -156,14 +157,103 @@ class PathModel:
         influence = np.concatenate(moved, axis=1)[:, None]
         return pd.DataFrame(sampled.covariance(influence, sampling, np.ones((len(z), 1), bool))[0], index, index)
 
+    def scalings(self, z: np.ndarray, sampling: Sampling) -> tuple[float, float]:
+        """What the chi-squares of the model and of the baseline are divided by for clusters, weights, other variances.
+
+        (tr(inv(A) B) of the saturated model - tr(inv(A) B) of the model) / df, with A the observed information and B
+        the sums over patients, or over clusters, of squared scores: the mean of a chi-square is then its df.
+
+        Args:
+          z, sampling: see sandwich().
+        Returns: both; 1 without degrees of freedom.
+        Source: Yuan and Bentler 2000, doi:10.1111/0081-1750.00078; lavaan's `test = "yuan.bentler.mplus"` with
+          `observed.information = "h1"`.
+        """
+        place = {name: i for i, name in enumerate(self.r.index)}
+        r, one, fixed = self.r.to_numpy(), np.eye(len(place)), [place[name] for name in self.fixed]
+        left = [place[name] for name in self.equations]
+        moments = list(itertools.combinations_with_replacement(range(len(one)), 2))
+        saturated = [_moved(one[i], one[j]) for i, j in moments if not (i in fixed and j in fixed)]
+        spread = np.linalg.inv(one - self.paths.to_numpy())
+        implied = self.implied.to_numpy()
+        own = [(i, i) for i in left]
+        pairs = own + list(itertools.combinations([place[name] for name in self.correlated], 2))
+        slopes = [_moved(spread[:, i], spread[:, j]) for i, j in pairs]
+        slopes += [
+            _moved(spread[:, place[left]], implied[place[right]])
+            for left, its in self.equations.items()
+            for right in its
+        ]
+        baseline = np.where(np.isin(np.arange(len(one)), fixed), r, 0) * np.isin(np.arange(len(one)), fixed)[:, None]
+        baseline[left, left] = r[left, left]
+        of_baseline = [_moved(one[i], one[j]) for i, j in own]
+        scores = _Scores(z, r, sampling)
+        most = scores.trace(r, saturated, one[:, left])
+        found = []
+        for sigma, its, shifts in ((implied, slopes, spread[:, left]), (baseline, of_baseline, one[:, left])):
+            df = len(saturated) - len(its)
+            found.append((most - scores.trace(sigma, its, shifts)) / df if df else 1.0)
+        return found[0], found[1]
+
     def _groups(self) -> list[list[str]]:
         """Left sides of equations that are estimated together."""
         joint = [self.correlated] if self.correlated else []
         return joint + [[left] for left in self.equations if left not in self.correlated]
 
 
-def fit_measures(model: PathModel, sd: pd.Series) -> dict[str, float]:
-    """lavaan's fit measures; see multiple() for the formulas. `sd` gives the likelihood its units."""
+def _moved(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """How a covariance moves with one of its parameters."""
+    return np.outer(left, right) + np.outer(right, left)
+
+
+class _Scores:
+    """Scores of patients or of clusters in normal models of their variables.
+
+    Args:
+      z: float[N, P] with mean 0.  r: float[P, P], its covariance.  sampling: of the rows.
+    """
+
+    def __init__(self, z: np.ndarray, r: np.ndarray, sampling: Sampling):
+        self._z, self._r, self._sampling = z, r, sampling
+
+    def trace(self, sigma: np.ndarray, slopes: Sequence[np.ndarray], shifts: np.ndarray) -> float:
+        """tr(inv(A) B), see PathModel.scalings().
+
+        Args:
+          sigma: float[P, P], the covariance of the model.
+          slopes: its derivatives, one [P, P] per parameter.  shifts: float[P, Q], those of the means by intercepts.
+        """
+        inverse, slopes = np.linalg.inv(sigma), np.stack(slopes)
+        observed = 2 * inverse @ self._r @ inverse - inverse
+        of_covariance = self._sums(self._z[:, :, None] * self._z[:, None, :] - sigma)
+        scores = np.tensordot(inverse @ of_covariance @ inverse / 2, slopes, ([1, 2], [1, 2]))
+        both = (inverse @ slopes @ observed + observed @ slopes @ inverse) / 4
+        information = np.tensordot(both, slopes, ([1, 2], [1, 2]))
+        of_mean = self._sums(self._z) @ inverse @ shifts
+        found = (scores * np.linalg.solve(information, scores.T).T).sum()
+        found += (of_mean * np.linalg.solve(shifts.T @ inverse @ shifts, of_mean.T).T).sum()
+        return float(found) / len(self._z)
+
+    def _sums(self, values: np.ndarray) -> np.ndarray:
+        """Of patients, or sums of clusters, whose squares then add up to an unbiased variance."""
+        if self._sampling.weights is not None:
+            values = values * self._sampling.weights.reshape(-1, *[1] * (values.ndim - 1))
+        if self._sampling.clusters is None:
+            return values
+        sums = sampled.by_cluster(values, self._sampling.clusters)
+        return sums * np.sqrt(len(sums) / (len(sums) - 1))
+
+
+def fit_measures(model: PathModel, sd: pd.Series, scalings: tuple[float, float] = (1.0, 1.0)) -> dict[str, float]:
+    """lavaan's fit measures.
+
+    With F = log|Sigma| + tr(S inv(Sigma)) - log|S| - p: chisq = n F. The baseline of CFI and TLI has variances only,
+    and the exposures' covariances. SRMR is over all p (p + 1) / 2 moments; logl is given the exposures.
+
+    Args:
+      sd: of the variables, which gives the likelihood its units.
+      scalings: what the chi-squares are divided by, see PathModel.scalings().
+    """
     n, p = model.n, len(model.r)
     log_det = {
         "sample": np.linalg.slogdet(model.r)[1],
@@ -177,13 +267,13 @@ def fit_measures(model: PathModel, sd: pd.Series) -> dict[str, float]:
     given = log_det["implied"] - log_det["fixed"] + trace - len(model.fixed)
     logl = -n / 2 * (len(model.equations) * np.log(2 * np.pi) + given)
     logl -= n * np.log(sd[list(model.equations)]).sum()
-    return measures(model, model.r, chisq, baseline, logl)
+    return measures(model, model.r, chisq / scalings[0], baseline / scalings[1], logl)
 
 
 def measures(
     model: PathModel, r: pd.DataFrame, chisq: float, baseline: float, logl: float, more_parameters: int = 0
 ) -> dict[str, float]:
-    """What is made of the chi-squares of a model and of the one without paths.
+    """Fit measures from the chi-squares of a model and of the one without paths.
 
     Args:
       r: correlations without a model.
@@ -234,7 +324,7 @@ def rmsea_interval(chisq: float, df: int, n: int, level: float = 0.9) -> tuple[f
 
 
 def _noncentrality(chisq: float, df: int, share: float) -> float:
-    """The lambda at which a noncentral chi-square is below `chisq` with this probability; 0 if there is none."""
+    """The lambda at which P(noncentral chi-square <= chisq) = share; 0 if there is none."""
     if stats.chi2.cdf(chisq, df) <= share:
         return 0.0
     far = chisq + 10.0

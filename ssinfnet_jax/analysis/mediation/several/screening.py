@@ -70,30 +70,34 @@ def screen(
     usable = [name for name in mediators if not flags[name]]
     if not usable:
         raise ValueError(f"No mediator can be screened: {next(iter(flags.values()))}.")
-    blocks = []
-    for exposure in exposures:
-        names = [*covariates, exposure, *usable, outcome]
-        complete = data[names].notna().all(axis=1).to_numpy()
-        if complete.sum() < max(_MIN_N, 2 * len(covariates) + 4):
-            raise ValueError(
-                f"{int(complete.sum())} patients have all of {exposure!r}, {outcome!r}, the covariates and "
-                f"{len(usable)} mediators; the screening needs {_MIN_N}. Use mediators with fewer gaps."
-            )
-        values, of_rows = data.loc[complete, names].to_numpy(), sampling.keep(complete)
-        tests = _test(values, len(covariates), of_rows)
-        chosen = tests.q <= fdr
-        share = _stability(values, len(covariates), of_rows, fdr, resamples, seed)
-        block = _rows(tests, chosen, share, len(values)).assign(mediator=usable)
-        blocks.append(block.set_index("mediator").reindex(list(mediators)).reset_index().assign(exposure=exposure))
-    result = pd.concat(blocks, ignore_index=True)
+    columns_of = {exposure: data[[*covariates, exposure, *usable, outcome]] for exposure in exposures}
+    how = (len(covariates), sampling, fdr, resamples, seed)
+    blocks = {exposure: _of_exposure(block, *how).reindex(list(mediators)) for exposure, block in columns_of.items()}
+    result = pd.concat(blocks, names=["exposure", "mediator"]).reset_index()
     result["flag"] = result["mediator"].map(flags)
     result[["screened", "selected"]] = result[["screened", "selected"]].eq(True)
-    result = result[["exposure", "mediator", *(name for name in result if name not in ("exposure", "mediator"))]]
     result.attrs["family"] = (
         f"false discovery rate of {fdr:g} over the {len(usable)} mediators of each exposure "
         f"({len(mediators) - len(usable)} flagged and not tested)"
     )
     return result
+
+
+def _of_exposure(
+    data: pd.DataFrame, num_covariates: int, sampling: Sampling, fdr: float, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Rows of an exposure by mediator; `data` has the columns covariates, exposure, mediators, outcome."""
+    complete = data.notna().all(axis=1).to_numpy()
+    mediators = data.columns[num_covariates + 1 : -1]
+    if complete.sum() < max(_MIN_N, 2 * num_covariates + 4):
+        raise ValueError(
+            f"{int(complete.sum())} patients have all of {data.columns[num_covariates]!r}, {data.columns[-1]!r}, the "
+            f"covariates and {len(mediators)} mediators; the screening needs {_MIN_N}. Use mediators with fewer gaps."
+        )
+    values, sampling = data[complete].to_numpy(), sampling.keep(complete)
+    tests = _test(values, num_covariates, sampling)
+    share = _stability(values, num_covariates, sampling, fdr, resamples, seed)
+    return _rows(tests, tests.q <= fdr, share, len(values)).set_index(mediators)
 
 
 def _flags(data: pd.DataFrame, mediators: Sequence[str]) -> dict[str, str]:

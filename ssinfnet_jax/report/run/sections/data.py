@@ -7,7 +7,7 @@ from ssinfnet_jax.report.run import data_tables, run_files
 
 
 def build(run: run_files.Run) -> blocks.Section:
-    """Section with the splits, whether they share patients, and the clinical columns."""
+    """Section with the splits, a check that they share no patient, and the clinical columns."""
     section = blocks.Section("data", "Data", "Data")
     section.add("note", run.stages["prepare"].reason)
     slices = run.slices
@@ -28,24 +28,24 @@ def build(run: run_files.Run) -> blocks.Section:
         listed = "; ".join(doubtful[:10]) + (" …" if len(doubtful) > 10 else "")
         section.add(
             "warning",
-            f"{blocks.count(len(doubtful), 'text')} of underlying diseases could be counted in more than one way: "
+            f"{blocks.count(len(doubtful), 'entry', 'entries')} of underlying diseases can be counted in several ways: "
             f"{listed}.",
         )
     return section
 
 
 def _doubtful_diseases(run: run_files.Run) -> list[str]:
-    """What the builders noted of words for diseases: text, number of patients, count, reason."""
+    """Doubtful names of diseases that the dataset builders noted: text, number of patients, count, reason."""
     notes = [table_files.read_json(path) for path in sorted(run.path("data").glob("**/notes.json"))]
     return [text for note in notes for text in note.get("doubtful diseases", {})]
 
 
 def _separation(slices: pd.DataFrame) -> str:
-    """What the split by patient guarantees: no more than the source says of patients."""
+    """States how far patients are separated, which depends on the ids of the source."""
     labeled = slices[slices["split"].isin(["train", "val", "test"])]
     if labeled["patient_id"].is_unique:
         return (
-            "Every labeled slice has a patient id of its own. If the source does not tell patients apart, slices of "
-            "one person may be on both sides of the split."
+            "Every labeled slice has its own patient id. If the source does not identify patients, slices of one "
+            "person may be on both sides of the split."
         )
     return "No patient id is in more than one of train, val and test."

@@ -1,12 +1,14 @@
 """How a run was made: its stages, commits, versions and config."""
 
+from collections.abc import Mapping
+
 from ssinfnet_jax import rundir
 from ssinfnet_jax.report.kit import blocks, table_files, tables
 from ssinfnet_jax.report.run import run_files
 
 
 def build(run: run_files.Run) -> blocks.Section:
-    """Section with the facts, the stages and, folded away, versions and the whole config."""
+    """Section with facts, stages and, collapsed, versions and the whole config."""
     section = blocks.Section("how", "How this run was made", "Run")
     commits = list(dict.fromkeys(str(s.marker["commit"]) for s in run.stages.values() if s.marker.get("commit")))
     facts = {"Configuration": run.config.get("name", "unnamed"), "Dataset": run.dataset}
@@ -28,28 +30,27 @@ def build(run: run_files.Run) -> blocks.Section:
     heads = [("Stage", False), ("State", False), ("Time", True), ("Finished", False)]
     heads += [("Commit", False)] if len(commits) > 1 else []
     total = sum(stage.marker.get("seconds") or 0 for stage in run.stages.values())
-    foot = f"Time of all stages together: {tables.duration(total)}." if total else ""
+    foot = f"Total time: {tables.duration(total)}." if total else ""
     columns = [tables.Column(head, numeric) for head, numeric in heads]
     section.add("table", tables.Table("Stages of the pipeline.", columns, rows, foot))
     if len(commits) > 1:
-        section.add("warning", f"The stages were run by {len(commits)} different commits of the code; see the table.")
-    versions: dict[str, list[str]] = {}
+        section.add("warning", f"The stages ran with {len(commits)} different commits of the code; see the table.")
+    versions: dict[str, dict[str, None]] = {}
     for stage in run.stages.values():
         for package, version in (stage.marker.get("versions") or {}).items():
-            versions.setdefault(str(package), [])
-            if str(version) not in versions[str(package)]:
-                versions[str(package)].append(str(version))
+            versions.setdefault(str(package), {})[str(version)] = None
     if versions:
-        different = [package for package, held in versions.items() if len(held) > 1]
+        different = [package for package, found in versions.items() if len(found) > 1]
         if different:
             section.add("warning", f"Stages ran with different versions of {', '.join(different)}.")
-        cells = [[tables.text_cell(name), tables.text_cell(", ".join(held))] for name, held in versions.items()]
-        columns = [tables.Column("Package"), tables.Column("Version")]
-        section.add(
-            "details",
-            ("Versions", [blocks.Block("table", tables.Table("Versions of what was used.", columns, cells))]),
-        )
-    cells = [[tables.text_cell(key), tables.text_cell(value)] for key, value in table_files.flatten(run.config).items()]
-    table = tables.Table("Every value of config.json.", [tables.Column("Key"), tables.Column("Value")], cells)
-    section.add("details", ("Configuration in full", [blocks.Block("table", table)]))
+        shown = {package: ", ".join(found) for package, found in versions.items()}
+        section.fold("Versions", _pairs("Versions of packages.", "Package", "Version", shown))
+    table = _pairs("All values of config.json.", "Key", "Value", table_files.flatten(run.config))
+    section.fold("Full configuration", table)
     return section
+
+
+def _pairs(caption: str, key: str, value: str, pairs: Mapping[str, str]) -> tables.Table:
+    """A table of two columns."""
+    cells = [[tables.text_cell(text) for text in pair] for pair in pairs.items()]
+    return tables.Table(caption, [tables.Column(key), tables.Column(value)], cells)

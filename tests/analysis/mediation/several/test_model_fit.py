@@ -5,12 +5,31 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import Options
+from ssinfnet_jax.analysis.mediation import Options, sampling
 from ssinfnet_jax.analysis.mediation.several import model_fit
 
 GOOD = {"df": 3, "cfi": 0.95, "rmsea": 0.06, "srmr": 0.08}
 NAMES = [f"m{k}" for k in range(1, 7)]
 A, B = 0.4, 0.4  # the first mediator acts on the outcome, the other five do not
+
+
+@pytest.mark.parametrize("kind", ["robust", "cluster"])
+@pytest.mark.parametrize(
+    ("name", "exposures", "options"),
+    [
+        ("none", {"ses": ["iq", "size"]}, {"covariates": ["multi"]}),
+        ("paths", {"ses": ["iq"], "multi": ["size"]}, {"residual_covariances": True}),
+    ],
+)
+def test_scaled_fit_equals_lavaan(r_golden, r_values, name, exposures, options, kind):
+    """MLR with and without clusters: scaled chi-square, its factor, CFI, TLI, RMSEA."""
+    table = r_golden("school").assign(size=lambda t: t["size"] + 0.3 * t["iq"])
+    of = sampling.read(table, **({"robust": True} if kind == "robust" else {"cluster": "class"}))
+    found = mediation.multiple(table, exposures, "lang", sampling=of, **options).fit
+    expected = r_values("scaled_fit", f"{name}_{kind}")["est"].rename({"chisq.scaling.factor": "scaling"})
+    assert found["pvalue"] == pytest.approx(expected.pop("pvalue"), rel=1e-3)
+    for measure, value in expected.items():
+        assert found[measure] == pytest.approx(value, rel=1e-5), measure
 
 
 def judge(residual_covariances=False, num_mediators=2, **changed):

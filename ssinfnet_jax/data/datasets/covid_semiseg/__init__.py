@@ -1,1 +1,0 @@
-"""COVID-SemiSeg: the public folder layout of Inf-Net (Fan et al. 2020)."""

@@ -1,0 +1,1 @@
+"""Images and masks of a user's folder, as a description beside them says."""

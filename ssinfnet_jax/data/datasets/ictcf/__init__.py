@@ -1,1 +1,0 @@
-"""ICTCF: CT slices of patients with a clinical table."""

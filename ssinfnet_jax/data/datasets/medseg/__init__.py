@@ -1,1 +1,0 @@
-"""MedSeg COVID-19 CT segmentation sets, as NIfTI."""

@@ -1,0 +1,1 @@
+"""Pages of data that were checked before anything is trained."""
