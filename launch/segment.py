@@ -127,7 +127,7 @@ def _show(inputs: Sequence[pathlib.Path], choice: find.Choice) -> None:
         print(table.drop(columns="left_out").to_string(index=False))
     for row in table[table["left_out"] != ""].itertuples():
         print(f"Left out {row.scan}: {row.left_out}")
-    print(f"{(table['left_out'] == '').sum()} of {len(table)} scans can be segmented; {num_others} other files.")
+    print(f"{(table['left_out'] == '').sum()} of {len(table)} scans can be segmented; other files: {num_others}.")
 
 
 if __name__ == "__main__":
