@@ -30,7 +30,7 @@ _HU_OFFSET = flags.DEFINE_float("hu_offset", None, "Of pictures with 8 or 16 bit
 _HU_WINDOW = flags.DEFINE_list(
     "hu_window", None, "Of pictures with 8 or 16 bits: the HU of black and white (255, or 65535), such as -1150,250."
 )
-_FORCE = flags.DEFINE_boolean("force", False, "Also segment volumes in which no lungs are found.")
+_FORCE = flags.DEFINE_boolean("force", False, "Also segment volumes without lungs, and pictures of another window.")
 _LIST = flags.DEFINE_boolean("list", False, "Show the scans found, and why others are left out; segment nothing.")
 _KERNEL = flags.DEFINE_string("kernel", None, "Of several reconstructions, use those with this ConvolutionKernel.")
 _PHASE = flags.DEFINE_integer("phase", None, "Of several phases of a series, use the one with this number.", 1)
