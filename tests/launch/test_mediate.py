@@ -207,7 +207,7 @@ def test_levels_and_a_moderator_of_a_table(graded, tmp_path):
     )
     assert {"ordinal.png", "moderated.svg"} <= {path.name for path in (out / "figures").iterdir()}
     assert "Severity in levels: indirect effects on some level of age by ggo_firstorder_" in result.stdout
-    assert "Moderated mediation by dose: none" in result.stdout
+    assert "Moderated mediation by dose; significant: none." in result.stdout
 
 
 def test_own_levels_are_numbers_for_linear_models(graded, tmp_path):
