@@ -226,6 +226,8 @@ def attempt(kind: str, path: pathlib.Path, out: pathlib.Path) -> str:
             read_tensors.read_tensors(path)
             return "result"
         if kind == "masks":
+            out.mkdir()
+            tempfile.tempdir = str(out)  # of the volumes' scratch files
             for item in phenotypes_folder.items(path / "images", path / "masks", preset="hu"):
                 item.source()
             return "result"

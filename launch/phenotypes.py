@@ -4,8 +4,8 @@ python -m launch.phenotypes --images=FOLDER --masks=FOLDER --out=DIR
 
 writes slices.csv, patients.csv, both as Parquet too, about.json and unused_files.csv to DIR. Run the same command again
 to resume, or to update new and changed slices; the exit code is 1 if a slice failed. Images are PNG, JPG or volumes
-(NIfTI, NRRD, MetaImage). A mask has the name of its image; it has 0 background, 1 GGO, 2 consolidation, or names its
-segments so (.seg.nrrd, DICOM-SEG).
+(NIfTI, NRRD, MetaImage, DICOM series in folders). A mask has the name of its image, or of its folder of DICOM; it has
+0 background, 1 GGO, 2 consolidation, or names its segments so (.seg.nrrd, DICOM-SEG).
 """
 
 import pathlib

@@ -30,7 +30,7 @@ _HU_OFFSET = flags.DEFINE_float("hu_offset", None, "Of pictures with 8 or 16 bit
 _HU_WINDOW = flags.DEFINE_list(
     "hu_window", None, "Of pictures with 8 or 16 bits: the HU of black and white (255, or 65535), such as -1150,250."
 )
-_FORCE = flags.DEFINE_boolean("force", False, "Also segment volumes in which no lungs are found.")
+_FORCE = flags.DEFINE_boolean("force", False, "Also segment volumes without lungs, and pictures of another window.")
 _LIST = flags.DEFINE_boolean("list", False, "Show the scans found, and why others are left out; segment nothing.")
 _KERNEL = flags.DEFINE_string("kernel", None, "Of several reconstructions, use those with this ConvolutionKernel.")
 _PHASE = flags.DEFINE_integer("phase", None, "Of several phases of a series, use the one with this number.", 1)
@@ -127,7 +127,7 @@ def _show(inputs: Sequence[pathlib.Path], choice: find.Choice) -> None:
         print(table.drop(columns="left_out").to_string(index=False))
     for row in table[table["left_out"] != ""].itertuples():
         print(f"Left out {row.scan}: {row.left_out}")
-    print(f"{(table['left_out'] == '').sum()} of {len(table)} scans can be segmented; {num_others} other files.")
+    print(f"{(table['left_out'] == '').sum()} of {len(table)} scans can be segmented; other files: {num_others}.")
 
 
 if __name__ == "__main__":

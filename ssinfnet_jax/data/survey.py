@@ -18,6 +18,12 @@ _GAS_HU = -970.0  # the median of lungs is higher, even with emphysema
 _CLOSING_MM = 12.0  # closes over vessels and lesions at the border of the lung
 _MIN_BODY_PX = 16  # reduced pixels; below that the view is not cropped
 MARGIN = 0.04  # around the lungs, of the sides of a slice
+_LUNG_HU, _TISSUE_HU = -860.0, 45.0  # typical
+_DARK, _DIM = 110, 0.7  # grey of the brightest lung; soft tissue below this share of its grey has another window
+_PEAK_REACH, _PEAK_SHARE = (
+    12,
+    0.12,
+)  # a peak is a grey and 12 to each side, with 12 % of the pixels; evenly spread: 10 %
 MAX_LABELS = 10  # a volume with at most this many values, all integers, is a label map
 
 
@@ -28,6 +34,7 @@ class Survey:
     Attributes:
       kind: "hu" | "uint8".
       low, high, mean: of the values, in their own unit; padding counts as air.
+      other_window: of grey levels: what suggests that they were exported with another window; "" if nothing does.
       padding_hu: the one value below `ct.LEAST_HU` that marks unmeasured voxels, or None.
       lungs: bool[N,h,w], the approximate lungs, by thresholds and connected components in reduced slices. All False if
         none are found, and for pictures: these may be cropped to the lungs, so nothing separates the lungs from the
@@ -46,6 +53,7 @@ class Survey:
     spacing_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     middle: int = 0
     padding_hu: float | None = None
+    other_window: str = ""
 
     def without_padding(self, values: np.ndarray) -> np.ndarray:
         """Replaces padding and NaN in a slice with air."""
@@ -127,7 +135,9 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
         if kind == "uint8":
             raise ValueError(f"{scan.source} holds NaN or padding, which is not a grey level; set it to 0.")
         low = min(low, scans.AIR_HU)
+    found_window = ""
     if kind == "uint8":
+        found_window = next(filter(None, (other_window(view, window_hu) for view in reduced)), "")
         scale = (window_hu[1] - window_hu[0]) / 255
         reduced = [window_hu[0] + scale * view for view in reduced]
     lungs, spacing_mm, middle = np.zeros((scan.num_slices, 1, 1), bool), (0.0, 0.0, 0.0), 0
@@ -140,7 +150,40 @@ def survey(scan: scans.Scan, input_kind: str | None, window_hu: tuple[float, flo
         body = np.cumsum(sum((view > AIR_LIMIT_HU).sum(axis=0) for view in reduced))
         middle = int(np.searchsorted(body, body[-1] / 2))
     padding_hu = float(paddings[0]) if len(paddings) else None
-    return Survey(kind, low, high, sum(sums) / sum(counts), lungs, np.asarray(factors), spacing_mm, middle, padding_hu)
+    mean, places = sum(sums) / sum(counts), (np.asarray(factors), spacing_mm, middle)
+    return Survey(kind, low, high, mean, lungs, *places, padding_hu, found_window)
+
+
+def other_window(view: np.ndarray, window_hu: tuple[float, float]) -> str:
+    """What shows that a windowed slice has another window than `window_hu`; "" if nothing does.
+
+    A chest has two broad peaks of grey, lung and soft tissue. A slice without them and a valley between is not judged.
+
+    Args:
+      view: float[h,w] of grey levels, 0 to 255.
+    """
+    shares = np.bincount(np.rint(view).astype(int).ravel(), minlength=256) / view.size
+    peaks = np.convolve(shares, np.ones(2 * _PEAK_REACH + 1), "same")
+    lung = int(peaks[:_DARK].argmax())
+    tissue = lung + _PEAK_REACH * 3 + int(peaks[lung + _PEAK_REACH * 3 :].argmax())
+    expected = int(ct.window_hu(np.array(_TISSUE_HU), *window_hu))
+    lower = min(peaks[lung], peaks[tissue])
+    if lower < _PEAK_SHARE or peaks[lung:tissue].min() > lower / 2 or tissue > _DIM * expected:
+        return ""
+    lung, tissue = (_highest(shares, grey) for grey in (lung, tissue))
+    found = f"soft tissue has grey {tissue}, but about {expected} in the window of the networks"
+    if lung <= 2:  # clipped, so that its HU are not known
+        return found
+    per_grey = (_TISSUE_HU - _LUNG_HU) / (tissue - lung)
+    low, high = (round(_LUNG_HU + per_grey * (grey - lung), -1) for grey in (0, 255))
+    return f"{found}; the greys of lung ({lung}) and soft tissue suggest a window of {low:.0f},{high:.0f} HU"
+
+
+def _highest(shares: np.ndarray, middle: int) -> int:
+    """The most frequent grey, smoothed, of the peak about `middle`."""
+    smooth = np.convolve(shares, np.ones(7), "same")
+    first = max(middle - _PEAK_REACH, 0)
+    return first + int(smooth[first : middle + _PEAK_REACH + 1].argmax())
 
 
 def _is_gas(slices_hu: Sequence[np.ndarray], lungs: np.ndarray) -> bool:

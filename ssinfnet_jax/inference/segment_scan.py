@@ -76,8 +76,8 @@ def segment(
 ) -> dict[str, Any]:
     """Segments a scan and writes `scans/NAME`, complete or not at all, `masks/NAME*` and `images/NAME*`.
 
-    Removes files of an earlier result of the scan from `masks` and `images`. A volume without lungs is refused unless
-    `force` is true.
+    Removes files of an earlier result of the scan from `masks` and `images`. A volume without lungs and pictures of
+    another window are refused unless `force` is true.
 
     Returns: its row of measurements: `COLUMNS`, the `identity` and `stamp` of its source, and the files that were
       `left_out`, with reasons.
@@ -95,6 +95,12 @@ def segment(
             raise ValueError(
                 f"No lungs were found in {scan.source}: a head, an abdomen, or a frame that cuts both lungs? If it is "
                 "a chest, --force segments it anyway."
+            )
+        if seen.other_window and not force:
+            raise ValueError(
+                f"{scan.source} was exported with another window: {seen.other_window}. Export it again with "
+                f"{networks.window_hu[0]:g} to {networks.window_hu[1]:g} HU, or pass --hu_window=LOW,HIGH, the HU of "
+                "its black and white; --force segments it as it is."
             )
         result = _Result(source.name, scan, seen, networks, options, partial)
         rows = result.fill()

@@ -266,13 +266,13 @@ def test_failing_midway_leaves_nothing_and_stale_folders_are_removed(tmp_path):
         prepare("covid_semiseg", tmp_path, source)
     folder = tmp_path / "prepared/covid_semiseg/default"
     assert [path.name for path in folder.iterdir()] == [".lock"]
-    with pytest.raises(FileNotFoundError, match=r"is not prepared \(.*1\.1\.0 is missing\); prepare it first"):
+    with pytest.raises(FileNotFoundError, match=r"is not prepared \(.*1\.2\.0 is missing\); prepare it first"):
         datasets.load("covid_semiseg", "default", prepared_dir=tmp_path / "prepared")
 
-    (folder / "incomplete.ABC123_1.1.0").mkdir()  # as left by a killed process
+    (folder / "incomplete.ABC123_1.2.0").mkdir()  # as left by a killed process
     last.write_bytes(whole)
     assert len(prepare("covid_semiseg", tmp_path, source).records) == 6
-    assert sorted(path.name for path in folder.iterdir()) == [".lock", "1.1.0"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "1.2.0"]
 
 
 def test_unknown_names_list_the_choices(tmp_path):
@@ -350,7 +350,7 @@ def test_covid_semiseg_reports_rules_and_disagreement(tmp_path):
     save(source / "TrainingSet/LungInfection-Train/Doctor-label/GT/2.png", lesion)
     dataset = prepare("covid_semiseg", tmp_path, source)
     assert dataset.records[0]["lesion"].sum() == (classes() > 0).sum() + 5
-    notes = json.loads((tmp_path / "prepared/covid_semiseg/default/1.1.0/notes.json").read_text())
+    notes = json.loads((tmp_path / "prepared/covid_semiseg/default/1.2.0/notes.json").read_text())
     label = f"{DOCTOR}/GT/2.png"
     told = {f"{label} differs from the classes of the same image in 5 pixels; both are kept.": 1}
     assert notes["labels disagree"] == told
@@ -395,7 +395,7 @@ def test_covid_semiseg_refuses(tmp_path, spoil, message):
     spoil(source)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         prepare("covid_semiseg", tmp_path, source)
-    assert not (tmp_path / "prepared/covid_semiseg/default/1.1.0").exists()
+    assert not (tmp_path / "prepared/covid_semiseg/default/1.2.0").exists()
 
 
 def test_medseg_patients_labels_and_orientation(tmp_path):

@@ -1,6 +1,7 @@
 """launch.phenotypes can measure every scan that launch.segment accepts."""
 
 import hashlib
+import re
 
 import nibabel as nib
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from ssinfnet_jax.analysis import phenotypes
 from ssinfnet_jax.analysis.phenotypes import folder
 from ssinfnet_jax.data import ct, survey
+from ssinfnet_jax.data.datasets.ct_phantom import volume
 from ssinfnet_jax.data.readers import find, nifti, scan
 from ssinfnet_jax.inference import results, segment_scan
 from tests.inference import stand_in
@@ -139,3 +141,33 @@ def test_names_of_volumes_as_long_as_the_file_system_allows(tmp_path):
     path = write(tmp_path / ("v" * 248 + ".nii.gz"), chest())
     row, mask = segment(path, tmp_path / "out")
     assert (row["scan"], mask.is_file()) == ("v" * 80, True)
+
+
+@pytest.mark.parametrize("window", [(-1000, 1700), (-1024, 1300), (-1150, 1500)])
+def test_pictures_of_another_window_are_refused_with_the_window(tmp_path, window):
+    """Networks take the dim chest wall of such pictures for ground glass."""
+    hu, _, _ = volume.render(0, 7, 3, 96)
+    for number, view in enumerate(np.moveaxis(hu, -1, 0)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(ct.window_hu(view, *window)).save(tmp_path / f"in/{number}.png")
+    with pytest.raises(ValueError, match=r"in was exported with another window: soft tissue has grey \d+, but") as told:
+        segment(tmp_path / "in", tmp_path / "out", force=False)
+    low, high = map(float, re.search(r"suggest a window of (-?\d+),(\d+) HU\.", str(told.value)).groups())
+    assert low == pytest.approx(window[0], abs=160)  # its lungs are denser than -860 HU
+    assert high == pytest.approx(window[1], abs=250)
+    assert segment(tmp_path / "in", tmp_path / "out", force=True)[0]["slices"] == 3
+
+
+@pytest.mark.parametrize("window", [(ct.LOW_HU, ct.HIGH_HU), (-1200, 300), (-1000, 200), (-1350, 150)])
+def test_pictures_of_lung_windows_are_segmented(tmp_path, window):
+    hu, _, _ = volume.render(0, 7, 3, 96)
+    Image.fromarray(ct.window_hu(hu[..., 1], *window)).save(tmp_path / "a.png")
+    assert segment(tmp_path / "a.png", tmp_path / "out", force=False)[0]["slices"] == 1
+
+
+@pytest.mark.parametrize("name", ["flat", "gradient", "noise"])
+def test_pictures_without_two_peaks_are_not_judged(tmp_path, name):
+    grey = {"flat": np.full((64, 64), 90.0), "gradient": np.linspace(0, 120, 64)[None].repeat(64, 0),
+            "noise": np.random.default_rng(0).integers(0, 256, (64, 64))}[name]  # fmt: skip
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "a.png")
+    assert segment(tmp_path / "a.png", tmp_path / "out", force=False)[0]["slices"] == 1

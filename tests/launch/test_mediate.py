@@ -62,6 +62,7 @@ def test_a_table_alone_gives_tables_and_figures(written):
     assert text.startswith("6 pairs, 2 significant; holm over all pairs together: 6 tests of 2 exposures x 3 mediators")
     assert mediation.CAVEAT in text
     assert "Path model: The model is saturated" in text
+    assert "Several mediators: age by ggo_firstorder_Entropy, ggo_firstorder_Kurtosis; gender by none." in text
 
 
 def test_every_option_of_the_config_has_a_flag(cohort, tmp_path):
@@ -155,6 +156,8 @@ def test_missing_values_of_a_table(cohort, tmp_path):
     flags += ["--sets=", "--bootstrap_draws=20"]
     result = call(*flags, "--missing=fiml", "--imputations=2", "--imputation_cycles=2")
     assert result.returncode == 0, result.stderr
+    assert "Columns with missing values: 1 (missing.csv)." in result.stdout
+    assert re.search(r"Missing values imputed; \d of 2 pairs flagged; significant: age by ", result.stdout)
     assert pd.read_csv(out / "missing.csv")[["column", "num_missing", "num_other"]].to_numpy().tolist() == [
         ["ggo_firstorder_Entropy", 40, 40]
     ]
@@ -204,7 +207,7 @@ def test_levels_and_a_moderator_of_a_table(graded, tmp_path):
     )
     assert {"ordinal.png", "moderated.svg"} <= {path.name for path in (out / "figures").iterdir()}
     assert "Severity in levels: indirect effects on some level of age by ggo_firstorder_" in result.stdout
-    assert "Moderated mediation by dose: none" in result.stdout
+    assert "Moderated mediation by dose; significant: none." in result.stdout
 
 
 def test_own_levels_are_numbers_for_linear_models(graded, tmp_path):

@@ -156,7 +156,7 @@ def test_a_list_needs_no_network_and_writes_nothing(scans, tmp_path):
     assert "Left out in_series1_B31f: " in result.stdout
     assert "the kernel B31f was not chosen by --kernel." in result.stdout
     assert "scout.dcm is a scout" in result.stdout
-    assert result.stdout.splitlines()[-1] == "1 of 3 scans can be segmented; 1 other files."
+    assert result.stdout.splitlines()[-1] == "1 of 3 scans can be segmented; other files: 1."
     assert sorted(tmp_path.rglob("*")) == before
     assert "Give --out, a folder to write to, or --list" in programs.run("launch.segment", "--input=a").stderr
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
+from ssinfnet_jax.analysis.mediation import elimination
 from ssinfnet_jax.analysis.mediation.host import double_precision
 
 LOG_CDF = {"logit": jax.nn.log_sigmoid, "probit": jax.scipy.stats.norm.logcdf}
@@ -83,7 +84,7 @@ def _newton(design: jax.Array, positive: jax.Array, valid: jax.Array, link: str)
         def advance(state):
             b, _, count = state
             score = x.T @ (valid * sign * slope(sign * (x @ b)))
-            full = jnp.linalg.solve(information(x, sign, valid, b), score)
+            full = elimination.solve(information(x, sign, valid, b), score[:, None])[0][:, 0]
             tried = b[None] + jnp.asarray(_SHORTER)[:, None] * full[None]
             likelihood = log_cdf(sign[None] * (tried @ x.T)) @ valid
             step = full * jnp.asarray(_SHORTER)[jnp.argmax(likelihood)]
@@ -91,7 +92,7 @@ def _newton(design: jax.Array, positive: jax.Array, valid: jax.Array, link: str)
 
         start = (jnp.zeros(x.shape[1]), jnp.asarray(jnp.inf), 0)
         b, step, _ = jax.lax.while_loop(lambda s: (s[1] > _TOLERANCE) & (s[2] < _MAX_STEPS), advance, start)
-        covariance = jnp.linalg.inv(information(x, sign, valid, b))
+        covariance = elimination.inverse(information(x, sign, valid, b))
         return b, covariance, step, (valid * sign * slope(sign * (x @ b)))[:, None] * (x @ covariance)
 
     return jax.vmap(one)(design, positive, valid)

@@ -11,8 +11,9 @@ _INDICATOR = re.compile(r"(C\(.+\))\[T\..*\]")
 
 
 def column(term: str) -> str:
-    """The column of a term: that of `C(scanner)` is `scanner`; others are their own."""
-    found = _TERM.fullmatch(term)
+    """The column of a term: that of `C(scanner)` and `C(scanner)[T.B]` is `scanner`; others are their own."""
+    indicator = _INDICATOR.fullmatch(term)
+    found = _TERM.fullmatch(indicator[1] if indicator else term)
     return found[1] if found else term
 
 

@@ -22,12 +22,12 @@ def sweep(moments, count: int):
 
 
 def solve(matrix: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Solves a x = b for symmetric positive definite a, by elimination without pivoting.
+    """Solves a x = b by elimination without pivoting; a is symmetric positive definite, or triangular.
 
     Args:
       matrix: float64[..., P, P].
       right: float64[..., P, R].
-    Returns: x float64[..., P, R]; the pivots float64[..., P], the squared diagonal of the Cholesky factor. For a
+    Returns: x float64[..., P, R]; the pivots float64[..., P]: the squared diagonal of the Cholesky factor. For a
       correlation matrix, pivot k is 1 - R^2 of column k on those before. NaN if a pivot is not positive.
     """
     size = matrix.shape[-1]
@@ -44,3 +44,8 @@ def solve(matrix: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     start = jnp.concatenate([matrix, right], axis=-1), jnp.zeros_like(matrix[..., 0])
     system, pivots = jax.lax.fori_loop(0, size, eliminate, start)
     return system[..., size:], pivots
+
+
+def inverse(matrix: jax.Array) -> jax.Array:
+    """The inverse of matrices float64[..., P, P], see solve()."""
+    return solve(matrix, jnp.broadcast_to(jnp.eye(matrix.shape[-1]), matrix.shape))[0]

@@ -86,16 +86,14 @@ def impute(
       names: columns that are filled or used.
       always: those of them that every equation has: exposures, covariates, outcome.
       seed: of the draws.
-    Raises: ValueError for count below 2, cycles below 2, a column with fewer than 20 values.
+    Raises: ValueError for count below 2, cycles below 2, and see check_known().
     Source: van Buuren and Groothuis-Oudshoorn 2011, doi:10.18637/jss.v045.i03. Differs from statsmodels' MICEData,
       which matches drawn with drawn predictions: in simulations its indirect effects are too small.
     """
     if min(count, cycles) < 2:
         raise ValueError(f"Multiple imputation needs 2 or more imputations and cycles; found {count} and {cycles}.")
+    check_known(table, names)
     data = columns.numeric(table, names)
-    few = [name for name in names if data[name].notna().sum() < _MIN_KNOWN]
-    if few:
-        raise ValueError(f"Columns with fewer than {_MIN_KNOWN} values, from which none can be drawn: {few[:12]}.")
     place = {name: i for i, name in enumerate(names)}
     missing = data.isna().to_numpy()
     filled = [name for name in names if missing[:, place[name]].any()]
@@ -116,6 +114,19 @@ def impute(
     for name, value in r_hat[r_hat > _MAX_R_HAT].items():
         logging.warning("The imputation of %s did not converge in %d cycles (r-hat %.2f).", name, cycles, value)
     return Imputed(tables, r_hat)
+
+
+def check_known(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Raises ValueError for columns with fewer than 20 values, too few to draw others from."""
+    if few := _with_few(columns.numeric(table, names)):
+        raise ValueError(
+            f"Columns with fewer than {_MIN_KNOWN} values, from which none can be drawn: {few[:12]}; leave them "
+            "out, or do not impute."
+        )
+
+
+def _with_few(data: pd.DataFrame) -> list[str]:
+    return data.columns[data.notna().sum() < _MIN_KNOWN].tolist()
 
 
 def _equations(data: pd.DataFrame, filled: Sequence[str], always: Sequence[str]) -> dict[str, list[str]]:
@@ -188,11 +199,12 @@ def imputed_effects(
       level: of the intervals.
     Returns: one row per pair: exposure, mediator, n, r_hat (the worst of its columns), for a, b, direct, indirect,
       total and natural_indirect, natural_direct, natural_total `_est, _se, _df, _p, _lower, _upper, _fmi`;
-      indirect_p_adj; flag: "", why the models of a pair cannot be fitted, or that the imputation of its columns did not
-      converge.
+      indirect_p_adj; flag: "", why the models of a pair cannot be fitted, that its mediator has fewer than 20 values
+      (the row is then empty), or that the imputation of its columns did not converge.
     Raises: ValueError as univariate() and impute().
     """
-    names = list(dict.fromkeys([*exposures, *covariates, outcome, *mediators]))
+    few = _with_few(columns.numeric(table, mediators))
+    names = list(dict.fromkeys([*exposures, *covariates, outcome, *(name for name in mediators if name not in few)]))
     imputed = impute(table, names, [*exposures, *covariates, outcome], count=count, cycles=cycles, seed=seed)
     of_pairs, natural = [], []
     roles = {"covariates": covariates, "sampling": sampling}
@@ -213,14 +225,15 @@ def imputed_effects(
         for effect in effects if tables else ():
             found = [np.stack([table[f"{effect}_{number}"] for table in tables]) for number in ("est", "se")]
             result = result.assign(**_columns(prefix + effect, pool(*found, df_complete), level))
+    cannot = result["mediator"].isin(few).to_numpy()
+    result.loc[cannot, result.columns[3:]] = np.nan
     result.insert(result.columns.get_loc("indirect_p") + 1, "indirect_p_adj", adjusted(result["indirect_p"], adjust))
     flags = np.stack([table["flag"] for table in of_pairs])
     found = [next((flag for flag in its if flag), "") for its in flags.T]
+    found = np.where(cannot, f"fewer than {_MIN_KNOWN} values of the mediator to draw from", found)
     apart = (result["r_hat"] > _MAX_R_HAT).to_numpy()
-    result["flag"] = np.where(
-        apart & (np.array(found) == ""), "the imputation did not converge; use more cycles", found
-    )
-    result.attrs["family"] = f"{adjust} over {int((np.array(found) == '').sum())} tests of pairs"
+    result["flag"] = np.where(apart & (found == ""), "the imputation did not converge; use more cycles", found)
+    result.attrs["family"] = f"{adjust} over {int((found == '').sum())} tests of pairs"
     return result
 
 

@@ -1,7 +1,7 @@
 """Moderated mediation: does the indirect effect of one mediator depend on another variable?"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -70,9 +70,7 @@ def moderated_effects(
       doi:10.1080/00273170701341316; Hayes 2022, Introduction to Mediation, Moderation (the models' numbers).
     """
     paths = _paths(moderated)
-    _check_role(
-        moderator, {"exposure": exposures, "mediator": mediators, "outcome": [outcome], "covariate": covariates}
-    )
+    check_moderator(table, moderator, exposures, mediators, outcome, covariates)
     table, of_moderator = categories.expand(table, [moderator])
     given = [*covariates, *of_moderator]
     data = columns.of_pairs(table, exposures, mediators, outcome, given)
@@ -96,10 +94,27 @@ def _paths(moderated: str) -> tuple[bool, bool, bool]:
     return PATHS[moderated]
 
 
-def _check_role(moderator: str, roles: Mapping[str, Sequence[str]]) -> None:
+def check_moderator(
+    table: pd.DataFrame,
+    moderator: str,
+    exposures: Sequence[str],
+    mediators: Sequence[str],
+    outcome: str,
+    covariates: Sequence[str],
+) -> None:
+    """Refuses a moderator with another role (`gender` beside `C(gender)`, too) or fewer than two values.
+
+    Args: see moderated_effects(). Raises: ValueError.
+    """
+    roles = {"exposure": exposures, "mediator": mediators, "outcome": [outcome], "covariate": covariates}
     for role, names in roles.items():
-        if moderator in names:
+        if categories.column(moderator) in map(categories.column, names):
             raise ValueError(f"The moderator {moderator!r} is also the {role}; leave it out there, or name another.")
+    table, of_moderator = categories.expand(table, [moderator])
+    values = columns.numeric(table, of_moderator).to_numpy()
+    num = len(np.unique(values[np.isfinite(values)]))
+    if num < 2:
+        raise ValueError(f"The moderator {moderator!r} has {num} values; it takes two or more.")
 
 
 def _family(indices: pd.DataFrame, adjust: str) -> str:
@@ -128,8 +143,6 @@ def _points(table: pd.DataFrame, moderator: str, columns_of: pd.DataFrame) -> _P
     column = columns_of.iloc[:, 0]
     column = column[np.isfinite(column)]
     values = np.unique(column)
-    if len(values) < 2:
-        raise ValueError(f"The moderator {moderator!r} has {len(values)} values; it takes two or more.")
     if len(values) > _MAX_LEVELS:
         steps = column.mean() + np.array([-1, 0, 1]) * column.std()
         values = np.unique(steps.clip(values[0], values[-1]))

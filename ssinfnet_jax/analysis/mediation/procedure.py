@@ -8,9 +8,9 @@ import pandas as pd
 
 from ssinfnet_jax.analysis.mediation import categories, columns, sampling
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
-from ssinfnet_jax.analysis.mediation.imputation import imputed_effects
+from ssinfnet_jax.analysis.mediation.imputation import check_known, imputed_effects
 from ssinfnet_jax.analysis.mediation.missing import missing_values, of_region
-from ssinfnet_jax.analysis.mediation.moderated import moderated_effects
+from ssinfnet_jax.analysis.mediation.moderated import check_moderator, moderated_effects
 from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
 from ssinfnet_jax.analysis.mediation.ordinal import level_codes, ordinal_effects
@@ -21,7 +21,7 @@ from ssinfnet_jax.analysis.mediation.several import dependence
 from ssinfnet_jax.analysis.mediation.several.correlation_filter import correlation_filter
 from ssinfnet_jax.analysis.mediation.several.joint import joint_effects, sets_by_name
 from ssinfnet_jax.analysis.mediation.several.multiple import Multiple, multiple
-from ssinfnet_jax.analysis.mediation.several.screening import screen
+from ssinfnet_jax.analysis.mediation.several.screening import screen, usable_columns
 from ssinfnet_jax.analysis.mediation.univariate import univariate
 
 
@@ -44,11 +44,10 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
     taken |= {_level_column(table, options), options.moderator, categories.column(options.moderator)}
     table, options = _with_categories(table, options)
     options, relations = _without_dependent_covariates(table, options)
-    if options.levels:
-        level_codes(table[_level_column(table, options)], options.levels)  # fails before anything is computed
     of_patients = sampling.read(table, options.cluster, options.weights, options.robust)
     chosen = options.mediators
     names = columns.matching(table, chosen, taken) if isinstance(chosen, str) else list(chosen)
+    _check(table, names, options)
     of_pairs = (table, options.exposures, names, options.outcome)
     models = options.models | {"sampling": of_patients}
     pairs = univariate(*of_pairs, alpha=options.alpha, **options.tests, **models)
@@ -84,6 +83,21 @@ def analyse(table: pd.DataFrame, options: Options) -> Analysis:
         imputed=_imputed(table, names, options, of_patients),
         **_of_many(table, names, options, of_patients),
     )
+
+
+def _check(table: pd.DataFrame, names: Sequence[str], options: Options) -> None:
+    """Raises what the later steps would raise after minutes of computing."""
+    columns_of = (options.exposures, names, options.outcome, options.covariates)
+    if options.levels:
+        level_codes(table[_level_column(table, options)], options.levels)
+    if options.sets:
+        sets_by_name(names, options.sets)
+    if options.moderator:
+        check_moderator(table, options.moderator, *columns_of)
+    if options.imputations:
+        check_known(table, [*options.exposures, *options.covariates, options.outcome])
+    if options.screening:
+        usable_columns(table, *columns_of)
 
 
 def _of_many(

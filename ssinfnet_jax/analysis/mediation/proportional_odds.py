@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import binomial
+from ssinfnet_jax.analysis.mediation import binomial, elimination
 from ssinfnet_jax.analysis.mediation import sampling as sampled
 from ssinfnet_jax.analysis.mediation.host import double_precision
 from ssinfnet_jax.analysis.mediation.sampling import Sampling
@@ -87,7 +87,8 @@ def _newton(design: jax.Array, weights: jax.Array, level: jax.Array, start: jax.
 
         def advance(state):
             theta, _, count = state
-            full = -jnp.linalg.solve(jax.hessian(likelihood)(theta), jax.grad(likelihood)(theta))
+            score = jax.grad(likelihood)(theta)
+            full = elimination.solve(-jax.hessian(likelihood)(theta), score[:, None])[0][:, 0]
             tried = theta[None] + jnp.asarray(_SHORTER)[:, None] * full[None]
             best = jnp.argmax(jnp.nan_to_num(jax.vmap(likelihood)(tried), nan=-jnp.inf))
             step = full * jnp.asarray(_SHORTER)[best]
@@ -96,7 +97,7 @@ def _newton(design: jax.Array, weights: jax.Array, level: jax.Array, start: jax.
         begin = jnp.concatenate([start, jnp.zeros(x.shape[1])])
         going = (begin, jnp.asarray(jnp.inf), 0)
         theta, step, _ = jax.lax.while_loop(lambda s: (s[1] > _TOLERANCE) & (s[2] < _MAX_STEPS), advance, going)
-        covariance = jnp.linalg.inv(-jax.hessian(likelihood)(theta))
+        covariance = elimination.inverse(-jax.hessian(likelihood)(theta))
         scores = jax.vmap(jax.grad(of_row), in_axes=(None, 0, 0))(theta, x, level) * w[:, None]
         return theta, covariance, scores @ covariance, likelihood(theta), step
 

@@ -1,6 +1,7 @@
 """Finds slices and their masks in two folders, matched by name; workers read them."""
 
 import functools
+import hashlib
 import os
 import pathlib
 import re
@@ -34,10 +35,11 @@ def items(
 ) -> list[Item]:
     """Lists the slices of a folder: PNG or JPG, one slice each, or volumes, whose axial slices are numbered from below.
 
-    Volumes are NIfTI, NRRD, MetaImage, or a DICOM series in one file or zip archive. A mask is in the same subfolder as
-    its image and has the same name except for the extension, or the name of its nnU-Net case (`a` for image `a_0000`).
-    It is PNG or a volume of 0 background, 1 GGO, 2 consolidation, or .seg.nrrd or DICOM-SEG with segments of these
-    names.
+    Volumes are NIfTI, NRRD, MetaImage, or a DICOM series in a folder, one file or a zip archive. A mask is in the same
+    subfolder as its image and has the same name except for the extension, or the name of its nnU-Net case (`a` for
+    image `a_0000`). The mask of a DICOM series in a folder has the name of the folder, or is alone in a folder of this
+    name. A mask is PNG or a volume of 0 background, 1 GGO, 2 consolidation, or .seg.nrrd or DICOM-SEG with segments of
+    these names.
 
     Args:
       images: folder, or one file.
@@ -109,13 +111,13 @@ def leave_out_failed(found: Sequence[Item], errors: Sequence[str], report: input
     """
     files = [item.source.args[:2] for item in found]
     used = {path for paths, error in zip(files, errors, strict=True) for path in paths if not error}
-    report.used += len(used)
+    report.used += sum(map(_num_files, used))
     first: dict[pathlib.Path, str] = {}
     for paths, error in zip(files, errors, strict=True):
         for path in set(paths) - used:
             first.setdefault(path, error)
     for path, error in first.items():
-        report.leave_out(path, "failed", error)
+        report.leave_out(path, "failed", error, files=_num_files(path))
 
 
 def _fail(image: pathlib.Path, mask: pathlib.Path, reason: str):
@@ -135,6 +137,7 @@ def _matched(
         return {name: images}, {name: masks}
     image_of, mask_of = _files(images, report), _files(masks, report)
     _check_exact(mask_of.values())
+    image_of, mask_of = _by_series(image_of, mask_of, images)
     image_of = _by_case(image_of, mask_of)
     for more, fewer in ((image_of, mask_of), (mask_of, image_of)):
         for name in set(more) - set(fewer):
@@ -147,13 +150,37 @@ def _matched(
         if alone:
             raise ValueError(
                 f"{len(alone)} of {len(more)} {kind} files have no file of the same name in {folder}: "
-                f"{_some(alone)}. Name masks like their images, and move files without a partner elsewhere."
+                f"{_some(alone)}. Name masks like their images (the folder of a DICOM series), and move files without "
+                "a partner elsewhere."
             )
     for name, path in image_of.items():
         if (_kind(path) == _PICTURES) != (_kind(mask_of[name]) == _PICTURES):
             raise ValueError(
                 f"{path} and {mask_of[name]} must both be volumes, or both PNG or JPG; convert one of them."
             )
+    return image_of, mask_of
+
+
+def _by_series(
+    image_of: Mapping[str, pathlib.Path], mask_of: Mapping[str, pathlib.Path], images: pathlib.Path
+) -> tuple[dict[str, pathlib.Path], dict[str, pathlib.Path]]:
+    """Puts the folder of a DICOM series with a mask in the place of its files; masks get the name of the folder."""
+    slices: dict[pathlib.PurePath, list[str]] = {}
+    for name, path in image_of.items():
+        if name not in mask_of and _kind(path) == "dicom":
+            slices.setdefault(pathlib.PurePath(name).parent, []).append(name)
+    image_of, mask_of = dict(image_of), dict(mask_of)
+    for folder, names in slices.items():
+        for place in (folder, *folder.parents):
+            name = place.as_posix() if place.name else images.resolve().name
+            free = [mask for mask in mask_of if mask not in image_of]
+            inside = [mask for mask in free if pathlib.PurePath(mask).is_relative_to(place)]
+            if name not in mask_of and len(inside) == 1 and (place.name or len(slices) == 1):
+                mask_of[name] = mask_of.pop(inside[0])
+            if name in mask_of:
+                image_of = {other: path for other, path in image_of.items() if other not in names}
+                image_of[name] = images / place
+                break
     return image_of, mask_of
 
 
@@ -262,5 +289,18 @@ def _stamp(path: pathlib.Path) -> str:
     """A text that changes when the file does; raises ValueError for an empty file or broken link."""
     if kind := input_files.fault(path):
         raise ValueError(f"{path} cannot be read ({kind}); copy or download it again.")
-    status = path.stat()
-    return f"{status.st_size}-{status.st_mtime_ns};"
+    if not path.is_dir():
+        status = path.stat()
+        return f"{status.st_size}-{status.st_mtime_ns};"
+    stats = [(file.name, file.stat()) for file in _files_in(path) if file.exists()]
+    told = "".join(f"{name} {status.st_size}-{status.st_mtime_ns};" for name, status in stats)
+    return f"{hashlib.sha256(os.fsencode(told)).hexdigest()};"
+
+
+def _files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a DICOM series, and those beside them."""
+    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+
+
+def _num_files(path: pathlib.Path) -> int:
+    return len(_files_in(path)) if path.is_dir() else 1

@@ -138,6 +138,27 @@ def find(
     return _with_unique_names([_with_note(source, void) for source in found])
 
 
+def open_series(folder: pathlib.Path) -> scan.Scan:
+    """Opens the one CT series in DICOM in a folder and its subfolders; scouts and reports beside it do not count.
+
+    Raises: ValueError, naming the folder, for none or several series, or one that cannot be read.
+    """
+    scans, others = [], []
+    for source in find([folder]):
+        if source.format == "dicom":
+            try:
+                scans.append(source.open(folder))  # a DICOM series unpacks nothing there
+            except dicom.LeftOutError as error:
+                others.append(str(error))
+    if len(scans) != 1:
+        told = f", such as: {others[0]}" if others and not scans else "."
+        raise ValueError(
+            f"{folder} holds {len(scans)} CT series in DICOM; expected one, so keep only the series that the mask was "
+            f"drawn on{told}"
+        )
+    return scans[0]
+
+
 def _without_strays(sources: list[Source]) -> list[Source]:
     """Turns the few unreadable DICOM files beside a good series into strays, with a note to the series."""
     good, bad = Counter(), Counter()  # DICOM files by folder

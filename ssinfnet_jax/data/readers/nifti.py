@@ -107,10 +107,10 @@ def check_mm(header: nib.Nifti1Header, path: pathlib.Path) -> None:
 
 
 def _open(path: pathlib.Path):
-    nifti_header.check_voxels(path)
     header = files(path)[0]
     if not header.exists():
         raise FileNotFoundError(f"{header} does not exist; it is the header of {path}.")
+    nifti_header.check_voxels(header)
     magic = nifti_header.magic(header)
     try:
         if magic.startswith(b"n+"):

@@ -18,21 +18,28 @@ _LARGEST = nib.Nifti2Header.template_dtype.itemsize  # bytes
 
 
 def check_voxels(path: str | os.PathLike) -> None:
-    """Raises ValueError if the voxels would start inside the header, or if their scaling is not finite.
+    """Raises ValueError if voxels would start before their first possible byte, or if their scaling is not finite.
 
-    A `scl_slope` of 0 or NaN means no scaling. Files that are not NIfTI pass; opening them fails later.
+    That byte is the end of the header, or of a pair the start of the other file. A `scl_slope` of 0 or NaN means no
+    scaling; Analyze 7.5 has none. Files that are neither pass; opening them fails later.
+
+    Args:
+      path: of the file with the header.
     """
     header = _stored(path)
-    if header is None or not magic(path).startswith(b"n+"):
+    if header is None:
         return
+    kind = magic(path)
     offset, slope, intercept = (float(header[name]) for name in ("vox_offset", "scl_slope", "scl_inter"))
-    first = header.single_vox_offset
+    first = header.single_vox_offset if kind.startswith(b"n+") else 0
     if not (math.isfinite(offset) and offset >= first and offset == int(offset)):
+        ends = "bytes of the header would be read as voxels" if first else "they are in a file of their own"
         raise ValueError(
-            f"{os.fspath(path)} says that its voxels start at byte {offset:g} (vox_offset), but its header ends at "
-            f"byte {first}: bytes of the header would be read as voxels. Correct vox_offset, or rewrite the file."
+            f"{os.fspath(path)} says that its voxels start at byte {offset:g} (vox_offset), but "
+            f"{'its header ends at' if first else 'the first possible is'} byte {first}: {ends}. Correct vox_offset, "
+            "or rewrite the file."
         )
-    if math.isinf(slope) or (slope and not math.isnan(slope) and not math.isfinite(intercept)):
+    if kind and (math.isinf(slope) or (slope and not math.isnan(slope) and not math.isfinite(intercept))):
         raise ValueError(
             f"{os.fspath(path)} scales its voxels by scl_slope {slope:g} and scl_inter {intercept:g}; both must be "
             "finite. Correct them, or rewrite the file."

@@ -1,4 +1,4 @@
-"""A volume in memory, from a file of any format that holds one."""
+"""A volume in memory, from a file of any format that holds one, or the folder of a DICOM series."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ import tempfile
 
 import numpy as np
 
-from ssinfnet_jax.data.readers import opening, scan
+from ssinfnet_jax.data.readers import find, opening, scan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Volume:
 
 
 def load(path: str | os.PathLike, *, like: str | os.PathLike | None = None) -> Volume:
-    """Reads a volume: NIfTI, NRRD, MetaImage, DICOM in one file, or a zip archive of a DICOM series.
+    """Reads a volume: NIfTI, NRRD, MetaImage, DICOM in one file, or a DICOM series in a folder or zip archive.
 
     The voxel axes are flipped and permuted (never resampled) to the closest anatomical axes, so the result does not
     depend on the storage order. A file without orientation gets the default of its format, with a note. A 2-D file is
     one slice.
 
     Args:
-      path: of the file; its content says what it is, not its name.
+      path: of the file, whose content says what it is, not its name; or of the folder of a DICOM series.
       like: a volume whose header gives the orientation in place of the file's own.
     Raises:
       FileNotFoundError: no such file.
@@ -47,7 +47,7 @@ def load(path: str | os.PathLike, *, like: str | os.PathLike | None = None) -> V
     path = pathlib.Path(path)
     with tempfile.TemporaryDirectory() as scratch:
         affine = None if like is None else read_grid(like)[0].affine
-        found = opening.open_scan(path, pathlib.Path(scratch), affine)
+        found = find.open_series(path) if path.is_dir() else opening.open_scan(path, pathlib.Path(scratch), affine)
         if found.grid is None:
             raise ValueError(f"{path} is a picture, not a volume.")
         voxels = np.empty(found.grid.view_shape, np.float32)
@@ -61,7 +61,11 @@ def read_grid(path: str | os.PathLike) -> tuple[scan.Grid, tuple[str, ...]]:
 
     Raises: as `load`, except for damage after the header.
     """
-    return opening.read_grid(pathlib.Path(path))
+    path = pathlib.Path(path)
+    if path.is_dir():
+        series = find.open_series(path)
+        return series.grid, series.notes
+    return opening.read_grid(path)
 
 
 def check_same_grid(

@@ -66,16 +66,17 @@ def words(found: mediation.Analysis) -> list[str]:
     """The result in words, a line each."""
     pairs = found.univariate
     fit = [f"Path model: {found.multiple.verdict.text}"] if found.multiple else []
+    selected = [f"{exposure} by {', '.join(its) or 'none'}" for exposure, its in found.selected.items()]
     return [
         f"{len(pairs)} pairs, {int(pairs['is_mediator'].sum())} significant; {pairs.attrs['family']}.",
-        f"Several mediators: {found.reason or found.selected}",
+        f"Several mediators: {found.reason.rstrip('.') or '; '.join(selected)}.",
         *fit,
         *_of_many(found),
     ]
 
 
 def _of_many(found: mediation.Analysis) -> list[str]:
-    """Lines on joint effects, the screening, levels and the moderator, if there are any."""
+    """Lines on joint effects, the screening, levels, the moderator and missing values, if there are any."""
     lines = []
     if found.joint is not None:
         small = found.joint[found.joint["indirect_p_adj"] < found.options["alpha"]]
@@ -96,7 +97,21 @@ def _of_many(found: mediation.Analysis) -> list[str]:
     if found.moderated is not None:
         small = found.moderated[found.moderated["p_adj"] < found.options["alpha"]]
         names = ", ".join(f"{row.exposure} by {row.mediator}" for row in small.itertuples()) or "none"
-        lines.append(f"Moderated mediation by {found.options['moderator']}: {names}.")
+        lines.append(f"Moderated mediation by {found.options['moderator']}; significant: {names}.")
+    return lines + _of_missing(found)
+
+
+def _of_missing(found: mediation.Analysis) -> list[str]:
+    """Lines on missing values and on the effects over imputed tables, if there are any."""
+    lines = []
+    if found.missing is not None:
+        lines.append(f"Columns with missing values: {len(found.missing)} (missing.csv).")
+    if found.imputed is not None:
+        imputed = found.imputed
+        small = imputed[imputed["indirect_p_adj"] < found.options["alpha"]]
+        names = ", ".join(f"{row.exposure} by {row.mediator}" for row in small.itertuples()) or "none"
+        flagged = int((imputed["flag"] != "").sum())
+        lines.append(f"Missing values imputed; {flagged} of {len(imputed)} pairs flagged; significant: {names}.")
     return lines
 
 

@@ -21,6 +21,12 @@ def test_siblings():
     assert categories.siblings(names[2], names) == []
 
 
+@pytest.mark.parametrize("term", ["scanner", "C(scanner)", "C(scanner)[T.B (new)]"])
+def test_every_name_of_a_column_leads_to_it(term):
+    assert categories.column(term) == "scanner"
+    assert categories.is_term(term) == (term == "C(scanner)")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -1,5 +1,8 @@
 """Elimination against NumPy and SciPy."""
 
+import pathlib
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -27,6 +30,20 @@ def test_a_system_that_is_not_positive_has_no_solution():
         found, pivots = elimination.solve(matrix, np.ones((3, 2, 1)))
     assert np.isnan(found).all((1, 2)).tolist() == [True, True, False]
     assert np.isnan(pivots[:, 1]).tolist() == [True, True, False]
+
+
+def test_inverse_of_a_triangle():
+    triangle = np.tril(np.random.default_rng(1).normal(size=(2, 5, 5)), -1) + np.diag([1.0, 2.0, 1.0, 0.5, 1.0])
+    with double_precision():
+        found = elimination.inverse(triangle)
+    np.testing.assert_allclose(found, np.linalg.inv(triangle), rtol=1e-10, atol=1e-12)
+
+
+def test_no_program_of_the_analysis_uses_jax_lapack():
+    """It hangs on the CPU where two solves run at once, see elimination."""
+    files = pathlib.Path(elimination.__file__).parents[1].rglob("*.py")
+    lapack = re.compile(r"\b(jnp|lax|jax\.numpy|jax\.scipy|jsp)\.linalg\b")
+    assert [path.name for path in files if lapack.search(path.read_text())] == []
 
 
 def test_sweep_gives_the_residuals_of_regressions():

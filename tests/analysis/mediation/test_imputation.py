@@ -146,3 +146,14 @@ def test_errors():
         imputation.impute(table, ["x", "m", "y"], count=1)
     with pytest.raises(ValueError, match="fewer than 20 values, from which none can be drawn: \\['m'\\]"):
         imputation.impute(table.assign(m=table["m"].where(table.index < 5)), ["x", "m", "y"])
+
+
+def test_a_mediator_with_few_values_is_flagged_and_the_others_are_imputed():
+    table = study(np.random.default_rng(8)).assign(rare=lambda t: t["m"].where(t["m"].notna().cumsum() <= 19))
+    found = imputation.imputed_effects(table, ["x"], ["m", "rare"], "y", count=2, cycles=2).set_index("mediator")
+    assert found["flag"].tolist() == ["", "fewer than 20 values of the mediator to draw from"]
+    assert found.loc["rare", ["indirect_est", "indirect_se", "indirect_p", "indirect_p_adj"]].isna().all()
+    alone = imputation.imputed_effects(table, ["x"], ["m"], "y", count=2, cycles=2).set_index("mediator")
+    pd.testing.assert_frame_equal(found.loc[["m"]], alone)
+    with pytest.raises(ValueError, match="from which none can be drawn: \\['x'\\]; leave them out"):
+        imputation.imputed_effects(table.assign(x=table["x"].head(19)), ["x"], ["m"], "y", count=2, cycles=2)

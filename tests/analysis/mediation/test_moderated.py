@@ -110,6 +110,7 @@ def test_flags(r_golden):
     [
         ({"moderator": "ses"}, "The moderator 'ses' is also the exposure"),
         ({"moderator": "multi"}, "is also the covariate"),
+        ({"moderator": "C(multi)"}, "The moderator 'C\\(multi\\)' is also the covariate"),
         ({"moderator": "one"}, "The moderator 'one' has 1 values; it takes two or more"),
         ({"moderator": "ward"}, "not in the table"),
         ({"moderated": "third"}, "Unknown moderated 'third'; choose one of first, second, both, all"),

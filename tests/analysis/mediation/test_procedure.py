@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import Options
+from ssinfnet_jax.analysis.mediation import Options, procedure
 
 
 def test_whole_procedure(cohort, tmp_path):
@@ -323,3 +323,25 @@ def test_what_cannot_be_read_is_named(cohort, tmp_path):
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"summary\.json is not JSON .*; delete it and run the analysis again\."):
         mediation.Analysis.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sets": ("texture",)}, "Unknown set of mediators 'texture'"),
+        ({"moderator": "age"}, "The moderator 'age' is also the exposure"),
+        ({"moderator": "C(age)"}, "is also the exposure"),
+        ({"moderator": "one"}, "The moderator 'one' has 1 values"),
+        ({"levels": ("1", "0")}, "are out of order"),
+        ({"imputations": 2, "covariates": ("rare",)}, "from which none can be drawn: \\['rare'\\]"),
+        ({"screening": True, "covariates": ("rare",)}, "the screening needs 30"),
+    ],
+)
+def test_what_no_step_can_do_is_said_before_the_first_one(cohort, monkeypatch, options, message):
+    def computed(*arguments, **more):
+        raise AssertionError("something was computed")
+
+    monkeypatch.setattr(procedure, "univariate", computed)
+    table = cohort.assign(one=1.0, rare=cohort["diseases"].where(np.arange(len(cohort)) < 19))
+    with pytest.raises(ValueError, match=message):
+        mediation.analyse(table, Options(**{"exposures": ["age"], "mediators": "^ggo_"} | options))

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssinfnet_jax.data import ct, datasets
 from ssinfnet_jax.data.datasets.folder import description, inspection
@@ -328,3 +329,16 @@ def test_images_and_masks_may_lie_in_one_folder(tmp_path, of, image_end, mask_en
     inspected = inspect(layouts.describe(tmp_path, text))
     assert not told(inspected, "error")
     assert sorted(seen.item.name for seen in inspected.images) == ["p11", "p3", "p7"]
+
+
+def test_pictures_of_another_window_are_warned_of_until_the_description_names_it(tmp_path, of):
+    root = layouts.pictures(tmp_path, of)
+    for path in (root / "more").iterdir():
+        hu = np.asarray(Image.open(path)) / 255 * (ct.HIGH_HU - ct.LOW_HU) + ct.LOW_HU
+        layouts.picture(path, ct.window_hu(hu, -1024, 1700))
+    (found,) = {re.sub(r"\S+png|\d+", "", text) for text in told(inspect(root), "warning") if "window" in text}
+    assert found.startswith(
+        "window:  was exported with another window: soft tissue has grey , but about  in the window"
+    )
+    describe(root, "{picture}'}\n", "{picture}', window_hu: [-1024, 1700]}\n")
+    assert not [text for text in told(inspect(root), "warning") if "window" in text]

@@ -65,6 +65,37 @@ def test_voxels_that_would_start_in_the_header_are_refused(tmp_path, kind, suffi
         nifti.read(path, scratch_dir=tmp_path)
 
 
+PAIRS = {"nifti1": nib.Nifti1Pair, "nifti2": nib.Nifti2Pair, "analyze": nib.AnalyzeImage}
+
+
+def write_pair(folder, kind, name, value):
+    """Writes a header with a changed number, and its voxels beside it."""
+    nib.save(PAIRS[kind](HU, np.diag([-1, 1, 2, 1])), folder / "a.img")
+    _, _, offset_at, offset_format, slope_at, slope_format, _ = KINDS["nifti2" if kind == "nifti2" else "nifti1"]
+    at, form = (offset_at, offset_format) if name == "vox_offset" else (slope_at, slope_format)
+    data = bytearray((folder / "a.hdr").read_bytes())
+    data[at : at + struct.calcsize(form)] = struct.pack(form, value)
+    (folder / "a.hdr").write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("opened", ["a.hdr", "a.img"])
+@pytest.mark.parametrize("offset", [-16, -(2**62), 2**62, 0.5, np.nan, np.inf])
+def test_voxels_of_a_pair_start_in_their_file(tmp_path, kind, opened, offset):
+    if kind == "nifti2" and not isinstance(offset, int):
+        pytest.skip("vox_offset of NIfTI-2 is a whole number")
+    write_pair(tmp_path, kind, "vox_offset", offset)
+    with pytest.raises(ValueError, match=r"a\.hdr says .* \(vox_offset\), but the first possible is byte 0|truncated"):
+        nifti.read(tmp_path / opened, scratch_dir=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["nifti1", "nifti2"])
+def test_scaling_of_a_pair_is_finite(tmp_path, kind):
+    write_pair(tmp_path, kind, "scl_slope", np.inf)
+    with pytest.raises(ValueError, match=r"a\.hdr scales its voxels by scl_slope inf"):
+        nifti.read(tmp_path / "a.img", scratch_dir=tmp_path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("offset", [400, 2**20])

@@ -3,10 +3,13 @@
 import nibabel as nib
 import nrrd
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
+from pydicom import uid
 
 from ssinfnet_jax.analysis.phenotypes import folder
+from ssinfnet_jax.data import input_files
 from ssinfnet_jax.data.datasets.ct_phantom import volume as phantom
 from ssinfnet_jax.data.readers import dicom, segments, volume
 from ssinfnet_jax.inference.writers import dicom_seg, seg_nrrd
@@ -173,3 +176,74 @@ def test_two_channels_of_a_case_are_refused(tmp_path):
         nib.save(nib.Nifti1Image(labels(), oblique()), tmp_path / f"{name}.nii.gz")
     with pytest.raises(ValueError, match=r"a_0000\.nii\.gz and .*a_0001\.nii\.gz are images of one mask; keep the CT"):
         folder.items(tmp_path / "images", tmp_path / "masks")
+
+
+def written_series(folder, number=1):
+    """Writes the series of a patient, a scout and a text beside it, and returns its NIfTI-like labels and scan."""
+    place = np.diag([-0.7, -0.8, 2.5, 1])
+    phantom.write_dicom(folder, chest(), place, patient_id=f"p{number}")
+    scan = dicom.read(sorted(folder.iterdir()))
+    scout = pydicom.dcmread(folder / "0000.dcm")
+    scout.ImageType, scout.SOPInstanceUID = ["ORIGINAL", "PRIMARY", "LOCALIZER"], uid.generate_uid()
+    scout.SeriesInstanceUID = uid.generate_uid()
+    scout.save_as(folder / "scout.dcm")
+    (folder / "README.txt").write_text("about")
+    stored = np.zeros(scan.grid.shape, np.uint8)
+    for index in range(scan.num_slices):
+        stored[scan.grid.source_slice(index)] = labels()[..., index : index + 1]
+    return scan, stored
+
+
+def check_items(items, names):
+    assert [item.slice_id for item in items] == [f"{name}_{index:04d}" for name in names for index in range(SHAPE[2])]
+    for index, item in enumerate(items):
+        values, classes, spacing_mm = item.source()
+        np.testing.assert_array_equal(values, chest()[..., index % SHAPE[2]].T)
+        np.testing.assert_array_equal(classes, labels()[..., index % SHAPE[2]].T)
+        assert spacing_mm == pytest.approx((0.8, 0.7))
+
+
+@pytest.mark.parametrize("below", ["", "study/ct"])
+@pytest.mark.parametrize("mask", ["{}.dcm", "{}/segmentation.dcm", "{}.seg.nrrd", "{}.nii.gz"])
+def test_phenotypes_take_dicom_series_in_folders(tmp_path, below, mask):
+    """A series per patient; its mask has the folder's name, or is alone in a folder of this name."""
+    for number in (1, 2):
+        scan, stored = written_series(tmp_path / f"images/p{number}" / below, number)
+        path = tmp_path / "masks" / mask.format(f"p{number}")
+        path.parent.mkdir(exist_ok=True, parents=True)
+        if path.suffix == ".gz":
+            nib.save(nib.Nifti1Image(stored, scan.grid.affine), path)
+        else:
+            (dicom_seg if path.suffix == ".dcm" else seg_nrrd).write(path, stored, scan)
+    report = input_files.Report()
+    items = folder.items(tmp_path / "images", tmp_path / "masks", preset="hu", report=report)
+    check_items(items, ["p1", "p2"])
+    assert [item.patient_id for item in items] == ["p1"] * 9 + ["p2"] * 9
+    version = items[0].version
+    (tmp_path / "images/p1" / below / "0003.dcm").touch()
+    assert folder.items(tmp_path / "images", tmp_path / "masks", preset="hu")[0].version != version
+    folder.leave_out_failed(items, [""] * 9 + ["failed"] * 9, report)
+    assert report.used == 9 + 2 + 1  # with scout and text
+    assert report.num_left_out >= 12
+
+
+@pytest.mark.parametrize("masks", ["masks/segmentation.dcm", "masks", "masks/exam.dcm"])
+def test_phenotypes_of_the_folder_of_one_series(tmp_path, masks):
+    scan, stored = written_series(tmp_path / "exam")
+    (tmp_path / "masks").mkdir()
+    name = "exam" if masks == "masks/exam.dcm" else "segmentation"
+    dicom_seg.write(tmp_path / f"masks/{name}.dcm", stored, scan)
+    check_items(folder.items(tmp_path / "exam", tmp_path / masks, preset="hu"), ["exam"])
+
+
+def test_series_in_folders_that_do_not_fit(tmp_path):
+    scan, stored = written_series(tmp_path / "images/p1")
+    (tmp_path / "masks").mkdir()
+    dicom_seg.write(tmp_path / "masks/p1.dcm", stored, scan)
+    written_series(tmp_path / "images/p2")
+    with pytest.raises(ValueError, match=r"10 of 11 image files have no file of the same name .*the folder of a DICOM"):
+        folder.items(tmp_path / "images", tmp_path / "masks", preset="hu")
+    (tmp_path / "images/p2").rename(tmp_path / "images/p1/again")
+    (item,) = folder.items(tmp_path / "images", tmp_path / "masks", preset="hu")
+    with pytest.raises(ValueError, match=r"images/p1 holds 2 CT series in DICOM; expected one, so keep only"):
+        item.source()

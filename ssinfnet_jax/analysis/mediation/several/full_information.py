@@ -195,7 +195,7 @@ def _hessian(theta: jax.Array, patterns: Patterns, structure: tuple) -> jax.Arra
         rest = jnp.eye(len(mean)).at[at_paths[0], at_paths[1]].add(-paths)
         of_residual = jnp.zeros((len(mean),) * 2).at[at_residual[0], at_residual[1]].set(residual)
         of_residual = of_residual.at[at_residual[1], at_residual[0]].set(residual)
-        inverse = jnp.linalg.inv(rest)
+        inverse = elimination.inverse(rest)  # a triangle, since equations stand in the order of their variables
         return _log_likelihood(mean, inverse @ of_residual @ inverse.T, patterns)
 
     return jax.hessian(likelihood)(theta)

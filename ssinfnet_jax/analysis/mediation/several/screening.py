@@ -65,22 +65,41 @@ def screen(
         raise ValueError(f"fdr must be in (0, 1), got {fdr}.")
     if sampling.weights is not None:
         raise ValueError("The screening of mediators takes no weights of patients; leave weights or screening out.")
+    columns_of, flags = usable_columns(table, exposures, mediators, outcome, covariates)
+    how = (len(covariates), sampling, fdr, resamples, seed)
+    blocks = {exposure: _of_exposure(block, *how).reindex(list(mediators)) for exposure, block in columns_of.items()}
+    result = pd.concat(blocks, names=["exposure", "mediator"]).reset_index()
+    result["flag"] = result["mediator"].map(flags)
+    result[["screened", "selected"]] = result[["screened", "selected"]].eq(True)
+    num_flagged = sum(map(bool, flags.values()))
+    result.attrs["family"] = (
+        f"false discovery rate of {fdr:g} over the {len(mediators) - num_flagged} mediators of each exposure "
+        f"({num_flagged} flagged and not tested)"
+    )
+    return result
+
+
+def usable_columns(
+    table: pd.DataFrame, exposures: Sequence[str], mediators: Sequence[str], outcome: str, covariates: Sequence[str]
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Exposure -> columns that its screening uses (covariates, exposure, usable mediators, outcome); see _flags().
+
+    Raises: ValueError as univariate(), for no usable mediator, too few complete rows.
+    """
     data = columns.of_pairs(table, exposures, mediators, outcome, covariates)
     flags = _flags(data, mediators)
     usable = [name for name in mediators if not flags[name]]
     if not usable:
         raise ValueError(f"No mediator can be screened: {next(iter(flags.values()))}.")
     columns_of = {exposure: data[[*covariates, exposure, *usable, outcome]] for exposure in exposures}
-    how = (len(covariates), sampling, fdr, resamples, seed)
-    blocks = {exposure: _of_exposure(block, *how).reindex(list(mediators)) for exposure, block in columns_of.items()}
-    result = pd.concat(blocks, names=["exposure", "mediator"]).reset_index()
-    result["flag"] = result["mediator"].map(flags)
-    result[["screened", "selected"]] = result[["screened", "selected"]].eq(True)
-    result.attrs["family"] = (
-        f"false discovery rate of {fdr:g} over the {len(usable)} mediators of each exposure "
-        f"({len(mediators) - len(usable)} flagged and not tested)"
-    )
-    return result
+    for exposure, its in columns_of.items():
+        num, needed = int(its.notna().all(axis=1).sum()), max(_MIN_N, 2 * len(covariates) + 4)
+        if num < needed:
+            raise ValueError(
+                f"{num} patients have all of {exposure!r}, {outcome!r}, the covariates and {len(usable)} mediators; "
+                f"the screening needs {needed}. Use mediators with fewer gaps."
+            )
+    return columns_of, flags
 
 
 def _of_exposure(
@@ -89,11 +108,6 @@ def _of_exposure(
     """Rows of an exposure by mediator; `data` has the columns covariates, exposure, mediators, outcome."""
     complete = data.notna().all(axis=1).to_numpy()
     mediators = data.columns[num_covariates + 1 : -1]
-    if complete.sum() < max(_MIN_N, 2 * num_covariates + 4):
-        raise ValueError(
-            f"{int(complete.sum())} patients have all of {data.columns[num_covariates]!r}, {data.columns[-1]!r}, the "
-            f"covariates and {len(mediators)} mediators; the screening needs {_MIN_N}. Use mediators with fewer gaps."
-        )
     values, sampling = data[complete].to_numpy(), sampling.keep(complete)
     tests = _test(values, num_covariates, sampling)
     share = _stability(values, num_covariates, sampling, fdr, resamples, seed)

@@ -103,8 +103,13 @@ def _look(item: Item, opened: sources.Opened, view: str, findings: Findings) -> 
         findings.note("header", item.image, text)
     found = None
     if scan.grid is None:
-        watch.read(0)
-        seen.values = "grey"
+        picture = watch.read(0)
+        seen.values, other = "grey", survey.other_window(picture, item.group.window_hu or (ct.LOW_HU, ct.HIGH_HU))
+        if other:
+            findings.warn(
+                "window", item.image, f"was exported with another window: {other}",
+                "set window_hu of its group to the HU of black and white",
+            )  # fmt: skip
     else:
         _check_spacing(seen, findings)
         try:

@@ -73,7 +73,7 @@ class Seen:
         window = self.item.group.window_hu
         if self.values == "hu":
             return ct.window_hu(np.where(values >= ct.LEAST_HU, values, AIR_HU))
-        grey = np.rint(values * 255 if self.values == "unit" else values)
+        grey = np.rint((values * 255 if self.values == "unit" else values).astype(np.float64))
         return (
             grey.astype(np.uint8) if window is None else ct.window_hu(window[0] + (window[1] - window[0]) * grey / 255)
         )
