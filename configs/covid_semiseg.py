@@ -3,7 +3,7 @@
 The dataset's description says how the folder is laid out. Variants:
 
 - `cpu`: half (single) and a quarter (multi) of the width at 192x192, for two cores.
-- `best`: the recipe of the shipped networks.
+- `best`: the best recipe so far that two cores can afford.
 - `gpu`: the paper's networks at 352x352 in bfloat16, with a schedule of minutes on one large GPU.
 - `full`: the paper's 2000 epochs, which take days; `full_paper`, `full_published_code`: in the other presets
   (configs/presets.py).
@@ -57,7 +57,7 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
 
 
 def _best(config: ml_collections.ConfigDict) -> None:
-    """The recipe of the shipped networks (configs/experiments/recipe_single.py): 352x352, hours on two cores."""
+    """The best recipe so far (configs/experiments/recipe_single.py): 352x352, hours on two cores."""
     config.save_every_s = 120.0
     single = config.single
     single.model.options.width = 0.5

@@ -5,13 +5,13 @@ import zipfile
 
 import numpy as np
 
-from ssinfnet_jax.data.readers import archive, dicom, dicom_header, itk, nifti, nifti_header, pictures, scan
+from ssinfnet_jax.data.readers import archive, dicom, dicom_header, itk, nifti, nifti_header, pictures, scan, suffixes
 
 _BY_SUFFIX = {
     **dict.fromkeys(nifti.SUFFIXES, "nifti"),
     ".nrrd": itk.NRRD, ".nhdr": itk.NRRD, ".mha": itk.META_IMAGE, ".mhd": itk.META_IMAGE,
     ".dcm": "dicom", ".dicom": "dicom", ".zip": "zip",
-    **dict.fromkeys(pictures.SUFFIXES, "pictures"),
+    **dict.fromkeys(suffixes.PICTURES, "pictures"),
 }  # fmt: skip
 SUFFIXES = tuple(_BY_SUFFIX)  # of files meant as scans
 VOLUMES = ("nifti", itk.NRRD, itk.META_IMAGE)  # formats of one volume per file, or per header

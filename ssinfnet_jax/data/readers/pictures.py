@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssinfnet_jax.data import ct
-from ssinfnet_jax.data.readers import scan, suffixes
-
-SUFFIXES = suffixes.PICTURES
+from ssinfnet_jax.data.readers import scan
 
 
 @dataclasses.dataclass(frozen=True)

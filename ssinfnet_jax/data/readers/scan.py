@@ -18,7 +18,6 @@ from ssinfnet_jax.data.readers import suffixes
 MAX_SIDE = 4096  # pixels; CT has 512 to 1024, and a damaged header can claim anything
 MAX_VOXELS = 2**31  # 2048 slices of 1024 x 1024; streaming them takes 12 GiB of disk
 KINDS = ("hu", "uint8")
-SUFFIXES = suffixes.VOLUMES
 SAME_PLACE = 1e-3  # of the smallest side of a voxel; headers store float32, so copies differ by about 1e-6
 AIR_HU = -1024.0  # for unmeasured voxels: padding, NaN
 
@@ -133,7 +132,7 @@ class Scan:
 
 def stem(path: pathlib.Path) -> str:
     """Returns a file's name without the suffix of a volume, ignoring case."""
-    return re.sub(rf"({'|'.join(map(re.escape, SUFFIXES))})\Z", "", path.name, flags=re.IGNORECASE)
+    return re.sub(rf"({'|'.join(map(re.escape, suffixes.VOLUMES))})\Z", "", path.name, flags=re.IGNORECASE)
 
 
 def check_grid(affine: np.ndarray, shape: tuple[int, ...], source: str) -> Grid:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from ssinfnet_jax.data.readers import scan
+from ssinfnet_jax.data.readers import suffixes
 
 # Fields for endings, in any case; they do not count when files are paired.
 _ENDINGS = {
     "nifti": r"(?i:nii|nii\.gz)",
-    "volume": f"(?i:{'|'.join(re.escape(suffix[1:]) for suffix in scan.SUFFIXES)})",
+    "volume": f"(?i:{'|'.join(re.escape(suffix[1:]) for suffix in suffixes.VOLUMES)})",
     "picture": "(?i:png|jpg|jpeg)",
 }
 _FIELD = r"[^/]+?"
