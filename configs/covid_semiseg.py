@@ -64,13 +64,14 @@ def _best(config: ml_collections.ConfigDict) -> None:
     single.train.epochs, single.train.batch_size = 120, 4
     single.train.optimizer.learning_rate = 5e-3
     single.train.averaging = 0.995
+    single.train.scales, single.train.scale_order = (7 / 11, 7 / 11, 1.0), "in_turn"  # 224 pixels, at last 352
     single.train.augmentation.scale = (0.6, 1.0)
     single.train.validate_every_epochs = 20
     multi = config.multi
     multi.decision = {"rule": "joint", "consolidation_share": 0.4}
     multi.prior_source = "ground_truth"  # the single network finds the lesion; this one learns to divide it
     multi.model.options.width = 0.25
-    multi.train.epochs, multi.train.batch_size = 200, 8
+    multi.train.epochs, multi.train.batch_size = 120, 8
     multi.train.optimizer = {
         "name": "adam", "learning_rate": 2e-3, "schedule": "cosine", "clip_value": 0.5,
         "lookahead": {"k": 5, "alpha": 0.5},
