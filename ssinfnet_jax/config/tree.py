@@ -109,12 +109,14 @@ class Decision:
       lesion_threshold: on the lesion's probability.
       consolidation_share: share of the lesion's probability above which a pixel is consolidation.
       multi_weight: weight of the multi network in the lesion's probability.
+      least_share: of the lesion in a slice; a class with less than this share of it counts as the other class.
     """
 
     rule: Literal["likeliest", "joint"] = "likeliest"
     lesion_threshold: InsideUnit = 0.5
     consolidation_share: InsideUnit = 0.5
     multi_weight: Annotated[float, Range("[0, 1]", 0.5)] = 0.0
+    least_share: Annotated[float, Range("[0, 0.5)", 0.05)] = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

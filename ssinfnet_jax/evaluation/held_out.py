@@ -21,6 +21,7 @@ from ssinfnet_jax.networks.decision import Decision
 
 _THRESHOLDS = np.round(np.arange(0.2, 0.81, 0.05), 2)
 _MULTI_WEIGHTS = (0.0, 0.25, 0.5)
+_LEAST_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2)
 _PIXELS = 400_000  # approximate number pooled to fit a temperature
 _TEMPERATURES = (0.2, 5.0)
 
@@ -123,7 +124,7 @@ def tempered(slices: Iterable[Slice], single: float, multi: float) -> list[Slice
 def choose(slices: Sequence[Slice]) -> Decision:
     """Chooses the joint decision that maximises the mean Dice of the lesion, then that of GGO and consolidation.
 
-    Ties go to the lowest weight, and to the threshold and share nearest to 0.5.
+    Ties go to the lowest weight and least share, and to the threshold and consolidation share nearest to 0.5.
     """
 
     def lesion_dice(decision: Decision) -> float:
@@ -142,7 +143,11 @@ def choose(slices: Sequence[Slice]) -> Decision:
         Decision("joint", threshold, 0.5, weight) for weight, threshold in itertools.product(_MULTI_WEIGHTS, nearest)
     ]
     best = max(found, key=lesion_dice)
-    return max((dataclasses.replace(best, consolidation_share=share) for share in nearest), key=classes_dice)
+    divided = itertools.product(_LEAST_SHARES, nearest)
+    return max(
+        (dataclasses.replace(best, least_share=least, consolidation_share=share) for least, share in divided),
+        key=classes_dice,
+    )
 
 
 def _dice(truth: np.ndarray, pred: np.ndarray) -> float:

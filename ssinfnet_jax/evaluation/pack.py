@@ -23,7 +23,7 @@ def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.
       workdir: the run folder of the networks.
       folds: run folders of a cross-validation of the same recipe, one per fold.
     Returns: the content of `held_out.json`: `figures` (`held_out.summary`), `agreement`, the numbers of `slices` and
-      `folds`, and each slice's `dice`.
+      `folds`, of how many folds these are some or all (`num_folds`), and each slice's `dice`.
     Raises: FileNotFoundError for an unfinished run; ValueError for folds of another recipe, or weights outside the
       range of half precision.
     """
@@ -47,6 +47,7 @@ def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.
         "agreement": held_out.agreement(measures),
         "slices": len(slices),
         "folds": len(folds),
+        "num_folds": _splits(folds[0]).get("num_folds", len(folds)),
         "dice": {name: {kind: value for kind, value in row.items() if value == value} for name, row in dice.iterrows()},
     }
     rundir.write_text(out_dir / packed.FILE, json.dumps(found, indent=1) + "\n")
@@ -55,6 +56,10 @@ def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.
 
 def _model(workdir: pathlib.Path, which: str) -> pathlib.Path:
     return rundir.RunDir(workdir).require(f"train_{which}", "model/model.json") / "model"
+
+
+def _splits(workdir: pathlib.Path) -> dict[str, Any]:
+    return rundir.read_json(workdir / "config.json")["data"]["splits"]
 
 
 def _check_same_recipe(folder: pathlib.Path, fold: pathlib.Path) -> None:

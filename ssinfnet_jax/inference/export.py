@@ -4,6 +4,7 @@ The program contains the forms of `models.ops` for the CPU and for GPU and TPU, 
 it stores the weights once.
 """
 
+import dataclasses
 import hashlib
 import pathlib
 import shutil
@@ -26,12 +27,12 @@ def make_program(program: segmenter.Program) -> export.Exported:
     `labels` is uint8[B, S, S] of {0 background, 1 GGO, 2 consolidation}, or of {0, 1 lesion} without a multi network,
     by the networks' decision;
     `lesion` float32[B, S, S] and `classes` float32[B, S, S, 3] are the probabilities of `Segmenter`. Callers that
-    resize these before deciding use `decision` float32[4]: 1 for the rule "joint", and the numbers of
+    resize these before deciding use `decision` float32[5]: 1 for the rule "joint", and the numbers of
     `decision.Decision`.
     """
 
     rule = program.decision
-    numbers = [rule.rule == "joint", rule.lesion_threshold, rule.consolidation_share, rule.multi_weight]
+    numbers = [rule.rule == "joint", *dataclasses.astuple(rule)[1:]]
 
     def run(backend: str):
         def forward(image, variables):

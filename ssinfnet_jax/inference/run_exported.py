@@ -37,13 +37,14 @@ def main(source: Path, target: Path) -> None:
     print(*(f"label {label}: {100 * np.mean(labels == label):.2f} %" for label in (0, 1, 2)), sep=", ")
 
 
-def decide(maps: np.ndarray, joint: float, threshold: float, share: float, weight: float) -> np.ndarray:
+def decide(maps: np.ndarray, joint: float, threshold: float, share: float, weight: float, least: float) -> np.ndarray:
     """Decides labels [H,W] from the probabilities of the classes, if any, and of the lesion."""
     if len(maps) > 1 and not joint:
         return maps[:3].argmax(axis=0)
     ggo, dense = maps[1:3] if len(maps) > 1 else (maps[0], 0)
-    lesion = (1 - weight) * maps[-1] + weight * (ggo + dense) > threshold
-    return lesion * np.where(dense > share * (ggo + dense), 2, 1)
+    lesion, is_dense = (1 - weight) * maps[-1] + weight * (ggo + dense) > threshold, dense > share * (ggo + dense)
+    few = [np.sum(lesion & part) < least * np.sum(lesion) for part in (is_dense, ~is_dense)]
+    return lesion * np.where(is_dense & ~few[0] | few[1], 2, 1)
 
 
 if __name__ == "__main__":

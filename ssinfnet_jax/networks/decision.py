@@ -16,7 +16,8 @@ class Decision(config.Decision):
     "likeliest": the likeliest of background, GGO and consolidation by the multi network alone, as in the paper.
     "joint": the single network finds the lesion, the multi network divides it. A pixel is lesion if
     (1 - multi_weight) lesion + multi_weight (ggo + consolidation) > lesion_threshold, and then consolidation if
-    consolidation > consolidation_share (ggo + consolidation).
+    consolidation > consolidation_share (ggo + consolidation). A class that then has less than `least_share` of a
+    slice's lesion is taken for an error of the multi network, and counts as the other class.
     """
 
     @classmethod
@@ -41,6 +42,8 @@ class Decision(config.Decision):
         shares = ((1 - self.multi_weight, "single network"), (self.multi_weight, "multi network"))
         said = [name if share == 1 else f"{share:g} {name}" for share, name in shares if share]
         divided = f"; consolidation where its share is above {self.consolidation_share:g}"
+        if self.least_share:
+            divided += f", in slices where both classes have at least {self.least_share:.0%} of the lesion"
         return f"probability ({' + '.join(said)}) above {self.lesion_threshold:g}{divided}"
 
     def lesion_probs(self, lesion, classes):
@@ -59,8 +62,8 @@ class Decision(config.Decision):
         """The label map.
 
         Args:
-          lesion: float[...] in [0, 1], of the single network.
-          classes: float[...,3], of background, GGO and consolidation by the multi network, or None.
+          lesion: float[...,H,W] in [0, 1], of the single network; or [N], some pixels of one slice.
+          classes: float[...,H,W,3], of background, GGO and consolidation by the multi network, or None.
         Returns: uint8[...] of {0 background, 1 GGO, 2 consolidation}; {0, 1 lesion} without a multi network; a NumPy or
           JAX array, like the probabilities.
         """
@@ -71,4 +74,9 @@ class Decision(config.Decision):
             return classes.argmax(axis=-1).astype(xp.uint8)
         found = self.lesion_probs(lesion, classes) > self.lesion_threshold
         dense = classes[..., 2] > self.consolidation_share * (classes[..., 1] + classes[..., 2])
+        if self.least_share:
+            of_slice = {"axis": (-2, -1) if found.ndim > 1 else -1, "keepdims": True}
+            total, num_dense = found.sum(**of_slice), (found & dense).sum(**of_slice)
+            few_dense, few_other = (number < self.least_share * total for number in (num_dense, total - num_dense))
+            dense = (dense & ~few_dense) | few_other
         return xp.where(found, xp.where(dense, 2, 1), 0).astype(xp.uint8)

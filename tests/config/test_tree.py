@@ -102,7 +102,8 @@ TABLES = {
     "multi.train.losses": LOSSES,
     "multi.train.patience_epochs": 5,
     "multi.train.validate_every_epochs": 5,
-    "multi.decision": {"rule": "joint", "lesion_threshold": 0.4, "consolidation_share": 0.6, "multi_weight": 0.1},
+    "multi.decision": {"rule": "joint", "lesion_threshold": 0.4, "consolidation_share": 0.6, "multi_weight": 0.1,
+                       "least_share": 0.05},
     "data.splits": {"seed": 0, "num_folds": 5, "test_fold": 0, "val_fold": (1, 2)},
 }  # fmt: skip
 BASE = trees.tree(TABLES, recommended.get_config().to_dict())

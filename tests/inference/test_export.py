@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -123,8 +124,9 @@ def test_the_script_decides_like_the_package():
     lesion, classes = random.random((20, 20), np.float32), random.random((20, 20, 3), np.float32)
     maps = np.stack([*np.moveaxis(classes, 2, 0), lesion])
     rules = [Decision(), Decision("joint"), Decision("joint", 0.3, 0.7, 0.4), Decision().with_threshold(0.8)]
+    rules += [Decision("joint", consolidation_share=share, least_share=0.4) for share in (0.35, 0.5, 0.65)]
     for rule in rules:
-        numbers = (rule.rule == "joint", rule.lesion_threshold, rule.consolidation_share, rule.multi_weight)
+        numbers = (rule.rule == "joint", *dataclasses.astuple(rule)[1:])
         np.testing.assert_array_equal(export.run_exported.decide(maps, *numbers), rule.labels(lesion, classes))
         np.testing.assert_array_equal(export.run_exported.decide(maps[3:], *numbers), rule.labels(lesion))
 

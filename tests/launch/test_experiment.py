@@ -13,24 +13,30 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.training import loop
+from tests import programs
 
 pytestmark = pytest.mark.long
 
 ROOT = pathlib.Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "launch.experiment", "--config=tests/launch/toy_experiment.py"]
+
+
+def _flags(workdir, *more):
+    config, cache = "tests/launch/toy_experiment.py", jax.config.jax_compilation_cache_dir
+    return [f"--config={config}", f"--workdir={workdir}", f"--compilation_cache_dir={cache}", *more]
 
 
 def _start(workdir, *more):
+    """A process of its own, to be stopped or killed."""
+    command = [sys.executable, "-m", "launch.experiment", *_flags(workdir, *more)]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    command = [
-        *COMMAND,
-        f"--workdir={workdir}",
-        f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}",
-        *more,
-    ]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def _run(workdir, *more):
+    result = programs.run("launch.experiment", *_flags(workdir, *more))
+    return result.returncode, result.stdout + result.stderr
 
 
 def _end(process):
@@ -72,7 +78,7 @@ def finished(tmp_path_factory):
     while pathlib.Path(f"/proc/{orphan}").exists() and time.monotonic() < deadline:
         time.sleep(0.2)  # a run exits when the grid's program is gone
     assert not pathlib.Path(f"/proc/{orphan}").exists()
-    return workdir, *_end(_start(workdir))
+    return workdir, *_run(workdir)
 
 
 def test_a_failed_run_is_noted_and_stops_no_other(finished):
@@ -109,40 +115,40 @@ def test_tables_and_page(finished):
 def test_collect_runs_nothing(finished):
     workdir, *_ = finished
     (workdir / "report.html").unlink()
-    code, output = _end(_start(workdir, "--collect"))
+    code, output = _run(workdir, "--collect")
     assert code == 0
     assert "Runs: 2 done, 1 failed" in output
     assert (workdir / "report.html").is_file()
 
 
 def test_another_experiment_than_the_folders_is_not_collected(finished):
-    code, output = _end(_start(finished[0], "--collect", "--config.name=other"))
+    code, output = _run(finished[0], "--collect", "--config.name=other")
     assert code == 1
     assert "holds the experiment 'toy', not 'other'; give the config or the folder of" in output
 
 
 def test_one_run_alone(finished, tmp_path):
     workdir, *_ = finished
-    code, output = _end(_start(tmp_path, "--index=0", f"--share={workdir}"))
+    code, output = _run(tmp_path, "--index=0", f"--share={workdir}")
     assert code == 0, output
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name == "slow-fold0-seed0"
     # The other experiment has equal results for all stages.
     assert all((run / stage).is_symlink() for stage in ("prepare", "train_single", "evaluate"))
-    code, output = _end(_start(tmp_path, "--index=3"))
+    code, output = _run(tmp_path, "--index=3")
     assert code == 1
     assert "--index=3: the grid has runs 0 to 2." in output
-    code, output = _end(_start(tmp_path, "--collect"))
+    code, output = _run(tmp_path, "--collect")
     assert code == 0, output
     assert "Runs: 2 missing, 1 done" in output
     assert "--collect" not in json.loads((tmp_path / "experiment.json").read_text())["command"]
-    code, output = _end(_start(tmp_path, "--index=1", "--config.base.single.train.epochs=9"))
+    code, output = _run(tmp_path, "--index=1", "--config.base.single.train.epochs=9")
     assert code == 1
     assert "holds another experiment (base differ)" in output
 
 
 def test_nothing_is_collected_of_a_folder_that_holds_none(tmp_path):
-    code, output = _end(_start(tmp_path / "typo", "--collect"))
+    code, output = _run(tmp_path / "typo", "--collect")
     assert code == 1
     assert "typo holds no experiment: there is nothing to collect." in output
     assert not (tmp_path / "typo").exists()
@@ -150,7 +156,7 @@ def test_nothing_is_collected_of_a_folder_that_holds_none(tmp_path):
 
 def test_another_grid_is_refused(finished):
     workdir, *_ = finished
-    code, output = _end(_start(workdir, "--config.seeds=(1,)"))
+    code, output = _run(workdir, "--config.seeds=(1,)")
     assert code == 1
     assert "holds another experiment (seeds differ)" in output
 
@@ -165,7 +171,7 @@ def test_another_grid_is_refused(finished):
     ],
 )
 def test_a_mistake_is_found_before_anything_is_run(flags, error, tmp_path):
-    code, output = _end(_start(tmp_path, *flags))
+    code, output = _run(tmp_path, *flags)
     assert code == 1
     assert f"Error: {error}" in output
     assert not (tmp_path / "runs").exists()
@@ -178,7 +184,7 @@ def test_runs_at_the_same_time(finished, tmp_path):
     code, output = _end(process)
     assert code == loop.INTERRUPTED, output
     assert "SIGTERM: stopped in run slow-fold0-seed0, " in output
-    code, output = _end(_start(tmp_path, "--num_parallel=3"))
+    code, output = _run(tmp_path, "--num_parallel=3")
     assert code == 1
     assert "Runs: 2 done, 1 failed" in output
     runs = sorted((tmp_path / "runs").iterdir())

@@ -52,7 +52,7 @@ def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
     found = json.loads((tmp_path / "out" / packed.FILE).read_text())
     assert [row["class"] for row in found["figures"]] == ["lesion", "background", "ggo", "consolidation", "overall"]
     assert found["slices"] == len(found["dice"]) > 10
-    assert found["folds"] == NUM_FOLDS
+    assert found["folds"] == found["num_folds"] == NUM_FOLDS
     lesion = found["figures"][0]
     assert lesion["mean"] == pytest.approx(
         np.mean([row["lesion"] for row in found["dice"].values() if "lesion" in row]), abs=1e-3
@@ -62,7 +62,8 @@ def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
     for said in (
         "Vessels are **taken** for lesions.",
         f"{lesion['mean']:.3f} ± {lesion['error']:.3f}",
-        "ct_phantom:tiny",
+        "ct_phantom.py:tiny --data_dir=FOLDER --workdir=DIR \\\n    --config.data.splits.test_fold='()'\n",
+        "Cross-validation, 3 of 3 folds: ",
     ):
         assert said in card
     program = segmenter.load_program(tmp_path / "out" / "single", tmp_path / "out" / "multi")

@@ -5,8 +5,8 @@ import ml_collections
 from configs import ct_phantom
 
 
-def get_config() -> ml_collections.ConfigDict:
-    """Three updates per epoch: 24 training slices in batches of 8."""
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """Three updates per epoch: 24 training slices in batches of 8; variant "single": without the multi network."""
     config = ct_phantom.get_config("tiny")
     config.name, config.data.image_size, config.save_every_s = "toy", 32, 0.0
     config.multi.prior_source = "ground_truth"
@@ -31,4 +31,6 @@ def get_config() -> ml_collections.ConfigDict:
             part.batch_size, part.log_every = 8, 1
     config.single.train.optimizer.learning_rate = 1e-3
     config.single.train.losses.weighted_iou_bce.window = 5
+    if variant == "single":
+        config.multi = None
     return config

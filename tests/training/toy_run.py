@@ -44,7 +44,9 @@ def start(workdir, *flags, within=(), **options) -> subprocess.Popen:
     )
 
 
-def command(workdir, *flags, devices=1, signal_at="", signal_to=0, disagrees=None, padding=False, cache_dir=None):
+def command(
+    workdir, *flags, variant="", devices=1, signal_at="", signal_to=0, disagrees=None, padding=False, cache_dir=None
+):
     """The command of a process with a number of virtual devices, and its environment."""
     environment = {
         **os.environ,
@@ -57,7 +59,7 @@ def command(workdir, *flags, devices=1, signal_at="", signal_to=0, disagrees=Non
         "TOY_DISAGREES": "" if disagrees is None else str(disagrees),
     }
     cache_dir = cache_dir or jax.config.jax_compilation_cache_dir
-    run = [sys.executable, "-m", "tests.training.toy_run", "--config=tests/training/toy_config.py",
+    run = [sys.executable, "-m", "tests.training.toy_run", f"--config=tests/training/toy_config.py:{variant}",
            f"--workdir={workdir}", f"--compilation_cache_dir={cache_dir}", *flags]  # fmt: skip
     return run, environment
 

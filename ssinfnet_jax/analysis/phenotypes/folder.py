@@ -5,7 +5,7 @@ import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 from absl import logging
@@ -71,23 +71,37 @@ def items(
     found = []
     for name, image in image_of.items():
         try:
-            version = _stamp(image) + _stamp(mask_of[name])
-            grid, notes = volume.read_grid(image) if volumes else (None, ())
+            readers, version = _readers(
+                name, image, mask_of[name], report, preset=preset, spacing_mm=spacing_mm, voxel_by_voxel=voxel_by_voxel
+            )
         except (ValueError, OSError) as error:  # one bad file must not fail the others
-            found.append(Item(name, patient_of[name], functools.partial(_fail, image, mask_of[name], str(error))))
-            continue
-        readers = {name: functools.partial(picture_slices.read, image, mask_of[name], spacing_mm or (1.0, 1.0))}
-        if grid is not None:
-            report.notes += [f"{image}: {text}." for text in notes]
-            how = (preset, voxel_by_voxel, version)
-            readers = {
-                f"{name}_{index:04d}": functools.partial(volume_slices.read, image, mask_of[name], index, *how)
-                for index in range(grid.view_shape[0])
-            }
+            readers, version = {name: functools.partial(_fail, image, mask_of[name], str(error))}, ""
         found += [Item(slice_id, patient_of[name], read, version) for slice_id, read in readers.items()]
     if report.notes:
         logging.warning("%d notes on headers, such as: %s", len(report.notes), report.notes[0])
     return found
+
+
+def _readers(
+    name: str,
+    image: pathlib.Path,
+    mask: pathlib.Path,
+    report: input_files.Report,
+    *,
+    preset: str,
+    spacing_mm: tuple[float, float] | None,
+    voxel_by_voxel: bool,
+) -> tuple[dict[str, Callable], str]:
+    """slice_id -> function that reads the slice with its mask, and the version of both files."""
+    version = _stamp(image) + _stamp(mask)
+    if _kind(image) == _PICTURES:
+        return {name: functools.partial(picture_slices.read, image, mask, spacing_mm or (1.0, 1.0))}, version
+    grid, notes = volume.read_grid(image)
+    report.notes += [f"{image}: {text}." for text in notes]
+    read = functools.partial(
+        volume_slices.read, image, mask, preset=preset, voxel_by_voxel=voxel_by_voxel, version=version
+    )
+    return {f"{name}_{index:04d}": functools.partial(read, index=index) for index in range(grid.view_shape[0])}, version
 
 
 def _check_kind(

@@ -138,14 +138,19 @@ def find(
     return _with_unique_names([_with_note(source, void) for source in found])
 
 
-def open_series(folder: pathlib.Path) -> scan.Scan:
+def open_series(folder: pathlib.Path, *, strays: bool = True) -> scan.Scan:
     """Opens the one CT series in DICOM in a folder and its subfolders; scouts and reports beside it do not count.
 
+    Args:
+      folder: of the series.
+      strays: whether the few unreadable files that `find` calls strays may lie beside the series.
     Raises: ValueError, naming the folder, for none or several series, or one that cannot be read.
     """
     scans, others = [], []
     for source in find([folder]):
         if source.format == "dicom":
+            if source.reason and not strays:
+                raise ValueError(source.reason)
             try:
                 scans.append(source.open(folder))  # a DICOM series unpacks nothing there
             except dicom.LeftOutError as error:

@@ -13,7 +13,7 @@ from ssinfnet_jax.data import ct, input_files, labels
 from ssinfnet_jax.data.datasets.folder import nnunet
 from ssinfnet_jax.data.datasets.folder.label_maps import Mask
 from ssinfnet_jax.data.datasets.folder.pairing import Item
-from ssinfnet_jax.data.readers import dicom, dicom_header, opening, segments, volume
+from ssinfnet_jax.data.readers import dicom_header, find, opening, segments, volume
 from ssinfnet_jax.data.readers.scan import Scan
 
 _REMEDY = "If only its header is wrong, write `geometry: voxel_by_voxel`, which pairs voxels as stored."
@@ -73,7 +73,7 @@ def open_image(item: Item, scratch_dir: pathlib.Path) -> Scan:
     """
     path = item.image
     if path.is_dir():
-        return _open_series(path)
+        return find.open_series(path, strays=False)  # a slice that is missing would shift the others
     _check_readable(path)
     scratch_dir.mkdir()
     image = opening.open_scan(path, scratch_dir)
@@ -111,28 +111,6 @@ def _read_picture(item: Item) -> np.ndarray:
                 "Rename one."
             )
     return upright(picture, item.group.orientation)
-
-
-def _open_series(folder: pathlib.Path) -> Scan:
-    """Opens the one CT series of a folder."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    files = [path for path in files if not input_files.fault(path) and dicom_header.is_dicom(path)]
-    found, unreadable = dicom.find_series(files)
-    if unreadable:
-        raise ValueError(next(iter(unreadable.values())))
-    scans, left_out = [], []
-    for series in found:
-        try:
-            scans.append(dicom.read(series.files))
-        except dicom.LeftOutError as error:
-            left_out.append(str(error))
-    if len(scans) != 1:
-        told = f", such as: {left_out[0]}" if left_out else ""
-        raise ValueError(
-            f"{folder} holds {len(scans)} CT series in DICOM ({len(files)} DICOM files); expected one, so keep the "
-            f"series that the mask was drawn on{told}"
-        )
-    return scans[0]
 
 
 def _open_mask(
