@@ -3,7 +3,9 @@
 The dataset's description says how the folder is laid out. Variants:
 
 - `cpu`: half (single) and a quarter (multi) of the width at 192x192, for two cores.
-- `best`: the best recipe so far that two cores can afford.
+- `best`, `best_second`: the two steps of the best recipe so far that two cores can afford. The second trains the single
+  network on, at full size. It takes the networks of the run folder `runs/best`, or of another with
+  `--config.single.train.initial=RUN/train_single/model --config.multi.train.initial=RUN/train_multi/model`.
 - `gpu`: the paper's networks at 352x352 in bfloat16, with a schedule of minutes on one large GPU.
 - `full`: the paper's 2000 epochs, which take days; `full_paper`, `full_published_code`: in the other presets
   (configs/presets.py).
@@ -23,6 +25,7 @@ VARIANTS = {
     "cpu": {"small": True, "pretrained": True},
     "cpu_scratch": {"small": True, "pretrained": False},
     "best": {"small": False, "pretrained": False, "best": True},
+    "best_second": {"small": False, "pretrained": False, "best": True, "second": True},
     "gpu": {"small": False, "pretrained": True, "short": True},
     "gpu_scratch": {"small": False, "pretrained": False, "short": True},
     "full": {"small": False, "pretrained": True},
@@ -49,6 +52,8 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
         _shrink(config)
     if options.get("best"):
         _best(config)
+    if options.get("second"):
+        _train_on(config)
     if options.get("short"):
         _shorten(config)
     if not options["pretrained"]:
@@ -82,6 +87,17 @@ def _best(config: ml_collections.ConfigDict) -> None:
     multi.train.augmentation.update({"brightness": 0.02, "contrast": 0.08, "gamma": 0.08})
     multi.train.augmentation.update({"scale": (0.6, 1.0), "crop": 5 / 11, "crop_focus": 0.7})
     multi.train.validate_every_epochs = 50
+
+
+def _train_on(config: ml_collections.ConfigDict) -> None:
+    """From the networks of `best`; the multi network stays as it is."""
+    train = config.single.train
+    train.epochs, train.scales, train.scale_order = 40, (1.0,), "random"
+    train.optimizer.learning_rate, train.averaging = 3e-3, 0.99
+    train.augmentation.scale = (0.7, 1.1)  # the networks are applied at scale 1
+    config.multi.train.epochs = 0
+    for which in ("single", "multi"):
+        config[which].train.initial = f"runs/best/train_{which}/model"
 
 
 def _shorten(config: ml_collections.ConfigDict) -> None:

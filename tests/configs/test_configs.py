@@ -13,15 +13,17 @@ VARIANTS = [(name, variant) for name, module in FILES.items() for variant in mod
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
-    """Cards of networks as the package has them: of the recipe `covid_semiseg:best`."""
+    """Cards of networks of the recipe `covid_semiseg:best`, as in the package and in a run folder."""
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    monkeypatch.chdir(tmp_path)
     best = covid_semiseg.get_config("best").to_dict()
     for which in ("single", "multi"):
         input_of = {"image_size": best["data"]["image_size"], "normalisation": best["data"]["normalisation"]}
-        (tmp_path / which).mkdir()
         model = best[which]["model"]
         card = {"model": model["name"], "options": model["options"], "task": "segmentation", **input_of}
-        NetworkCard.from_json(card).write(tmp_path / which)
+        for place in (tmp_path / which, tmp_path / "runs" / "best" / f"train_{which}" / "model"):
+            place.mkdir(parents=True)
+            NetworkCard.from_json(card).write(place)
     return tmp_path
 
 

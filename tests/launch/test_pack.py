@@ -1,6 +1,7 @@
 """Packs untrained networks of runs."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from ssinfnet_jax.data import prepare
 from ssinfnet_jax.evaluation import pack
 from ssinfnet_jax.inference import segmenter
 from ssinfnet_jax.networks import packed, storage
+from ssinfnet_jax.report.run import pack_card, run_files
 from tests import programs
 from tests.inference import tiny_networks
 
@@ -62,7 +64,7 @@ def test_packed_networks_are_small_and_segment_alike(runs, tmp_path):
     for said in (
         "Vessels are **taken** for lesions.",
         f"{lesion['mean']:.3f} ± {lesion['error']:.3f}",
-        "ct_phantom.py:tiny --data_dir=FOLDER --workdir=DIR \\\n    --config.data.splits.test_fold='()'\n",
+        "ct_phantom.py:tiny --data_dir=FOLDER --workdir=all \\\n    --config.data.splits.test_fold='()'\n",
         "Cross-validation, 3 of 3 folds: ",
     ):
         assert said in card
@@ -107,3 +109,19 @@ def test_another_recipe_does_not_speak_for_this_one(runs, tmp_path):
         rundir.run_stage(run, f"train_{which}", lambda run: None)
     with pytest.raises(ValueError, match="has image_size 96"):
         pack.write(tmp_path / "out", runs / "all", [other])
+
+
+def test_the_card_names_the_runs_that_networks_start_from(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, initial in ((first, ""), (second, f"{first}/train_single/model")):
+        config = ct_phantom.get_config("tiny")
+        config.data.splits = {"seed": 0, "num_folds": 3, "test_fold": (), "val_fold": ()}
+        config.single.train.initial = initial
+        rundir.open_run(folder, config.to_dict())
+    found = pack_card._with_earlier(run_files.read(second))
+    assert [run.workdir for run in found] == [first, second]
+    assert pack_card._command(found[1]).splitlines()[-2:] == [
+        "    --config.data.splits.test_fold='()' \\", "    --config.single.train.initial=first/train_single/model",
+    ]  # fmt: skip
+    shutil.rmtree(first)
+    assert len(pack_card._with_earlier(run_files.read(second))) == 1

@@ -25,12 +25,14 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
     run = run_files.read(workdir)
     networks = {which: NetworkCard.read(folder / which) for which in ("single", "multi")}
     names = [name for name, _ in run.config["data"]["datasets"]]
-    stages = [run.stages[name] for name in rundir.STAGES if run.stages[name].state == "done"]
+    runs = _with_earlier(run)
+    stages = [one.stages[name] for one in runs for name in rundir.STAGES if one.stages[name].state == "done"]
     return render.write(
         folder / model_card.CARD,
         "PACK_CARD.md.j2",
         name=run.config["name"],
-        trained_on_all=run.config["data"]["splits"].get("test_fold") in ((), []),
+        trained_on_all=_holds_out_none(run),
+        commands=[_command(one) for one in runs],
         found=found,
         titles=figure_style.TITLES,
         limits=limits.strip(),
@@ -44,3 +46,30 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
         origins={name: registry.origin(name) for name in dict.fromkeys(names)},
         cell=model_card.cell,
     )
+
+
+def _initial(run: run_files.Run) -> dict[str, pathlib.Path]:
+    """The model folders that the run's networks start from."""
+    given = {which: run.config[which]["train"]["initial"] for which in ("single", "multi")}
+    return {which: pathlib.Path(path) for which, path in given.items() if path}
+
+
+def _with_earlier(run: run_files.Run) -> list[run_files.Run]:
+    """The run, after those whose networks it starts from, as far as their run folders are still there."""
+    earlier = dict.fromkeys(path.parents[1] for path in _initial(run).values() if len(path.parents) > 1)
+    found = [
+        one for folder in earlier if (folder / "config.json").is_file() for one in _with_earlier(run_files.read(folder))
+    ]
+    return [*found, run]
+
+
+def _holds_out_none(run: run_files.Run) -> bool:
+    return not run.config["data"]["splits"].get("test_fold", True)
+
+
+def _command(run: run_files.Run) -> str:
+    config = run.config["name"].replace(":", ".py:")
+    parts = [f"python -m launch.pipeline --config=configs/{config} --data_dir=FOLDER --workdir={run.workdir.name}"]
+    parts += ["--config.data.splits.test_fold='()'"] if _holds_out_none(run) else []
+    parts += [f"--config.{which}.train.initial={'/'.join(path.parts[-3:])}" for which, path in _initial(run).items()]
+    return " \\\n    ".join(parts)
