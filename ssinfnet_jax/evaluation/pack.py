@@ -38,7 +38,10 @@ def write(out_dir: pathlib.Path, workdir: pathlib.Path, folds: Sequence[pathlib.
     for which, folder in folders.items():
         variables, card = storage.load(folder)
         card = dataclasses.replace(
-            card, temperature=round(scales[which], 4), decision=decision if which == "multi" else None
+            card,
+            initial="/".join(pathlib.PurePath(card.initial).parts[-3:]),  # without folders of the machine
+            temperature=round(scales[which], 4),
+            decision=decision if which == "multi" else None,
         )
         storage.save_compact(out_dir / which, variables, card)
     dice = measures.pivot(index="slice_id", columns="class", values="dice").round(4)
