@@ -17,9 +17,9 @@ import ml_collections
 from configs import covid_semiseg, recommended
 
 VARIANTS = {
-    "finetune": {"base": "best", "epochs": {"single": 4, "multi": 8}, "rates": {"single": 5e-4, "multi": 2e-4}},
+    "finetune": {"base": "best_second", "epochs": {"single": 4, "multi": 8}, "rates": {"single": 5e-4, "multi": 2e-4}},
     "train": {"base": "cpu", "epochs": {"single": 60, "multi": 40}},
-    "evaluate": {"base": "best", "epochs": {"single": 0, "multi": 0}},
+    "evaluate": {"base": "best_second", "epochs": {"single": 0, "multi": 0}},
 }
 
 
@@ -33,7 +33,7 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
     for which in ("single", "multi"):
         config[which].train.epochs = options["epochs"][which]
         config[which].train.validate_every_epochs = None
-        if options["base"] == "best":
+        if options["base"] == "best_second":
             config[which].train.initial = "pretrained"  # in the package
     if name == "finetune":
         _slow_down(config, options["rates"])

@@ -22,6 +22,7 @@ from ssinfnet_jax.networks.decision import Decision
 _THRESHOLDS = np.round(np.arange(0.2, 0.81, 0.05), 2)
 _MULTI_WEIGHTS = (0.0, 0.25, 0.5)
 _LEAST_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2)
+_MIN_EXCLUDES = 0.1  # probability of the single network up to which it rules a lesion out
 _PIXELS = 400_000  # approximate number pooled to fit a temperature
 _TEMPERATURES = (0.2, 5.0)
 
@@ -124,7 +125,8 @@ def tempered(slices: Iterable[Slice], single: float, multi: float) -> list[Slice
 def choose(slices: Sequence[Slice]) -> Decision:
     """Chooses the joint decision that maximises the mean Dice of the lesion, then that of GGO and consolidation.
 
-    Ties go to the lowest weight and least share, and to the threshold and consolidation share nearest to 0.5.
+    Only decisions by which the single network can rule a lesion out alone, since the multi network then runs on few of a
+    scan's slices. Ties go to the lowest weight and least share, and to the threshold and consolidation share nearest to 0.5.
     """
 
     def lesion_dice(decision: Decision) -> float:
@@ -142,7 +144,7 @@ def choose(slices: Sequence[Slice]) -> Decision:
     found = [
         Decision("joint", threshold, 0.5, weight) for weight, threshold in itertools.product(_MULTI_WEIGHTS, nearest)
     ]
-    best = max(found, key=lesion_dice)
+    best = max((one for one in found if one.excludes > _MIN_EXCLUDES), key=lesion_dice)
     divided = itertools.product(_LEAST_SHARES, nearest)
     return max(
         (dataclasses.replace(best, least_share=least, consolidation_share=share) for least, share in divided),

@@ -65,7 +65,9 @@ def test_a_weight_is_chosen_if_the_multi_network_is_better():
         noise = np.random.default_rng(100 + number).normal(0, 0.3, one.lesion.shape)
         return dataclasses.replace(one, lesion=np.clip(one.lesion + noise, 0, 1).astype(np.float32))
 
-    assert held_out.choose([blurred(number) for number in range(4)]).multi_weight == 0.5
+    found = held_out.choose([blurred(number) for number in range(4)])
+    assert found.multi_weight == 0.5
+    assert found.excludes > 0.1  # the single network can still rule a lesion out alone
 
 
 def test_a_slice_does_not_affect_its_own_decision():
