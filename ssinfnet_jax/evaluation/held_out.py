@@ -125,8 +125,9 @@ def tempered(slices: Iterable[Slice], single: float, multi: float) -> list[Slice
 def choose(slices: Sequence[Slice]) -> Decision:
     """Chooses the joint decision that maximises the mean Dice of the lesion, then that of GGO and consolidation.
 
-    Only decisions by which the single network can rule a lesion out alone, since the multi network then runs on few of a
-    scan's slices. Ties go to the lowest weight and least share, and to the threshold and consolidation share nearest to 0.5.
+    Only decisions by which the single network can rule a lesion out alone, since the multi network then runs on few
+    slices of a scan. Ties go to the lowest weight and least share, and to the threshold and consolidation share nearest
+    to 0.5.
     """
 
     def lesion_dice(decision: Decision) -> float:

@@ -11,6 +11,8 @@ from ssinfnet_jax.networks.decision import Decision
 from ssinfnet_jax.report.kit import figure_style, render
 from ssinfnet_jax.report.run import data_tables, model_card, run_files
 
+_INSTANT_S = 3.0  # stages of fewer seconds, which took a network over as it is, are not worth naming
+
 
 def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any], limits: str) -> pathlib.Path:
     """Writes MODEL_CARD.md.
@@ -27,6 +29,7 @@ def write(folder: pathlib.Path, workdir: pathlib.Path, found: Mapping[str, Any],
     names = [name for name, _ in run.config["data"]["datasets"]]
     runs = _with_earlier(run)
     stages = [one.stages[name] for one in runs for name in rundir.STAGES if one.stages[name].state == "done"]
+    stages = [stage for stage in stages if stage.marker["seconds"] > _INSTANT_S]
     return render.write(
         folder / model_card.CARD,
         "PACK_CARD.md.j2",
