@@ -97,7 +97,7 @@ def _readers(
     if _kind(image) == _PICTURES:
         return {name: functools.partial(picture_slices.read, image, mask, spacing_mm or (1.0, 1.0))}, version
     grid, notes = volume.read_grid(image)
-    report.notes += [f"{image}: {text}." for text in notes]
+    report.notes += [f"{image}: {text}" + ("" if text.endswith("?") else ".") for text in notes]
     read = functools.partial(
         volume_slices.read, image, mask, preset=preset, voxel_by_voxel=voxel_by_voxel, version=version
     )
