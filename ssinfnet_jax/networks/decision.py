@@ -43,7 +43,7 @@ class Decision(config.Decision):
         said = [name if share == 1 else f"{share:g} {name}" for share, name in shares if share]
         divided = f"; consolidation where its share is above {self.consolidation_share:g}"
         if self.least_share:
-            divided += f", in slices where both classes have at least {self.least_share:.0%} of the lesion"
+            divided += f"; a class with less than {self.least_share:.0%} of a slice's lesion counts as the other"
         return f"probability ({' + '.join(said)}) above {self.lesion_threshold:g}{divided}"
 
     def lesion_probs(self, lesion, classes):

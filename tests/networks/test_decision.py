@@ -65,8 +65,8 @@ def test_words():
     assert Decision().with_threshold(0.4).words == f"probability (multi network) above 0.4{divided}"
     mixed = Decision("joint", 0.6, multi_weight=0.25).words
     assert mixed == f"probability (0.75 single network + 0.25 multi network) above 0.6{divided}"
-    both = ", in slices where both classes have at least 5% of the lesion"
-    assert Decision("joint", least_share=0.05).words == f"probability (single network) above 0.5{divided}{both}"
+    few = "; a class with less than 5% of a slice's lesion counts as the other"
+    assert Decision("joint", least_share=0.05).words == f"probability (single network) above 0.5{divided}{few}"
 
 
 @pytest.mark.parametrize(

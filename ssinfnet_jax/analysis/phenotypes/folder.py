@@ -71,9 +71,11 @@ def items(
     found = []
     for name, image in image_of.items():
         try:
-            readers, version = _readers(
-                name, image, mask_of[name], report, preset=preset, spacing_mm=spacing_mm, voxel_by_voxel=voxel_by_voxel
-            )
+            version = _stamp(image) + _stamp(mask_of[name])
+            readers = {name: functools.partial(picture_slices.read, image, mask_of[name], spacing_mm or (1.0, 1.0))}
+            if volumes:
+                how = {"preset": preset, "voxel_by_voxel": voxel_by_voxel, "version": version}
+                readers = _of_volume(name, functools.partial(volume_slices.read, image, mask_of[name], **how), report)
         except (ValueError, OSError) as error:  # one bad file must not fail the others
             readers, version = {name: functools.partial(_fail, image, mask_of[name], str(error))}, ""
         found += [Item(slice_id, patient_of[name], read, version) for slice_id, read in readers.items()]
@@ -82,26 +84,12 @@ def items(
     return found
 
 
-def _readers(
-    name: str,
-    image: pathlib.Path,
-    mask: pathlib.Path,
-    report: input_files.Report,
-    *,
-    preset: str,
-    spacing_mm: tuple[float, float] | None,
-    voxel_by_voxel: bool,
-) -> tuple[dict[str, Callable], str]:
-    """slice_id -> function that reads the slice with its mask, and the version of both files."""
-    version = _stamp(image) + _stamp(mask)
-    if _kind(image) == _PICTURES:
-        return {name: functools.partial(picture_slices.read, image, mask, spacing_mm or (1.0, 1.0))}, version
+def _of_volume(name: str, read: functools.partial, report: input_files.Report) -> dict[str, Callable]:
+    """slice_id -> `read` with the slice's index; its first argument is the volume."""
+    image = read.args[0]
     grid, notes = volume.read_grid(image)
     report.notes += [f"{image}: {text}" + ("" if text.endswith("?") else ".") for text in notes]
-    read = functools.partial(
-        volume_slices.read, image, mask, preset=preset, voxel_by_voxel=voxel_by_voxel, version=version
-    )
-    return {f"{name}_{index:04d}": functools.partial(read, index=index) for index in range(grid.view_shape[0])}, version
+    return {f"{name}_{index:04d}": functools.partial(read, index=index) for index in range(grid.view_shape[0])}
 
 
 def _check_kind(
