@@ -10,7 +10,7 @@ import pandas as pd
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.data.datasets import registry
-from ssinfnet_jax.evaluation import columns, comparison, cost, factors, run_state
+from ssinfnet_jax.evaluation import columns, comparison, cost, factors, run_state, settings
 from ssinfnet_jax.evaluation.grid import Run
 
 
@@ -36,9 +36,10 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
         rundir.write_text(tables / "cost.csv", found.to_csv(index=False))
         return states
     slices = read_slices(folder, done, columns.NETWORKS[experiment["network"]])
+    slices, chosen = settings.choose(slices) if len(slices) else (slices, slices)
     if slices.empty:
         return states
-    made = {"slices": slices, "summary": comparison.summarize(slices)}
+    made = {"slices": slices, "summary": comparison.summarize(slices), "settings": chosen}
     if slices["method"].nunique() > 1 and (slices["method"] == experiment["reference"]).any():
         made["comparison"] = comparison.compare(slices, reference=experiment["reference"], **experiment["compare"])
         of_methods = {name: method.get("factors") for name, method in experiment["methods"].items()}
@@ -54,7 +55,7 @@ def write(experiment: Mapping[str, Any], grid: Sequence[Run], folder: pathlib.Pa
 
 
 def read_slices(folder: pathlib.Path, runs: Sequence[Run], networks: Sequence[str]) -> pd.DataFrame:
-    """Reads the metrics of every test slice of some runs: the long table of `comparison`, with the fold.
+    """Reads the metrics of every test slice of some runs: the long table of `comparison`, with fold and setting.
 
     Args:
       folder: of the experiment.
@@ -65,7 +66,7 @@ def read_slices(folder: pathlib.Path, runs: Sequence[Run], networks: Sequence[st
     for run, network in itertools.product(runs, networks):
         path = folder / "runs" / run.name / "evaluate" / f"{network}_slices.csv"
         table = pd.read_csv(path, dtype={"slice_id": str, "patient_id": str})
-        about = {"data": run.data, "method": run.method, "fold": run.fold, "seed": run.seed}
+        about = {"data": run.data, "method": run.method, "fold": run.fold, "seed": run.seed, "setting": run.setting}
         parts.append(pd.DataFrame({**about, **table}, index=table.index))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 

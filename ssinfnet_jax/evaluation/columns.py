@@ -30,6 +30,7 @@ GRID = {  # tables/<name>.csv of a grid: the columns that a page cannot do witho
         *("data", "factor", "class", "metric", "pairs", "n"),
         *("difference", "low", "high", "p", "p_adj", "smallest", "largest"),
     ),
+    "settings": ("data", "method", "fold", "setting", "score", "chosen"),
     "published": ("method", "class", "metric", "mean", "n", "source"),
     "cost": ("network",),
 }

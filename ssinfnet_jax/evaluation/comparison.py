@@ -98,7 +98,8 @@ def compare(
       n, patients: compared slices and their patients, or the finest unit that the data identify; excluded: slices;
       seeds, reference_seeds: trainings;
       difference: mean over slices of method - reference; low, high: 95 % interval, not adjusted
-        (`resampling.interval`, over patients and, if there are several, seeds);
+        (`resampling.interval`, over patients and, if there are several, seeds); detectable: the smallest true
+        difference that a comparison of this size finds four times in five (`resampling.Interval`);
       effect: rank-biserial correlation in [-1, 1], for matched pairs with Wilcoxon, else for two samples;
       p, p_adj: of the test, and adjusted by Holm over all methods x classes x metrics of a dataset;
       seed_p, seed_p_adj: Welch's t test between the seeds' means over the compared slices, and adjusted likewise;
@@ -179,7 +180,8 @@ def _compare(pair: _Pair, patients: np.ndarray, test: str, num_draws: int, seed:
     """Computes the numbers of one row of `compare`."""
     names, units = np.unique(patients[pair.kept], return_inverse=True)
     num_slices, notes = len(units), []
-    difference, low, high, effect, p = [np.nan] * 5
+    difference, effect, p = [np.nan] * 3
+    interval = resampling.Interval(np.nan, np.nan, np.nan)
     if num_slices:
         difference = float(pair.method.mean() - pair.reference.mean())
         effect, p = TESTS[test](pair, units)
@@ -187,12 +189,12 @@ def _compare(pair: _Pair, patients: np.ndarray, test: str, num_draws: int, seed:
         p = np.nan
         notes.append(f"{len(names)} patients are too few for a test; it needs {MIN_UNITS}")
     else:
-        low, high = resampling.interval(pair.method, pair.reference, units, num_draws=num_draws, seed=seed)
+        interval = resampling.interval(pair.method, pair.reference, units, num_draws=num_draws, seed=seed)
     seed_p, note = _welch(pair.method, pair.reference)
     return {
         "n": num_slices, "patients": len(names), "excluded": pair.excluded,
         "seeds": len(pair.method), "reference_seeds": len(pair.reference),
-        "difference": difference, "low": low, "high": high, "effect": effect, "p": p, "seed_p": seed_p,
+        "difference": difference, **interval._asdict(), "effect": effect, "p": p, "seed_p": seed_p,
         "note": "; ".join([*notes, *note]),
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ class Run(NamedTuple):
       name: of its folder, unique in the grid.
       method, data, fold, seed: its place in the grid.
       config: of the run; for the task "cost", the entry to measure.
+      setting: of the method, if it is tried with several (`settings.choose`).
     """
 
     name: str
@@ -23,16 +24,19 @@ class Run(NamedTuple):
     fold: int
     seed: int
     config: dict[str, Any]
+    setting: str = ""
 
 
 def runs(experiment: Mapping[str, Any]) -> list[Run]:
     """Lists the runs of a grid in order; the methods of a seed, fold and dataset are consecutive.
 
     Args:
-      experiment: {"task": "train", "base": a whole config, "methods": {name: {"title", "changes"}}, "data": likewise,
-        "folds", "seeds", "order": names of methods}, where changes are pairs of a config key, such as "single.model",
-        and its new value. Or {"task": "cost", "methods": {name: {"title", "entry": what to measure}}, "order"}.
-    Raises: ValueError for an unknown task or method, an empty axis, or a change of a key that the base does not have.
+      experiment: {"task": "train", "base": a whole config, "methods": {name: {"title", "changes", "settings"}}, "data":
+        {name: {"title", "changes"}}, "folds", "seeds", "order": names of methods}, where changes are pairs of a config
+        key, such as "single.model", and its new value, and the optional settings are {name: changes}: the method is
+        run with each. Or {"task": "cost", "methods": {name: {"title", "entry": what to measure}}, "order"}.
+    Raises: ValueError for an unknown task or method, an empty axis, a change of a key that the base does not have, or
+      several settings without a second fold to choose on.
     """
     if experiment["task"] not in TASKS:
         raise ValueError(f"Unknown task {experiment['task']!r} of an experiment; choose one of {', '.join(TASKS)}.")
@@ -44,13 +48,21 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
     for axis in ("order", "data", "folds", "seeds"):
         if not len(experiment[axis]):
             raise ValueError(f"The experiment's {axis} are empty; list at least one.")
+    tried = [
+        (method, setting)
+        for method in experiment["order"]
+        for setting in experiment["methods"][method].get("settings") or [""]
+    ]
+    if len(tried) > len(experiment["order"]) and len(experiment["folds"]) < 2:
+        raise ValueError("The experiment chooses settings on the other folds, but has one fold; list at least two.")
     found = []
     for data, fold, seed in itertools.product(experiment["data"], experiment["folds"], experiment["seeds"]):
-        for method in experiment["order"]:
+        for method, setting in tried:
             config = copy.deepcopy(dict(experiment["base"]))
-            for kind, name in (("data", data), ("methods", method)):
-                for key, value in experiment[kind][name]["changes"]:
-                    change(config, key, copy.deepcopy(value))
+            entry = experiment["methods"][method]
+            own = entry["settings"][setting] if setting else ()
+            for key, value in (*experiment["data"][data]["changes"], *entry["changes"], *own):
+                change(config, key, copy.deepcopy(value))
             if "num_folds" in config["data"]["splits"]:
                 config["data"]["splits"]["test_fold"] = (int(fold),)
                 if len(experiment["folds"]) > 1:
@@ -62,9 +74,10 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
                     f"{config['data']['splits']}; set num_folds there, or one fold here."
                 )
             config["seed"] = int(seed)
-            name = "-".join([*([data] if len(experiment["data"]) > 1 else []), method, f"fold{fold}", f"seed{seed}"])
+            which = f"{method}@{setting}" if setting else method
+            name = "-".join([*([data] if len(experiment["data"]) > 1 else []), which, f"fold{fold}", f"seed{seed}"])
             config["name"] = f"{experiment['name']}/{name}"
-            found.append(Run(name, method, data, int(fold), int(seed), config))
+            found.append(Run(name, method, data, int(fold), int(seed), config, setting))
     return found
 
 

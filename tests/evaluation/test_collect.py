@@ -62,6 +62,19 @@ def test_finished_runs_are_collected_and_failures_listed(tmp_path):
     assert set(comparison["n"]) == {4}  # slices that both methods have
 
 
+def test_a_method_with_settings_has_one_row_per_slice(tmp_path):
+    settings = ("slow", "fast")
+    runs = [grid.Run(f"a@{it}-fold{fold}", "a", "d", fold, 0, CONFIG, it) for it in settings for fold in (0, 1)]
+    for run in [*runs, *RUNS[2:]]:
+        _make(tmp_path, run)
+    collect.write(EXPERIMENT, [*runs, *RUNS[2:]], tmp_path)
+    slices, found = (pd.read_csv(tmp_path / "tables" / f"{name}.csv") for name in ("slices", "settings"))
+    assert slices.groupby(["method", "class"])["slice_id"].count().eq(8).all()
+    assert found["fold"].tolist() == [0, 0, 1, 1]
+    assert found.groupby("fold")["chosen"].sum().tolist() == [1, 1]
+    assert set(columns.GRID["settings"]) <= set(found)
+
+
 def test_tables_of_deleted_runs_are_removed(tmp_path):
     for run in RUNS:
         _make(tmp_path, run)

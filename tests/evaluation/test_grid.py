@@ -53,6 +53,17 @@ def test_runs_are_the_product_of_the_axes_in_order():
     assert runs[0].config["single"]["rate"] == 1.0
 
 
+def test_a_method_is_run_with_each_of_its_settings():
+    settings = {"slow": [("single.rate", 0.5)], "fast": [("single.rate", 4.0)]}
+    methods = {"plain": {"changes": [("single.rate", 1.5)], "settings": settings}, "fast": {"changes": []}}
+    runs = grid.runs(_experiment(methods=methods))
+    assert [(run.name, run.setting, run.config["single"]["rate"]) for run in runs[:3]] == [
+        ("plain@slow-fold0-seed7", "slow", 0.5), ("plain@fast-fold0-seed7", "fast", 4.0), ("fast-fold0-seed7", "", 1.0),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="chooses settings on the other folds, but has one fold; list at least two"):
+        grid.runs(_experiment(methods=methods, folds=(0,)))
+
+
 def test_several_folds_split_an_official_test_part_like_the_rest():
     assert all(run.config["data"]["splits"]["official_test"] is False for run in grid.runs(_experiment()))
     (first, _) = grid.runs(_experiment(folds=(0,)))

@@ -42,7 +42,7 @@ def _compare(patients, values):
 
 def _coverage(values, patients, truth):
     intervals = [resampling.interval(b, a, patients, num_draws=1000, seed=0) for a, b in zip(*values, strict=True)]
-    return np.mean([low <= truth <= high for low, high in intervals])
+    return np.mean([low <= truth <= high for low, high, _ in intervals])
 
 
 @pytest.mark.parametrize("num_patients", [10, 30])
@@ -61,10 +61,20 @@ def test_interval_over_seeds_covers_and_one_over_patients_alone_does_not(seeds):
     assert _coverage(values.mean(axis=2, keepdims=True), patients, 0.05) < 0.75
 
 
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.03)])
+def test_a_difference_of_the_detectable_size_is_found_four_times_in_five(seeds, seed_sd):
+    rng = np.random.default_rng(seeds)
+    patients, values = _experiments(rng, 400, num_patients=25, seeds=seeds, seed_sd=seed_sd)
+    found = [resampling.interval(b, a, patients, num_draws=1000, seed=0) for a, b in zip(*values, strict=True)]
+    size = np.median([each.detectable for each in found])
+    assert 0.73 <= np.mean([each.low + size > 0 for each in found]) <= 0.87
+    assert np.mean([each.low + size / 3 > 0 for each in found]) < 0.4
+
+
 def test_interval_with_unequal_patients_is_that_of_the_mean_over_slices():
     patients = np.repeat(np.arange(40), np.arange(1, 41))
     values = np.random.default_rng(0).normal(size=(2, 1, len(patients)))
-    low, high = resampling.interval(*values, patients, num_draws=20_000, seed=0)
+    low, high, _ = resampling.interval(*values, patients, num_draws=20_000, seed=0)
     difference = (values[0] - values[1])[0]
     sums = np.bincount(patients, difference - difference.mean())
     error = np.sqrt(40 / 39 * (sums**2).sum()) / len(patients)  # of a ratio, linearised

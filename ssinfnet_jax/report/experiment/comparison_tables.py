@@ -33,7 +33,7 @@ _COST = {  # titles of columns of tables/cost.csv
 
 def write_all(experiment: read_grid.Experiment) -> list[TableFile]:
     """Writes `DIR/tables/*_table.{csv,md,tex}` from the tables that exist, and returns them."""
-    made = [make(experiment) for make in (cost, metrics, published, comparison, factors)]
+    made = [make(experiment) for make in (cost, metrics, published, settings, comparison, factors)]
     found = [table for table in made if table is not None]
     for table in found:
         write(experiment.folder / "tables", table)
@@ -97,10 +97,13 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
     if found is None or found.empty:
         return None
     place = _Place.of(experiment, found)
-    has_effect, has_seeds = (name in found and found[name].notna().any() for name in ("effect", "seed_p"))
+    has_effect, has_seeds, has_power = (
+        name in found and found[name].notna().any() for name in ("effect", "seed_p", "detectable")
+    )
     columns = [*place.columns, *([] if only else [tables.Column("Metric")])]
     columns += [tables.Column("n", True, "slices on which both methods have a value"), *_patient_column(found)]
     columns += [tables.Column("Difference", True, "method minus reference"), tables.Column("95 % interval", True)]
+    columns += [tables.Column("Detectable", True, "found four times in five")] if has_power else []
     columns += [tables.Column("Effect size", True)] if has_effect else []
     columns += [tables.Column("p", True), tables.Column("p (Holm)", True)]
     columns += [tables.Column("p over seeds", True)] if has_seeds else []
@@ -113,6 +116,7 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
         cells += [] if only else [tables.text_cell(_title(row["metric"]))]
         cells += [tables.number_cell(row[name]) for name in ("n", "patients") if name in found]
         cells += [_difference(row["difference"]), _interval((row["low"], row["high"]))]
+        cells += [tables.number_cell(row["detectable"])] if has_power else []
         cells += [tables.number_cell(row["effect"])] if has_effect else []
         cells += [tables.p_cell(row["p"]), _adjusted(row["p_adj"])]
         cells += [tables.p_cell(row["seed_p"])] if has_seeds else []
@@ -123,6 +127,11 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
     foot = (
         "Methods are compared on the same slices. Interval: 95 % bootstrap over patients if they are known, else over "
         f"slices. p: Wilcoxon signed-rank test; p (Holm): adjusted, bold below {ALPHA}."
+    )
+    foot += (
+        " Detectable: the smallest true difference that a comparison of this size finds with a probability of 80 %."
+        if has_power
+        else ""
     )
     foot += " p over seeds: tests the differences between training seeds." if has_seeds else ""
     return TableFile("comparison_table", tables.Table(caption, columns, rows, foot), found.reset_index(drop=True))
@@ -168,6 +177,27 @@ def factors(experiment: read_grid.Experiment, *, only: str | None = None) -> Tab
     return TableFile(
         "factors_table", tables.from_frame(shown, "Main effects of the factors.", columns, foot=foot), found
     )
+
+
+def settings(experiment: read_grid.Experiment) -> TableFile | None:
+    """Settings of each method: mean Dice on the folds, and in how many folds a setting was chosen; None without any."""
+    found = experiment.settings
+    if found is None:
+        return None
+    groups = found.groupby(["data", "method", "setting"], sort=False)
+    shown = groups.agg(score=("score", "mean"), chosen=("chosen", "sum"), folds=("chosen", "size")).reset_index()
+    shown["method"] = shown["method"].map(experiment.methods)
+    columns = {} if shown["data"].nunique() == 1 else {"data": ("Data", tables.text_cell)}
+    columns |= {
+        "method": ("Method", tables.text_cell),
+        "setting": ("Setting", tables.text_cell),
+        "score": ("Dice", tables.number_cell, "mean over folds and classes"),
+        "chosen": ("Chosen", tables.number_cell, "in folds"),
+        "folds": ("Folds", tables.number_cell),
+    }
+    foot = "In each fold, a method has the setting with the highest Dice on the other folds; its results are those."
+    made = tables.from_frame(shown, "Settings of the methods.", columns, foot=foot)
+    return TableFile("settings_table", made, shown)
 
 
 def published(experiment: read_grid.Experiment) -> TableFile | None:

@@ -27,6 +27,7 @@ def results(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks
     section = blocks.Section("results", "Results", "Results")
     section.add("table", shown.get("metrics_table"))
     section.add("table", shown.get("published_table"))
+    section.add("table", shown.get("settings_table"))
     if experiment.summary is not None and experiment.summary["mean"].notna().any():
         figure = metric_figures.dot_plot(experiment.summary, experiment.methods)
         caption = "Mean over test slices (dot) ± 1.96 standard errors, by class, metric and method."
@@ -111,9 +112,9 @@ def _picture(experiment: Experiment, name: str, figure: mpl_figure.Figure, capti
 
 
 def _by_method(experiment: Experiment, data: str, name: str, read: Any) -> dict[str, list[pd.DataFrame]]:
-    """Reads a file of each finished run on a dataset: method -> tables."""
+    """Reads a file of each finished run that is compared on a dataset: method -> tables."""
     found: dict[str, list[pd.DataFrame]] = {}
-    for run in experiment.runs:
+    for run in experiment.compared_runs:
         table = read(run.folder / name) if run.state == "finished" and run.data == data else None
         if table is not None and not table.empty:
             found.setdefault(run.method, []).append(table)

@@ -14,7 +14,7 @@ from ssinfnet_jax.report.kit import table_files
 
 REMEDY = "collect the runs again (--collect) to rewrite it"
 _KEYS = {"name": str, "task": str, "network": str, "methods": dict, "runs": list}
-_RUN_KEYS = tuple(name for name in grid.Run._fields if name != "config")
+_RUN_KEYS = tuple(name for name in grid.Run._fields if name not in ("config", "setting"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,7 @@ class GridRun:
     """One run of the grid and its state.
 
     Attributes:
+      setting: of the method, if it was tried with several; else "".
       state: finished, failed, unfinished (started, without a result) or not run.
       reason: why it is not finished, if known.
       folder: of the run; may not exist.
@@ -34,6 +35,7 @@ class GridRun:
     data: str
     fold: int
     seed: int
+    setting: str
     state: str
     reason: str
     folder: pathlib.Path
@@ -91,6 +93,15 @@ class Experiment:
         return {name: method["factors"] for name, method in self._methods.items() if method.get("factors")}
 
     @property
+    def compared_runs(self) -> list[GridRun]:
+        """The runs whose results are compared: of a method with several settings, those of the chosen ones."""
+        if self.settings is None:
+            return [run for run in self.runs if not run.setting]
+        found = self.settings[self.settings["chosen"]]
+        chosen = set(found[["data", "method", "fold", "setting"]].itertuples(index=False, name=None))
+        return [run for run in self.runs if not run.setting or (run.data, run.method, run.fold, run.setting) in chosen]
+
+    @property
     def seconds(self) -> float:
         """Seconds of all finished stages; a shared stage counts once."""
         markers = [(run.name, name, marker) for run in self.runs for name, marker in run.markers.items()]
@@ -122,6 +133,11 @@ class Experiment:
     def effects(self) -> pd.DataFrame | None:
         """tables/factors.csv: main effects of the factors of an ablation."""
         return self._table("factors")
+
+    @functools.cached_property
+    def settings(self) -> pd.DataFrame | None:
+        """tables/settings.csv: by which setting each method is represented in each fold."""
+        return self._table("settings")
 
     @functools.cached_property
     def published(self) -> pd.DataFrame | None:
@@ -209,5 +225,5 @@ def _run(folder: pathlib.Path, run: Mapping[str, Any], failure: pd.Series | None
         state, reason = "finished", ""
     else:
         state, reason = ("unfinished", "") if place.is_dir() else ("not run", "")
-    named = {key: run[key] for key in _RUN_KEYS}
+    named = {key: run[key] for key in _RUN_KEYS} | {"setting": run.get("setting", "")}
     return GridRun(**named, state=state, reason=reason, folder=place, markers=markers, shared=shared)

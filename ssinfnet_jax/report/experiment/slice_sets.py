@@ -12,7 +12,7 @@ from ssinfnet_jax.report.experiment import example_slices, read_grid
 def choose(experiment: read_grid.Experiment, network: str, count: int) -> list[example_slices.ExampleSlice]:
     """Chooses slices of the first dataset, fold and seed for which the runs of all methods have finished."""
     for data, fold, seed in dict.fromkeys((run.data, run.fold, run.seed) for run in experiment.runs):
-        runs = [run for run in experiment.runs if (run.data, run.fold, run.seed) == (data, fold, seed)]
+        runs = [run for run in experiment.compared_runs if (run.data, run.fold, run.seed) == (data, fold, seed)]
         found = {run.method: _arrays(run, network) for run in runs if run.state == "finished"}
         found = {method: arrays for method, arrays in found.items() if arrays is not None}
         if len(found) == len(experiment.methods):
