@@ -99,6 +99,7 @@ def _pretrain() -> dict:
         "validate_every_epochs": config_dict.placeholder(float),
         "keep": "last",
         "log_every": 20,
+        "max_unlabeled": config_dict.placeholder(int),
     }  # fmt: skip
 
 
@@ -120,6 +121,7 @@ def _train() -> dict:
         "patience_epochs": config_dict.placeholder(float),
         "keep": "last",
         "log_every": 20,
+        "max_slices": config_dict.placeholder(int),
     }
 
 

@@ -1,18 +1,23 @@
-"""Runs programs, each in a fork of a process that has imported the package: `python -m tests.fork_server`.
+"""Starts programs, each in a fork of a process that has imported the package: `python -m tests.fork_server`.
 
-Reads one JSON object a line, {"module", "arguments", "environment", "stdout", "stderr"}, runs the module as `python -m`
-does, and answers with its exit code.
+Reads one JSON object a line, {"module", "arguments", "environment", "stdout", "stderr", "ended"}, runs the module as
+`python -m` does in a new process, and answers with its process id. When that has ended, its exit code is in the file
+`ended`; minus a signal's number if that ended it.
 """
 
 import importlib
 import json
 import os
+import pathlib
 import pkgutil
 import runpy
+import selectors
 import sys
 import traceback
 
 import ssinfnet_jax
+
+_POLL_EVERY_S = 0.02
 
 
 def _work(module: str, arguments: list[str], environment: dict[str, str], stdout: str, stderr: str) -> int:
@@ -20,8 +25,8 @@ def _work(module: str, arguments: list[str], environment: dict[str, str], stdout
     os.environ.clear()
     os.environ.update(environment)
     for path, stream in ((stdout, 1), (stderr, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
-    sys.stdin.close()
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = [module, *arguments]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -35,18 +40,46 @@ def _work(module: str, arguments: list[str], environment: dict[str, str], stdout
     return 0
 
 
+def _requests():
+    """Yields each line of standard input, and None whenever there has been none for a while."""
+    waiting = selectors.DefaultSelector()
+    waiting.register(0, selectors.EVENT_READ)
+    text = b""
+    while True:
+        if not waiting.select(_POLL_EVERY_S):
+            yield None
+            continue
+        found = os.read(0, 1 << 16)
+        if not found:
+            return
+        *lines, text = (text + found).split(b"\n")
+        yield from lines
+
+
 def main() -> None:
     """Serves until its input ends."""
     for found in pkgutil.walk_packages(ssinfnet_jax.__path__, "ssinfnet_jax."):
         importlib.import_module(found.name)
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            code = _work(**json.loads(line))
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    running = {}
+    for line in _requests():
+        if line is not None:
+            asked = json.loads(line)
+            ended = pathlib.Path(asked.pop("ended"))
+            child = os.fork()
+            if not child:
+                code = _work(**asked)
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+            running[child] = ended
+            print(child, flush=True)
+        for child in [*running]:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                path = running.pop(child)
+                partial = path.with_suffix(".partial")
+                partial.write_text(str(os.waitstatus_to_exitcode(status)))
+                partial.rename(path)
 
 
 if __name__ == "__main__":

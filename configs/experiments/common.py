@@ -11,6 +11,7 @@ SIZES = {
     "tiny": (ct_phantom, "tiny"),  # generated slices; a smoke test
     "demo": (ct_phantom, "demo"),
     "cpu": (covid_semiseg, "cpu"),  # public slices; an hour or two on two cores
+    "folds": (covid_semiseg, "small"),  # public slices, all folds, two seeds, each method at its best rate; hours
     "gpu": (covid_semiseg, "gpu"),  # at 352x352
     "full": (covid_semiseg, "full"),  # the paper's 2000 epochs of pretraining
 }
@@ -27,6 +28,7 @@ def get_config(name: str, size: str | None, title: str) -> ml_collections.Config
         _shorten(base)
     if file is ct_phantom:
         base.multi.train.losses = losses("focal")
+    whole = size == "folds"
     return ml_collections.ConfigDict(
         {
             "name": f"{name}:{size}",
@@ -38,18 +40,28 @@ def get_config(name: str, size: str | None, title: str) -> ml_collections.Config
             "methods": {},  # see `with_methods`
             "order": (),
             "data": {"default": {"title": " + ".join(name for name, _ in base.data.datasets), "changes": []}},
-            "folds": (0,),
-            "seeds": (0,),
+            "folds": tuple(range(base.data.splits.num_folds)) if whole else (0,),
+            "seeds": (0, 1) if whole else (0,),
             # p values are adjusted over the metrics too; with few slices, name only the metric of interest.
             "compare": {
-                "test": "wilcoxon", "num_draws": 10_000, "metrics": ("dice", "iou", "recall", "precision", "auc"),
+                "test": "wilcoxon", "num_draws": 10_000,
+                "metrics": ("dice",) if whole else ("dice", "iou", "recall", "precision", "auc"),
             },
         }
     )  # fmt: skip
 
 
 def with_methods(config: ml_collections.ConfigDict, methods: dict[str, dict]) -> ml_collections.ConfigDict:
-    """The experiment with its methods in this order; a ConfigDict sorts its keys."""
+    """The experiment with its methods in this order; a ConfigDict sorts its keys.
+
+    With several folds and seeds, each method is run at the base's learning rate and at twice that, and is judged with
+    the better one of the other folds: lookahead halves the steps, pretrained weights may want smaller ones.
+    """
+    if config.name.endswith(":folds") and len(config.folds) > 1:
+        key = f"{'single' if config.network == 'single' else 'multi'}.train.optimizer.learning_rate"
+        rate = config.base[key]
+        settings = {f"rate_{value:.0e}": [(key, value)] for value in (rate, 2 * rate)}
+        methods = {name: {**method, "settings": settings} for name, method in methods.items()}
     config.methods, config.order = methods, tuple(methods)
     return config
 

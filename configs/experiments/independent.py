@@ -19,6 +19,7 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     config.network = "both"
     name, variant = config.base.data.datasets[0]
     other = ("ct_phantom", f"{variant}_other_scanner") if name == "ct_phantom" else ("medseg", "default")
+    config.folds = (0,)
     splits = {"seed": 0, "test_datasets": ("/".join(other),)}
     config.data = {
         other[0] if other[0] != name else "other_scanner": {

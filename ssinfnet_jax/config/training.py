@@ -208,6 +208,7 @@ class Pretrain:
       validate_every_epochs: in addition to the end of every phase; None: only then.
       keep: the last weights, or the best on held-out slices in the last phase in which the inpainter learns.
       log_every: updates between rows of metrics.
+      max_unlabeled: slices without label to learn from, as `Train.max_slices`; single network only.
     """
 
     initial: Folder
@@ -227,6 +228,7 @@ class Pretrain:
     validate_every_epochs: Annotated[float, Range("(0, inf)", 10)] | None
     keep: Literal["last", "best"]
     log_every: Annotated[int, Range("[1, inf)", 20)]
+    max_unlabeled: Annotated[int, Range("[0, inf)", 400)] | None = None
 
     def __post_init__(self):
         if "inpainter" not in {LEARNER[phase.kind] for phase in self.phases}:
@@ -288,6 +290,7 @@ class Train:
       losses: see `Losses`.
       head_biases: path of a bias -> its initial value, one number or one per channel, in log-odds.
       optimizer: see `Optimizer`.
+      max_slices: labeled slices to learn from, those of the first patients in the order of a hash; None: all.
     """
 
     initial: Folder
@@ -308,6 +311,7 @@ class Train:
     losses: Losses
     head_biases: Mapping[str, _Bias | tuple[_Bias, ...]]
     optimizer: Optimizer
+    max_slices: Annotated[int, Range("[1, inf)", 10)] | None = None
 
     def __post_init__(self):
         if not self.epochs and not self.initial:

@@ -1,5 +1,6 @@
 """Patient-wise splits: all slices of a patient go to the same split."""
 
+import collections
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
@@ -56,6 +57,28 @@ def folds(patient_ids: Iterable[str], num_folds: int, seed: int) -> dict[str, in
     dealt = sorted(patients, key=lambda patient: (_hash(seed, patient), patient))
     fold_of = {patient: position % num_folds for position, patient in enumerate(dealt)}
     return {patient: fold_of[patient] for patient in patients}
+
+
+def first_patients(patient_ids: Iterable[str], max_slices: int | None, seed: int) -> list[bool]:
+    """Marks the slices of the first patients in the order of their hash, as long as all slices fit in `max_slices`.
+
+    A smaller limit marks a part of what a larger one marks. The first patient that does not fit ends the list.
+
+    Args:
+      patient_ids: one id per slice.
+      max_slices: None: all.
+      seed: of the hash.
+    """
+    patients = list(patient_ids)
+    if max_slices is None:
+        return [True] * len(patients)
+    sizes, kept, left = collections.Counter(patients), set(), max_slices
+    for patient in sorted(sizes, key=lambda patient: (_hash(seed, patient), patient)):
+        if sizes[patient] > left:
+            break
+        kept.add(patient)
+        left -= sizes[patient]
+    return [patient in kept for patient in patients]
 
 
 def check_disjoint(splits: Mapping[str, Iterable[str]]) -> None:

@@ -102,8 +102,9 @@ def compare(
         difference that a comparison of this size finds four times in five (`resampling.Interval`);
       effect: rank-biserial correlation in [-1, 1], for matched pairs with Wilcoxon, else for two samples;
       p, p_adj: of the test, and adjusted by Holm over all methods x classes x metrics of a dataset;
-      seed_p, seed_p_adj: Welch's t test between the seeds' means over the compared slices, and adjusted likewise;
-        NaN unless both methods have two seeds;
+      seed_p, seed_p_adj: Welch's t test between the seeds' means over the compared slices, and adjusted likewise; in
+        a cross-validation, where a seed trains another network in every fold, with the variance of each fold. NaN
+        unless both methods have two seeds;
       note: why a number is NaN.
     Raises: ValueError for an unknown method, test or metric, and for tables as in `summarize`.
     Source: Pratt 1959, doi:10.1080/01621459.1959.10501526; Kerby 2014, doi:10.2466/11.IT.3.1 (effect).
@@ -125,9 +126,9 @@ def compare(
 def _compare_data(
     data: str, slices: pd.DataFrame, reference: str, metrics: Sequence[str], row_of: Callable[..., dict[str, Any]]
 ) -> pd.DataFrame | None:
-    """compare() on one data set, one row by `row_of(pair, patients)`; None without the reference."""
+    """compare() on one data set, one row by `row_of(pair, patients, folds)`; None without the reference."""
     classes = pd.Index(slices["class"].unique())
-    patients = long_table.patients(slices)
+    patients, folds = long_table.patients(slices), long_table.folds(slices)
     found = {
         method: long_table.arrange(rows, classes, patients.index, metrics)
         for method, rows in slices.groupby("method", sort=False)
@@ -142,7 +143,7 @@ def _compare_data(
             for column, metric in enumerate(metrics):
                 pair = _pair(own, other, column, members)
                 about = {"data": data, "method": method, "reference": reference, "class": name, "metric": metric}
-                rows.append({**about, **row_of(pair, patients.to_numpy())})
+                rows.append({**about, **row_of(pair, patients.to_numpy(), folds.to_numpy())})
     table = pd.DataFrame(rows)
     for name in ("p", "seed_p") if rows else ():
         table.insert(table.columns.get_loc(name) + 1, f"{name}_adj", holm(table[name].to_numpy(float)))
@@ -176,9 +177,12 @@ def _pair(own: long_table.Measured, other: long_table.Measured, metric: int, mem
     return _Pair(*means, kept, num_rows - int(kept.sum()))
 
 
-def _compare(pair: _Pair, patients: np.ndarray, test: str, num_draws: int, seed: int) -> dict[str, Any]:
+def _compare(
+    pair: _Pair, patients: np.ndarray, folds: np.ndarray, test: str, num_draws: int, seed: int
+) -> dict[str, Any]:
     """Computes the numbers of one row of `compare`."""
     names, units = np.unique(patients[pair.kept], return_inverse=True)
+    folds = folds[pair.kept]
     num_slices, notes = len(units), []
     difference, effect, p = [np.nan] * 3
     interval = resampling.Interval(np.nan, np.nan, np.nan)
@@ -189,8 +193,8 @@ def _compare(pair: _Pair, patients: np.ndarray, test: str, num_draws: int, seed:
         p = np.nan
         notes.append(f"{len(names)} patients are too few for a test; it needs {MIN_UNITS}")
     else:
-        interval = resampling.interval(pair.method, pair.reference, units, num_draws=num_draws, seed=seed)
-    seed_p, note = _welch(pair.method, pair.reference)
+        interval = resampling.interval(pair.method, pair.reference, units, folds, num_draws=num_draws, seed=seed)
+    seed_p, note = _welch(pair.method, pair.reference, folds)
     return {
         "n": num_slices, "patients": len(names), "excluded": pair.excluded,
         "seeds": len(pair.method), "reference_seeds": len(pair.reference),
@@ -220,16 +224,19 @@ def _mann_whitney(pair: _Pair, units: np.ndarray) -> tuple[float, float]:
 TESTS = {"wilcoxon": _wilcoxon, "mannwhitney": _mann_whitney}
 
 
-def _welch(method: np.ndarray, reference: np.ndarray) -> tuple[float, list[str]]:
+def _welch(method: np.ndarray, reference: np.ndarray, folds: np.ndarray) -> tuple[float, list[str]]:
     """Returns p of the seeds' means, or NaN and the reason."""
     if not method.size:
         return np.nan, []
-    first, second = (values.mean(axis=1).round(_DECIMALS) for values in (method, reference))
-    if min(len(first), len(second)) < 2:
+    if min(len(method), len(reference)) < 2:
         return np.nan, ["seed_p needs two seeds of both methods"]
-    if np.ptp(first) == 0 and np.ptp(second) == 0:
+    found = [resampling.variance_of_seeds(values.round(_DECIMALS), folds) for values in (method, reference)]
+    variances, freedoms = zip(*found, strict=True)
+    if sum(variances) < 10.0 ** (-2 * _DECIMALS):
         return np.nan, ["all seeds of a method have the same result: are they one network?"]
-    return float(stats.ttest_ind(first, second, equal_var=False).pvalue), []
+    freedom = resampling.satterthwaite(variances, freedoms)
+    distance = abs(method.mean() - reference.mean()) / np.sqrt(sum(variances))
+    return float(2 * stats.t.sf(distance, freedom)), []
 
 
 def holm(p: np.ndarray) -> np.ndarray:

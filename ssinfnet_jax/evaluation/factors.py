@@ -64,7 +64,7 @@ def pairs_of(factors: Mapping[str, Mapping[str, bool]], name: str) -> list[tuple
 def _average(slices: pd.DataFrame, methods: list[str], title: str) -> pd.DataFrame:
     """Averages methods slice by slice; NaN if one of them is undefined or missing on the slice."""
     part = slices[slices["method"].isin(methods)].assign(patient_id=slices["patient_id"].fillna(""))
-    groups = part.groupby(_ROW, sort=False)[list(overlap.METRICS)]
+    groups = part.groupby([*_ROW, *({"fold"} & set(part))], sort=False)[list(overlap.METRICS)]
     means = groups.mean().where(groups.count() == len(methods)).reset_index()
     return means.assign(method=title, patient_id=means["patient_id"].replace("", pd.NA))
 

@@ -34,7 +34,8 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
       experiment: {"task": "train", "base": a whole config, "methods": {name: {"title", "changes", "settings"}}, "data":
         {name: {"title", "changes"}}, "folds", "seeds", "order": names of methods}, where changes are pairs of a config
         key, such as "single.model", and its new value, and the optional settings are {name: changes}: the method is
-        run with each. Or {"task": "cost", "methods": {name: {"title", "entry": what to measure}}, "order"}.
+        run with each. The seeds are added to that of the config. Or {"task": "cost", "methods": {name: {"title",
+        "entry": what to measure}}, "order"}.
     Raises: ValueError for an unknown task or method, an empty axis, a change of a key that the base does not have, or
       several settings without a second fold to choose on.
     """
@@ -73,7 +74,7 @@ def runs(experiment: Mapping[str, Any]) -> list[Run]:
                     f"The experiment has folds {list(experiment['folds'])}, but the splits of {data!r} have none: "
                     f"{config['data']['splits']}; set num_folds there, or one fold here."
                 )
-            config["seed"] = int(seed)
+            config["seed"] += int(seed)  # so a method may shift the seeds
             which = f"{method}@{setting}" if setting else method
             name = "-".join([*([data] if len(experiment["data"]) > 1 else []), which, f"fold{fold}", f"seed{seed}"])
             config["name"] = f"{experiment['name']}/{name}"

@@ -54,6 +54,16 @@ def patients(part: pd.DataFrame) -> pd.Series:
     return first.astype(object).fillna(first.index.to_series()).astype(str)
 
 
+def folds(part: pd.DataFrame) -> pd.Series:
+    """Maps slice_id, as `patients`, to the number of the fold that tests it; one for all if folds do not split it."""
+    first = part.drop_duplicates("slice_id").set_index("slice_id")
+    if "fold" not in part:
+        return pd.Series(0, first.index)
+    places = part.assign(patient_id=part["slice_id"].map(patients(part)))
+    split = (places.groupby("patient_id")["fold"].nunique() == 1).all()
+    return pd.Series(pd.factorize(first["fold"])[0] if split else 0, first.index)
+
+
 def arrange(part: pd.DataFrame, classes: pd.Index, slice_ids: pd.Index, metrics: Sequence[str]) -> Measured:
     """Arranges the rows of one method by class and slice, in the order given; seeds in order of appearance."""
     seeds, names = pd.factorize(part["seed"])

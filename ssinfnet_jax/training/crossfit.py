@@ -32,6 +32,7 @@ def run(config: Config, run_dir: rundir.RunDir, *, profile: tuple[int, int] | No
         return skipped
     setup = network_setup.setup(config, run_dir, "single", label="lesion")
     rows = setup.table["has_lesion"].astype(bool) & (setup.table["split"] == "train")
+    used = setup.training_rows("lesion")[rows].to_numpy()
     positions, patients = setup.positions(rows), setup.table.loc[rows, "patient_id"]
     num_folds = config.multi.prior_folds
     fold_of = patients.map(splits.folds(patients, num_folds, setup.seed)).to_numpy()
@@ -41,7 +42,13 @@ def run(config: Config, run_dir: rundir.RunDir, *, profile: tuple[int, int] | No
         if not parallel.decide((folder / "model" / "model.json").is_file()):
             title = f"train single without fold {fold + 1} of {num_folds}"
             train.fit(
-                config, run_dir, setup, positions[fold_of != fold], directory=folder, title=title, profile=profile
+                config,
+                run_dir,
+                setup,
+                positions[used & (fold_of != fold)],
+                directory=folder,
+                title=title,
+                profile=profile,
             )
     if parallel.is_main():
         table = pd.DataFrame({"slice_id": setup.table.loc[rows, "slice_id"], "fold": fold_of})

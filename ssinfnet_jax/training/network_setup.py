@@ -12,7 +12,7 @@ from absl import logging
 
 from ssinfnet_jax import models, rundir
 from ssinfnet_jax.config import Config, Multi, Single, plain
-from ssinfnet_jax.data import ct, pipeline, prepare, priors
+from ssinfnet_jax.data import ct, pipeline, prepare, priors, splits
 from ssinfnet_jax.networks import parallel, storage
 from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
@@ -55,6 +55,28 @@ class Setup:
     def positions(self, rows: pd.Series) -> np.ndarray:
         """Record positions of the rows of `table` that are True."""
         return np.flatnonzero(rows.to_numpy())
+
+    def training_rows(self, label: str) -> pd.Series:
+        """Marks the rows of `table` whose label, "lesion" or "classes", the training learns from."""
+        rows = self.table[f"has_{label}"].astype(bool) & (self.table["split"] == "train")
+        return self._first_patients(rows, self.section.train.max_slices)
+
+    def pretraining_rows(self) -> pd.Series:
+        """Marks the rows of `table` that the inpainting learns from.
+
+        Only labeled slices have the prior that the multi network needs.
+        """
+        labeled = self.table["split"] == "train"
+        if self.which == "multi":
+            return labeled
+        unlabeled = (self.table["pretrain"] == "train") & ~labeled
+        return labeled | self._first_patients(unlabeled, self.section.pretrain.max_unlabeled)
+
+    def _first_patients(self, rows: pd.Series, max_slices: int | None) -> pd.Series:
+        kept = rows.copy()
+        if max_slices is not None:
+            kept[rows] = splits.first_patients(self.table.loc[rows, "patient_id"], max_slices, self.seed)
+        return kept
 
     def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
         """Endless training batches of this process, with the config's global batch size for "pretrain" or "train"."""

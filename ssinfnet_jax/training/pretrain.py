@@ -74,9 +74,8 @@ def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[in
 
 def _slices(setup: network_setup.Setup) -> tuple[np.ndarray, np.ndarray, str]:
     """Positions of the slices for training and for validation, and the phase under which the latter are logged."""
-    # Only labeled slices have the prior that the multi network needs.
     column = "pretrain" if setup.which == "single" else "split"
-    train, held_out = (setup.positions(setup.table[column] == split) for split in ("train", "val"))
+    train, held_out = setup.positions(setup.pretraining_rows()), setup.positions(setup.table[column] == "val")
     if len(held_out):
         return train, held_out, "val"
     logging.warning("pretrain_%s: no slices are held out; validating the inpainting on training slices.", setup.which)

@@ -42,7 +42,7 @@ def run(config: Config, run_dir: rundir.RunDir, which: str, *, profile: tuple[in
         return skipped
     label = LABELS[which]
     setup = network_setup.setup(config, run_dir, which, label=label)
-    train = setup.positions(setup.table[f"has_{label}"].astype(bool) & (setup.table["split"] == "train"))
+    train = setup.positions(setup.training_rows(label))
     directory = run_dir.stage(f"train_{which}")
     fit(config, run_dir, setup, train, directory=directory, title=f"train {which}", profile=profile)
     return None

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from ssinfnet_jax.data import splits
@@ -76,3 +77,13 @@ def test_check_disjoint_names_the_patients():
     splits.check_disjoint({"train": ["a", "a", "b"], "test": ["c"], "val": []})
     with pytest.raises(ValueError, match=r"1 patients .*: b in train and test\. All slices of a patient"):
         splits.check_disjoint({"train": ["a", "b"], "test": ["b", "c"]})
+
+
+def test_a_limit_keeps_whole_patients_and_a_smaller_one_keeps_a_part_of_them():
+    patients = [f"p{number % 7}" for number in range(21)]
+    kept = {limit: np.array(splits.first_patients(patients, limit, 0)) for limit in (2, 3, 11, 12, 21, 99, None)}
+    assert {limit: mask.sum() for limit, mask in kept.items()} == {2: 0, 3: 3, 11: 9, 12: 12, 21: 21, 99: 21, None: 21}
+    assert (kept[3] <= kept[12]).all()
+    assert len({patient for patient, one in zip(patients, kept[12], strict=True) if one}) == 4
+    assert splits.first_patients(patients, 12, 1) != list(kept[12])
+    assert splits.first_patients([], 5, 0) == []

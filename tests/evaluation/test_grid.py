@@ -9,6 +9,7 @@ from configs.experiments import (
     cross_validation,
     independent,
     loss_variants,
+    null,
     pretraining,
 )
 from configs.losses import LOSSES
@@ -25,6 +26,7 @@ FILES = {
         cross_validation,
         independent,
         loss_variants,
+        null,
         pretraining,
     )
 }
@@ -62,6 +64,14 @@ def test_a_method_is_run_with_each_of_its_settings():
     ]  # fmt: skip
     with pytest.raises(ValueError, match="chooses settings on the other folds, but has one fold; list at least two"):
         grid.runs(_experiment(methods=methods, folds=(0,)))
+
+
+def test_a_method_may_shift_the_seeds():
+    methods = {"plain": {"changes": []}, "fast": {"changes": [("seed", 100)]}}
+    runs = grid.runs(_experiment(methods=methods, seeds=(0, 1), folds=(0,)))
+    assert [(run.method, run.seed, run.config["seed"]) for run in runs] == [
+        ("plain", 0, 0), ("fast", 0, 100), ("plain", 1, 1), ("fast", 1, 101),
+    ]  # fmt: skip
 
 
 def test_several_folds_split_an_official_test_part_like_the_rest():

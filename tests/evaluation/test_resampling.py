@@ -10,10 +10,11 @@ from ssinfnet_jax.metrics import overlap
 NUM_METRICS = len(overlap.METRICS)
 
 
-def _experiments(rng, num, *, num_patients, slices=4, seeds=1, seed_sd=0.0, effect=0.0, together=0.05):
+def _experiments(rng, num, *, num_patients, slices=4, seeds=1, seed_sd=0.0, effect=0.0, together=0.05, folds=1):
     """Simulates two methods, "a" and "b" = "a" + effect, with random effects of patients and networks.
 
     Args:
+      folds: in which the patients are tested in turn, each by another network.
       together: standard deviation of a patient's effect on the difference of two networks.
     Returns: patients int[N]; float[2 methods, num, seeds, N].
     """
@@ -21,14 +22,16 @@ def _experiments(rng, num, *, num_patients, slices=4, seeds=1, seed_sd=0.0, effe
     shape = (2, num, seeds)
     values = rng.normal(0.6, 0.2, (1, num, 1, num_patients))[..., patients] + np.zeros((*shape, 1))
     values += rng.normal(0, together / np.sqrt(2), (*shape, num_patients))[..., patients]
-    values += rng.normal(0, seed_sd, (*shape, 1)) + rng.normal(0, 0.03, (*shape, len(patients)))
+    values += rng.normal(0, seed_sd, (*shape, folds))[..., patients % folds] + rng.normal(
+        0, 0.03, (*shape, len(patients))
+    )
     values[1] += effect
     return patients, values
 
 
-def _compare(patients, values):
+def _compare(patients, values, folds=1):
     """Runs `compare` on all experiments, each as a class and a metric of one dataset."""
-    slices = {"slice_id": np.arange(len(patients)), "patient_id": patients}
+    slices = {"slice_id": np.arange(len(patients)), "patient_id": patients, "fold": patients % folds}
     parts = [
         pd.DataFrame({"data": 0, "method": method, "seed": seed, "class": f"class {number}", **slices}).assign(
             **dict(zip(overlap.METRICS, of_class[:, seed], strict=True))
@@ -40,8 +43,9 @@ def _compare(patients, values):
     return comparison.compare(pd.concat(parts), reference="a", num_draws=20)
 
 
-def _coverage(values, patients, truth):
-    intervals = [resampling.interval(b, a, patients, num_draws=1000, seed=0) for a, b in zip(*values, strict=True)]
+def _coverage(values, patients, truth, folds=1):
+    of = patients % folds
+    intervals = [resampling.interval(b, a, patients, of, num_draws=1000, seed=0) for a, b in zip(*values, strict=True)]
     return np.mean([low <= truth <= high for low, high, _ in intervals])
 
 
@@ -59,6 +63,31 @@ def test_interval_over_seeds_covers_and_one_over_patients_alone_does_not(seeds):
     patients, values = _experiments(rng, 400, num_patients=20, seeds=seeds, seed_sd=0.03, effect=0.05)
     assert 0.91 <= _coverage(values, patients, 0.05) <= 0.99
     assert _coverage(values.mean(axis=2, keepdims=True), patients, 0.05) < 0.75
+
+
+def test_interval_over_seeds_of_five_folds_covers_and_is_shorter_than_if_they_were_one():
+    rng = np.random.default_rng(0)
+    settings = {"num_patients": 50, "slices": 1, "seeds": 2, "seed_sd": 0.04, "effect": 0.05, "folds": 5}
+    patients, values = _experiments(rng, 400, **settings)
+    assert 0.92 <= _coverage(values, patients, 0.05, folds=5) <= 0.98
+    detectable = {
+        folds: np.median([
+            resampling.interval(b, a, patients, patients % folds, num_draws=300, seed=0).detectable
+            for a, b in zip(*values[:, :50], strict=True)
+        ])
+        for folds in (1, 5)
+    }  # fmt: skip
+    assert detectable[5] < 0.9 * detectable[1]
+
+
+def test_p_over_seeds_of_five_folds_keeps_its_level_and_finds_more():
+    rng = np.random.default_rng(0)
+    settings = {"num_patients": 50, "slices": 1, "seeds": 2, "seed_sd": 0.03, "folds": 5}
+    same = _compare(*_experiments(rng, 400, **settings), folds=5)["seed_p"]
+    assert 0.03 <= (same < 0.05).mean() <= 0.07
+    better = _experiments(rng, 200, **settings, effect=0.05)
+    found = {folds: (_compare(*better, folds=folds)["seed_p"] < 0.05).mean() for folds in (1, 5)}
+    assert found[5] > 0.8 > 0.5 > found[1]
 
 
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.03)])

@@ -1,11 +1,8 @@
 """A grid as a user runs it: stopped, killed, resumed; a failed run does not stop the others."""
 
 import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import jax
@@ -26,12 +23,7 @@ def _flags(workdir, *more):
 
 
 def _start(workdir, *more):
-    """A process of its own, to be stopped or killed."""
-    command = [sys.executable, "-m", "launch.experiment", *_flags(workdir, *more)]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return programs.start("launch.experiment", *_flags(workdir, *more))
 
 
 def _run(workdir, *more):
@@ -57,17 +49,8 @@ def _wait_for(path, process, timeout_s=600):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """(folder, exit code and output of the last call): stopped by SIGTERM, killed, then run to the end."""
+    """(folder, exit code and output of the last call): killed, then run to the end."""
     workdir = tmp_path_factory.mktemp("experiment")
-    run = workdir / "runs" / "slow-fold0-seed0"
-    process = _start(workdir)
-    _wait_for(run / "train_single" / "metrics.jsonl", process)
-    process.send_signal(signal.SIGTERM)
-    code, output = _end(process)
-    assert code == loop.INTERRUPTED, output
-    assert "SIGTERM: stopped in run slow-fold0-seed0; run the same command again to resume." in output
-    assert not (run / "train_single" / "done.json").exists()
-
     process = _start(workdir)
     _wait_for(workdir / "runs" / "fast-fold0-seed0" / "train_single", process)
     process.kill()
@@ -179,11 +162,14 @@ def test_a_mistake_is_found_before_anything_is_run(flags, error, tmp_path):
 
 def test_runs_at_the_same_time(finished, tmp_path):
     process = _start(tmp_path, "--num_parallel=3")
-    _wait_for(tmp_path / "runs" / "slow-fold0-seed0" / "train_single" / "metrics.jsonl", process)
+    slow = tmp_path / "runs" / "slow-fold0-seed0"
+    _wait_for(slow / "train_single" / "metrics.jsonl", process)
     process.send_signal(signal.SIGTERM)
     code, output = _end(process)
     assert code == loop.INTERRUPTED, output
     assert "SIGTERM: stopped in run slow-fold0-seed0, " in output
+    assert "; run the same command again to resume." in output
+    assert not (slow / "train_single" / "done.json").exists()
     code, output = _run(tmp_path, "--num_parallel=3")
     assert code == 1
     assert "Runs: 2 done, 1 failed" in output

@@ -1,6 +1,9 @@
 """A full disk, as the whole program meets it, on a small file system mounted for the test."""
 
+import os
+import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -32,7 +35,13 @@ def test_the_last_line_is_the_first_error_and_its_remedy_gets_on(size, tmp_path)
     except FileNotFoundError:
         pytest.skip("this machine has no unshare (util-linux)")
     within = ["unshare", "-rm", "sh", "-c", SCRIPT, "sh", str(tmp_path), size]
-    output = toy_run.end(toy_run.start(tmp_path, within=within))
+    arguments, environment = toy_run.command(tmp_path)
+    process = subprocess.Popen(
+        [*within, sys.executable, "-m", "tests.training.toy_run", *arguments],
+        cwd=pathlib.Path(__file__).parents[2], env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    output = toy_run.end(process)
     full, _, after = output.partition("made room")
     *_, last, code = [line for line in full.splitlines() if line.strip()]
     assert code == "exit code 1"

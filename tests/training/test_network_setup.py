@@ -1,3 +1,5 @@
+import types
+
 import jax
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from ssinfnet_jax.data import prepare
 from ssinfnet_jax.models import infnet
 from ssinfnet_jax.networks import card, prediction
 from ssinfnet_jax.networks.inputs import Normalisation
-from ssinfnet_jax.training import config_check, train
+from ssinfnet_jax.training import config_check, network_setup, train
 from ssinfnet_jax.training.steps import optim, segment_step, state
 from tests import trees
 from tests.training import toy, toy_stages
@@ -148,3 +150,32 @@ def test_scales_in_turn_and_at_random():
     assert 160 < drawn.count(0.5) < 240
     assert drawn == [train.scale_of(step, 300, scales, "random", 0) for step in range(300)]
     assert drawn != [train.scale_of(step, 300, scales, "random", 1) for step in range(300)]
+
+
+def _rows(which, max_slices=None, max_unlabeled=None):
+    """The slices that the training and the pretraining learn from: 4 labeled, 6 unlabeled, one for each other use."""
+    splits = ["train"] * 4 + ["unlabeled"] * 6 + ["val", "test", "unlabeled"]
+    pretrain = ["train"] * 10 + ["", "", "val"]
+    table = pd.DataFrame({"split": splits, "pretrain": pretrain, "patient_id": [f"p{row}" for row in range(13)]})
+    table["has_lesion"] = table["has_classes"] = [*[1] * 4, *[0] * 6, 1, 1, 0]
+    section = types.SimpleNamespace(
+        train=types.SimpleNamespace(max_slices=max_slices), pretrain=types.SimpleNamespace(max_unlabeled=max_unlabeled)
+    )
+    fields = dict.fromkeys(network_setup.Setup.__dataclass_fields__)
+    setup = network_setup.Setup(**fields | {"which": which, "section": section, "table": table, "seed": 0})
+    label = {"single": "lesion", "multi": "classes"}[which]
+    return setup.positions(setup.training_rows(label)).tolist(), setup.positions(setup.pretraining_rows()).tolist()
+
+
+def test_which_slices_are_learned_from():
+    labeled = [0, 1, 2, 3]
+    assert _rows("single") == (labeled, [*range(10)])
+    assert _rows("multi") == (labeled, labeled)  # unlabeled slices have no prior
+    few, seen = _rows("single", max_slices=2)
+    assert len(few) == 2
+    assert set(few) < set(labeled)
+    assert seen == [*range(10)]  # inpainting needs no labels
+    assert _rows("single", max_unlabeled=0)[1] == labeled
+    some = _rows("single", max_unlabeled=3)[1]
+    assert some[:4] == labeled
+    assert len(some) == 7

@@ -8,9 +8,9 @@ A step that moves anything between host and devices without being told to is an 
 """
 
 import dataclasses
+import functools
 import itertools
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -20,9 +20,9 @@ import jax
 import numpy as np
 import pandas as pd
 
+from tests import programs
 from tests.training import toy
 
-ROOT = pathlib.Path(__file__).parents[2]
 STAGES = ("pretrain_single", "train_single", "crossfit_single", "predict_priors", "pretrain_multi", "train_multi")
 
 # Flags by strategy; "fsdp" splits every array that can be split.
@@ -36,21 +36,20 @@ TIMEOUT_S = (
 )
 
 
-def start(workdir, *flags, within=(), **options) -> subprocess.Popen:
-    """A process of the run in `workdir`; `within` is a command to run the program's command in; options as below."""
-    run, environment = command(workdir, *flags, **options)
-    return subprocess.Popen(
-        [*within, *run], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def start(workdir, *flags, **options) -> programs.Program:
+    """A process of the run in `workdir`, with the options of `command`."""
+    arguments, environment = command(workdir, *flags, **options)
+    return programs.start("tests.training.toy_run", *arguments, **environment)
 
 
 def command(
-    workdir, *flags, variant="", devices=1, signal_at="", signal_to=0, disagrees=None, padding=False, cache_dir=None
+    workdir, *flags, variant="", devices=1, signal_at="", signal_to=0, disagrees=None, padding=False, saving=True
 ):
-    """The command of a process with a number of virtual devices, and its environment."""
+    """The arguments of a process with a number of virtual devices, and its environment beside that of this process.
+
+    Without `saving`, which takes a fifth of the time, a stage has no checkpoints until it ends.
+    """
     environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
         # Not optimised: compilation takes most of the time.
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
         "TOY_PADDING": "1" if padding else "",
@@ -58,13 +57,16 @@ def command(
         "TOY_PROCESS": str(signal_to),
         "TOY_DISAGREES": "" if disagrees is None else str(disagrees),
     }
-    cache_dir = cache_dir or jax.config.jax_compilation_cache_dir
-    run = [sys.executable, "-m", "tests.training.toy_run", f"--config=tests/training/toy_config.py:{variant}",
-           f"--workdir={workdir}", f"--compilation_cache_dir={cache_dir}", *flags]  # fmt: skip
-    return run, environment
+    seldom = () if saving else ("--config.save_every_s=1e9",)
+    common = [
+        f"--config=tests/training/toy_config.py:{variant}",
+        f"--workdir={workdir}",
+        f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}",
+    ]
+    return [*common, *seldom, *flags], environment
 
 
-def end(process: subprocess.Popen, code: int = 0) -> str:
+def end(process: subprocess.Popen | programs.Program, code: int = 0) -> str:
     """Waits for a process and returns its output; fails on another exit code."""
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)
@@ -170,7 +172,10 @@ def _main():
         _disagree()
     if os.environ["TOY_PADDING"]:
         pipeline.TrainBatches = Padded
-    flags.run(lambda config, run_dir: stages.run(config, run_dir, STAGES, profile=profile_flag.steps()), stages.check)
+    flags.run(
+        lambda config, run_dir: stages.run(config, run_dir, STAGES, profile=profile_flag.steps()),
+        functools.partial(stages.check, names=STAGES),
+    )
 
 
 if __name__ == "__main__":

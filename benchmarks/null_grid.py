@@ -1,0 +1,49 @@
+"""How often methods that are the same are found to differ: `python -m benchmarks.null_grid DIR`.
+
+DIR is the folder of a finished grid of configs/experiments/null.py. Prints a row per class: the share of pairs of names
+with p < 0.05 over patients, with p < 0.05 over seeds, with both (which a claim needs), and whose interval leaves out 0.
+Pairs share networks, so they are not independent, and the shares are known to no better than a few per cent.
+"""
+
+import itertools
+import pathlib
+import sys
+
+import numpy as np
+import pandas as pd
+
+from ssinfnet_jax.evaluation import comparison
+
+LEVEL = 0.05
+
+
+def rates(slices: pd.DataFrame, num_draws: int = 1000) -> pd.DataFrame:
+    """Shares of significant pairs by class, from the long table of a null grid; the metric is Dice."""
+    rows = []
+    for first, second in itertools.combinations(slices["method"].unique(), 2):
+        pair = slices[slices["method"].isin([first, second])]
+        rows.append(comparison.compare(pair, reference=first, metrics=("dice",), num_draws=num_draws))
+    found = pd.concat(rows)
+    found = found.assign(
+        patients=found["p"] < LEVEL,
+        seeds=found["seed_p"] < LEVEL,
+        both=(found["p"] < LEVEL) & (found["seed_p"] < LEVEL),
+        interval=np.sign(found["low"]) == np.sign(found["high"]),
+    )
+    by_class = found.groupby("class", sort=False)
+    table = by_class[["patients", "seeds", "both", "interval"]].mean()
+    return table.assign(pairs=by_class.size(), sd_of_differences=by_class["difference"].std(), n=by_class["n"].max())
+
+
+def main() -> None:
+    """Prints the table of one folder."""
+    if len(sys.argv) != 2:
+        sys.exit("Usage: python -m benchmarks.null_grid DIR")
+    path = pathlib.Path(sys.argv[1]) / "tables" / "slices.csv"
+    if not path.is_file():
+        sys.exit(f"Error: there is no {path}; run the grid configs/experiments/null.py first.")
+    print(rates(pd.read_csv(path, dtype={"slice_id": str, "patient_id": str})).round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

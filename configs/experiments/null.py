@@ -1,0 +1,28 @@
+"""The same method under several names: how often is it found to differ from itself?
+
+python -m launch.experiment --config=configs/experiments/null.py:SIZE --workdir=DIR [--data_dir=FOLDER]
+
+All names have the same config but for the seeds, so every difference is chance. The page compares the first with the
+others; `python -m benchmarks.null_grid DIR` counts the significant ones of all pairs.
+"""
+
+import ml_collections
+
+from configs.experiments import common
+
+NUM_NAMES = 6
+
+
+def get_config(size: str | None = None) -> ml_collections.ConfigDict:
+    """The grid at a size of `common.SIZES`."""
+    config = common.get_config("null", size, "The same method under several names")
+    config.network, config.reference = "single", "name_1"
+    config.base.multi = None
+    methods = {
+        f"name_{number}": {
+            "title": f"SInfNet, {number}",
+            "changes": [common.SCRATCH["single"], ("seed", 100 * number)],
+        }
+        for number in range(1, NUM_NAMES + 1)
+    }
+    return common.with_methods(config, methods)
