@@ -118,10 +118,10 @@ def _shorten(config: ml_collections.ConfigDict) -> None:
         section.pretrain.inpainter_optimizer = {"name": "adam", "learning_rate": 1e-3, "schedule": "cosine"}
         section.pretrain.coach_optimizer = {"name": "adam", "learning_rate": 1e-4}
         section.pretrain.augmentation.update(LIGHT)
-    config.single.pretrain.phases = [
-        ["inpaint_random", 20], ["coach", 5], ["inpaint_coach", 15], ["coach", 5], ["inpaint_coach", 15],
-    ]  # fmt: skip
-    config.multi.pretrain.phases = [["inpaint_random", 300], ["coach", 60], ["inpaint_coach", 200]]
+    config.single.pretrain.phases = (
+        ("inpaint_random", 20), ("coach", 5), ("inpaint_coach", 15), ("coach", 5), ("inpaint_coach", 15),
+    )  # fmt: skip
+    config.multi.pretrain.phases = (("inpaint_random", 300), ("coach", 60), ("inpaint_coach", 200))
     config.single.train.epochs, config.multi.train.epochs = 800, 600
     config.single.train.optimizer.learning_rate = 1e-3
     config.multi.train.optimizer = {
@@ -142,10 +142,10 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
         section.pretrain.coach_optimizer = {"name": "adam", "learning_rate": 1e-3}
         section.pretrain.augmentation = {**recommended.TURNS, "scale": (0.6, 1.0), **LIGHT}
         section.train.augmentation.scale = (0.6, 1.0)
-    config.single.pretrain.phases = [
-        ["inpaint_random", 1.0], ["coach", 0.25], ["inpaint_coach", 0.5], ["coach", 0.25], ["inpaint_coach", 0.5],
-    ]  # fmt: skip
-    config.multi.pretrain.phases = [["inpaint_random", 20], ["coach", 4], ["inpaint_coach", 10]]
+    config.single.pretrain.phases = (
+        ("inpaint_random", 1.0), ("coach", 0.25), ("inpaint_coach", 0.5), ("coach", 0.25), ("inpaint_coach", 0.5),
+    )  # fmt: skip
+    config.multi.pretrain.phases = (("inpaint_random", 20), ("coach", 4), ("inpaint_coach", 10))
     config.single.train.epochs, config.multi.train.epochs = 160, 100
     config.single.train.batch_size = 4
     config.single.train.optimizer.learning_rate = 5e-3
@@ -163,13 +163,13 @@ def _reduce(config: ml_collections.ConfigDict) -> None:
     for which, width in (("single", 0.25), ("multi", 0.125)):
         config[which].model.options.width = width
         config[which].train.batch_size, config[which].train.averaging = 4, 0.98
-    config.single.pretrain.phases = [
-        ["inpaint_random", 4], ["coach", 0.5], ["inpaint_coach", 1], ["coach", 0.5], ["inpaint_coach", 2],
-    ]  # fmt: skip
-    config.single.train.epochs = 100
+    config.single.pretrain.phases = (
+        ("inpaint_random", 4), ("coach", 0.5), ("inpaint_coach", 1), ("coach", 0.5), ("inpaint_coach", 2),
+    )  # fmt: skip
+    config.single.train.epochs = 80
     multi = config.multi
     multi.prior_source = "ground_truth"  # so the multi network's training does not depend on the single network
-    multi.pretrain.phases = [["inpaint_random", 60], ["coach", 10], ["inpaint_coach", 30]]
+    multi.pretrain.phases = (("inpaint_random", 60), ("coach", 10), ("inpaint_coach", 30))
     multi.train.epochs = 100
     multi.train.optimizer.learning_rate = 2e-3
     for which in ("single", "multi"):

@@ -11,16 +11,16 @@ from configs.losses import losses
 VARIANTS = {
     "demo": {
         "image_size": 128, "width": 0.25, "multi_width": 0.125, "batch_size": 4,
-        "single_phases": [["inpaint_random", 0.5], ["coach", 0.15], ["inpaint_coach", 0.5]],
-        "multi_phases": [["inpaint_random", 1.5], ["coach", 0.5], ["inpaint_coach", 1.0]],
+        "single_phases": (("inpaint_random", 0.5), ("coach", 0.15), ("inpaint_coach", 0.5)),
+        "multi_phases": (("inpaint_random", 1.5), ("coach", 0.5), ("inpaint_coach", 1.0)),
         "single_epochs": 18, "multi_epochs": 10, "log_every": 10,
         # With this seed the few healthy patients are spread evenly over the folds.
         "splits": {"seed": 4, "num_folds": 8, "test_fold": (0, 1), "val_fold": 2}, "holdout": 0.1,
     },
     "tiny": {
         "image_size": 64, "width": 0.125, "multi_width": 0.125, "batch_size": 4,
-        "single_phases": [["inpaint_random", 0.4], ["coach", 0.4], ["inpaint_coach", 0.4]],
-        "multi_phases": [["inpaint_random", 0.4], ["coach", 0.4], ["inpaint_coach", 0.4]],
+        "single_phases": (("inpaint_random", 0.4), ("coach", 0.4), ("inpaint_coach", 0.4)),
+        "multi_phases": (("inpaint_random", 0.4), ("coach", 0.4), ("inpaint_coach", 0.4)),
         "single_epochs": 2, "multi_epochs": 5, "log_every": 1,  # 5 updates: lookahead moves once
         "splits": {"seed": 0, "num_folds": 3, "test_fold": 0, "val_fold": 1}, "holdout": 0.3,
     },

@@ -53,10 +53,10 @@ def published_code(config: ml_collections.ConfigDict) -> None:
         config[which].train.head_biases = {}
         # The table of rates has rows for 11 of the 19 phases, all 1e-5 but the first; then the code stops.
         low = {"learning_rate": 1e-5, "schedule": "constant"}
-        phases = [tuple(phase) for phase in config[which].pretrain.phases]
-        config[which].pretrain.phases = [
+        phases = config[which].pretrain.phases
+        config[which].pretrain.phases = (
             phases[0], *[(kind, epochs, low) if kind != "coach" else (kind, epochs) for kind, epochs in phases[1:11]]
-        ]  # fmt: skip
+        )  # fmt: skip
 
 
 PRESETS = {"paper": paper, "published_code": published_code, "recommended": recommended}

@@ -79,7 +79,7 @@ def _pretrain() -> dict:
         "batch_size": 16,
         # The paper: 200, 200, then 100 / 100 alternating "for 1800 epochs in total", which would make 2200, but it
         # states 2000 in all; ours add up to 2000.
-        "phases": [["inpaint_random", 200], ["coach", 200], *[["inpaint_coach", 100], ["coach", 100]] * 8],
+        "phases": (("inpaint_random", 200), ("coach", 200), *(("inpaint_coach", 100), ("coach", 100)) * 8),
         "coach": {"width": 1.0},
         # Differs from the paper: the coach sees its binary mask and learns by the gradient of the soft one, because
         # what makes a soft mask harder need not make the binary one harder (docs/results.md).
@@ -89,7 +89,7 @@ def _pretrain() -> dict:
         "inpainter_optimizer": {
             # Differs from the paper: clipped, because a rate of 0.1 from fresh weights can diverge.
             "name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "clip_value": 0.5,
-            "schedule": "steps", "epochs": [40, 80, 90], "factor": 0.1,
+            "schedule": "steps", "epochs": (40, 80, 90), "factor": 0.1,
         },
         "coach_optimizer": {"name": "adam", "learning_rate": 1e-5},
         # Differs from the paper: regions of 36 to 100 % of a side, enlarged to the input size, instead of crops of 128
@@ -99,6 +99,7 @@ def _pretrain() -> dict:
         "validate_every_epochs": config_dict.placeholder(float),
         "keep": "last",
         "log_every": 20,
+        "max_labeled": config_dict.placeholder(int),
         "max_unlabeled": config_dict.placeholder(int),
     }  # fmt: skip
 
@@ -127,15 +128,15 @@ def _train() -> dict:
 
 def _mediation() -> dict:
     return {
-        "exposures": ["age", "gender", "underlying"],
+        "exposures": ("age", "gender", "underlying"),
         "mediators": "^(ggo|consolidation|lesion)_(firstorder|glcm|gldm|ngtdm|shape2D)_",
         "rule": "indirect",
         "alpha": 0.05,
         "max_correlation": 0.8,
-        "prefer": ["PixelSurface", "Entropy", "Imc1"],
+        "prefer": ("PixelSurface", "Entropy", "Imc1"),
         "adjust": "fdr_bh",
         "family": "all",
-        "covariates": [],
+        "covariates": (),
         "paths": "selected",
         # Differs from the paper, whose path model does not let residuals of mediators correlate: if they do, it finds
         # too many effects significant (docs/analysis.md).
@@ -143,10 +144,10 @@ def _mediation() -> dict:
         "link": "logit",
         "interaction": False,
         "robust": False,
-        "sets": [],  # ["all", "region", "class"]
+        "sets": (),  # ("all", "region", "class")
         "screening": False,
         "fdr": 0.05,
-        "levels": [],  # ["Control|Suspected", "Mild|Regular", "Severe", "Critically ill"]
+        "levels": (),  # ("Control|Suspected", "Mild|Regular", "Severe", "Critically ill")
         "moderator": "",
         "moderated": "first",
         "missing": "listwise",

@@ -12,7 +12,7 @@ import ml_collections
 from configs.experiments import common
 
 FACTORS = {  # name: the changes that remove it
-    "inpainting": [common.SCRATCH["multi"]],
+    "inpainting": common.SCRATCH["multi"],
     "focal": common.PLAIN[:1],
     "lookahead": common.PLAIN[1:],
 }

@@ -1,4 +1,13 @@
-"""Sizes of the experiments, and the networks that they compare."""
+"""Sizes of the experiments, and the networks that they compare.
+
+At the size `folds` the single network is pretrained once, on slices without labels alone, and all folds start from it:
+
+for N in 100 400 1600; do python -m launch.pipeline --config=configs/covid_semiseg.py:small --data_dir=FOLDER \\
+    --workdir=runs/inpainted_$N --config.data.splits.test_fold='()' --config.single.pretrain.max_labeled=0 \\
+    --config.single.pretrain.max_unlabeled=$N --stages=prepare,pretrain_single; done
+
+Phases are counted in epochs, so fewer slices need more of them for as many updates (`--config.single.pretrain.phases`).
+"""
 
 from typing import Any
 
@@ -17,7 +26,8 @@ SIZES = {
 }
 # Plain training: cross-entropy without lookahead.
 PLAIN = [("multi.train.losses", losses("bce")), ("multi.train.optimizer.lookahead", None)]
-SCRATCH = {"single": ("single.pretrain", None), "multi": ("multi.pretrain", None)}
+SCRATCH = {which: [(f"{which}.pretrain", None), (f"{which}.train.initial", "")] for which in ("single", "multi")}
+INPAINTED = "runs/inpainted_{}/pretrain_single/model"
 
 
 def get_config(name: str, size: str | None, title: str) -> ml_collections.ConfigDict:
@@ -29,6 +39,8 @@ def get_config(name: str, size: str | None, title: str) -> ml_collections.Config
     if file is ct_phantom:
         base.multi.train.losses = losses("focal")
     whole = size == "folds"
+    if whole:
+        base.single.pretrain, base.single.train.initial = None, INPAINTED.format(1600)
     return ml_collections.ConfigDict(
         {
             "name": f"{name}:{size}",
@@ -75,13 +87,13 @@ def model(which: str, name: str, base: ml_collections.ConfigDict, **options: Any
     changes = [(f"{which}.model", {"name": name, "options": {**shared, **options}})]
     if name in ("unet", "fcn8"):
         biases = -2.0 if which == "single" else (2.0, -2.5, -3.0)
-        changes += [SCRATCH[which], (f"{which}.train.head_biases", {"head/conv/bias": biases})]
+        changes += [*SCRATCH[which], (f"{which}.train.head_biases", {"head/conv/bias": biases})]
     return changes
 
 
 def systems(base: ml_collections.ConfigDict) -> dict[str, dict]:
     """U-Net, SInfNet and SSInfNet as systems of a single and a multi network, with their changes."""
-    plain = [SCRATCH["single"], SCRATCH["multi"], *PLAIN]
+    plain = [*SCRATCH["single"], *SCRATCH["multi"], *PLAIN]
     unet = [*model("single", "unet", base), *model("multi", "unet", base, num_classes=3)]
     return {
         "unet": {"title": "U-Net", "changes": [*plain, *unet]},
@@ -95,4 +107,4 @@ def _shorten(base: ml_collections.ConfigDict) -> None:
     base.data.image_size = 160
     base.single.train.losses.weighted_iou_bce.window = 15
     base.single.train.epochs, base.multi.train.epochs = 100, 60
-    base.multi.pretrain.phases = [["inpaint_random", 12], ["coach", 3], ["inpaint_coach", 6]]
+    base.multi.pretrain.phases = (("inpaint_random", 12), ("coach", 3), ("inpaint_coach", 6))

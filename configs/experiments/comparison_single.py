@@ -16,7 +16,7 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     base = common.get_config("comparison_single", size, "").base
     methods = {
         "unet": {"title": "U-Net", "changes": common.model("single", "unet", base)},
-        "sinfnet": {"title": "SInfNet", "changes": [common.SCRATCH["single"]]},
+        "sinfnet": {"title": "SInfNet", "changes": common.SCRATCH["single"]},
         "ssinfnet": {"title": "SSInfNet", "changes": []},
     }
     return common.with_methods(config, methods)

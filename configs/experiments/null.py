@@ -21,7 +21,7 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     methods = {
         f"name_{number}": {
             "title": f"SInfNet, {number}",
-            "changes": [common.SCRATCH["single"], ("seed", 100 * number)],
+            "changes": [*common.SCRATCH["single"], ("seed", 100 * number)],
         }
         for number in range(1, NUM_NAMES + 1)
     }

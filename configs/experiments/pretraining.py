@@ -3,12 +3,16 @@
 python -m launch.experiment --config=configs/experiments/pretraining.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
 With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones) in the same
-number of updates. An official test part is split like the rest.
+number of updates. An official test part is split like the rest. At the size `folds` the numbers of labels and of slices
+without labels vary; `common` has the command of the pretraining.
 """
 
 import ml_collections
 
 from configs.experiments import common
+
+LABELS = (5, 10, 20, 40)  # labeled slices, at size "folds"
+UNLABELED = (100, 400, 1600)
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
@@ -16,6 +20,9 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     config = common.get_config("pretraining", size, "Effect of pretraining on the lesion")
     config.network, config.reference, config.base.multi = "single", "scratch", None
     config.base.data.splits.official_test = False
+    scratch = {"title": "no pretraining", "changes": common.SCRATCH["single"]}
+    if size == "folds":
+        return _dose(config, scratch)
     folds = [fold for fold in range(config.base.data.splits.num_folds) if fold not in config.folds]
     epochs = config.base.single.train.epochs
     config.data = {
@@ -27,8 +34,30 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
         },
     }  # fmt: skip
     methods = {
-        "scratch": {"title": "no pretraining", "changes": [common.SCRATCH["single"]]},
+        "scratch": scratch,
         "encoder": {"title": "encoder pretrained", "changes": [("single.train.transfer", ("encoder",))]},
         "all": {"title": "all pretrained", "changes": []},
     }
     return common.with_methods(config, methods)
+
+
+def _dose(config: ml_collections.ConfigDict, scratch: dict) -> ml_collections.ConfigDict:
+    """Numbers of labels by numbers of unlabeled slices; every training has the same number of updates."""
+    epochs = config.base.single.train.epochs
+    config.seeds = (0,)
+    config.data = {
+        f"labels_{count}": {
+            "title": f"{count} labeled slices",
+            "changes": [("single.train.max_slices", count), ("single.train.epochs", epochs * max(LABELS) // count)],
+        }
+        for count in LABELS
+    }
+    config.methods = {"scratch": scratch} | {
+        f"inpainted_{count}": {
+            "title": f"pretrained on {count} slices",
+            "changes": [("single.train.initial", common.INPAINTED.format(count))],
+        }
+        for count in UNLABELED
+    }
+    config.order = ("scratch", *(f"inpainted_{count}" for count in UNLABELED))
+    return config

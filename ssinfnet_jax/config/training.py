@@ -208,7 +208,8 @@ class Pretrain:
       validate_every_epochs: in addition to the end of every phase; None: only then.
       keep: the last weights, or the best on held-out slices in the last phase in which the inpainter learns.
       log_every: updates between rows of metrics.
-      max_unlabeled: slices without label to learn from, as `Train.max_slices`; single network only.
+      max_labeled, max_unlabeled: slices with and without labels to learn from, as `Train.max_slices`; the multi
+        network learns from labeled ones alone.
     """
 
     initial: Folder
@@ -228,6 +229,7 @@ class Pretrain:
     validate_every_epochs: Annotated[float, Range("(0, inf)", 10)] | None
     keep: Literal["last", "best"]
     log_every: Annotated[int, Range("[1, inf)", 20)]
+    max_labeled: Annotated[int, Range("[0, inf)", 40)] | None = None
     max_unlabeled: Annotated[int, Range("[0, inf)", 400)] | None = None
 
     def __post_init__(self):

@@ -66,11 +66,12 @@ class Setup:
 
         Only labeled slices have the prior that the multi network needs.
         """
-        labeled = self.table["split"] == "train"
+        options, labeled = self.section.pretrain, self.table["split"] == "train"
+        used = self._first_patients(labeled, options.max_labeled)
         if self.which == "multi":
-            return labeled
+            return used
         unlabeled = (self.table["pretrain"] == "train") & ~labeled
-        return labeled | self._first_patients(unlabeled, self.section.pretrain.max_unlabeled)
+        return used | self._first_patients(unlabeled, options.max_unlabeled)
 
     def _first_patients(self, rows: pd.Series, max_slices: int | None) -> pd.Series:
         kept = rows.copy()

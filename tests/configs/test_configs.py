@@ -27,10 +27,19 @@ def shipped(tmp_path, monkeypatch):
     return tmp_path
 
 
+def _lists(tree, path="config"):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _lists(value, f"{path}.{name}")
+        elif isinstance(value, list):
+            yield f"{path}.{name}"
+
+
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_everything_resolves(name, variant, shipped):
     config = FILES[name].get_config(variant).to_dict()
     assert config["name"] == f"{name}:{variant}"
+    assert not [*_lists(config)], "a flag can replace a tuple, not a list"
     stages.check(config)
 
 

@@ -152,15 +152,14 @@ def test_scales_in_turn_and_at_random():
     assert drawn != [train.scale_of(step, 300, scales, "random", 1) for step in range(300)]
 
 
-def _rows(which, max_slices=None, max_unlabeled=None):
+def _rows(which, max_slices=None, **limits):
     """The slices that the training and the pretraining learn from: 4 labeled, 6 unlabeled, one for each other use."""
     splits = ["train"] * 4 + ["unlabeled"] * 6 + ["val", "test", "unlabeled"]
     pretrain = ["train"] * 10 + ["", "", "val"]
     table = pd.DataFrame({"split": splits, "pretrain": pretrain, "patient_id": [f"p{row}" for row in range(13)]})
     table["has_lesion"] = table["has_classes"] = [*[1] * 4, *[0] * 6, 1, 1, 0]
-    section = types.SimpleNamespace(
-        train=types.SimpleNamespace(max_slices=max_slices), pretrain=types.SimpleNamespace(max_unlabeled=max_unlabeled)
-    )
+    pretrain_options = types.SimpleNamespace(**{"max_labeled": None, "max_unlabeled": None} | limits)
+    section = types.SimpleNamespace(train=types.SimpleNamespace(max_slices=max_slices), pretrain=pretrain_options)
     fields = dict.fromkeys(network_setup.Setup.__dataclass_fields__)
     setup = network_setup.Setup(**fields | {"which": which, "section": section, "table": table, "seed": 0})
     label = {"single": "lesion", "multi": "classes"}[which]
@@ -176,6 +175,7 @@ def test_which_slices_are_learned_from():
     assert set(few) < set(labeled)
     assert seen == [*range(10)]  # inpainting needs no labels
     assert _rows("single", max_unlabeled=0)[1] == labeled
+    assert _rows("single", max_labeled=0)[1] == [*range(4, 10)]
     some = _rows("single", max_unlabeled=3)[1]
     assert some[:4] == labeled
     assert len(some) == 7
