@@ -42,7 +42,8 @@ from ssinfnet_jax import models
 from ssinfnet_jax.analysis.phenotypes import folder as phenotypes_folder
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.data.readers import dicom, find
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference import segment_scan, segmenter
 from ssinfnet_jax.inference.writers import dicom_seg, seg_nrrd
 from ssinfnet_jax.interop import read_tensors

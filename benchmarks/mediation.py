@@ -30,7 +30,7 @@ import pandas as pd
 
 from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.analysis.mediation import imputation
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.estimation.sampling import Sampling
 
 BASE = {"what": "bootstrap", "patients": 1338, "mediators": 204, "draws": 5000, "clusters": 0}
 SCREENING = BASE | {"what": "screening", "draws": 50}

@@ -27,7 +27,7 @@ from absl import flags
 
 from launch import stages
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation.intervals import METHODS
+from ssinfnet_jax.analysis.mediation.estimation.intervals import METHODS
 from ssinfnet_jax.config import Mediation, choices, read, types_of
 from ssinfnet_jax.report.mediation import table_analysis
 

@@ -27,6 +27,8 @@ ALLOWED = {  # folder: what it may import from the package, besides itself and t
     "report": {"data", "metrics", "networks", "inference", "evaluation", "analysis"},
 }
 
+LARGEST_ROOM = 2500  # lines of the files in a folder
+
 
 def _imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
@@ -53,6 +55,15 @@ def test_imports_point_down(room):
     for path in files:
         wrong = set(_imported(path)) & known - ALLOWED[room] - BASE - {room}
         assert not wrong, f"{path.relative_to(PACKAGE.parent)} imports {sorted(wrong)}"
+
+
+def test_no_room_is_too_large():
+    rooms = {path.parent for path in PACKAGE.rglob("*.py")}
+    sizes = {
+        str(room.relative_to(PACKAGE)): sum(len(path.read_text().splitlines()) for path in room.glob("*.py"))
+        for room in rooms
+    }
+    assert max(sizes.values()) <= LARGEST_ROOM, max(sizes, key=sizes.get)
 
 
 def test_the_library_does_not_import_programs():

@@ -9,7 +9,7 @@ import pandas as pd
 from absl import logging
 
 from ssinfnet_jax.analysis import severity, table_codes
-from ssinfnet_jax.analysis.mediation.ordinal import level_codes
+from ssinfnet_jax.analysis.mediation.outcome.ordinal import level_codes
 from ssinfnet_jax.data import text_table
 from ssinfnet_jax.data.clinical import clinical_table, vocabulary
 

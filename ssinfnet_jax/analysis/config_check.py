@@ -7,7 +7,7 @@ import pandas as pd
 
 from ssinfnet_jax.analysis import phenotypes, severity
 from ssinfnet_jax.analysis.mediate_cohort import CLINICAL
-from ssinfnet_jax.analysis.mediation import ordinal
+from ssinfnet_jax.analysis.mediation.outcome import ordinal
 from ssinfnet_jax.analysis.mediation.several import joint
 from ssinfnet_jax.config import Config, Mediation, plain
 

@@ -18,7 +18,8 @@ from absl import logging
 
 from ssinfnet_jax import dask_tasks, rundir
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.data.readers import dicom, find
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference import segment_scan
 from ssinfnet_jax.networks import card
 from ssinfnet_jax.networks.card import NetworkCard

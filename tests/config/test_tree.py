@@ -11,8 +11,8 @@ import pytest
 from configs import covid_semiseg, ct_phantom, medseg_ictcf, recommended
 from configs.losses import LOSSES
 from ssinfnet_jax import config as configs
-from ssinfnet_jax.analysis.mediation.adjust import FAMILIES, METHODS
-from ssinfnet_jax.analysis.mediation.binomial import LOG_CDF
+from ssinfnet_jax.analysis.mediation.estimation.adjust import FAMILIES, METHODS
+from ssinfnet_jax.analysis.mediation.outcome.binomial import LOG_CDF
 from ssinfnet_jax.analysis.mediation.result import RULES
 from ssinfnet_jax.analysis.phenotypes.aggregation import HOW
 from ssinfnet_jax.config import fields, training

@@ -10,7 +10,8 @@ from PIL import ExifTags, Image
 from ssinfnet_jax.analysis.phenotypes import folder
 from ssinfnet_jax.data import ct, input_files
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.data.readers import dicom, find, pictures
+from ssinfnet_jax.data.readers import find, pictures
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference import segment_scan
 from tests.inference import stand_in
 

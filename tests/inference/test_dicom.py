@@ -11,7 +11,8 @@ from pydicom import uid
 from pydicom.fileset import FileSet
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.data.readers import dicom, find
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference import segment_scan
 from tests.inference import stand_in, test_geometry
 from tests.inference.test_geometry import affine, assert_seg_agrees, segment, series

@@ -15,7 +15,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.data.readers import dicom, find
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference import results, segment_scan
 from tests.inference import stand_in
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from ssinfnet_jax.data import survey
-from ssinfnet_jax.data.readers import dicom, find, nifti
+from ssinfnet_jax.data.readers import find, nifti
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference import segment_scan
 from tests.inference import stand_in
 from tests.inference.test_geometry import affine, chest, segment, series

@@ -11,7 +11,8 @@ import pytest
 
 from configs import recommended
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import categories, sampling
+from ssinfnet_jax.analysis.mediation import categories
+from ssinfnet_jax.analysis.mediation.estimation import sampling
 from tests import programs
 
 ROOT = pathlib.Path(__file__).parents[2]

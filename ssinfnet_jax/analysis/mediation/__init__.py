@@ -3,12 +3,12 @@
 With bootstrap intervals, natural effects on a binary outcome, and sensitivity to unmeasured confounding.
 """
 
-from ssinfnet_jax.analysis.mediation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
+from ssinfnet_jax.analysis.mediation.estimation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.moderated import moderated_effects
-from ssinfnet_jax.analysis.mediation.natural import natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
-from ssinfnet_jax.analysis.mediation.ordinal import ordinal_effects
+from ssinfnet_jax.analysis.mediation.outcome.natural import natural_effects
+from ssinfnet_jax.analysis.mediation.outcome.ordinal import ordinal_effects
 from ssinfnet_jax.analysis.mediation.procedure import analyse
 from ssinfnet_jax.analysis.mediation.result import CAVEAT, Analysis
 from ssinfnet_jax.analysis.mediation.sensitivity import e_value, sensitivity

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import columns, elimination, intervals
+from ssinfnet_jax.analysis.mediation import columns
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation.resample import Resamples, cross_products, identity, products, resample
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation import elimination, intervals
+from ssinfnet_jax.analysis.mediation.estimation.resample import Resamples, cross_products, identity, products, resample
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
 from ssinfnet_jax.analysis.mediation.several.multiple import Multiple
 from ssinfnet_jax.analysis.mediation.several.path_model import coefficients
 

@@ -9,10 +9,10 @@ from absl import logging
 from scipy import stats
 
 from ssinfnet_jax.analysis.mediation import columns
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
-from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.adjust import adjust as adjusted
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.outcome.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.univariate import EFFECTS, univariate
 
 _NATURAL = ("indirect", "direct", "total")

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import categories, columns, elimination, intervals
+from ssinfnet_jax.analysis.mediation import categories, columns
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
-from ssinfnet_jax.analysis.mediation.resample import Resamples, cross_products, products, resample
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation import elimination, intervals
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.adjust import adjust as adjusted
+from ssinfnet_jax.analysis.mediation.estimation.resample import Resamples, cross_products, products, resample
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
 
 PATHS = {  # moderated paths: of x to m, of m to y, of x to y
     "first": (True, False, False),

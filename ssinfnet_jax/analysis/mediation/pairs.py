@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import categories, elimination
+from ssinfnet_jax.analysis.mediation import categories
+from ssinfnet_jax.analysis.mediation.estimation import elimination
 
 # Relative to the values themselves: below this, what varies is rounding.
 _CONSTANT = 1e-10

@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import categories, columns, sampling
+from ssinfnet_jax.analysis.mediation import categories, columns
 from ssinfnet_jax.analysis.mediation.bootstrap import bootstrap, bootstrap_multiple
+from ssinfnet_jax.analysis.mediation.estimation import sampling
+from ssinfnet_jax.analysis.mediation.estimation.sampling import Sampling
 from ssinfnet_jax.analysis.mediation.imputation import check_known, imputed_effects
 from ssinfnet_jax.analysis.mediation.missing import missing_values, of_region
 from ssinfnet_jax.analysis.mediation.moderated import check_moderator, moderated_effects
-from ssinfnet_jax.analysis.mediation.natural import is_binary, natural_effects
 from ssinfnet_jax.analysis.mediation.options import Options
-from ssinfnet_jax.analysis.mediation.ordinal import level_codes, ordinal_effects
+from ssinfnet_jax.analysis.mediation.outcome.natural import is_binary, natural_effects
+from ssinfnet_jax.analysis.mediation.outcome.ordinal import level_codes, ordinal_effects
 from ssinfnet_jax.analysis.mediation.result import RULES, Analysis
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
 from ssinfnet_jax.analysis.mediation.sensitivity import sensitivity
 from ssinfnet_jax.analysis.mediation.several import dependence
 from ssinfnet_jax.analysis.mediation.several.correlation_filter import correlation_filter

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import columns, elimination, influence, mediator_shape
+from ssinfnet_jax.analysis.mediation import columns, influence, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation import elimination
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.adjust import describe_family, within_family
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
 
 EFFECTS = ("a", "b", "direct", "indirect", "total")
 _SIDES = {"a": "mx", "b": "ym", "direct": "yx", "indirect": "yx", "total": "yx"}  # in the regression, left and right

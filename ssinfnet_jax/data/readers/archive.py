@@ -13,7 +13,11 @@ from typing import Any
 
 import pydicom
 
-from ssinfnet_jax.data.readers import dicom, dicom_frames, dicom_header, dicom_parts, scan
+from ssinfnet_jax.data.readers import scan
+from ssinfnet_jax.data.readers.dicom import frames as dicom_frames
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
+from ssinfnet_jax.data.readers.dicom import parts as dicom_parts
+from ssinfnet_jax.data.readers.dicom import series as dicom
 
 MOST_FILES = 20_000
 MOST_BYTES = 16 * 2**30  # unpacked; the largest scan takes 12 GiB

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ssinfnet_jax.data import input_files
-from ssinfnet_jax.data.readers import archive, dicom, dicom_header, dicom_parts, nifti, opening, pictures, scan
+from ssinfnet_jax.data.readers import archive, nifti, opening, pictures, scan
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
+from ssinfnet_jax.data.readers.dicom import parts as dicom_parts
+from ssinfnet_jax.data.readers.dicom import series as dicom
 
 _STRAY_SHARE = 0.05  # of a series' files: up to this many unreadable ones beside it, and at least one, are strays
 

@@ -5,7 +5,9 @@ import zipfile
 
 import numpy as np
 
-from ssinfnet_jax.data.readers import archive, dicom, dicom_header, itk, nifti, nifti_header, pictures, scan, suffixes
+from ssinfnet_jax.data.readers import archive, itk, nifti, nifti_header, pictures, scan, suffixes
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
+from ssinfnet_jax.data.readers.dicom import series as dicom
 
 _BY_SUFFIX = {
     **dict.fromkeys(nifti.SUFFIXES, "nifti"),

@@ -9,7 +9,8 @@ import highdicom as hd
 import numpy as np
 from pydicom import uid
 
-from ssinfnet_jax.data.readers import dicom_header, itk, opening, scan
+from ssinfnet_jax.data.readers import itk, opening, scan
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
 
 _GGO = ("ggo", "groundglass", "groundglassopacity", "groundglassopacities", "groundglassopacification")
 _CONSOLIDATION = ("consolidation", "consolidations", "pulmonaryconsolidation")

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 
 import ssinfnet_jax
 from ssinfnet_jax import rundir
-from ssinfnet_jax.data.readers import dicom_frames
+from ssinfnet_jax.data.readers.dicom import frames as dicom_frames
 from ssinfnet_jax.data.readers.scan import Scan
 
 # Codes of the DICOM standard: the finding in CID 6102, its category in CID 7150, its location in SNOMED CT.

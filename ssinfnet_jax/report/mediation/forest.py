@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ssinfnet_jax.analysis.mediation.intervals import METHODS
+from ssinfnet_jax.analysis.mediation.estimation.intervals import METHODS
 from ssinfnet_jax.report.kit import fonts
 from ssinfnet_jax.report.mediation import naming, style
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ssinfnet_jax.analysis.mediation import CUTOFFS
-from ssinfnet_jax.analysis.mediation.intervals import METHODS
+from ssinfnet_jax.analysis.mediation.estimation.intervals import METHODS
 from ssinfnet_jax.report.kit import tables
 
 

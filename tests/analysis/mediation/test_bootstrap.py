@@ -6,8 +6,8 @@ from scipy import stats
 
 from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation import resample
 from ssinfnet_jax.analysis.mediation.bootstrap import resample_pairs
+from ssinfnet_jax.analysis.mediation.estimation import resample
 
 BOUNDS = [f"{method}_{side}" for method in ("percentile", "bc", "bca") for side in ("lower", "upper")]
 

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from ssinfnet_jax.analysis.mediation import intervals, moderated, natural, ordinal
+from ssinfnet_jax.analysis.mediation import moderated
 from ssinfnet_jax.analysis.mediation import pairs as pairing
 from ssinfnet_jax.analysis.mediation.bootstrap import resample_pairs
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT
+from ssinfnet_jax.analysis.mediation.estimation import intervals
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT
+from ssinfnet_jax.analysis.mediation.outcome import natural, ordinal
 from ssinfnet_jax.analysis.mediation.univariate import fit as fit_linear
 
 STUDIES = 4000

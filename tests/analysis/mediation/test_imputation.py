@@ -4,7 +4,8 @@ import pytest
 from scipy import stats
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import imputation, sampling
+from ssinfnet_jax.analysis.mediation import imputation
+from ssinfnet_jax.analysis.mediation.estimation import sampling
 
 
 def test_pool_equals_mice(r_values):

@@ -9,7 +9,9 @@ import statsmodels.stats.tests
 from scipy import special
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import categories, natural, pairs, sampling
+from ssinfnet_jax.analysis.mediation import categories, pairs
+from ssinfnet_jax.analysis.mediation.estimation import sampling
+from ssinfnet_jax.analysis.mediation.outcome import natural
 
 EFFECTS = ["indirect", "direct", "total", "pure_indirect", "total_direct"]
 

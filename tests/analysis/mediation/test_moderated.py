@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet_jax.analysis.mediation import moderated, sampling
-from ssinfnet_jax.analysis.mediation.adjust import adjust
+from ssinfnet_jax.analysis.mediation import moderated
+from ssinfnet_jax.analysis.mediation.estimation import sampling
+from ssinfnet_jax.analysis.mediation.estimation.adjust import adjust
 from ssinfnet_jax.analysis.mediation.moderated import PATHS, moderated_effects
 
 OPTIONS = {"covariates": ["multi"], "draws": 0}

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ssinfnet_jax.data import ct
 from ssinfnet_jax.data.datasets.ct_phantom import volume
-from ssinfnet_jax.data.readers import dicom
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference.writers import dicom_seg
 
 SIZE, NUM_SLICES = 64, 3

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from ssinfnet_jax.data.datasets.ct_phantom import volume as phantom
-from ssinfnet_jax.data.readers import dicom, find
+from ssinfnet_jax.data.readers import find
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference.writers import dicom_seg
 from tests.data.readers.test_formats import chest
 

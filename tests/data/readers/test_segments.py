@@ -11,7 +11,8 @@ from pydicom import uid
 from ssinfnet_jax.analysis.phenotypes import folder
 from ssinfnet_jax.data import input_files
 from ssinfnet_jax.data.datasets.ct_phantom import volume as phantom
-from ssinfnet_jax.data.readers import dicom, segments, volume
+from ssinfnet_jax.data.readers import segments, volume
+from ssinfnet_jax.data.readers.dicom import series as dicom
 from ssinfnet_jax.inference.writers import dicom_seg, seg_nrrd
 from tests.data.readers.test_formats import LPS_FROM_RAS, chest, nifti, oblique
 

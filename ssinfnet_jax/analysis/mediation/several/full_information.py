@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import elimination
-from ssinfnet_jax.analysis.mediation.host import double_precision
+from ssinfnet_jax.analysis.mediation.estimation import elimination
+from ssinfnet_jax.analysis.mediation.estimation.host import double_precision
 from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, measures, structure
 
 _ITERATIONS = 5000

@@ -11,8 +11,8 @@ import statsmodels.api as sm
 from scipy import stats
 
 from ssinfnet_jax.analysis.mediation import columns
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
 from ssinfnet_jax.analysis.mediation.several import dependence, full_information, model_fit
 from ssinfnet_jax.analysis.mediation.several.path_model import PathModel, fit_measures
 from ssinfnet_jax.config import Mediation, choices

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import linalg, optimize, special, stats
 
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.sampling import Sampling
 
 _ITERATIONS = 100
 _TOLERANCE = 1e-12  # of standardised coefficients

@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn import linear_model
 
 from ssinfnet_jax.analysis.mediation import columns
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
 from ssinfnet_jax.analysis.mediation.several import dependence
 
 MAX_MISSING = 0.2  # share of the patients

@@ -13,7 +13,8 @@ from ssinfnet_jax.data import ct, input_files, labels
 from ssinfnet_jax.data.datasets.folder import nnunet
 from ssinfnet_jax.data.datasets.folder.label_maps import Mask
 from ssinfnet_jax.data.datasets.folder.pairing import Item
-from ssinfnet_jax.data.readers import dicom_header, find, opening, segments, volume
+from ssinfnet_jax.data.readers import find, opening, segments, volume
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
 from ssinfnet_jax.data.readers.scan import Scan
 
 _REMEDY = "If only its header is wrong, write `geometry: voxel_by_voxel`, which pairs voxels as stored."

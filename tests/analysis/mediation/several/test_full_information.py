@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling
 
 
 def fitted(table, *, correlated=True, **options):

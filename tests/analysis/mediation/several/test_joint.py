@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling
 from ssinfnet_jax.analysis.mediation.several import joint
 
 

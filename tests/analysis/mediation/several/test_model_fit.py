@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import Options, sampling
+from ssinfnet_jax.analysis.mediation import Options
+from ssinfnet_jax.analysis.mediation.estimation import sampling
 from ssinfnet_jax.analysis.mediation.several import model_fit
 
 GOOD = {"df": 3, "cfi": 0.95, "rmsea": 0.06, "srmr": 0.08}

@@ -5,7 +5,7 @@ import statsmodels.api as sm
 from scipy import optimize, stats
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling
 from ssinfnet_jax.analysis.mediation.several import path_model
 
 MODEL = {

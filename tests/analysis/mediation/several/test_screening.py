@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssinfnet_jax.analysis.mediation import sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling
 from ssinfnet_jax.analysis.mediation.several import screening
 
 ALPHA = BETA = [0.2, 0.25, 0.15, 0.3, 0.35]

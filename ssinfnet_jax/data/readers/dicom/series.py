@@ -11,15 +11,13 @@ import numpy as np
 import pydicom
 from pydicom import uid
 
-from ssinfnet_jax.data.readers import (
-    dicom_contradictions,
-    dicom_frames,
-    dicom_geometry,
-    dicom_header,
-    dicom_parts,
-    dicom_pixels,
-    scan,
-)
+from ssinfnet_jax.data.readers import scan
+from ssinfnet_jax.data.readers.dicom import contradictions as dicom_contradictions
+from ssinfnet_jax.data.readers.dicom import frames as dicom_frames
+from ssinfnet_jax.data.readers.dicom import geometry as dicom_geometry
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
+from ssinfnet_jax.data.readers.dicom import parts as dicom_parts
+from ssinfnet_jax.data.readers.dicom import pixels as dicom_pixels
 
 _NO_VOLUME = {"LOCALIZER": "a scout", "MIP": "a projection", "MINIP": "a projection", "SCREEN SAVE": "a screen shot"}
 _MAPS = {  # words of image types of derived images whose values are no HU of the chest, though they may look so

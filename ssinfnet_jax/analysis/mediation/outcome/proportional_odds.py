@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import binomial, elimination
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.host import double_precision
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.estimation import elimination
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.host import double_precision
+from ssinfnet_jax.analysis.mediation.estimation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.outcome import binomial
 
 _MAX_STEPS = 60
 _TOLERANCE = 1e-9  # of the last Newton step, in the units of the (standardised) columns

@@ -6,7 +6,7 @@ from scipy import integrate, linalg, optimize, special, stats
 from statsmodels.stats.mediation import Mediation
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import natural
+from ssinfnet_jax.analysis.mediation.outcome import natural
 
 LINKS = {
     "logit": (sm.families.links.Logit(), lambda t: 1 / (1 + np.exp(-t))),

@@ -4,8 +4,9 @@ import pytest
 from scipy import stats
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import intervals, pairs, sampling
+from ssinfnet_jax.analysis.mediation import pairs
 from ssinfnet_jax.analysis.mediation.bootstrap import resample_pairs
+from ssinfnet_jax.analysis.mediation.estimation import intervals, sampling
 from ssinfnet_jax.analysis.mediation.univariate import fit
 
 SIDES = {"a": "iq~ses", "b": "lang~iq", "direct": "lang~ses"}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation.resample import Resamples
+from ssinfnet_jax.analysis.mediation.estimation.resample import Resamples
 
 METHODS = ("percentile", "bc", "bca")
 MIN_USABLE = 0.95  # share of the draws that must allow an estimate

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import intervals
-from ssinfnet_jax.analysis.mediation.resample import Resamples
+from ssinfnet_jax.analysis.mediation.estimation import intervals
+from ssinfnet_jax.analysis.mediation.estimation.resample import Resamples
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ssinfnet_jax.analysis.mediation import binomial, columns, mediator_shape, natural_model
+from ssinfnet_jax.analysis.mediation import columns, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.adjust import describe_family, within_family
-from ssinfnet_jax.analysis.mediation.host import double_precision
-from ssinfnet_jax.analysis.mediation.natural_model import EFFECTS
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.adjust import describe_family, within_family
+from ssinfnet_jax.analysis.mediation.estimation.host import double_precision
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.outcome import binomial, natural_model
+from ssinfnet_jax.analysis.mediation.outcome.natural_model import EFFECTS
 
 _LARGEST_COUNT = 20  # whole numbers from 0 to this are counts
 _ALWAYS = ["n", "flag", "mediator_model", "note", "from", "to"]  # columns of pairs that cannot be fitted, too

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ssinfnet_jax.data.readers import dicom_geometry, dicom_header
+from ssinfnet_jax.data.readers.dicom import geometry as dicom_geometry
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
 
 _WIDE = 1.5  # times the thickness of a slice
 _Headers = Mapping[pathlib.Path, Mapping[str, Any]]

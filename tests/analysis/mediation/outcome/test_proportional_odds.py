@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
-from ssinfnet_jax.analysis.mediation import proportional_odds as odds
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.estimation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.outcome import proportional_odds as odds
 
 
 def test_equals_r(r_golden, r_values):

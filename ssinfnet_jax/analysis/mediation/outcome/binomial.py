@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
-from ssinfnet_jax.analysis.mediation import elimination
-from ssinfnet_jax.analysis.mediation.host import double_precision
+from ssinfnet_jax.analysis.mediation.estimation import elimination
+from ssinfnet_jax.analysis.mediation.estimation.host import double_precision
 
 LOG_CDF = {"logit": jax.nn.log_sigmoid, "probit": jax.scipy.stats.norm.logcdf}
 _MAX_STEPS = 40

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from ssinfnet_jax.analysis.mediation import binomial
+from ssinfnet_jax.analysis.mediation.outcome import binomial
 
 
 @pytest.fixture(scope="module")

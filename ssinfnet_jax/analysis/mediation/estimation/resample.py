@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssinfnet_jax.analysis.mediation.host import double_precision
-from ssinfnet_jax.analysis.mediation.sampling import by_cluster
+from ssinfnet_jax.analysis.mediation.estimation.host import double_precision
+from ssinfnet_jax.analysis.mediation.estimation.sampling import by_cluster
 
 _CHUNK = 250  # resamples that are in memory at once
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssinfnet_jax.analysis.mediation import binomial
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation import sampling as sampled
-from ssinfnet_jax.analysis.mediation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling as sampled
+from ssinfnet_jax.analysis.mediation.estimation.sampling import Sampling
+from ssinfnet_jax.analysis.mediation.outcome import binomial
 
 EFFECTS = ("indirect", "direct", "total", "pure_indirect", "total_direct")
 # Trapezoid rule: Gauss-Hermite nodes are too far apart if a mediator nearly separates the outcome. Its error is below

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 from pydicom import uid
 
-from ssinfnet_jax.data.readers import dicom_header
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
 
 SOP_CLASSES = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 PHASES = ("NominalPercentageOfCardiacPhase", "TemporalPositionIdentifier", "FrameNumber")  # elements that tell them

@@ -8,7 +8,9 @@ import numpy as np
 import pydicom
 from pydicom.pixels import pixel_array
 
-from ssinfnet_jax.data.readers import dicom_frames, dicom_header, scan
+from ssinfnet_jax.data.readers import scan
+from ssinfnet_jax.data.readers.dicom import frames as dicom_frames
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
 
 
 def read_hu(

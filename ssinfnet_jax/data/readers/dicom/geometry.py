@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ssinfnet_jax.data.readers import dicom_header, scan
+from ssinfnet_jax.data.readers import scan
+from ssinfnet_jax.data.readers.dicom import header as dicom_header
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_MM = 0.01  # slices within this distance share a position

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ssinfnet_jax.analysis.mediation import binomial, columns, mediator_shape, natural, natural_model
+from ssinfnet_jax.analysis.mediation import columns, mediator_shape
 from ssinfnet_jax.analysis.mediation import pairs as pairing
-from ssinfnet_jax.analysis.mediation import proportional_odds as odds
-from ssinfnet_jax.analysis.mediation.adjust import adjust as adjusted
-from ssinfnet_jax.analysis.mediation.host import double_precision
-from ssinfnet_jax.analysis.mediation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.estimation.adjust import adjust as adjusted
+from ssinfnet_jax.analysis.mediation.estimation.host import double_precision
+from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT, Sampling
+from ssinfnet_jax.analysis.mediation.outcome import binomial, natural, natural_model
+from ssinfnet_jax.analysis.mediation.outcome import proportional_odds as odds
 
 EVENTS = ("or higher", "alone")
 _EFFECTS = ("indirect", "direct", "total")  # the first of natural_model.EFFECTS

@@ -5,7 +5,8 @@ from scipy import special, stats
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
 from ssinfnet_jax.analysis import mediation
-from ssinfnet_jax.analysis.mediation import ordinal, sampling
+from ssinfnet_jax.analysis.mediation.estimation import sampling
+from ssinfnet_jax.analysis.mediation.outcome import ordinal
 
 LEVELS = ["mild", "regular", "severe", "critical"]
 
