@@ -21,29 +21,17 @@ Settings are environment variables (defaults in parentheses):
 TEXT
 }
 
-fail() { echo "Error: $*" >&2; exit 2; }
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+begin "all hosts" "$@"
+needs_settings CLUSTER ZONE TPU_TYPE IMAGE WORKLOAD
+needs_program xpk "install it with pip install xpk"
 
-dry_run=
-if [[ "${1:-}" == --dry_run ]]; then dry_run=1; shift; fi
-case "${1:-}" in
-  "" | -h | --help) usage; exit 0 ;;
-  -*) fail "the first argument must be the stage, found '$1' (see --help)." ;;
-esac
-stage=$1; shift
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE must be pipeline, one of its stages, or experiment."
-[[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing; set it to a folder that all hosts share."
-for name in CLUSTER ZONE TPU_TYPE IMAGE WORKLOAD; do
-  [[ -n ${!name:-} ]] || fail "$name is not set (see --help)."
-done
-if [[ -z $dry_run ]]; then command -v xpk > /dev/null || fail "xpk was not found; install it with pip install xpk."; fi
-
-printf -v program '%q ' "${PYTHON:-.venv/bin/python}" -m "launch.$stage" "$@"
 command=(
   xpk workload create "--cluster=$CLUSTER" "--zone=$ZONE" "--workload=$WORKLOAD" "--tpu-type=$TPU_TYPE"
   "--num-slices=${SLICES:-1}" "--docker-image=$IMAGE"
 )
 if [[ -n ${PROJECT:-} ]]; then command+=("--project=$PROJECT"); fi
-command+=("--command=${program% }")
+command+=("--command=$(line)")
 
-if [[ -n $dry_run ]]; then printf '%q ' "${command[@]}"; echo; else exec "${command[@]}"; fi
+finish "${command[@]}"

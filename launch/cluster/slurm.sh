@@ -23,31 +23,22 @@ Example: NODES=2 GPUS=4 launch/cluster/slurm.sh pipeline --config=configs/covid_
 TEXT
 }
 
-fail() { echo "Error: $*" >&2; exit 2; }
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+begin "all nodes" "$@"
+needs_program sbatch "run this on a login node of the cluster"
 
-dry_run=
-if [[ "${1:-}" == --dry_run ]]; then dry_run=1; shift; fi
-case "${1:-}" in
-  "" | -h | --help) usage; exit 0 ;;
-  -*) fail "the first argument must be the stage, found '$1' (see --help)." ;;
-esac
-stage=$1; shift
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-[[ -f launch/$stage.py ]] || fail "there is no launch/$stage.py; STAGE must be pipeline, one of its stages, or experiment."
-[[ " $*" == *" --workdir="* ]] || fail "--workdir=FOLDER is missing; set it to a folder that all nodes share."
-if [[ -z $dry_run ]]; then command -v sbatch > /dev/null || fail "sbatch was not found; run this on a login node of the cluster."; fi
-
-printf -v program '%q ' "${PYTHON:-.venv/bin/python}" -m "launch.$stage" "$@"
+program=$(line)
 # shellcheck disable=SC2016 # expanded inside the job
 job='$SLURM_JOB_ID'
 if [[ -n ${ARRAY:-} ]]; then
   [[ $stage == experiment ]] || fail "ARRAY only works with the stage experiment, found '$stage'."
   # shellcheck disable=SC2016
-  program+='--index=$SLURM_ARRAY_TASK_ID ' job='${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID'  # the plain id may mean the whole array
+  program+=' --index=$SLURM_ARRAY_TASK_ID' job='${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID'  # the plain id may mean the whole array
 fi
 # Exit codes after a signal: 75 with the state saved, 143 if a stage has no state. A cancelled job is not requeued.
 again="case \$code in 75|143) [ \"\$(squeue -h -j $job -o %T)\" = RUNNING ] && scontrol requeue $job;; esac"
-body="srun --kill-on-bad-exit=1 ${program% } || { code=\$?; $again; exit \$code; }"
+body="srun --kill-on-bad-exit=1 $program || { code=\$?; $again; exit \$code; }"
 command=(
   sbatch "--job-name=ssinfnet-$stage" "--nodes=${NODES:-1}" --ntasks-per-node=1 "--gpus-per-node=${GPUS:-1}"
   "--cpus-per-task=${CPUS:-8}" "--time=${TIME:-24:00:00}" --signal=TERM@120 --requeue --open-mode=append
@@ -57,4 +48,4 @@ if [[ -n ${PARTITION:-} ]]; then command+=("--partition=$PARTITION"); fi
 if [[ -n ${ACCOUNT:-} ]]; then command+=("--account=$ACCOUNT"); fi
 command+=("--wrap=$body")
 
-if [[ -n $dry_run ]]; then printf '%q ' "${command[@]}"; echo; else exec "${command[@]}"; fi
+finish "${command[@]}"
