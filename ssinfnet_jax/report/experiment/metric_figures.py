@@ -72,19 +72,18 @@ def _dots(axes: mpl_axes.Axes, rows: pd.DataFrame, methods: Mapping[str, str], d
 
 
 @matplotlib.rc_context(figure_style.STYLE)
-def forest(comparison: pd.DataFrame, methods: Mapping[str, str], *, metric: str = "dice") -> mpl_figure.Figure:
-    """Draws differences from the reference on the same slices, with 95 % intervals and p values.
+def forest(comparison: pd.DataFrame, methods: Mapping[str, str]) -> mpl_figure.Figure:
+    """Draws differences of the Dice from the reference on the same slices, with 95 % intervals and p values.
 
     Args:
       comparison: columns data, method, reference, class, metric, n, difference, low, high, p_adj and, for methods that
         were trained several times, seed_p_adj; NaN where undefined.
       methods: name -> title, in the order to draw, including the reference, which has no row.
-      metric: to draw.
-    Raises: ValueError if no method has a difference in this metric.
+    Raises: ValueError if no method has a difference in Dice.
     """
-    found = comparison[(comparison["metric"] == metric) & comparison["method"].isin(list(methods))]
+    found = comparison[(comparison["metric"] == "dice") & comparison["method"].isin(list(methods))]
     if found["difference"].isna().all():
-        raise ValueError(f"The methods {', '.join(methods)} have no difference in {metric!r}; compare two first.")
+        raise ValueError(f"The methods {', '.join(methods)} have no difference in Dice; compare two first.")
     (reference,) = found["reference"].unique()
     shown = {name: title for name, title in methods.items() if name in set(found["method"])}
     panels = list(found.groupby(["data", "class"], sort=False))
@@ -108,7 +107,7 @@ def forest(comparison: pd.DataFrame, methods: Mapping[str, str], *, metric: str 
     for x, heading in columns.values():
         grid[0, 1].text(x, -0.6, heading, fontsize=9, color=_GREY, va="bottom")
     title = figure_style.shorten(methods.get(reference, reference), 40)
-    words = f"{figure_style.title(metric)} minus that of {title}\n(mean over slices, 95 % interval; above 0 is better)"
+    words = f"Dice minus that of {title}\n(mean over slices, 95 % interval; above 0 is better)"
     grid[-1, 0].set_xlabel(words, parse_math=False)
     return figure
 

@@ -140,8 +140,8 @@ def test_cost_as_bars_with_their_numbers():
 def test_nothing_to_draw_says_so():
     with pytest.raises(ValueError, match="The methods unet, fcn8, ours have no mean; evaluate"):
         metric_figures.dot_plot(summary().assign(mean=np.nan), METHODS)
-    with pytest.raises(ValueError, match="The methods unet, fcn8, ours have no difference in 'iou'; compare"):
-        metric_figures.forest(comparison(), METHODS, metric="iou")
+    with pytest.raises(ValueError, match="The methods unet, fcn8, ours have no difference in Dice; compare"):
+        metric_figures.forest(comparison().assign(metric="iou"), METHODS)
     with pytest.raises(ValueError, match="The cost of the networks unet, fcn8, ours was not measured; measure"):
         metric_figures.cost(cost().iloc[:0], METHODS)
 
