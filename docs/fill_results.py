@@ -1,9 +1,10 @@
 """Fills docs/results.md from the folders of experiments, so that no number in its tables is typed by hand.
 
-python -m docs.fill_results DIR...
+python -m docs.fill_results [DIR...]
 
 Between the lines `<!-- begin experiment NAME -->` and `<!-- end experiment NAME -->`, where NAME is the grid's name
 (`ablation:cpu`), it writes command, commit, data, time, machine, tables, and figures. Figures go to docs/figures.
+Between the lines `begin networks` and `end networks` it writes how good the networks in the package are.
 """
 
 import io
@@ -11,13 +12,14 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PIL import Image
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.report.experiment import comparison_tables, read_grid
-from ssinfnet_jax.report.kit import table_export, tables
+from ssinfnet_jax.report.kit import figure_style, table_export, tables
 
 DOCS = pathlib.Path(__file__).parent
 FIGURES = {  # figures in an experiment's folder, if present -> captions
@@ -27,14 +29,14 @@ FIGURES = {  # figures in an experiment's folder, if present -> captions
     "differences": "Difference of the Dice from the reference, 95 % bootstrap interval",
     "cost": "Cost of each network",
 }
+HELD_OUT = DOCS.parent / "ssinfnet_jax" / "pretrained" / "held_out.json"
+AIMS = {"lesion": 0.75, "ggo": 0.62, "consolidation": 0.40, "overall": 0.67}
 WIDTH = 1400  # maximum width of a figure, pixels
 MAX_BYTES = 300_000  # per figure
 
 
 def main(argv: Sequence[str]) -> None:
     """Fills the blocks of the experiments in the folders `argv[1:]`."""
-    if len(argv) < 2:
-        sys.exit("Usage: python -m docs.fill_results DIR...  (folders of launch.experiment)")
     try:
         write(DOCS / "results.md", argv[1:])
     except (ValueError, OSError) as error:
@@ -44,6 +46,8 @@ def main(argv: Sequence[str]) -> None:
 def write(path: pathlib.Path, folders: Sequence[str | pathlib.Path]) -> None:
     """Fills the blocks of experiments in a page, and `figures/` beside it; writes nothing if a block is missing."""
     text, pictures = path.read_text(encoding="utf-8"), {}
+    if "<!-- begin networks -->" in text:
+        text = _replaced(text, "networks", networks(json.loads(HELD_OUT.read_text())))
     for folder in folders:
         text, own = fill(text, read_grid.read(folder))
         pictures |= own
@@ -59,17 +63,33 @@ def fill(text: str, experiment: read_grid.Experiment) -> tuple[str, dict[str, by
 
     Raises: ValueError unless the text has the block exactly once.
     """
-    begin, end = (f"<!-- {side} experiment {experiment.name} -->" for side in ("begin", "end"))
+    written, pictures = block(experiment)
+    return _replaced(text, f"experiment {experiment.name}", written), pictures
+
+
+def _replaced(text: str, name: str, written: str) -> str:
+    """The text with another block of this name; ValueError unless it has it exactly once."""
+    begin, end = (f"<!-- {side} {name} -->" for side in ("begin", "end"))
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         present = ", ".join(re.findall("<!-- begin experiment (.*?) -->", text)) or "none"
         raise ValueError(
-            f"The results must have one block of {experiment.name}, with the lines {begin} and {end}; found "
-            f"{text.count(begin)} and {text.count(end)}. They have blocks of: {present}. Add these two lines where the "
-            "block belongs."
+            f"The results must have one block of {name.removeprefix('experiment ')}, with the lines {begin} and {end}; "
+            f"found {text.count(begin)} and {text.count(end)}. They have blocks of: {present}. Add these two lines "
+            "where the block belongs."
         )
     head, _, rest = text.partition(begin)
-    written, pictures = block(experiment)
-    return f"{head}{begin}\n{written}{end}{rest.partition(end)[2]}", pictures
+    return f"{head}{begin}\n{written}{end}{rest.partition(end)[2]}"
+
+
+def networks(held_out: Mapping[str, Any]) -> str:
+    """Formats the cross-validated accuracy of the networks in the package, from their held_out.json."""
+    found = {row["class"]: row for row in held_out["figures"]}
+    count = max(row["n"] for row in found.values())
+    rows = [f"| {count} held-out slices, single models | Dice | slices | aim |", "|---|---|---|---|"]
+    for name, aim in AIMS.items():
+        row = found[name]
+        rows.append(f"| {figure_style.title(name)} | {row['mean']:.3f} ± {row['error']:.3f} | {row['n']} | {aim:.2f} |")
+    return "\n".join(rows) + "\n"
 
 
 def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
@@ -77,7 +97,8 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
     parts = [f"```\n{_public(experiment.config.get('command', ''))}\n```\n", f"{_how(experiment)}\n"]
     made = [
         comparison_tables.cost(experiment), comparison_tables.metrics(experiment),
-        comparison_tables.published(experiment), comparison_tables.factors(experiment, only="dice"),
+        comparison_tables.published(experiment), comparison_tables.settings(experiment),
+        comparison_tables.factors(experiment, only="dice"),
         comparison_tables.comparison(experiment, only="dice"),
     ]  # fmt: skip
     parts += [table_export.markdown(table.table) for table in made if table is not None]

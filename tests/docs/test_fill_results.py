@@ -106,3 +106,11 @@ def test_the_program_reports_a_mistake_in_one_line(tmp_path):
     result = programs.run("docs.fill_results", str(tmp_path))
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("Error: No experiment.json in")
+
+
+def test_the_page_says_of_the_networks_in_the_package_what_their_card_says():
+    text = (fill_results.DOCS / "results.md").read_text()
+    held_out = json.loads(fill_results.HELD_OUT.read_text())
+    assert fill_results.networks(held_out) in text
+    lesion = next(row for row in held_out["figures"] if row["class"] == "lesion")
+    assert f"| Lesion | {lesion['mean']:.3f} ± {lesion['error']:.3f} | {lesion['n']} | 0.75 |" in text
