@@ -78,7 +78,7 @@ def _best(config: ml_collections.ConfigDict) -> None:
     single.train.augmentation.scale = (0.6, 1.0)
     single.train.validate_every_epochs = 20
     multi = config.multi
-    multi.decision = {  # chosen on held-out slices of folds 0 and 1, as that of the networks in the package
+    multi.decision = {  # chosen on held-out slices of folds 0 and 1
         "rule": "joint", "consolidation_share": 0.4, "multi_weight": 0.25, "least_share": 0.05,
     }  # fmt: skip
     multi.prior_source = "ground_truth"  # the single network finds the lesion; this one learns to divide it
