@@ -6,8 +6,8 @@ The dataset's description says how the folder is laid out. Variants:
 - `best`, `best_second`: the two steps of the best recipe so far that two cores can afford. The second trains the single
   network on, at full size. It takes the networks of the run folder `runs/best`, or of another with
   `--config.single.train.initial=RUN/train_single/model --config.multi.train.initial=RUN/train_multi/model`.
-- `small`: the recipe of `best` with pretraining, at 160x160 and a quarter (single) and an eighth (multi) of the width,
-  so that grids with all folds and several seeds fit on two cores.
+- `small`: as `cpu`, with 160x160, a quarter (single) and an eighth (multi) of the width, and averaged weights, for
+  grids with all folds and several seeds.
 - `gpu`: the paper's networks at 352x352 in bfloat16, with a schedule of minutes on one large GPU.
 - `full`: the paper's 2000 epochs, which take days; `full_paper`, `full_published_code`: in the other presets
   (configs/presets.py).
@@ -157,12 +157,13 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
 
 
 def _reduce(config: ml_collections.ConfigDict) -> None:
-    """After `_shrink`: minutes per run on one core; the losses and the prior's source are the paper's code's."""
+    """After `_shrink`: a single network trains in minutes on one core."""
     config.data.image_size = 160
     config.single.train.losses.weighted_iou_bce.window = 15
     for which, width in (("single", 0.25), ("multi", 0.125)):
         config[which].model.options.width = width
         config[which].train.batch_size, config[which].train.averaging = 4, 0.98
+        config[which].train.validate_every_epochs = None
     config.single.pretrain.phases = (
         ("inpaint_random", 4), ("coach", 0.5), ("inpaint_coach", 1), ("coach", 0.5), ("inpaint_coach", 2),
     )  # fmt: skip
@@ -172,5 +173,3 @@ def _reduce(config: ml_collections.ConfigDict) -> None:
     multi.pretrain.phases = (("inpaint_random", 60), ("coach", 10), ("inpaint_coach", 30))
     multi.train.epochs = 100
     multi.train.optimizer.learning_rate = 2e-3
-    for which in ("single", "multi"):
-        config[which].train.validate_every_epochs = 100

@@ -5,6 +5,7 @@ Reads one JSON object a line, {"module", "arguments", "environment", "stdout", "
 `ended`; minus a signal's number if that ended it.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -77,9 +78,10 @@ def main() -> None:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 path = running.pop(child)
-                partial = path.with_suffix(".partial")
-                partial.write_text(str(os.waitstatus_to_exitcode(status)))
-                partial.rename(path)
+                with contextlib.suppress(FileNotFoundError):  # nobody waits for it any more
+                    partial = path.with_suffix(".partial")
+                    partial.write_text(str(os.waitstatus_to_exitcode(status)))
+                    partial.rename(path)
 
 
 if __name__ == "__main__":

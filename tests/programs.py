@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,8 @@ class Program:
     """A process like `subprocess.Popen`, whose output is read when it has ended."""
 
     def __init__(self, module: str, arguments: list[str], environment: dict[str, str], *, merged: bool):
-        self._folder = pathlib.Path(tempfile.mkdtemp())
+        self._temporary = tempfile.TemporaryDirectory()
+        self._folder = pathlib.Path(self._temporary.name)
         self.args = [module, *arguments]
         self.returncode: int | None = None
         asked = {
@@ -37,6 +37,7 @@ class Program:
         """Its exit code, minus the number of the signal that ended it, or None."""
         if self.returncode is None and (self._folder / "ended").is_file():
             self.returncode = int((self._folder / "ended").read_text())
+        assert self.returncode is not None or _server().poll() is None, "the fork server has ended"
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -49,12 +50,10 @@ class Program:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Waits for its end and returns its output and errors ("" if merged); may be called once."""
+        """Waits for its end and returns its output and errors ("" if merged)."""
         self.wait(timeout)
         paths = [self._folder / name for name in ("stdout", "stderr")]
-        written = tuple(path.read_text(errors="replace") if path.exists() else "" for path in paths)
-        shutil.rmtree(self._folder)
-        return written
+        return tuple(path.read_text(errors="replace") if path.exists() else "" for path in paths)
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:

@@ -115,7 +115,8 @@ def variance_of_seeds(values: np.ndarray, folds: np.ndarray) -> tuple[float, int
     """Variance of the mean of values[seed, slice] due to training, and its degrees of freedom, those of all folds.
 
     The noise of training is taken to be about as large in all folds: counting folds of one degree each by
-    Satterthwaite would leave too few.
+    Satterthwaite would leave too few. It is taken to be independent between folds, although the networks of a seed
+    start from the same weights in all of them.
     """
     parts = [values[:, folds == fold] for fold in np.unique(folds)]
     variances = [(part.sum(axis=1) / values.shape[1]).var(ddof=1) / len(values) for part in parts]

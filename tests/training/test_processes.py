@@ -95,12 +95,10 @@ def one_process(tmp_path_factory):
     return workdir
 
 
-def test_processes_that_disagree_do_what_the_first_says(one_process, tmp_path):
-    """The second process finds every validation better, saves at other times, stops early, sees no checkpoints, ...
-
-    Every process saves a part of every array, so where they disagree they would wait for each other.
-    """
-    flags = [*toy_run.WAYS["fsdp"], *KEEP_BEST]
+@pytest.mark.parametrize("way", ["pmap", "fsdp"])
+def test_processes_that_disagree_do_what_the_first_says(way, one_process, tmp_path):
+    """The second process finds every validation better, saves at other times, stops early, sees no checkpoints, ..."""
+    flags = [*toy_run.WAYS[way], *KEEP_BEST]
     for process in _start_two(tmp_path, *flags, **ALONE, disagrees=1, signal_at="train single:12:SIGTERM"):
         toy_run.end(process, loop.INTERRUPTED)
     for process in _start_two(tmp_path, *flags, **ALONE, disagrees=1):

@@ -1,10 +1,11 @@
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
 
-from ssinfnet_jax.report.experiment import grid_page
+from ssinfnet_jax.report.experiment import grid_page, read_grid
 from tests.report.experiment import toy_experiment
 
 METHODS = {"unet": ("U-Net", 0.6), "sinfnet": ("SInfNet", 0.3), "ssinfnet": ("SSInfNet", 0.1)}
@@ -101,3 +102,28 @@ def test_a_tie_has_no_winner(tmp_path):
     table.loc[table["method"] == "a", "n"] = 5
     table.to_csv(path, index=False)
     assert "shared by 2 of 2, n = 5 to 6 slices" in grid_page.write(folder).read_text()
+
+
+def test_a_method_with_settings_is_shown_with_the_chosen_ones(tmp_path):
+    folder = toy_experiment.build(tmp_path / "grid", {"ours": ("Ours", 0.1), "unet": ("U-Net", 0.3)}, folds=2)
+    config = json.loads((folder / "experiment.json").read_text())
+    others = [
+        {**run, "name": f"other-{run['name']}", "setting": "rate_4e-3"} for run in config["runs"][:2]
+    ]  # of "ours", not chosen
+    for run, other in zip(config["runs"], others, strict=False):
+        run["setting"] = "rate_2e-3"
+        shutil.copytree(folder / "runs" / run["name"], folder / "runs" / other["name"])
+    config["runs"] += others
+    (folder / "experiment.json").write_text(json.dumps(config))
+    rows = [
+        {"data": "default", "method": "ours", "fold": fold, "setting": setting, "score": score, "chosen": score > 0.5}
+        for fold in (0, 1) for setting, score in (("rate_2e-3", 0.61), ("rate_4e-3", 0.42))
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "tables" / "settings.csv", index=False)
+    experiment = read_grid.read(folder)
+    assert len(experiment.runs) == 6
+    assert [run.name for run in experiment.compared_runs] == [run["name"] for run in config["runs"][:4]]
+    page = grid_page.write(folder).read_text()
+    assert "Settings of the methods." in page
+    for text in ("rate_2e-3", "rate_4e-3", "0.610", "0.420", "Detectable"):
+        assert text in page
