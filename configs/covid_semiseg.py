@@ -167,9 +167,9 @@ def _reduce(config: ml_collections.ConfigDict) -> None:
     config.single.pretrain.phases = (
         ("inpaint_random", 4), ("coach", 0.5), ("inpaint_coach", 1), ("coach", 0.5), ("inpaint_coach", 2),
     )  # fmt: skip
-    config.single.train.epochs = 80
+    config.single.train.epochs = 50
     multi = config.multi
     multi.prior_source = "ground_truth"  # so the multi network's training does not depend on the single network
     multi.pretrain.phases = (("inpaint_random", 60), ("coach", 10), ("inpaint_coach", 30))
-    multi.train.epochs = 100
+    multi.train.epochs = 50
     multi.train.optimizer.learning_rate = 2e-3
