@@ -60,7 +60,8 @@ def fit(
     Args:
       data: float[N, P], columns in the order of `fixed`, then of `equations`; NaN where missing.
       equations, fixed, correlated: see PathModel.
-    Raises: ValueError for variables that no patient has together, or no convergence.
+    Raises: ValueError for variables that fewer than three patients have together, no convergence, or an information
+      matrix that is not positive definite.
     Source: Arbuckle 1996, Full information estimation in the presence of incomplete data; Dempster, Laird and Rubin
       1977, doi:10.1111/j.2517-6161.1977.tb01600.x; Savalei 2010, doi:10.1037/a0020143 (observed information).
     """
@@ -173,7 +174,15 @@ def _errors(
     theta = [model.paths.to_numpy()[tuple(at[0])], model.residual.to_numpy()[tuple(at[1])], mean]
     with double_precision():
         structure = tuple(tuple(map(tuple, part.T.tolist())) for part in at)
-        found = np.linalg.inv(-np.asarray(_hessian(jnp.asarray(np.concatenate(theta)), scaled, structure)))
+        information = -np.asarray(_hessian(jnp.asarray(np.concatenate(theta)), scaled, structure))
+    try:
+        np.linalg.cholesky(information)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "The model of incomplete data has no standard errors: too few patients have the same variables, or "
+            "mediators nearly repeat each other. Use fewer mediators, or those with fewer gaps."
+        ) from None
+    found = np.linalg.inv(information)
     index = pd.MultiIndex.from_tuples(keys)
     of_paths = pd.DataFrame(found[: len(keys), : len(keys)], index, index)
     errors = np.sqrt(np.diag(found)[len(keys) : len(keys) + len(own)])

@@ -114,9 +114,9 @@ def multiple(
     Returns: Multiple. Covariates, exposures and mediators, in this order, that are linear combinations of earlier
       ones in the complete rows (dependence.first_relation()) are left out, with a warning and a row of `removed`;
       mediators of such an exposure become those of the exposures that it is made of.
-    Raises: ValueError for no mediator, missing, non-numeric or infinite columns, a constant exposure or outcome, an
-      exposure that the covariates determine, an outcome that the others determine, no independent mediator, or not
-      more complete rows than variables.
+    Raises: ValueError as full_information.fit(), and for no mediator, missing, non-numeric or infinite columns, a
+      constant exposure or outcome, an exposure that the covariates determine, an outcome that the others determine,
+      no independent mediator, or not more complete rows than variables.
     Source: the paper, eq. 15; Bollen 1989, Structural Equations with Latent Variables, chapter 4; lavaan's `sem()`.
     """
     exposures = _checked(exposures, sampling, missing)
@@ -197,6 +197,13 @@ def _complete(data: pd.DataFrame, sampling: Sampling, how: dict) -> tuple[PathMo
 
 def _incomplete(data: pd.DataFrame, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:
     """The same of all rows, by full information."""
+    outcome = next(reversed(how["equations"]))
+    others = data[[*how["fixed"], outcome]].dropna()
+    if relation := dependence.first_relation(others, tolerance=dependence.EXACT):
+        raise ValueError(
+            f"In the {len(others)} rows with outcome, exposures and covariates, {relation}. Leave one of these columns "
+            "out, or use those with fewer gaps."
+        )
     found = full_information.fit(data, **how)
     return found.model, found.sd, _Errors(found.covariance, found.se_of_covariances), found.fit
 

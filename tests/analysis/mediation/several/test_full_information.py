@@ -4,6 +4,7 @@ import pytest
 
 from ssinfnet_jax.analysis import mediation
 from ssinfnet_jax.analysis.mediation.estimation import sampling
+from ssinfnet_jax.analysis.mediation.several import full_information
 
 
 def fitted(table, *, correlated=True, **options):
@@ -80,3 +81,14 @@ def test_errors(holes):
     apart = holes.assign(size=holes["size"].where(holes["iq"].isna()))
     with pytest.raises(ValueError, match="Fewer than three patients have both 'iq' and 'size'"):
         fitted(apart, missing="fiml")
+    known = holes["lang"].notna() & holes["multi"].notna()
+    with pytest.raises(ValueError, match=rf"In the {known.sum()} rows with outcome, .* ses is constant. Leave"):
+        fitted(holes.assign(ses=holes["ses"].mask(known, 1.0)), missing="fiml")
+
+
+def test_a_saddle_has_no_standard_errors(holes, monkeypatch):
+    """Seen with 80 % of three skewed mediators missing; here the curvature has the wrong sign."""
+    hessian = full_information._hessian
+    monkeypatch.setattr(full_information, "_hessian", lambda *args: -hessian(*args))
+    with pytest.raises(ValueError, match="has no standard errors: too few patients have the same variables"):
+        fitted(holes, missing="fiml")
