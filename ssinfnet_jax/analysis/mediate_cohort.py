@@ -1,14 +1,18 @@
 """Stage `mediate`: mediation analysis of the cohort's phenotypes and clinical columns."""
 
+import dataclasses
+
 import pandas as pd
 from absl import logging
 
 from ssinfnet_jax import rundir
 from ssinfnet_jax.analysis import mediation, severity, truth
+from ssinfnet_jax.analysis.mediation import categories
 from ssinfnet_jax.config import Config
 from ssinfnet_jax.data import datasets, prepare
+from ssinfnet_jax.data.clinical import clinical_table as clinical
 
-CLINICAL = ("age", "gender", "underlying")  # possible exposures and covariates of the clinical table
+CLINICAL = clinical.EXPOSURES  # possible exposures and covariates
 
 
 def run(config: Config, run_dir: rundir.RunDir) -> str | None:
@@ -22,7 +26,10 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     _, slices = prepare.load(config.data, run_dir)
     patients = pd.read_csv(folder / "patients.csv", dtype={"patient_id": str})
     table = patients.merge(clinical_table(slices), on="patient_id", validate="one_to_one")
-    analysis = mediation.analyse(table, mediation.Options(**vars(config.mediation)))
+    options = _with_values(mediation.Options(**vars(config.mediation)), table)
+    if not options.exposures:
+        return f"no patient of the cohort has a value of {', '.join(config.mediation.exposures)}"
+    analysis = mediation.analyse(table, options)
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)
     analysis.write(directory)
@@ -40,11 +47,25 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     return None
 
 
+def _with_values(options: mediation.Options, table: pd.DataFrame) -> mediation.Options:
+    """Leaves out exposures and covariates that the clinical table does not have."""
+    absent = {name for name in CLINICAL if table[name].isna().all()}
+    kept = {
+        key: tuple(term for term in getattr(options, key) if categories.column(term) not in absent)
+        for key in ("exposures", "covariates")
+    }
+    left_out = [term for key, terms in kept.items() for term in getattr(options, key) if term not in terms]
+    if not left_out:
+        return options
+    logging.warning("No patient of the cohort has a value of %s; left out of the analysis.", ", ".join(left_out))
+    return dataclasses.replace(options, **kept)
+
+
 def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:
     """One row per cohort patient: patient_id, age (years), gender, underlying (number of diseases), severity (0/1).
 
-    And severity_level, one of severity.LEVELS.
+    And severity_level, one of severity.LEVELS. Columns that no clinical table has are NaN.
     """
     cohort = slices[slices["split"] == "cohort"].drop_duplicates("patient_id")
-    table = cohort[["patient_id", *CLINICAL, "severity_level"]].reset_index(drop=True)
+    table = cohort.reindex(columns=["patient_id", *CLINICAL, "severity_level"]).reset_index(drop=True)
     return table.assign(severity=severity.binarize(table["severity_level"]))

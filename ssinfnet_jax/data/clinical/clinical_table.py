@@ -99,6 +99,7 @@ COLUMN_NAMES = {
     ),
 }
 
+EXPOSURES = ("age", "gender", "underlying")  # a table may be said to lack some of these
 _CODED = ("gender", "sex", "geschlecht", "性别")  # columns whose names may explain their codes
 MAX_AGE_YEARS = 120
 _GENDERS = {
@@ -116,22 +117,25 @@ _MAX_LISTED = 10
 Problem = tuple[list[int], str]  # rows of the file, and what is wrong with them
 
 
-def read_clinical(path: str | os.PathLike) -> pd.DataFrame:
+def read_clinical(path: str | os.PathLike, without: Sequence[str] = ()) -> pd.DataFrame:
     """Reads a clinical table.
 
     Args:
       path: .csv (UTF-8, comma) or .xlsx with the columns of COLUMN_NAMES; other columns are ignored.
+      without: those of EXPOSURES that the table does not have, or that are not to be read.
 
     Returns: a table indexed by patient (str; the number in the patient's name if it has one), with columns age
       (float64 years), gender (float64, 0 female, 1 male), underlying (float64, count) and severity_level
-      (str); missing values are NaN or "". `attrs["doubts"]` lists doubtful disease texts, see diseases.read_all().
+      (str), but for those in `without`; missing values are NaN or "". `attrs["doubts"]` lists doubtful disease texts,
+      see diseases.read_all().
     Raises:
       FileNotFoundError: no such file.
       ValueError: the file is unreadable, a column is missing or duplicated, a patient occurs twice, an age is
         impossible, or a gender or level is unknown; lists the rows.
     """
-    table = text_table.read(path, "Clinical table", lambda cells: {*map(kind_of, cells)} >= {*COLUMN_NAMES})
-    columns = _find_columns(table, path)
+    needed = [name for name in COLUMN_NAMES if name not in without]
+    table = text_table.read(path, "Clinical table", lambda cells: {*map(kind_of, cells)} >= {*needed})
+    columns = _find_columns(table, path, needed)
     table = table[list(columns.values())].set_axis(list(columns), axis=1)
     names = table.pop("patient")
     problems: list[Problem] = [([row], "no patient") for row in names.index[names == ""]]
@@ -348,17 +352,19 @@ def plain_name(name: str) -> str:
 _KINDS = {plain_name(name): kind for kind, names in COLUMN_NAMES.items() for name in names}
 
 
-def _find_columns(table: pd.DataFrame, path: str | os.PathLike) -> dict[str, str]:
-    found = {ours: [column for column in table.columns if kind_of(column) == ours] for ours in COLUMN_NAMES}
+def _find_columns(table: pd.DataFrame, path: str | os.PathLike, needed: Sequence[str]) -> dict[str, str]:
+    found = {ours: [column for column in table.columns if kind_of(column) == ours] for ours in needed}
     wrong = {ours: matches for ours, matches in found.items() if len(matches) != 1}
     if wrong:
         listed = "; ".join(
             f"{ours}, found {' and '.join(map(repr, matches)) or 'none'} of {', '.join(COLUMN_NAMES[ours][:5])}, ..."
             for ours, matches in wrong.items()
         )
+        absent = [ours for ours, matches in wrong.items() if not matches and ours in EXPOSURES]
+        without = f", or say that the table does not have them (table_without: [{', '.join(absent)}])" if absent else ""
         raise ValueError(
             f"Clinical table {os.fspath(path)} must have one column for each of these: {listed}. "
-            f"It has the columns {', '.join(map(repr, table.columns))}; rename them."
+            f"It has the columns {', '.join(map(repr, table.columns))}; rename them{without}."
         )
     return {ours: matches[0] for ours, matches in found.items()}
 

@@ -158,6 +158,17 @@ def test_read_clinical_lists_the_columns_found(tmp_path):
         clinical_table.read_clinical(path)
 
 
+def test_a_table_may_be_said_to_lack_exposures(tmp_path):
+    path = write(tmp_path / "c.csv", "Patient,Age,Severity\n1,50,Mild\n")
+    message = r"rename them, or say that the table does not have them \(table_without: \[gender, underlying\]\)\."
+    with pytest.raises(ValueError, match=message):
+        clinical_table.read_clinical(path)
+    table = clinical_table.read_clinical(path, ("gender", "underlying"))
+    assert table.to_dict("index") == {"1": {"age": 50.0, "severity_level": "Mild"}}
+    with pytest.raises(ValueError, match=r"severity_level, found none of severity, .* rename them\.$"):
+        clinical_table.read_clinical(write(tmp_path / "d.csv", "Patient,Age\n1,50\n"), ("gender", "underlying"))
+
+
 def test_read_clinical_names_missing_empty_and_unreadable_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.csv does not exist"):
         clinical_table.read_clinical(tmp_path / "gone.csv")

@@ -92,6 +92,7 @@ class Description:
       notes: what a user must know, or has to check.
       version: of its records.
       table: pattern of the one clinical table (`data.clinical.clinical_table`), joined by patient.
+      table_without: the exposures that the table does not have; the mediation analysis does without them.
       patients: CSV or XLSX with the columns file and patient_id, where names do not tell the patient.
       view: "frame": whole slices; "lungs": cropped to the lungs: volumes are, pictures must be already.
       geometry: "header": a mask must lie on the voxels of its image; "voxel_by_voxel": voxels are paired as stored.
@@ -110,6 +111,7 @@ class Description:
     notes: tuple[str, ...] = ()
     version: str = "1.0.0"
     table: str = ""
+    table_without: tuple[Literal["age", "gender", "underlying"], ...] = ()
     patients: str = ""
     view: Literal["frame", "lungs"] = "frame"
     geometry: Literal["header", "voxel_by_voxel"] = "header"

@@ -36,7 +36,7 @@ def assign(
         )  # fmt: skip
         return items, {}
     try:
-        table = clinical_table.read_clinical(paths[0])
+        table = clinical_table.read_clinical(paths[0], description.table_without)
     except ValueError as error:
         findings.error("clinical table", paths[0], f"cannot be used: {error}", "")
         return items, {}
