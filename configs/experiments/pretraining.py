@@ -12,6 +12,7 @@ import ml_collections
 from configs.experiments import common
 
 LABELS = (5, 10, 20, 40)  # labeled slices, at size "folds"
+LONGER = 2.5  # times the updates; what five trainings take beyond this is what one pretraining takes
 UNLABELED = (1600,)  # at size "folds"; add 100 and 400 where all of them help
 
 
@@ -47,14 +48,15 @@ def _dose(config: ml_collections.ConfigDict, scratch: dict) -> ml_collections.Co
     updates = train.epochs * (max(LABELS) // train.batch_size)
     config.seeds = (0,)
     config.data = {
-        f"labels_{count:02d}": {
-            "title": f"{count} labeled slices",
+        f"labels_{count:02d}{'_long' if longer > 1 else ''}": {
+            "title": f"{count} labeled slices" + (f", {longer:g} times the updates" if longer > 1 else ""),
             "changes": [
                 ("single.train.max_slices", count),
-                ("single.train.epochs", updates // (count // train.batch_size)),  # an epoch's last slices are left out
+                # An epoch's last slices are left out.
+                ("single.train.epochs", int(longer * updates) // (count // train.batch_size)),
             ],
         }
-        for count in LABELS
+        for count, longer in (*((count, 1.0) for count in LABELS), (min(LABELS), LONGER))
     }
     methods = {"scratch": scratch} | {
         f"inpainted_{count}": {
