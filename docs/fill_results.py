@@ -7,6 +7,7 @@ Between the lines `<!-- begin experiment NAME -->` and `<!-- end experiment NAME
 Between the lines `begin networks` and `end networks` it writes how good the networks in the package are.
 """
 
+import collections
 import io
 import json
 import pathlib
@@ -127,8 +128,12 @@ def _how(experiment: read_grid.Experiment) -> str:
     absent = [
         f"- {run.name}: {run.state}{f', {_public(run.reason)}' if run.reason else ''}".replace("<", "&lt;")
         for run in experiment.runs
-        if run.state != "finished"
+        if run.state not in ("finished", "not run")
     ]
+    not_run = collections.Counter((run.data, run.setting) for run in experiment.runs if run.state == "not run")
+    if not_run:
+        told = (f"{count} of {' at '.join(filter(None, what))}" for what, count in not_run.items())
+        absent.append(f"- not run: {', '.join(told)}")
     return "\n".join(["; ".join(fact for fact in facts if fact) + ".", *absent])
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -49,6 +50,16 @@ def test_a_block_is_written_from_the_folder(folder, results):
     # Two finished runs of 65 s, and the 60 s of training before the third failed.
     assert "; 2 of 3 runs; 3 min 10 s of stages; 2 x NVIDIA H200, jax 0.10.2.\n" in text
     assert "\n- run1-fold0-seed0: failed, train_single: the loss is NaN at step 7\n" in text
+
+
+def test_runs_that_were_not_run_are_one_line(folder):
+    experiment = read_grid.read(folder)
+    lacking = [
+        dataclasses.replace(experiment.runs[0], data=data, setting=setting, state="not run")
+        for data, setting in (("few", "rate_1"), ("few", "rate_1"), ("few", "rate_2"), ("all", ""))
+    ]
+    text = fill_results._how(dataclasses.replace(experiment, runs=[*experiment.runs, *lacking]))
+    assert text.endswith("\n- not run: 2 of few at rate_1, 1 of few at rate_2, 1 of all")
 
 
 def test_figures_are_small(folder, results):
