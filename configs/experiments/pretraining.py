@@ -3,8 +3,8 @@
 python -m launch.experiment --config=configs/experiments/pretraining.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
 With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones) in the same
-number of updates. An official test part is split like the rest. At the size `folds` the numbers of labels and of slices
-without labels vary; `common` has the command of the pretraining.
+number of updates. An official test part is split like the rest. At the size `folds` the number of labels varies, and
+`common` has the command of the pretraining.
 """
 
 import ml_collections
@@ -12,7 +12,7 @@ import ml_collections
 from configs.experiments import common
 
 LABELS = (5, 10, 20, 40)  # labeled slices, at size "folds"
-LONGER = 2.5  # times the updates; what five trainings take beyond this is what one pretraining takes
+LONGER = 2.5  # times the updates, for the fewest labels: five trainings then cost what a pretraining and five do
 UNLABELED = (1600,)  # at size "folds"; add 100 and 400 where all of them help
 
 
@@ -43,7 +43,7 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
 
 
 def _dose(config: ml_collections.ConfigDict, scratch: dict) -> ml_collections.ConfigDict:
-    """Numbers of labels by numbers of unlabeled slices; every training has the same number of updates."""
+    """Numbers of labels, each with the same number of updates, and the fewest also with more, by method."""
     train = config.base.single.train
     updates = train.epochs * (max(LABELS) // train.batch_size)
     config.seeds = (0,)

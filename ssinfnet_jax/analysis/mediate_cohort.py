@@ -26,9 +26,13 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     _, slices = prepare.load(config.data, run_dir)
     patients = pd.read_csv(folder / "patients.csv", dtype={"patient_id": str})
     table = patients.merge(clinical_table(slices), on="patient_id", validate="one_to_one")
-    options = _with_values(mediation.Options(**vars(config.mediation)), table)
-    if not options.exposures:
-        return f"no patient of the cohort has a value of {', '.join(config.mediation.exposures)}"
+    options = mediation.Options(**vars(config.mediation))
+    empty = {name for name in CLINICAL if table[name].isna().all()}
+    if absent := [term for term in options.exposures if categories.column(term) in empty]:
+        logging.warning("No patient of the cohort has a value of %s; left out of the analysis.", ", ".join(absent))
+        options = dataclasses.replace(options, exposures=tuple(x for x in options.exposures if x not in absent))
+        if not options.exposures:
+            return f"no patient of the cohort has a value of {', '.join(absent)}"
     analysis = mediation.analyse(table, options)
     directory = run_dir.stage("mediate")
     table.to_csv(directory / "table.csv", index=False)
@@ -45,20 +49,6 @@ def run(config: Config, run_dir: rundir.RunDir) -> str | None:
     if analysis.no_natural:
         logging.info("Mediation: %s", analysis.no_natural)
     return None
-
-
-def _with_values(options: mediation.Options, table: pd.DataFrame) -> mediation.Options:
-    """Leaves out exposures and covariates that the clinical table does not have."""
-    absent = {name for name in CLINICAL if table[name].isna().all()}
-    kept = {
-        key: tuple(term for term in getattr(options, key) if categories.column(term) not in absent)
-        for key in ("exposures", "covariates")
-    }
-    left_out = [term for key, terms in kept.items() for term in getattr(options, key) if term not in terms]
-    if not left_out:
-        return options
-    logging.warning("No patient of the cohort has a value of %s; left out of the analysis.", ", ".join(left_out))
-    return dataclasses.replace(options, **kept)
 
 
 def clinical_table(slices: pd.DataFrame) -> pd.DataFrame:

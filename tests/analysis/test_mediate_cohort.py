@@ -61,7 +61,7 @@ def test_every_option_of_the_config_reaches_the_analysis(config, tmp_path, monke
 
 
 @pytest.mark.parametrize("as_column", [True, False])
-def test_what_the_clinical_table_lacks_is_left_out(config, tmp_path, monkeypatch, caplog, as_column):
+def test_exposures_that_the_clinical_table_lacks_are_left_out(config, tmp_path, monkeypatch, caplog, as_column):
     def analyse(table, options):
         raise ReachedError(options)
 
@@ -70,11 +70,11 @@ def test_what_the_clinical_table_lacks_is_left_out(config, tmp_path, monkeypatch
     monkeypatch.setattr(mediate_cohort.mediation, "analyse", analyse)
     monkeypatch.setattr(mediate_cohort.prepare, "load", lambda *_: (None, slices))
     typed = read_config(config)
-    chosen = dataclasses.replace(typed.mediation, exposures=("age", "underlying"), covariates=("C(gender)",))
+    chosen = dataclasses.replace(typed.mediation, exposures=("age", "C(gender)"), covariates=("underlying",))
     with pytest.raises(ReachedError) as reached:
         mediate_cohort.run(dataclasses.replace(typed, mediation=chosen), RunWithPhenotypes(tmp_path))
-    assert (reached.value.args[0].exposures, reached.value.args[0].covariates) == (("age",), ())
-    assert "No patient of the cohort has a value of underlying, C(gender); left out of the analysis." in caplog.text
+    assert (reached.value.args[0].exposures, reached.value.args[0].covariates) == (("age",), ("underlying",))
+    assert "No patient of the cohort has a value of C(gender); left out of the analysis." in caplog.text
     chosen = dataclasses.replace(typed.mediation, exposures=("gender",))
     reason = mediate_cohort.run(dataclasses.replace(typed, mediation=chosen), RunWithPhenotypes(tmp_path))
     assert reason == "no patient of the cohort has a value of gender"

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, get_args
 
 import pandas as pd
 from absl import logging
@@ -99,7 +100,8 @@ COLUMN_NAMES = {
     ),
 }
 
-EXPOSURES = ("age", "gender", "underlying")  # a table may be said to lack some of these
+Exposure = Literal["age", "gender", "underlying"]  # a table may be said to lack some of these
+EXPOSURES = get_args(Exposure)
 _CODED = ("gender", "sex", "geschlecht", "性别")  # columns whose names may explain their codes
 MAX_AGE_YEARS = 120
 _GENDERS = {

@@ -128,8 +128,12 @@ def multiple(
     equations, fixed, correlated = _equations(empty)
     how = {"equations": equations, "fixed": fixed, "correlated": correlated}
     used = data[empty.names]
-    model, sd, errors, fit = _complete(used, sampling, how) if missing == "listwise" else _incomplete(used, how)
     there = used[empty.names if missing == "listwise" else [*fixed, outcome]].notna().all(axis=1).to_numpy()
+    if missing == "listwise":
+        model, sd, errors, fit = _complete(used, sampling, how)
+    else:
+        _check_independent(used.loc[there, [*fixed, outcome]])
+        model, sd, errors, fit = _incomplete(used, how)
     of_total = (list(empty.exposures), list(empty.covariates), outcome, sampling.keep(there))
     return dataclasses.replace(
         empty,
@@ -195,15 +199,17 @@ def _complete(data: pd.DataFrame, sampling: Sampling, how: dict) -> tuple[PathMo
     return model, sd, _Errors(covariance, of_covariances, df), fit
 
 
-def _incomplete(data: pd.DataFrame, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:
-    """The same of all rows, by full information."""
-    outcome = next(reversed(how["equations"]))
-    others = data[[*how["fixed"], outcome]].dropna()
-    if relation := dependence.first_relation(others, tolerance=dependence.EXACT):
+def _check_independent(data: pd.DataFrame) -> None:
+    """Raises ValueError unless exposures, covariates and outcome vary, and none is a combination of others."""
+    if relation := dependence.first_relation(data, tolerance=dependence.EXACT):
         raise ValueError(
-            f"In the {len(others)} rows with outcome, exposures and covariates, {relation}. Leave one of these columns "
+            f"In the {len(data)} rows with outcome, exposures and covariates, {relation}. Leave one of these columns "
             "out, or use those with fewer gaps."
         )
+
+
+def _incomplete(data: pd.DataFrame, how: dict) -> tuple[PathModel, pd.Series, _Errors, dict]:
+    """The same of all rows, by full information."""
     found = full_information.fit(data, **how)
     return found.model, found.sd, _Errors(found.covariance, found.se_of_covariances), found.fit
 

@@ -14,6 +14,7 @@ import yaml
 
 from ssinfnet_jax import config
 from ssinfnet_jax.config.fields import Range, Text
+from ssinfnet_jax.data.clinical.clinical_table import Exposure
 from ssinfnet_jax.data.datasets.folder import nnunet, patterns
 from ssinfnet_jax.data.datasets.slice_builder import PARTS
 
@@ -92,7 +93,7 @@ class Description:
       notes: what a user must know, or has to check.
       version: of its records.
       table: pattern of the one clinical table (`data.clinical.clinical_table`), joined by patient.
-      table_without: the exposures that the table does not have; the mediation analysis does without them.
+      table_without: the exposures that the table does not have; the mediation analysis leaves them out.
       patients: CSV or XLSX with the columns file and patient_id, where names do not tell the patient.
       view: "frame": whole slices; "lungs": cropped to the lungs: volumes are, pictures must be already.
       geometry: "header": a mask must lie on the voxels of its image; "voxel_by_voxel": voxels are paired as stored.
@@ -111,7 +112,7 @@ class Description:
     notes: tuple[str, ...] = ()
     version: str = "1.0.0"
     table: str = ""
-    table_without: tuple[Literal["age", "gender", "underlying"], ...] = ()
+    table_without: tuple[Exposure, ...] = ()
     patients: str = ""
     view: Literal["frame", "lungs"] = "frame"
     geometry: Literal["header", "voxel_by_voxel"] = "header"
