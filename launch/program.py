@@ -22,7 +22,6 @@ def prepare() -> None:
     """Sets up the compilation cache and the log."""
     if cache_dir():
         jax.config.update("jax_compilation_cache_dir", cache_dir())
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     logging.set_verbosity(logging.INFO)
     # Libraries log internals at INFO; keep only the messages of this package.
     ours = (str(pathlib.Path(rundir.__file__).parent), str(pathlib.Path(__file__).parent))

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import tempfile
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+from tests import programs
+
+os.environ["XLA_FLAGS"] = f"{programs.XLA_FLAGS} --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax

@@ -43,5 +43,7 @@ def coach(reconstruction: jax.Array, *, kl: jax.Array, kl_weight: NotNegative = 
 def _error(restored: jax.Array, target: jax.Array, weight: jax.Array, clip: float) -> jax.Array:
     if restored.shape != target.shape:
         raise ValueError(f"Restored image and target differ in shape: {restored.shape} and {target.shape}.")
-    error = jnp.minimum(jnp.square(restored - target), clip).mean(axis=-1, keepdims=True)
+    error = jnp.square(restored - target)
+    # Not `jnp.minimum`, whose gradient is lost where XLA computes `error` twice and rounds it differently.
+    error = jnp.where(error > clip, clip, error).mean(axis=-1, keepdims=True)
     return (pixel_sum(error * weight) / jnp.maximum(pixel_sum(weight), 1.0))[:, 0]

@@ -74,7 +74,7 @@ def _reduce_windows(x: jax.Array, combine: Callable, identity: float, *, size: i
     pad = (size - 1) // 2
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=identity)
     if on_cpu():
-        return forms.reduce_windows(x, combine, size=size, stride=stride)
+        return forms.reduce_windows(x, forms.maximum if combine is lax.max else combine, size=size, stride=stride)
     return lax.reduce_window(x, identity, combine, (1, size, size, 1), (1, stride, stride, 1), "VALID")
 
 

@@ -290,11 +290,11 @@ def test_flips_average_over_the_flipped_slice(networks):
 
     plain, turned = probs(image, "none"), probs(image[:, ::-1], "none")
     found = probs(image, "left_right")
-    np.testing.assert_allclose(found[0], (plain[0] + turned[0][:, ::-1]) / 2, atol=1e-5)
+    np.testing.assert_allclose(found[0], (plain[0] + turned[0][:, ::-1]) / 2, atol=5e-5)
     assert np.abs(plain[0] - turned[0][:, ::-1]).max() > 1e-3
     np.testing.assert_allclose(found[1].sum(axis=-1), 1, atol=1e-5)
     everywhere = probs(image, "all")
-    np.testing.assert_allclose(everywhere[0], probs(image[::-1, ::-1], "all")[0][::-1, ::-1], atol=1e-5)
+    np.testing.assert_allclose(everywhere[0], probs(image[::-1, ::-1], "all")[0][::-1, ::-1], atol=5e-5)
 
 
 def test_all_files_of_a_folder_are_used_or_counted(networks, tmp_path):

@@ -49,10 +49,7 @@ def golden(request, shared, weights):
 
 
 def _apply(model, variables, *inputs, method="__call__"):
-    # Compilation dominates such programs; the convolutions are library calls.
-    options = {"xla_backend_optimization_level": 0}
-    function = jax.jit(lambda v, *x: model.apply(v, *x, train=False, method=method), compiler_options=options)
-    return function(variables, *inputs)
+    return jax.jit(lambda v, *x: model.apply(v, *x, train=False, method=method))(variables, *inputs)
 
 
 def test_every_published_network_has_a_layout(manifest):

@@ -27,7 +27,7 @@ def command(*arguments):
 
 
 def environment(**more):
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", **more}
+    return {**os.environ, **programs.ENVIRONMENT, **more}
 
 
 def call(*arguments):

@@ -36,7 +36,7 @@ KILLED_AT = ("data", "pretrain_single/metrics.jsonl", "segment_cohort/masks")
 def finished(tmp_path_factory):
     """(run folder, output of the last call): killed in one stage after another, then run to the end."""
     workdir = tmp_path_factory.mktemp("run")
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    environment = {**os.environ, **programs.ENVIRONMENT}
     command = [*COMMAND, f"--workdir={workdir}", f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}"]
     for sign in KILLED_AT:
         with (workdir / "killed.log").open("w") as log:

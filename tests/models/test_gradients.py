@@ -55,9 +55,7 @@ def case(request):
                 out = apply({**variables, "params": params}, x)
                 return sum(jnp.sin(leaf).mean() for leaf in jax.tree.leaves(out))
 
-            # For such small arrays compilation takes longer than computation.
-            options = {"xla_backend_optimization_level": 0}
-            return jax.jit(jax.value_and_grad(value), compiler_options=options).lower(variables["params"]).compile()
+            return jax.jit(jax.value_and_grad(value)).lower(variables["params"]).compile()
 
         yield variables["params"], compiled(False), compiled(True)
 

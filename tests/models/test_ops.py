@@ -33,8 +33,12 @@ def backend(request):
 def test_pools_as_flax_does(backend, dtype):
     x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3), dtype)
     padded = ((1, 1), (1, 1))
-    np.testing.assert_array_equal(ops.max_pool_2x2(x), nn.max_pool(x, (2, 2), (2, 2)))
-    np.testing.assert_array_equal(ops.max_pool_3x3_stride_2(x), nn.max_pool(x, (3, 3), (2, 2), padded))
+    for values in (x, x.at[0, 2, 3].set(jnp.nan)):
+        for found, expected in (
+            (ops.max_pool_2x2(values), nn.max_pool(values, (2, 2), (2, 2))),
+            (ops.max_pool_3x3_stride_2(values), nn.max_pool(values, (3, 3), (2, 2), padded)),
+        ):
+            np.testing.assert_array_equal(found.astype(jnp.float32), expected.astype(jnp.float32))
     tolerance = dict(rtol=1e-6, atol=1e-6) if dtype == "float32" else dict(rtol=2e-2, atol=2e-2)
     exact = x.astype(jnp.float32)
     np.testing.assert_allclose(ops.avg_pool_2x2(x).astype(jnp.float32), nn.avg_pool(exact, (2, 2), (2, 2)), **tolerance)

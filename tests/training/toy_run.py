@@ -50,8 +50,7 @@ def command(
     Without `saving`, which takes a fifth of the time, a stage has no checkpoints until it ends.
     """
     environment = {
-        # Not optimised: compilation takes most of the time.
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{programs.XLA_FLAGS} --xla_force_host_platform_device_count={devices}",
         "TOY_PADDING": "1" if padding else "",
         "TOY_SIGNAL": signal_at,
         "TOY_PROCESS": str(signal_to),

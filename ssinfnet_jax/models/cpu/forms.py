@@ -32,6 +32,15 @@ def reduce_windows(x: jax.Array, combine: Callable, *, size: int, stride: int) -
     return functools.reduce(combine, [x[:, :, offset : offset + width : stride] for offset in range(size)])
 
 
+def maximum(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`lax.max`, also of NaN, whose gradient goes to one of the two, to `a` where they are equal.
+
+    The gradient of `lax.max` compares its output with each input. If XLA computes an input a second time in the
+    backward pass and rounds it differently, neither is equal and the gradient is lost.
+    """
+    return jnp.where((a >= b) | jnp.isnan(a), a, b)
+
+
 def box_mean(x: jax.Array, window: int) -> jax.Array:
     """Mean over window x window pixels, zero padded, as two products with band matrices."""
 
