@@ -149,7 +149,7 @@ def factors(experiment: read_grid.Experiment, *, only: str | None = None) -> Tab
     found = found if found is None or only is None else found[found["metric"] == only].reset_index(drop=True)
     if found is None or found.empty:
         return None
-    shown = _titled(found).assign(
+    shown = _titled(experiment.data_titles(found)).assign(
         interval=list(zip(found["low"], found["high"], strict=True)),
         range=list(zip(found["smallest"], found["largest"], strict=True)),
     )
@@ -196,7 +196,7 @@ def settings(experiment: read_grid.Experiment) -> TableFile | None:
         "folds": ("Folds", tables.number_cell),
     }
     foot = "In each fold, a method has the setting with the highest Dice on the other folds; its results are those."
-    made = tables.from_frame(shown, "Settings of the methods.", columns, foot=foot)
+    made = tables.from_frame(experiment.data_titles(shown), "Settings of the methods.", columns, foot=foot)
     return TableFile("settings_table", made, shown)
 
 
@@ -268,7 +268,7 @@ class _Place:
         return list(dict.fromkeys(name for factors in self.experiment.factors.values() for name in factors))
 
     def cells(self, data: str, kind: str, method: str) -> list[tables.Cell]:
-        cells = [tables.text_cell(data)] if self.several_data else []
+        cells = [tables.text_cell(self.experiment.data.get(data, data))] if self.several_data else []
         cells += [tables.text_cell(_title(kind))] if self.several_classes else []
         marks = [MARKS.get(self.experiment.factors.get(method, {}).get(name), "") for name in self._factors]
         return [*cells, tables.text_cell(self.experiment.methods[method]), *(tables.Cell(mark, mark) for mark in marks)]

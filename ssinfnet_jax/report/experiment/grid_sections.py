@@ -29,7 +29,7 @@ def results(experiment: Experiment, shown: Mapping[str, tables.Table]) -> blocks
     section.add("table", shown.get("published_table"))
     section.add("table", shown.get("settings_table"))
     if experiment.summary is not None and experiment.summary["mean"].notna().any():
-        figure = metric_figures.dot_plot(experiment.summary, experiment.methods)
+        figure = metric_figures.dot_plot(experiment.data_titles(experiment.summary), experiment.methods)
         caption = "Mean over test slices (dot) ± 1.96 standard errors, by class, metric and method."
         section.add("figure", _picture(experiment, "metrics", figure, caption))
     return section
@@ -45,7 +45,7 @@ def differences(experiment: Experiment, shown: Mapping[str, tables.Table]) -> bl
     section.add("table", dice.table)
     if not experiment.comparison.query("metric == 'dice'")["difference"].notna().any():
         return section
-    figure = metric_figures.forest(experiment.comparison, experiment.methods)
+    figure = metric_figures.forest(experiment.data_titles(experiment.comparison), experiment.methods)
     caption = "Difference of the mean Dice from the reference on the same slices, with its 95 % bootstrap interval."
     section.add("figure", _picture(experiment, "differences", figure, caption))
     section.fold("All metrics", shown["comparison_table"])

@@ -78,6 +78,10 @@ class Experiment:
         datasets = self.config.get("data") or {}
         return {name: str(data.get("title") or name) for name, data in datasets.items()}
 
+    def data_titles(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table whose column `data` has the titles of the datasets instead of their names."""
+        return table.assign(data=table["data"].map(lambda name: self.data.get(name, name)))
+
     @property
     def _methods(self) -> Mapping[str, Mapping[str, Any]]:
         return self.config.get("methods") or {}

@@ -89,6 +89,20 @@ def test_curves_of_different_data_are_not_one(tmp_path):
     assert re.search(r"SSInfNet, (near|far), n = 3 slices", text)
 
 
+def test_datasets_have_their_titles(tmp_path):
+    folder = toy_experiment.build(tmp_path, METHODS, data=("near", "far"), num=3)
+    config = json.loads((folder / "experiment.json").read_text())
+    config["data"] = {"near": {"title": "Slices near by"}, "far": {"title": "Slices far off"}}
+    (folder / "experiment.json").write_text(json.dumps(config))
+    grid_page.write(folder)
+    for name in ("metrics_table", "comparison_table"):
+        cells = (folder / "tables" / f"{name}.md").read_text().split("|")
+        assert {" Slices near by ", " Slices far off "} < set(cells), name
+        assert not {" near ", " far "} & set(cells)
+    for name in ("metrics", "differences"):
+        assert "Slices far off" in (folder / "figures" / f"{name}.svg").read_text(), name
+
+
 def test_a_tie_has_no_winner(tmp_path):
     folder = toy_experiment.build(tmp_path, {"a": ("A", 0.0), "b": ("B", 0.0)})
     path = folder / "tables" / "summary.csv"
