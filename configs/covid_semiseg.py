@@ -169,7 +169,7 @@ def _reduce(config: ml_collections.ConfigDict) -> None:
     )  # fmt: skip
     config.single.train.epochs = 50
     multi = config.multi
-    multi.prior_source = "ground_truth"  # so the multi network's training does not depend on the single network
     multi.pretrain.phases = (("inpaint_random", 60), ("coach", 10), ("inpaint_coach", 30))
-    multi.train.epochs = 50
+    multi.train.augmentation.update({"crop": 0.6, "crop_focus": 0.7})
+    multi.train.epochs = 100
     multi.train.optimizer.learning_rate = 2e-3
