@@ -37,7 +37,7 @@ experiments: $(STAMP)
 	  shares="$$shares --share=$(EXPERIMENTS_DIR)/$$name"; \
 	done
 
-PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PYTEST) -m "not long"

@@ -17,7 +17,10 @@ from launch import stages
 from tests import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "launch.pipeline", "--config=configs/ct_phantom.py:tiny"]
+COMMAND = [
+    sys.executable, "-m", "launch.pipeline", "--config=configs/ct_phantom.py:tiny",
+    "--config.single.model.options.backbone=vgg16",  # compiles fastest
+]  # fmt: skip
 
 
 def _wait_for(path, process, timeout_s=600):
