@@ -6,8 +6,8 @@ The dataset's description says how the folder is laid out. Variants:
 - `best`, `best_second`: the two steps of the best recipe so far that two cores can afford. The second trains the single
   network on, at full size. It takes the networks of the run folder `runs/best`, or of another with
   `--config.single.train.initial=RUN/train_single/model --config.multi.train.initial=RUN/train_multi/model`.
-- `small`: as `cpu`, with 160x160, a quarter (single) and an eighth (multi) of the width, and averaged weights, for
-  grids with all folds and several seeds.
+- `small`: as `cpu`, with 160x160, a quarter (single) and an eighth (multi) of the width, crops (multi), and averaged
+  weights, for grids with all folds and several seeds.
 - `gpu`: the paper's networks at 352x352 in bfloat16, with a schedule of minutes on one large GPU.
 - `full`: the paper's 2000 epochs, which take days; `full_paper`, `full_published_code`: in the other presets
   (configs/presets.py).

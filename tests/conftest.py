@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with long tests come first, so that no process is left alone with one at the end."""
+    """Files with long tests come first: one that starts last would run while the other processes are done."""
     long = {item.path for item in items if item.get_closest_marker("long")}
     items.sort(key=lambda item: item.path not in long)
 

@@ -1,12 +1,14 @@
 """Segmenting many scans with real (tiny, untrained) networks: resuming, failures, other processes."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import re
 import shutil
 
+import jax
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -279,7 +281,10 @@ def test_empty_tables_have_a_header(networks, scans, tmp_path):
     assert list(row) == [*segment_scan.COLUMNS, "identity", "stamp", "left_out"]
 
 
-def test_flips_average_over_the_flipped_slice(networks):
+def test_flips_average_over_the_flipped_slice(networks, monkeypatch):
+    # Unoptimised, a slice and its mirror image are summed in other orders, which these untrained networks amplify.
+    optimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
+    monkeypatch.setattr(jax, "jit", optimised)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 64), np.uint8)
 
@@ -290,11 +295,11 @@ def test_flips_average_over_the_flipped_slice(networks):
 
     plain, turned = probs(image, "none"), probs(image[:, ::-1], "none")
     found = probs(image, "left_right")
-    np.testing.assert_allclose(found[0], (plain[0] + turned[0][:, ::-1]) / 2, atol=5e-5)
+    np.testing.assert_allclose(found[0], (plain[0] + turned[0][:, ::-1]) / 2, atol=1e-5)
     assert np.abs(plain[0] - turned[0][:, ::-1]).max() > 1e-3
     np.testing.assert_allclose(found[1].sum(axis=-1), 1, atol=1e-5)
     everywhere = probs(image, "all")
-    np.testing.assert_allclose(everywhere[0], probs(image[::-1, ::-1], "all")[0][::-1, ::-1], atol=5e-5)
+    np.testing.assert_allclose(everywhere[0], probs(image[::-1, ::-1], "all")[0][::-1, ::-1], atol=1e-5)
 
 
 def test_all_files_of_a_folder_are_used_or_counted(networks, tmp_path):
