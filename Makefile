@@ -37,7 +37,8 @@ experiments: $(STAMP)
 	  shares="$$shares --share=$(EXPERIMENTS_DIR)/$$name"; \
 	done
 
-PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# One process more than cores, because some tests wait for programs; each takes up to 3 GiB.
+PYTEST = $(PY) -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PYTEST) -m "not long"

@@ -35,7 +35,7 @@ def test_the_last_line_is_the_first_error_and_its_remedy_gets_on(size, tmp_path)
     except FileNotFoundError:
         pytest.skip("this machine has no unshare (util-linux)")
     within = ["unshare", "-rm", "sh", "-c", SCRIPT, "sh", str(tmp_path), size]
-    arguments, environment = toy_run.command(tmp_path)
+    arguments, environment = toy_run.command(tmp_path, variant="single")
     process = subprocess.Popen(
         [*within, sys.executable, "-m", "tests.training.toy_run", *arguments],
         cwd=pathlib.Path(__file__).parents[2], env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},

@@ -1,4 +1,4 @@
-"""The presets at work: toy networks, the real schedules, one update per epoch, a row of metrics every ten."""
+"""The paper's preset at work: toy networks, the real schedule, one update per epoch, a row of metrics every ten."""
 
 import itertools
 
@@ -14,19 +14,14 @@ SPLIT = ["train"] * 8 + ["val"] * 2
 EVERY = 10
 
 
-def _pretrain(monkeypatch, workdir, preset):
-    """Rows of metrics from the whole pretraining of the single network."""
-    config = covid_semiseg.get_config(f"full_{preset}")
+def test_the_2000_epochs_of_the_paper(monkeypatch, tmp_path):
+    config = covid_semiseg.get_config("full_paper")
     config.save_every_s = 1e9
     pretrain = config.single.pretrain
     pretrain.batch_size, pretrain.log_every = 8, EVERY
     pretrain.augmentation = {"flip_left_right": True}
-    run_dir = toy_stages.run(monkeypatch, workdir, config, toy_stages.records(10), SPLIT, ["pretrain_single"])
-    return toy_stages.rows(run_dir, "pretrain_single"), run_dir
-
-
-def test_the_2000_epochs_of_the_paper(monkeypatch, tmp_path):
-    rows, run_dir = _pretrain(monkeypatch, tmp_path, "paper")
+    run_dir = toy_stages.run(monkeypatch, tmp_path, config, toy_stages.records(10), SPLIT, ["pretrain_single"])
+    rows = toy_stages.rows(run_dir, "pretrain_single")
     steps = [row for row in rows if row["phase"] != "val"]
     assert [row["step"] for row in steps] == list(range(EVERY, 2001, EVERY))
     found = [(kind, EVERY * len(list(group))) for kind, group in itertools.groupby(row["phase"] for row in steps)]
@@ -44,13 +39,3 @@ def test_the_2000_epochs_of_the_paper(monkeypatch, tmp_path):
             by_epoch = [0.1] * 40 + [0.01] * 40 + [0.001] * 10 + [0.0001] * (length - 90)
             assert rates == pytest.approx(by_epoch[EVERY - 1 :: EVERY], rel=1e-5)
     assert len(list((run_dir.path / "pretrain_single").glob("examples_*.npz"))) == len(expected)
-
-
-def test_the_11_phases_of_the_published_code(monkeypatch, tmp_path):
-    rows, _ = _pretrain(monkeypatch, tmp_path, "published_code")
-    steps = [row for row in rows if row["phase"] != "val"]
-    found = [(kind, EVERY * len(list(group))) for kind, group in itertools.groupby(row["phase"] for row in steps)]
-    assert found == [("inpaint_random", 200), ("coach", 200), *[("inpaint_coach", 100), ("coach", 100)] * 4,
-                     ("inpaint_coach", 100)]  # fmt: skip
-    later = [row["learning_rate"] for row in steps if row["step"] > 200]
-    assert later == pytest.approx([1e-5] * len(later))

@@ -129,10 +129,12 @@ def test_the_remedy_of_an_error_gets_on(damage, trained, tmp_path):
         shutil.rmtree(workdir / "train_single")
     if damage == "an earlier stage is to be made anew":
         _run(workdir, ["pretrain_single"])
+    # Only the multi network reads priors.
+    stages = STAGES if "prior" in damage or "made from" in damage else STAGES[:3]
     errors = []
     for _ in range(4):
         try:
-            tasks = _run(workdir, STAGES)
+            tasks = _run(workdir, stages)
             break
         except (ValueError, OSError) as error:
             errors.append(str(error))
@@ -140,7 +142,7 @@ def test_the_remedy_of_an_error_gets_on(damage, trained, tmp_path):
         _follow(errors[-1], workdir)
     assert errors, "the damage was not noticed"
     assert len(errors) < 3, errors
-    assert tasks == ["inpainting", "segmentation"] * 2
-    for name in STAGES:
+    assert tasks == ["inpainting", "segmentation"] * (len(stages) // 2)
+    for name in stages:
         assert rundir.RunDir(workdir).is_done(name)
         rundir.RunDir(workdir).check_current(name)
