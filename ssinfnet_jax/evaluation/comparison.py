@@ -99,6 +99,7 @@ def compare(
       difference: mean over slices of method - reference; low, high: 95 % interval, not adjusted
         (`resampling.interval`, over patients and, if there are several, seeds); detectable: the smallest true
         difference that a comparison of this size finds four times in five (`resampling.Interval`);
+      folds: folds with compared slices; folds_better: those in which the method's mean is higher;
       effect: rank-biserial correlation in [-1, 1], for matched pairs with Wilcoxon, else for two samples;
       p, p_adj: of the test, and adjusted by Holm over all methods x classes x metrics of a dataset;
       seed_p, seed_p_adj: Welch's t test between the seeds' means over the compared slices, and adjusted likewise; in
@@ -183,6 +184,7 @@ def _compare(
     names, units = np.unique(patients[pair.kept], return_inverse=True)
     folds = folds[pair.kept]
     num_slices, notes = len(units), []
+    of_fold = np.bincount(folds, pair.method.mean(axis=0) - pair.reference.mean(axis=0)) if num_slices else np.zeros(0)
     difference, effect, p = [np.nan] * 3
     interval = resampling.Interval(np.nan, np.nan, np.nan)
     if num_slices:
@@ -197,7 +199,9 @@ def _compare(
     return {
         "n": num_slices, "patients": len(names), "excluded": pair.excluded,
         "seeds": len(pair.method), "reference_seeds": len(pair.reference),
-        "difference": difference, **interval._asdict(), "effect": effect, "p": p, "seed_p": seed_p,
+        "difference": difference, **interval._asdict(),
+        "folds": len(np.unique(folds)), "folds_better": int((of_fold.round(_DECIMALS) > 0).sum()),
+        "effect": effect, "p": p, "seed_p": seed_p,
         "note": "; ".join([*notes, *note]),
     }  # fmt: skip
 

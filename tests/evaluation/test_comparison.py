@@ -114,6 +114,18 @@ def test_overall_is_the_mean_over_classes_defined_for_both():
     assert found[["n", "excluded"]].tolist() == [8, 0]
 
 
+def test_folds_in_which_the_method_is_better_are_counted():
+    folds = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    ours = _rows("ours", [0.5, 0.9, 0.5, 0.4, 0.6, 0.5, 0.2, 0.5, 0.7]).assign(fold=folds)  # sums +0.4, 0, -0.1
+    unet = _rows("unet", [0.5] * 9).assign(fold=folds)
+    found = _compare(ours, unet, metrics=("dice",)).iloc[0]
+    assert found[["folds", "folds_better"]].tolist() == [3, 1]
+    swapped = _compare(ours, unet, reference="ours", metrics=("dice",)).iloc[0]
+    assert swapped["folds_better"] == 1
+    alone = _compare(ours.assign(fold=0), unet.assign(fold=0), metrics=("dice",)).iloc[0]
+    assert alone[["folds", "folds_better"]].tolist() == [1, 1]
+
+
 def test_equal_networks_have_p_1():
     values = np.random.default_rng(0).random(9)
     found = _compare(_rows("ours", values + 1e-16), _rows("unet", values)).iloc[0]

@@ -104,6 +104,7 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
     columns += [tables.Column("n", True, "slices on which both methods have a value"), *_patient_column(found)]
     columns += [tables.Column("Difference", True, "method minus reference"), tables.Column("95 % interval", True)]
     columns += [tables.Column("Detectable", True, "found four times in five")] if has_power else []
+    columns += _folds_column(found)
     columns += [tables.Column("Effect size", True)] if has_effect else []
     columns += [tables.Column("p", True), tables.Column("p (Holm)", True)]
     columns += [tables.Column("p over seeds", True)] if has_seeds else []
@@ -117,6 +118,7 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
         cells += [tables.number_cell(row[name]) for name in ("n", "patients") if name in found]
         cells += [_difference(row["difference"]), _interval((row["low"], row["high"]))]
         cells += [tables.number_cell(row["detectable"])] if has_power else []
+        cells += [_folds_cell(row["folds_better"], row["folds"])] if _folds_column(found) else []
         cells += [tables.number_cell(row["effect"])] if has_effect else []
         cells += [tables.p_cell(row["p"]), _adjusted(row["p_adj"])]
         cells += [tables.p_cell(row["seed_p"])] if has_seeds else []
@@ -133,6 +135,7 @@ def comparison(experiment: read_grid.Experiment, *, only: str | None = None) -> 
         if has_power
         else ""
     )
+    foot += " Folds: in how many the mean is higher." if _folds_column(found) else ""
     foot += " p over seeds: tests the differences between training seeds." if has_seeds else ""
     return TableFile("comparison_table", tables.Table(caption, columns, rows, foot), found.reset_index(drop=True))
 
@@ -153,6 +156,8 @@ def factors(experiment: read_grid.Experiment, *, only: str | None = None) -> Tab
         interval=list(zip(found["low"], found["high"], strict=True)),
         range=list(zip(found["smallest"], found["largest"], strict=True)),
     )
+    if _folds_column(found):
+        shown = shown.assign(of_folds=list(zip(found["folds_better"], found["folds"], strict=True)))
     columns = {} if found["data"].nunique() == 1 else {"data": ("Data", tables.text_cell)}
     columns |= {
         "factor": ("Factor", tables.text_cell),
@@ -162,6 +167,7 @@ def factors(experiment: read_grid.Experiment, *, only: str | None = None) -> Tab
         "n": ("n", tables.number_cell, "slices"),
         "difference": ("Main effect", _difference, "with minus without"),
         "interval": ("95 % interval", _interval),
+        "of_folds": ("Folds", lambda pair: _folds_cell(*pair), "with a higher mean"),
         "p": ("p", tables.p_cell),
         "p_adj": ("p (Holm)", _adjusted),
         "range": ("Single pairs", _range, "smallest and largest difference of a pair"),
@@ -316,6 +322,16 @@ def _count_columns(table: pd.DataFrame) -> list[tables.Column]:
 
 def _patient_column(table: pd.DataFrame) -> list[tables.Column]:
     return [tables.Column("Patients", True)] if "patients" in table else []
+
+
+def _folds_column(table: pd.DataFrame) -> list[tables.Column]:
+    """The column of folds, if there are several."""
+    several = "folds" in table and (table["folds"] > 1).any()
+    return [tables.Column("Folds", True, "with a higher mean")] if several else []
+
+
+def _folds_cell(better: int, folds: int) -> tables.Cell:
+    return tables.Cell(f"{better} of {folds}", better / folds if folds else None)
 
 
 def _caption(experiment: read_grid.Experiment, place: _Place) -> str:

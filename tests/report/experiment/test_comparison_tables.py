@@ -110,6 +110,11 @@ def test_comparison_shows_differences_and_marks_what_is_significant(single):
     seeds = comparison_tables.comparison(_with(single, comparison=held.assign(seed_p=0.3)), only="dice").table
     assert [column.title for column in seeds.columns][-1] == "p over seeds"
     assert len(seeds.rows) == 2
+    assert "Folds" not in [column.title for column in seeds.columns]
+    folds = held.assign(folds=5, folds_better=[4] * 5 + [2] * 5)
+    several = comparison_tables.comparison(_with(single, comparison=folds), only="dice").table
+    place = [column.title for column in several.columns].index("Folds")
+    assert [row[place].text for row in several.rows] == ["4 of 5", "2 of 5"]
 
 
 def test_an_ablation_marks_its_factors_and_says_which_pairs_are_missing(tmp_path):
