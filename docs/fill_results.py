@@ -4,7 +4,8 @@ python -m docs.fill_results [DIR...]
 
 Between the lines `<!-- begin experiment NAME -->` and `<!-- end experiment NAME -->`, where NAME is the grid's name
 (`ablation:cpu`), it writes command, commit, data, time, machine, tables, and figures. Figures go to docs/figures.
-Between the lines `begin networks` and `end networks` it writes how good the networks in the package are.
+Between the lines `begin networks` and `end networks` it writes how good the networks in the package are; between
+`begin claims` and `end claims` the paper's claims beside the comparisons of the grids (docs/claims.py).
 """
 
 import collections
@@ -18,6 +19,7 @@ from typing import Any
 
 from PIL import Image
 
+from docs import claims
 from ssinfnet_jax import rundir
 from ssinfnet_jax.report.experiment import comparison_tables, read_grid
 from ssinfnet_jax.report.kit import figure_style, table_export, tables
@@ -49,13 +51,18 @@ def write(path: pathlib.Path, folders: Sequence[str | pathlib.Path]) -> None:
     text, pictures = path.read_text(encoding="utf-8"), {}
     if "<!-- begin networks -->" in text:
         text = _replaced(text, "networks", networks(json.loads(HELD_OUT.read_text())))
-    for folder in folders:
-        text, own = fill(text, read_grid.read(folder))
+    experiments = [read_grid.read(folder) for folder in folders]
+    for experiment in experiments:
+        text, own = fill(text, experiment)
         pictures |= own
+    comparisons = claims.kept(path.parent / "comparisons.csv", experiments)
+    if "<!-- begin claims -->" in text:
+        text = _replaced(text, "claims", claims.block(comparisons))
     (path.parent / "figures").mkdir(exist_ok=True)
     for name, content in pictures.items():
         with rundir.writing(path.parent / "figures" / name) as partial:
             partial.write_bytes(content)
+    rundir.write_text(path.parent / "comparisons.csv", comparisons.to_csv(index=False, float_format="%.6g"))
     rundir.write_text(path, text)
 
 

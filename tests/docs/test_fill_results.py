@@ -1,12 +1,15 @@
 import dataclasses
 import json
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from docs import fill_results
+from docs import claims, fill_results
 from ssinfnet_jax.report.experiment import read_grid
+from ssinfnet_jax.report.kit import tables
 from tests import programs
 from tests.report.experiment import toy_experiment
 
@@ -50,6 +53,34 @@ def test_a_block_is_written_from_the_folder(folder, results):
     # Two finished runs of 65 s, and the 60 s of training before the third failed.
     assert "; 2 of 3 runs; 3 min 10 s of stages; 2 x NVIDIA H200, jax 0.10.2.\n" in text
     assert "\n- run1-fold0-seed0: failed, train_single: the loss is NaN at step 7\n" in text
+
+
+def test_claims_are_judged_from_the_comparisons_that_the_page_has_had(folder, results, tmp_path, monkeypatch):
+    row = dict.fromkeys(claims.COLUMNS, np.nan) | {
+        "experiment": "old:folds", "data": "default", "class": "lesion", "method": "a", "reference": "b", "n": 50,
+        "difference": 0.031, "low": 0.01, "high": 0.05, "detectable": 0.03, "folds": 5, "folds_better": 4,
+        "p_adj": 0.01,
+    }  # fmt: skip
+    rows = [row, {**row, "method": "c", "seed_p": 0.02, "difference": -0.031}, {**row, "method": "d", "p_adj": 0.3},
+            {**row, "method": "e", "seed_p": 0.4}]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "comparisons.csv", index=False)
+    names = [*("acde"), "f"]
+    claimed = [claims.Claim("S1", name, "old:folds", name, "b", "lesion") for name in names]
+    claimed.append(claims.Claim("S2", "toy", "toy:small", "sinfnet", "ssinfnet", "lesion"))
+    monkeypatch.setattr(claims.block, "__defaults__", (claimed,))
+    results.write_text(TEXT + "<!-- begin claims -->\n<!-- end claims -->\n")
+    for _ in range(2):
+        fill_results.write(results, [folder])
+        lines = dict(zip([*names, "toy"], results.read_text().splitlines()[-len(claimed) - 1 : -1], strict=True))
+        assert "| +0.031 (+0.010, +0.050) | 4 of 5 | 0.010 |  | these networks are higher; one seed" in lines["a"]
+        assert lines["a"].endswith(f"| {math.ceil(50 * 1.5**2)} |")
+        assert "| 0.020 | lower |" in lines["c"]
+        assert "| no difference seen; 0.030 is found four times in five |" in lines["d"]
+        assert "| these networks are higher; the method's seeds do not differ |" in lines["e"]
+        assert "| not run |" in lines["f"]
+        found = read_grid.read(folder).comparison.query("method == 'sinfnet' and metric == 'dice'").iloc[0]
+        assert f"| {tables.signed(found['difference'])} (" in lines["toy"]
+    assert len(pd.read_csv(tmp_path / "comparisons.csv").query("experiment == 'old:folds'")) == len(rows)
 
 
 def test_runs_that_were_not_run_are_one_line(folder):
