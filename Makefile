@@ -18,7 +18,8 @@ define step
 	@$(2) || { echo "" >&2; echo "Set-up failed at step: $(1)." >&2; echo "What to do: $(3)" >&2; exit 1; }
 endef
 
-EXPERIMENTS := comparison_single comparison_multi ablation cross_validation independent loss_variants pretraining cost
+EXPERIMENTS := comparison_single comparison_multi ablation cross_validation independent loss_variants pretraining \
+  pretraining_multi cost
 EXPERIMENTS_DIR ?= runs/experiments
 SIZE ?= tiny
 # Runs at the same time; with GPUs each needs one of its own.

@@ -11,6 +11,7 @@ from configs.experiments import (
     loss_variants,
     null,
     pretraining,
+    pretraining_multi,
 )
 from configs.losses import LOSSES
 from launch import stages
@@ -28,6 +29,7 @@ FILES = {
         loss_variants,
         null,
         pretraining,
+        pretraining_multi,
     )
 }
 
