@@ -25,11 +25,12 @@ from ssinfnet_jax.report.experiment import comparison_tables, read_grid
 from ssinfnet_jax.report.kit import figure_style, table_export, tables
 
 DOCS = pathlib.Path(__file__).parent
-FIGURES = {  # figures in an experiment's folder, if present -> captions
+FIGURES = {  # patterns of figures in an experiment's folder -> captions
     "examples_single": "Slices: best, median and worst of the reference, and those on which the methods differ most",
     "examples_multi": "Slices: best, median and worst of the reference, and those on which the methods differ most",
     "metrics": "Mean ± 1.96 standard errors by class, measure and method",
     "differences": "Difference of the Dice from the reference, 95 % bootstrap interval",
+    "learning_*": "Loss and Dice in training, a running mean over augmented slices; thin: single runs",
     "cost": "Cost of each network",
 }
 HELD_OUT = DOCS.parent / "ssinfnet_jax" / "pretrained" / "held_out.json"
@@ -111,11 +112,10 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
     ]  # fmt: skip
     parts += [table_export.markdown(table.table) for table in made if table is not None]
     pictures = {}
-    for name, caption in FIGURES.items():
-        source = experiment.folder / "figures" / f"{name}.png"
-        if source.is_file():
+    for pattern, caption in FIGURES.items():
+        for source in sorted((experiment.folder / "figures").glob(f"{pattern}.png")):
             ending, content = _small(source)
-            target = f"experiment_{re.sub('[^a-z0-9]+', '_', experiment.name)}_{name}.{ending}"
+            target = f"experiment_{re.sub('[^a-z0-9]+', '_', experiment.name)}_{source.stem}.{ending}"
             pictures[target] = content
             parts.append(f"![{caption}](figures/{target})\n")
     return "\n".join(parts), pictures

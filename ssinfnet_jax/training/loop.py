@@ -156,8 +156,9 @@ class _Saver:
         due = parallel.is_main() and is_late and done < self._training.num_steps
         stop, due = parallel.in_any_process((bool(signals.received), due), done)
         if stop or due:
-            # Checks that the losses are finite before the state is saved.
-            self._log.flush(done)
+            if stop:
+                self._log.flush(done)
+            self._log.check(done)  # a state whose loss is not finite is not saved
             with self._log.paused():
                 for follower in self._training.followers:
                     follower.hold(done)
@@ -210,17 +211,22 @@ class _Log:
         self._pending.append((phase, metrics))
         self._bar.update()
 
+    def check(self, done: int) -> list[Mapping[str, np.ndarray]]:
+        """Returns the metrics since the last row, by step; FloatingPointError if one of them is not finite."""
+        rows = jax.device_get([metrics for _, metrics in self._pending])
+        for at, row in enumerate(rows, start=done - len(rows) + 1):
+            self._check_finite(at, self._pending[0][0], row)
+        return rows
+
     def flush(self, done: int) -> None:
         """Writes the means since the last row.
 
-        Raises: FloatingPointError if one of them is not finite.
+        Raises: FloatingPointError as `check`.
         """
         if not self._pending:
             return
-        phase, rows = self._pending[0][0], jax.device_get([metrics for _, metrics in self._pending])
+        phase, rows = self._pending[0][0], self.check(done)
         self._pending.clear()
-        for at, row in enumerate(rows, start=done - len(rows) + 1):
-            self._check_finite(at, phase, row)
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         seconds = max(time.monotonic() - self._since, 1e-9)
         speed = self._training.slices_per_step * len(rows) / seconds

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from tests import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [
-    sys.executable, "-m", "launch.pipeline", "--config=configs/ct_phantom.py:tiny",
+    "launch.pipeline", "--config=configs/ct_phantom.py:tiny",
     "--config.single.model.options.backbone=vgg16",  # compiles fastest
 ]  # fmt: skip
 
@@ -37,20 +36,21 @@ KILLED_AT = ("data", "pretrain_single/metrics.jsonl", "segment_cohort/masks")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """(run folder, output of the last call): killed in one stage after another, then run to the end."""
+    """(run folder, output of the last call): killed in one stage after another, then run to the end by `python -m`."""
     workdir = tmp_path_factory.mktemp("run")
-    environment = {**os.environ, **programs.ENVIRONMENT}
     command = [*COMMAND, f"--workdir={workdir}", f"--compilation_cache_dir={jax.config.jax_compilation_cache_dir}"]
     for sign in KILLED_AT:
-        with (workdir / "killed.log").open("w") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-            try:
-                _wait_for(workdir / sign, process)
-            finally:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+        process = programs.start(*command)
+        try:
+            _wait_for(workdir / sign, process)
+        finally:
+            process.kill()
+            process.wait()
         assert not (workdir / sign.split("/")[0] / "done.json").exists()
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT, env={**os.environ, **programs.ENVIRONMENT}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     return workdir, result.stdout + result.stderr
 
@@ -119,7 +119,7 @@ def test_tables(finished):
 
 def test_another_config_in_the_same_folder_is_refused(finished):
     workdir, _ = finished
-    result = programs.run(*COMMAND[2:], f"--workdir={workdir}", "--config.seed=1")
+    result = programs.run(*COMMAND, f"--workdir={workdir}", "--config.seed=1")
     assert result.returncode == 1
     assert "holds a run of another config" in result.stderr
     assert "seed: 0 -> 1" in result.stderr

@@ -55,6 +55,11 @@ def test_metrics_are_means_since_the_last_row(tmp_path):
     assert set(rows[0]) < set(compose.METRICS)
 
 
+def test_saving_adds_no_row(tmp_path):
+    assert float(_fit(tmp_path, save_every_s=0.0)["total"]) == sum(range(10))
+    assert [row["step"] for row in _rows(tmp_path)] == [2, 4, 6, 8, 10]
+
+
 def test_interrupted_run_goes_on_where_it_was(tmp_path):
     def stops_at_5(state, batch, step):
         if step == 4:
@@ -97,7 +102,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_terms(tmp_path):
         return state, phase, {**metrics, "edge": jnp.asarray(np.nan if step == 5 else 1.0)}
 
     with pytest.raises(FloatingPointError, match=r"Step 6 \(train\): not finite: {'edge': nan}. Its slices: slice_5"):
-        _fit(tmp_path, advance=breaks_at_6, slice_ids=lambda step: [f"slice_{step}"])
+        _fit(tmp_path, advance=breaks_at_6, slice_ids=lambda step: [f"slice_{step}"], log_every=10, save_every_s=0.0)
+    assert checkpoint.latest_step(tmp_path / "checkpoints") == 5
 
 
 _ALWAYS = {"validates_at": lambda done: True, "validate": lambda state, done: {}}
