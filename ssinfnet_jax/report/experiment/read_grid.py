@@ -98,11 +98,10 @@ class Experiment:
 
     @property
     def compared_runs(self) -> list[GridRun]:
-        """The runs whose results are compared: of a method with several settings, those of the chosen ones."""
-        if self.settings is None:
-            return [run for run in self.runs if not run.setting]
-        found = self.settings[self.settings["chosen"]]
-        chosen = set(found[["data", "method", "fold", "setting"]].itertuples(index=False, name=None))
+        """The runs whose results are compared: of a method with several settings, those in slices.csv."""
+        keys = ["data", "method", "fold", "setting"]
+        found = self.slices if self.slices is not None and "setting" in self.slices else pd.DataFrame(columns=keys)
+        chosen = set(found[keys].drop_duplicates().itertuples(index=False, name=None))
         return [run for run in self.runs if not run.setting or (run.data, run.method, run.fold, run.setting) in chosen]
 
     @property

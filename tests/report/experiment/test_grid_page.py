@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -134,6 +135,9 @@ def test_a_method_with_settings_is_shown_with_the_chosen_ones(tmp_path):
         for fold in (0, 1) for setting, score in (("rate_2e-3", 0.61), ("rate_4e-3", 0.42))
     ]  # fmt: skip
     pd.DataFrame(rows).to_csv(folder / "tables" / "settings.csv", index=False)
+    slices = pd.read_csv(folder / "tables" / "slices.csv")
+    slices["setting"] = np.where(slices["method"] == "ours", "rate_2e-3", "")
+    slices.to_csv(folder / "tables" / "slices.csv", index=False)
     experiment = read_grid.read(folder)
     assert len(experiment.runs) == 6
     assert [run.name for run in experiment.compared_runs] == [run["name"] for run in config["runs"][:4]]
