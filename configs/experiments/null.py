@@ -2,8 +2,9 @@
 
 python -m launch.experiment --config=configs/experiments/null.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
-All names have the same config but for the seeds, so every difference is chance. The page compares the first with the
-others; `python -m benchmarks.null_grid DIR` counts the significant ones of all pairs.
+All names have the same config but for the seeds, so every difference is chance. There is one learning rate at every
+size. The page compares the first with the others; `python -m benchmarks.null_grid DIR` counts the significant ones of
+all pairs.
 """
 
 import ml_collections
@@ -25,4 +26,5 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
         }
         for number in range(1, NUM_NAMES + 1)
     }
-    return common.with_methods(config, methods)
+    config.methods, config.order = methods, tuple(methods)
+    return config
