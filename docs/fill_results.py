@@ -124,9 +124,10 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
 def _how(experiment: read_grid.Experiment) -> str:
     """Describes commit, data, time and machine."""
     done = [run for run in experiment.runs if run.state == "finished"]
+    commits = dict.fromkeys(commit[:7] + "+" * commit.endswith("+") for commit in experiment.commits)
     machines = {text for run in done if (text := _machine(run.folder))}
     facts = [
-        f"Commit {', '.join(commit[:7] for commit in experiment.commits)}" if experiment.commits else "",
+        f"Commit {', '.join(commits)}" if commits else "",
         f"data {' + '.join(experiment.data.values())}" if experiment.data else "",
         f"{len(done)} of {len(experiment.runs)} runs",
         f"{tables.duration(experiment.seconds)} of stages" if experiment.seconds else "",
