@@ -98,6 +98,8 @@ def _cells(row: pd.Series) -> list[str]:
     interval = f"{tables.signed(row['low'])}, {tables.signed(row['high'])}"
     p, seed_p = ("" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("p_adj", "seed_p"))
     needed = "" if pd.isna(row["detectable"]) else f"{math.ceil(row['n'] * (row['detectable'] / WANTED) ** 2)}"
+    if needed and pd.isna(row["seed_p"]):
+        needed = f"> {needed}"  # one seed: the noise of training is not in it
     return [f"{tables.signed(row['difference'])} ({interval})", folds, p, seed_p, _verdict(row), needed]
 
 
