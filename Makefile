@@ -38,7 +38,7 @@ experiments: $(STAMP)
 	  shares="$$shares --share=$(EXPERIMENTS_DIR)/$$name"; \
 	done
 
-# One process more than cores, because some tests wait for programs; each takes up to 3 GiB.
+# One process more than cores, because some tests wait for programs; about 2 GiB each.
 PYTEST = $(PY) -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test: $(STAMP)

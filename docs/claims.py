@@ -77,14 +77,14 @@ def kept(path: pathlib.Path, experiments: Sequence[read_grid.Experiment]) -> pd.
     return pd.concat([table for table in tables_of if not table.empty] or [old], ignore_index=True)
 
 
-def block(comparisons: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> str:
+def block(comparisons: pd.DataFrame) -> str:
     """The claims as a table in Markdown."""
     lines = [
         "| The paper | Grid | Difference of Dice (95 % interval) | Folds | p (Holm) | p over seeds | "
         f"What it shows | Slices for {WANTED} |",
         "|---|---|---:|---:|---:|---:|---|---:|",
     ]
-    for claim in claims:
+    for claim in CLAIMS:
         keys = {"experiment": claim.experiment, "data": claim.data, "class": claim.kind, "method": claim.method,
                 "reference": claim.reference}  # fmt: skip
         found = comparisons[(comparisons[list(keys)] == pd.Series(keys)).all(axis=1)]
@@ -96,7 +96,7 @@ def block(comparisons: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -> str:
 def _cells(row: pd.Series) -> list[str]:
     folds = f"{row['folds_better']:.0f} of {row['folds']:.0f}" if row["folds"] > 1 else ""
     interval = f"{tables.signed(row['low'])}, {tables.signed(row['high'])}"
-    p, seed_p = ("" if pd.isna(row[name]) else f"{row[name]:.3f}" for name in ("p_adj", "seed_p"))
+    p, seed_p = (tables.p_cell(row[name]).text for name in ("p_adj", "seed_p"))
     needed = "" if pd.isna(row["detectable"]) else f"{math.ceil(row['n'] * (row['detectable'] / WANTED) ** 2)}"
     if needed and pd.isna(row["seed_p"]):
         needed = f"> {needed}"  # one seed: the noise of training is not in it

@@ -117,7 +117,8 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
             ending, content = _small(source)
             target = f"experiment_{re.sub('[^a-z0-9]+', '_', experiment.name)}_{source.stem}.{ending}"
             pictures[target] = content
-            parts.append(f"![{caption}](figures/{target})\n")
+            of = [f" ({title})" for name, title in experiment.data.items() if source.stem.endswith(f"_{name}")]
+            parts.append(f"![{caption}{''.join(of)}](figures/{target})\n")
     return "\n".join(parts), pictures
 
 

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _free_programs():
-    """Frees what a file's tests have compiled: two thirds of a process's memory."""
+    """Frees what a file's tests have compiled: more than half of a process's memory."""
     yield
     jax.clear_caches()
 

@@ -72,7 +72,8 @@ class Options:
 
     Attributes:
       strategy: of the devices.
-      log_every: steps between rows of metrics, each the mean since the last.
+      log_every: steps between rows of metrics, each the mean since the last; the first of a resumed training, since
+        its checkpoint.
       save_every_s: seconds between checkpoints.
       profile: first and last step to profile, counted from 1, or None.
     """

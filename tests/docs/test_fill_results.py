@@ -67,12 +67,12 @@ def test_claims_are_judged_from_the_comparisons_that_the_page_has_had(folder, re
     names = [*("acde"), "f"]
     claimed = [claims.Claim("S1", name, "old:folds", name, "b", "lesion") for name in names]
     claimed.append(claims.Claim("S2", "toy", "toy:small", "sinfnet", "ssinfnet", "lesion"))
-    monkeypatch.setattr(claims.block, "__defaults__", (claimed,))
+    monkeypatch.setattr(claims, "CLAIMS", claimed)
     results.write_text(TEXT + "<!-- begin claims -->\n<!-- end claims -->\n")
     for _ in range(2):
         fill_results.write(results, [folder])
         lines = dict(zip([*names, "toy"], results.read_text().splitlines()[-len(claimed) - 1 : -1], strict=True))
-        assert "| +0.031 (+0.010, +0.050) | 4 of 5 | 0.010 |  | these networks are higher; one seed" in lines["a"]
+        assert "| +0.031 (+0.010, +0.050) | 4 of 5 | 0.010 | – | these networks are higher; one seed" in lines["a"]
         assert lines["a"].endswith(f"| > {math.ceil(50 * 1.5**2)} |")
         assert lines["c"].endswith(f"| {math.ceil(50 * 1.5**2)} |")
         assert "| 0.020 | lower |" in lines["c"]

@@ -50,9 +50,9 @@ def _check_equal(found, expected):
             np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5 * largest, err_msg=name)
 
 
-def test_devices_of_one_process(one_device, tmp_path):
-    """With pmap; the next test has jit."""
-    toy_run.end(toy_run.start(tmp_path, devices=8, padding=True, saving=False))
+@pytest.mark.parametrize(("devices", "way"), [(8, "pmap"), (2, "jit")])
+def test_devices_of_one_process(devices, way, one_device, tmp_path):
+    toy_run.end(toy_run.start(tmp_path, *toy_run.WAYS[way], devices=devices, padding=True, saving=False))
     _check_equal(toy_run.results(tmp_path), one_device)
 
 
