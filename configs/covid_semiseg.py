@@ -6,8 +6,8 @@ The dataset's description says how the folder is laid out. Variants:
 - `best`, `best_second`: the two steps of the best recipe so far that two cores can afford. The second trains the single
   network on, at full size. It takes the networks of the run folder `runs/best`, or of another with
   `--config.single.train.initial=RUN/train_single/model --config.multi.train.initial=RUN/train_multi/model`.
-- `small`: as `cpu`, with 160x160, a quarter (single) and an eighth (multi) of the width, crops (multi), and averaged
-  weights, for grids with all folds and several seeds.
+- `small`: as `cpu`, with 160x160, a quarter of the width, crops (multi), and averaged weights, for grids with all folds
+  and several seeds.
 - `gpu`: the paper's networks at 352x352 in bfloat16, with a schedule of minutes on one large GPU.
 - `full`: the paper's 2000 epochs, which take days; `full_paper`, `full_published_code`: in the other presets
   (configs/presets.py).
@@ -38,6 +38,7 @@ VARIANTS = {
 }
 
 LIGHT = {"brightness": 0.1, "contrast": 0.3, "gamma": 0.4}  # slices were windowed in many ways
+STEADY = {"brightness": 0.02, "contrast": 0.08, "gamma": 0.08}  # grey levels tell GGO from consolidation
 
 
 def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
@@ -90,9 +91,7 @@ def _best(config: ml_collections.ConfigDict) -> None:
     }  # fmt: skip
     multi.train.losses = losses("division", "focal_balanced")
     multi.train.averaging = 0.99
-    # Grey levels tell GGO from consolidation: they are hardly changed.
-    multi.train.augmentation.update({"brightness": 0.02, "contrast": 0.08, "gamma": 0.08})
-    multi.train.augmentation.update({"scale": (0.6, 1.0), "crop": 5 / 11, "crop_focus": 0.7})
+    multi.train.augmentation.update({**STEADY, "scale": (0.6, 1.0), "crop": 5 / 11, "crop_focus": 0.7})
     multi.train.validate_every_epochs = 50
 
 
@@ -160,8 +159,8 @@ def _reduce(config: ml_collections.ConfigDict) -> None:
     """After `_shrink`: a single network trains in minutes on one core."""
     config.data.image_size = 160
     config.single.train.losses.weighted_iou_bce.window = 15
-    for which, width in (("single", 0.25), ("multi", 0.125)):
-        config[which].model.options.width = width
+    for which in ("single", "multi"):
+        config[which].model.options.width = 0.25
         config[which].train.batch_size, config[which].train.averaging = 4, 0.98
         config[which].train.validate_every_epochs = None
     config.single.pretrain.phases = (
@@ -170,6 +169,6 @@ def _reduce(config: ml_collections.ConfigDict) -> None:
     config.single.train.epochs = 50
     multi = config.multi
     multi.pretrain.phases = (("inpaint_random", 60), ("coach", 10), ("inpaint_coach", 30))
-    multi.train.augmentation.update({"crop": 0.6, "crop_focus": 0.7})
+    multi.train.augmentation.update({**STEADY, "crop": 0.6, "crop_focus": 0.7})
     multi.train.epochs = 100
     multi.train.optimizer.learning_rate = 2e-3

@@ -44,15 +44,17 @@ class Claim:
     data: str = "default"
 
 
-_BETTER = "Multi SSInfNet is better than multi {}"
+_WORSE = "Multi {} is worse than multi SSInfNet"
 _PART = "{} improves the multi network"
+_ALL = "labels_40"
 CLAIMS = (
     Claim("S2, 3B", "Single SSInfNet is no better than SInfNet", "pretraining:folds", "inpainted_1600", "scratch",
-          "lesion", "labels_40"),
-    Claim("3B", "Single U-Net is worse than SSInfNet", "comparison_single:folds", "unet", "ssinfnet", "lesion"),
-    Claim("S3, 3D", _BETTER.format("SInfNet"), "ablation:folds", "inpainting_focal_lookahead", "none"),
-    Claim("S4", "Multi U-Net is worse than multi SSInfNet", "comparison_multi:folds", "unet", "ssinfnet"),
-    Claim("S4", "Multi FCN8 is worse than multi SSInfNet", "comparison_multi:folds", "fcn8", "ssinfnet"),
+          "lesion", _ALL),
+    Claim("3B", "Single U-Net is worse than SSInfNet", "comparison_single:folds", "unet", "ssinfnet", "lesion", _ALL),
+    Claim("S3, 3D", _WORSE.format("SInfNet"), "comparison_multi:folds", "sinfnet", "ssinfnet", data=_ALL),
+    Claim("S4", _WORSE.format("U-Net"), "comparison_multi:folds", "unet", "ssinfnet", data=_ALL),
+    Claim("S4", _WORSE.format("FCN8"), "comparison_multi:folds", "fcn8", "ssinfnet", data=_ALL),
+    Claim("S7", "All three parts improve the multi network", "ablation:folds", "inpainting_focal_lookahead", "none"),
     Claim("S7", _PART.format("Inpainting"), "ablation:folds", "inpainting", "without"),
     Claim("S7", _PART.format("Focal loss"), "ablation:folds", "focal", "without"),
     Claim("S7", _PART.format("Lookahead"), "ablation:folds", "lookahead", "without"),

@@ -9,6 +9,7 @@ for N in 100 400 1600; do python -m launch.pipeline --config=configs/covid_semis
 Phases are counted in epochs, so fewer slices need more of them for as many updates (`--config.single.pretrain.phases`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -63,16 +64,18 @@ def get_config(name: str, size: str | None, title: str) -> ml_collections.Config
     )  # fmt: skip
 
 
-def with_methods(config: ml_collections.ConfigDict, methods: dict[str, dict]) -> ml_collections.ConfigDict:
+def with_methods(
+    config: ml_collections.ConfigDict, methods: dict[str, dict], rates: Sequence[float] = (1.0, 2.0)
+) -> ml_collections.ConfigDict:
     """The experiment with its methods in this order; a ConfigDict sorts its keys.
 
-    With several folds and seeds, each method is run at the base's learning rate and at twice that, and is judged with
-    the better one of the other folds: lookahead halves the steps, pretrained weights may want smaller ones.
+    With several folds and seeds, each method is run at `rates`, multiples of the base's learning rate, and is judged
+    with the best one of the other folds: lookahead halves the steps, pretrained weights may want smaller ones.
     """
     if config.name.endswith(":folds") and len(config.folds) > 1:
         key = f"{'single' if config.network == 'single' else 'multi'}.train.optimizer.learning_rate"
         rate = config.base[key]
-        settings = {f"rate_{value:.0e}": [(key, value)] for value in (rate, 2 * rate)}
+        settings = {f"rate_{value:.0e}": [(key, value)] for value in (factor * rate for factor in rates)}
         methods = {name: {**method, "settings": settings} for name, method in methods.items()}
     config.methods, config.order = methods, tuple(methods)
     return config

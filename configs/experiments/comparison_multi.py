@@ -3,17 +3,19 @@
 python -m launch.experiment --config=configs/experiments/comparison_multi.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
 U-Net gets only the slice. The others also get the prior of a single network: SSInfNet of a pretrained one, FCN8 and
-SInfNet of one trained from scratch. All but SSInfNet are trained with cross-entropy, without lookahead.
+SInfNet of one trained from scratch. All but SSInfNet are trained with cross-entropy, without lookahead. At the size
+`folds`, all have one learning rate, at which the methods of the ablation were best, or behind by 0.006 of Dice at most;
+the single networks are those of `pretraining.py:folds` (`--share=DIR`).
 """
 
 import ml_collections
 
-from configs.experiments import common
+from configs.experiments import common, pretraining
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     """The grid at a size of `common.SIZES`."""
-    config = common.get_config("comparison_multi", size, "GGO and consolidation by four systems")
+    config = pretraining.share(common.get_config("comparison_multi", size, "GGO and consolidation by four systems"))
     systems = common.systems(config.base)
     plain = systems["sinfnet"]["changes"]
     methods = {
@@ -23,4 +25,4 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
         "sinfnet": systems["sinfnet"],
         "ssinfnet": systems["ssinfnet"],
     }
-    return common.with_methods(config, methods)
+    return common.with_methods(config, methods, rates=(2.0,))

@@ -1,16 +1,18 @@
 """Lesion segmentation by three networks (the paper's figure 3A, B): U-Net, SInfNet and, with pretraining, SSInfNet.
 
 python -m launch.experiment --config=configs/experiments/comparison_single.py:SIZE --workdir=DIR [--data_dir=FOLDER]
+
+At the size `folds`, SInfNet and SSInfNet are those of `pretraining.py:folds` with 40 labeled slices (`--share=DIR`).
 """
 
 import ml_collections
 
-from configs.experiments import common
+from configs.experiments import common, pretraining
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     """The grid at a size of `common.SIZES`."""
-    config = common.get_config("comparison_single", size, "Lesion segmentation by three networks")
+    config = pretraining.share(common.get_config("comparison_single", size, "Lesion segmentation by three networks"))
     config.network = "single"
     config.base.multi = None
     base = common.get_config("comparison_single", size, "").base

@@ -13,6 +13,7 @@ from configs.experiments import common
 
 LABELS = (5, 10, 20, 40)  # labeled slices, at size "folds"
 LONGER = 2.5  # times the updates, for the fewest labels: five trainings then cost what a pretraining and five do
+ALL_LABELS = "labels_40"
 UNLABELED = (1600,)  # at size "folds"; add 100 and 400 where all of them help
 
 
@@ -40,6 +41,13 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
         "all": {"title": "all pretrained", "changes": []},
     }
     return common.with_methods(config, methods)
+
+
+def share(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """The experiment with the single networks that this one trains on all labels at the base's rate: `--share=DIR`."""
+    if config.name.endswith(":folds"):
+        config.data = {ALL_LABELS: get_config("folds").data[ALL_LABELS]}
+    return config
 
 
 def _dose(config: ml_collections.ConfigDict, scratch: dict) -> ml_collections.ConfigDict:

@@ -76,6 +76,21 @@ def test_a_method_may_shift_the_seeds():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("file", [comparison_single, comparison_multi, null])
+def test_comparisons_take_their_single_networks_from_the_grid_of_pretraining(file):
+    """`--share` finds a training of the same fold by its seed, data, model and section `train`."""
+
+    def trainings(experiment):
+        return [
+            (run, {key: run.config[key] for key in ("data", "seed")}, run.config["single"])
+            for run in grid.runs({**experiment.to_dict(), "seeds": (0, 1), "folds": (0, 1)})
+        ]
+
+    kept = [training[1:] for training in trainings(pretraining.get_config("folds"))]
+    shared = {run.method for run, *training in trainings(file.get_config("folds")) if tuple(training) in kept}
+    assert {"name_1"} <= shared if file is null else {"sinfnet", "ssinfnet"} <= shared
+
+
 def test_several_folds_split_an_official_test_part_like_the_rest():
     assert all(run.config["data"]["splits"]["official_test"] is False for run in grid.runs(_experiment()))
     (first, _) = grid.runs(_experiment(folds=(0,)))

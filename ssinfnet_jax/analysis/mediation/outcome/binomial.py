@@ -59,7 +59,7 @@ def fit(design: np.ndarray, positive: np.ndarray, valid: np.ndarray, link: str) 
     failed = ~(step < 1e3 * _TOLERANCE) | ~np.isfinite(se)
     for pair in np.flatnonzero(failed | (se > _LARGE_SE)):
         rows = valid[:, pair] > 0
-        if _is_separated(design[rows, pair], positive[rows, pair]):
+        if rows.any() and _is_separated(design[rows, pair], positive[rows, pair]):
             flag[pair] = "the outcome is separated (predicted without error)"
         elif failed[pair]:
             flag[pair] = "no convergence"
