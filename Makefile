@@ -9,7 +9,8 @@ VENV ?= .venv
 WORKDIR ?= runs/demo
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(JAX)
-PIP := $(PY) -m pip install --disable-pip-version-check --quiet
+# Modules are compiled when they are first imported; most never are.
+PIP := $(PY) -m pip install --disable-pip-version-check --quiet --no-compile
 EXTRA := $(if $(filter cpu,$(JAX)),,"jax[$(JAX)]==$(shell sed -n 's/^jax==\([^ ]*\).*/\1/p' requirements.txt)")
 
 # $(call step,title,command,remedy): run a step of the set-up; when it fails, say which one and what to do.

@@ -10,7 +10,7 @@ from tests.training import toy_stages
 
 pytestmark = pytest.mark.long
 
-SPLIT = ["train"] * 8 + ["val"] * 2
+SPLIT = ["train"] * 2 + ["val"] * 2
 EVERY = 10
 
 
@@ -18,9 +18,9 @@ def test_the_2000_epochs_of_the_paper(monkeypatch, tmp_path):
     config = covid_semiseg.get_config("full_paper")
     config.save_every_s = 1e9
     pretrain = config.single.pretrain
-    pretrain.batch_size, pretrain.log_every = 8, EVERY
+    pretrain.batch_size, pretrain.log_every = 2, EVERY
     pretrain.augmentation = {"flip_left_right": True}
-    run_dir = toy_stages.run(monkeypatch, tmp_path, config, toy_stages.records(10), SPLIT, ["pretrain_single"])
+    run_dir = toy_stages.run(monkeypatch, tmp_path, config, toy_stages.records(len(SPLIT)), SPLIT, ["pretrain_single"])
     rows = toy_stages.rows(run_dir, "pretrain_single")
     steps = [row for row in rows if row["phase"] != "val"]
     assert [row["step"] for row in steps] == list(range(EVERY, 2001, EVERY))

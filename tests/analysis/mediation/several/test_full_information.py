@@ -56,21 +56,21 @@ def test_without_gaps_it_is_the_ordinary_model(r_golden, correlated):
 def test_intervals_cover_the_effect_where_severe_patients_lack_the_mediator():
     """200 studies of 200 patients, nine of ten mediators missing where y is large; listwise deletion is wrong."""
     rng = np.random.default_rng(1)
-    covered, estimates = {"fiml": [], "listwise": []}, {"fiml": [], "listwise": []}
-    for _ in range(200):
+    covered, estimates = [], {"fiml": [], "listwise": []}
+    for number in range(200):
         x = rng.normal(size=200)
         m = 0.5 * x + rng.normal(size=200)
         y = 0.2 * x + 0.6 * m + rng.normal(size=200)
         table = pd.DataFrame({"x": x, "m": m, "y": y})
         table["m"] = table["m"].where((y < 0.5) | (rng.random(200) < 0.1))
-        for method, found in covered.items():
+        for method in ("fiml",) if number % 4 else ("listwise", "fiml"):
             row = mediation.multiple(table, {"x": ["m"]}, "y", missing=method).estimates.set_index("label").loc["ind_x"]
-            found.append(abs(row["est"] - 0.3) < 1.96 * row["se"])
             estimates[method].append(row["est"])
-    off = {name: (np.mean(found) - 0.3) / (np.std(found) / np.sqrt(200)) for name, found in estimates.items()}
+        covered.append(abs(row["est"] - 0.3) < 1.96 * row["se"])
+    off = {name: (np.mean(found) - 0.3) / (np.std(found) / np.sqrt(len(found))) for name, found in estimates.items()}
     assert abs(off["fiml"]) < 3
     assert off["listwise"] < -6
-    assert 0.93 < np.mean(covered["fiml"]) < 0.97  # Monte Carlo error 1.5 %
+    assert 0.93 < np.mean(covered) < 0.97  # Monte Carlo error 1.5 %
 
 
 def test_errors(holes):
