@@ -88,7 +88,7 @@ WAVES: dict[str, dict[str, dict]] = {
     "teacher": {
         "teacher": {
             "title": "warp, unlabeled slices labeled by the averaged weights",
-            "changes": [*_augmented(**WARP), ("single.train.teacher", {"batch_size": 4, "ramp_epochs": 60.0})],
+            "changes": [*_augmented(**WARP), ("single.train.teacher", {"batch_size": 4, "ramp": 0.5})],
         },
     },
     # Slices in the radiologist's view need no turns; do turns help anyway?
@@ -113,7 +113,7 @@ WAVES: dict[str, dict[str, dict]] = {
             (
                 "long_teacher",
                 ", unlabeled slices labeled by the averaged weights",
-                [*_long(300), ("single.train.teacher", {"batch_size": 2, "ramp_epochs": 100.0})],
+                [*_long(300), ("single.train.teacher", {"batch_size": 2, "ramp": 0.33})],
             ),
         )
     },

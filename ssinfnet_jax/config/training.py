@@ -256,14 +256,14 @@ class Teacher:
     Attributes:
       batch_size: unlabeled slices per update over all devices.
       weight: final weight of an unlabeled slice; a labeled one counts 1.
-      ramp_epochs: epochs of the labeled slices until then; the weight is weight * exp(-5 (1 - t)^2) for t in [0, 1].
-      sharpness: factor on the teacher's log-odds; 1: its probabilities unchanged.
+      ramp: share of the training until then; t rises from 0 to 1, and the weight is weight * exp(-5 (1 - t)^2).
+      confidence: probability of lesion, or of none, below which a pixel does not count.
     """
 
     batch_size: BatchSize
     weight: Positive = 1.0
-    ramp_epochs: Annotated[float, Range("(0, inf)", 50)] = 50.0
-    sharpness: Annotated[float, Range("(0, inf)", 2.0)] = 2.0
+    ramp: Annotated[float, Range("(0, 1]", 0.5)] = 0.5
+    confidence: Annotated[float, Range("[0.5, 1)", 0.9)] = 0.9
 
 
 _Bias = Annotated[float, Range("(-inf, inf)", -2.0)]

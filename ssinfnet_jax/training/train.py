@@ -84,7 +84,7 @@ def fit(
         steps_per_epoch=batches.steps_per_epoch,
         slices_per_step=section.batch_size + (section.teacher.batch_size if section.teacher else 0),
         read=_reader(batches, _unlabeled_batches(setup, batches)),
-        advance=_make_advance(setup, optimizer, num_steps, batches.steps_per_epoch),
+        advance=_make_advance(setup, optimizer, num_steps),
         learning_rate=schedule,
         slice_ids=lambda step: batches[step]["slice_id"].tolist(),
         validate=validating,
@@ -160,9 +160,7 @@ def _unlabeled_batches(setup: network_setup.Setup, labeled: pipeline.TrainBatche
     return batches
 
 
-def _make_advance(
-    setup: network_setup.Setup, optimizer: optax.GradientTransformation, num_steps: int, steps_per_epoch: float
-) -> Callable:
+def _make_advance(setup: network_setup.Setup, optimizer: optax.GradientTransformation, num_steps: int) -> Callable:
     """`loop.Training.advance`: a step at one of the config's scales."""
     section = setup.section.train
     options = segment_step.Options(
@@ -171,7 +169,7 @@ def _make_advance(
         label_smoothing=section.label_smoothing,
         averaging=section.averaging,
         teacher=section.teacher,
-        steps_per_epoch=steps_per_epoch,
+        num_steps=num_steps,
     )
     axis_name, key = setup.strategy.axis_name, jax.random.key(setup.seed + 2)
     make = functools.partial(

@@ -98,7 +98,7 @@ TABLES = {
         "weight_decay": 0.1,
     },
     "single.train.averaging": 0.9,
-    "single.train.teacher": {"batch_size": 4, "weight": 0.5, "ramp_epochs": 9, "sharpness": 2},
+    "single.train.teacher": {"batch_size": 4, "weight": 0.5, "ramp": 0.3, "confidence": 0.8},
     "multi.train.losses": LOSSES,
     "multi.train.patience_epochs": 5,
     "multi.train.validate_every_epochs": 5,

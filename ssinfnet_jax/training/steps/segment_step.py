@@ -29,7 +29,7 @@ class Options(NamedTuple):
       label_smoothing: s in [0, 1); targets t become t (1 - s) + s / 2.
       averaging: decay of the averaged weights, if the state has them.
       teacher: see `Teacher`, or None; single network only.
-      steps_per_epoch: of the labeled slices, for the teacher.
+      num_steps: of the training, for the teacher.
     """
 
     augmentation: Augmentation
@@ -38,7 +38,7 @@ class Options(NamedTuple):
     label_smoothing: float = 0.0
     averaging: float = 0.0
     teacher: Teacher | None = None
-    steps_per_epoch: float = 1.0
+    num_steps: int = 1
 
 
 def make_step(
@@ -126,9 +126,9 @@ def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, o
     seen = _prepare(unlabeled, key, current.step, plain)
     logits = model.apply(current.average, inputs.image_input(seen, options.normalisation), train=False)
     changed = _prepare(unlabeled, key, current.step, options)
-    weight = mean_teacher.weight(current.step, options.teacher, options.steps_per_epoch)
+    weight = mean_teacher.weight(current.step, options.teacher, options.num_steps)
     return mean_teacher.merge(
-        labeled, changed, prediction.lesion_logits(logits, output), options.teacher.sharpness, weight
+        labeled, changed, prediction.lesion_logits(logits, output), options.teacher.confidence, weight
     )
 
 

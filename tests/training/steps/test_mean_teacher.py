@@ -13,7 +13,7 @@ from ssinfnet_jax.networks import inputs, parallel
 from ssinfnet_jax.training.steps import augment, mean_teacher, optim, segment_step, state
 from tests.training import toy
 
-TEACHER = Teacher(batch_size=4, weight=0.5, ramp_epochs=2.0, sharpness=2.0)
+TEACHER = Teacher(batch_size=4, weight=0.5, ramp=0.5, confidence=0.6)
 SGD = Optimizer("sgd", 0.1)
 
 
@@ -25,7 +25,7 @@ def _make(teacher=TEACHER, axis_name=None, **augmentation):
         inputs.Normalisation(0.5, 0.25),
         averaging=0.9,
         teacher=teacher,
-        steps_per_epoch=5.0,
+        num_steps=20,
     )
     step = segment_step.make_step(
         model, optimizer, num_inputs=3, output="lesion", losses=losses.losses("bce"), options=options,
@@ -42,10 +42,10 @@ def _batch(seed=0):
 
 def test_the_weight_rises_as_published():
     for step, t in ((0, 0.0), (5, 0.5), (10, 1.0), (1000, 1.0)):
-        np.testing.assert_allclose(mean_teacher.weight(step, TEACHER, 5.0), 0.5 * np.exp(-5 * (1 - t) ** 2), rtol=1e-6)
+        np.testing.assert_allclose(mean_teacher.weight(step, TEACHER, 20), 0.5 * np.exp(-5 * (1 - t) ** 2), rtol=1e-6)
 
 
-def test_the_loss_is_that_of_the_teachers_sharpened_probabilities():
+def test_the_loss_is_that_of_the_labels_of_which_the_teacher_is_sure():
     model, step, current = _make()
     # A teacher that differs from the network.
     current = current.replace(average=jax.tree.map(lambda x: x * 1.5, current.average), step=jnp.int32(1000))
@@ -55,19 +55,35 @@ def test_the_loss_is_that_of_the_teachers_sharpened_probabilities():
     normalisation = inputs.Normalisation(0.5, 0.25)
     images = {name: inputs.to_unit(part) for name, part in (("all", batch), ("other", batch["unlabeled"]))}
     teacher = model.apply(current.average, inputs.image_input(images["other"], normalisation), train=False)
-    target = jnp.concatenate([batch["lesion"][..., None], jax.nn.sigmoid(2 * teacher)])
+    sure = np.abs(np.asarray(teacher)) >= np.log(0.6 / 0.4)
+    assert 0.1 < sure.mean() < 0.9
+    target = jnp.concatenate([batch["lesion"][..., None], teacher > 0])
     both = jnp.concatenate([images["all"]["image"], images["other"]["image"]])
     variables = {"params": current.params, "batch_stats": current.batch_stats}
     logits, _ = model.apply(
         variables, inputs.image_input({"image": both}, normalisation), train=True, mutable=["batch_stats"]
     )
+    pixels = optax.sigmoid_binary_cross_entropy(logits, target) * np.concatenate([np.ones_like(sure), sure])
+    counted = [np.full(4, sure[0].size), sure.sum(axis=(1, 2, 3))]
+    of_slices = pixels.sum(axis=(1, 2, 3)) / np.concatenate(counted)
     weights = np.repeat([1.0, 0.5], 4)
-    expected = (segmentation.bce(logits, target) * weights).sum() / weights.sum()
-    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], (of_slices * weights).sum() / weights.sum(), rtol=1e-5)
+
+
+def test_slices_without_lesion_do_not_drive_teacher_and_network_up():
+    """Towards a target of 0.1, the weighted IoU is best at 0.23: probabilities as targets would rise in each round."""
+    batch = toy.batch(count=2)
+    unlabeled = {name: batch[name] for name in ("image", "valid")}
+    logits = jnp.full((2, 32, 32, 1), jnp.log(0.1 / 0.9))
+    merged = mean_teacher.merge(batch, unlabeled, logits, 0.9, 1.0)
+    assert not merged["lesion"][2:].any()
+    for target, rises in ((jax.nn.sigmoid(logits), True), (merged["lesion"][2:, ..., None], False)):
+        slope = jax.grad(lambda x, t=target: segmentation.weighted_iou_bce(x, t).sum())(logits)
+        assert (float(slope.mean()) < 0) == rises
 
 
 def test_at_the_start_unlabeled_slices_hardly_count():
-    _, step, current = _make(dataclasses.replace(TEACHER, ramp_epochs=1e6))
+    _, step, current = _make(dataclasses.replace(TEACHER, ramp=1e6))
     batch = _batch()
     ignored = {**batch, "unlabeled": {**batch["unlabeled"], "valid": jnp.zeros(4)}}
     first, second = (jax.jit(step)(current, one, jax.random.key(0))[0] for one in (ignored, batch))
@@ -80,7 +96,7 @@ def test_no_gradient_reaches_the_teacher():
     labeled, unlabeled = toy.batch(), toy.batch(seed=1)
 
     def target(logits):
-        return mean_teacher.merge(labeled, unlabeled, logits, 2.0, 1.0)["lesion"].sum()
+        return mean_teacher.merge(labeled, unlabeled, logits, 0.9, 1.0)["lesion"].sum()
 
     assert not np.any(jax.grad(target)(jnp.ones((4, 32, 32, 1))))
 
