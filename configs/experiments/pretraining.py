@@ -3,8 +3,8 @@
 python -m launch.experiment --config=configs/experiments/pretraining.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
 With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones) in the same
-number of updates. An official test part is split like the rest. At the size `folds` the number of labels varies, one method
-uses the unlabeled slices in training instead (`train.teacher`), and `common` has the command of the pretraining.
+number of updates. An official test part is split like the rest. At the size `folds` the number of labels varies, one
+method uses the unlabeled slices in training instead (`train.teacher`), and `common` has the command of the pretraining.
 """
 
 import ml_collections
