@@ -154,3 +154,24 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path, program, flag, others
     assert result.returncode == 1
     wanted = f"Error: --{flag}= is empty; name a file or a folder ('.' is the current one)."
     assert wanted in result.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/ct_phantom.py:huge"], "Unknown variant 'huge' of configs/ct_phantom.py; choose one of"),
+        (["--config=configs/ct_phantom.py:tiny", "--stages=trian"], "Unknown stage trian; choose from prepare"),
+        (["--config=configs/ct_phantom.py:tiny", "--stagse=train"], "Unknown command line flag 'stagse'"),
+        (
+            ["--config=configs/ct_phantom.py:tiny", "--config.seed=-1"],
+            "config.seed must be in [0, 2147483647], found -1",
+        ),
+        (["--config=configs/covid_semiseg.py:cpu"], "read from a local folder; pass it with --data_dir"),
+        (["--config=configs/covid_semiseg.py:cpu", "--data_dir=/nowhere"], "The source folder /nowhere of dataset"),
+    ],
+)
+def test_mistakes_of_the_pipeline_end_with_one_clear_line(arguments, message, tmp_path):
+    result = programs.run("launch.pipeline", f"--workdir={tmp_path / 'run'}", *arguments)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert not (tmp_path / "run" / "prepare" / "done.json").exists()

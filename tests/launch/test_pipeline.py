@@ -15,6 +15,8 @@ import pytest
 from launch import stages
 from tests import programs
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [
     "launch.pipeline", "--config=configs/ct_phantom.py:tiny",
@@ -123,24 +125,3 @@ def test_another_config_in_the_same_folder_is_refused(finished):
     assert result.returncode == 1
     assert "holds a run of another config" in result.stderr
     assert "seed: 0 -> 1" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--config=configs/ct_phantom.py:huge"], "Unknown variant 'huge' of configs/ct_phantom.py; choose one of"),
-        (["--config=configs/ct_phantom.py:tiny", "--stages=trian"], "Unknown stage trian; choose from prepare"),
-        (["--config=configs/ct_phantom.py:tiny", "--stagse=train"], "Unknown command line flag 'stagse'"),
-        (
-            ["--config=configs/ct_phantom.py:tiny", "--config.seed=-1"],
-            "config.seed must be in [0, 2147483647], found -1",
-        ),
-        (["--config=configs/covid_semiseg.py:cpu"], "read from a local folder; pass it with --data_dir"),
-        (["--config=configs/covid_semiseg.py:cpu", "--data_dir=/nowhere"], "The source folder /nowhere of dataset"),
-    ],
-)
-def test_mistakes_end_with_one_clear_line(arguments, message, tmp_path):
-    result = programs.run("launch.pipeline", f"--workdir={tmp_path / 'run'}", *arguments)
-    assert result.returncode != 0
-    assert message in result.stderr
-    assert not (tmp_path / "run" / "prepare" / "done.json").exists()

@@ -53,6 +53,7 @@ def scans(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_killed_midway_and_run_again_it_ends_as_if_it_had_not_been(networks, scans, tmp_path):
     whole = run(networks, tmp_path / "whole", scans)
     assert whole.returncode == 0, whole.stderr
