@@ -116,7 +116,6 @@ def _train() -> dict:
         "scale_order": "random",
         "label_smoothing": 0.0,
         "averaging": 0.0,
-        "teacher": config_dict.placeholder(dict),
         "oversample": False,
         "validate_every_epochs": 10,
         "patience_epochs": config_dict.placeholder(float),

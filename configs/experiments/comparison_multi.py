@@ -4,8 +4,8 @@ python -m launch.experiment --config=configs/experiments/comparison_multi.py:SIZ
 
 U-Net gets only the slice. The others also get the prior of a single network: SSInfNet of a pretrained one, FCN8 and
 SInfNet of one trained from scratch. All but SSInfNet are trained with cross-entropy, without lookahead. At the size
-`folds`, all have one learning rate, at which the methods of the ablation were best, or behind by 0.006 of Dice at most;
-the single networks are those of `pretraining.py:folds` (`--share=DIR`).
+`folds`, all have one learning rate, at which the methods of the ablation (narrower networks) were best, or behind by
+0.006 of Dice at most; the single networks are those of `pretraining.py:folds` (`--share=DIR`).
 """
 
 import ml_collections

@@ -3,8 +3,8 @@
 python -m launch.experiment --config=configs/experiments/pretraining.py:SIZE --workdir=DIR [--data_dir=FOLDER]
 
 With few labels the single network learns from a fifth of the labeled slices (a third of the generated ones) in the same
-number of updates. An official test part is split like the rest. At the size `folds` the number of labels varies, one
-method uses the unlabeled slices in training instead (`train.teacher`), and `common` has the command of the pretraining.
+number of updates. An official test part is split like the rest. At the size `folds` the number of labels varies, and
+`common` has the command of the pretraining.
 """
 
 import ml_collections
@@ -44,7 +44,7 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
 
 
 def share(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """The experiment with the single networks that this one trains on all labels at the base's rate: `--share=DIR`."""
+    """Restricts an experiment to the data with all labels, so that `--share=DIR` finds the networks trained here."""
     if config.name.endswith(":folds"):
         config.data = {ALL_LABELS: get_config("folds").data[ALL_LABELS]}
     return config
@@ -54,7 +54,6 @@ def _dose(config: ml_collections.ConfigDict, scratch: dict) -> ml_collections.Co
     """Numbers of labels, each with the same number of updates, and the fewest also with more, by method."""
     train = config.base.single.train
     updates = train.epochs * (max(LABELS) // train.batch_size)
-    config.seeds = (0,)
     config.data = {
         f"labels_{count:02d}{'_long' if longer > 1 else ''}": {
             "title": f"{count} labeled slices" + (f", {longer:g} times the updates" if longer > 1 else ""),
@@ -66,12 +65,7 @@ def _dose(config: ml_collections.ConfigDict, scratch: dict) -> ml_collections.Co
         }
         for count, longer in (*((count, 1.0) for count in LABELS), (min(LABELS), LONGER))
     }
-    # With 4 unlabeled slices beside 4 labeled ones, an update takes as long as LONGER of the others.
-    taught = {
-        "title": "no pretraining, 1600 slices labeled in training",
-        "changes": [*scratch["changes"], ("single.train.teacher", {"batch_size": train.batch_size})],
-    }
-    methods = {"scratch": scratch, "taught": taught} | {
+    methods = {"scratch": scratch} | {
         f"inpainted_{count}": {
             "title": f"pretrained on {count} slices",
             "changes": [("single.train.initial", common.INPAINTED.format(count))],

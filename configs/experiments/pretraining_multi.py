@@ -11,7 +11,7 @@ import ml_collections
 
 from configs.experiments import common
 
-LONGER = 4  # times the updates: at size "folds", a pretraining took 2.4 to 3.9 times as long as a training
+LONGER = 4  # times the updates: in the ablation, a pretraining took 2.4 to 3.9 times as long as a training
 
 
 def get_config(size: str | None = None) -> ml_collections.ConfigDict:

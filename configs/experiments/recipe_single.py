@@ -85,12 +85,6 @@ WAVES: dict[str, dict[str, dict]] = {
             ],
         },
     },
-    "teacher": {
-        "teacher": {
-            "title": "warp, unlabeled slices labeled by the averaged weights",
-            "changes": [*_augmented(**WARP), ("single.train.teacher", {"batch_size": 4, "ramp": 0.5})],
-        },
-    },
     # Slices in the radiologist's view need no turns; do turns help anyway?
     "upright": {
         "upright": {
@@ -110,11 +104,6 @@ WAVES: dict[str, dict[str, dict]] = {
         for name, title, changes in (
             ("long", "", _long(300)),
             ("long_warp", ", rotation, elastic deformation, noise, blur", [*_long(300), *_augmented(**_MILD)]),
-            (
-                "long_teacher",
-                ", unlabeled slices labeled by the averaged weights",
-                [*_long(300), ("single.train.teacher", {"batch_size": 2, "ramp": 0.33})],
-            ),
         )
     },
 }  # fmt: skip

@@ -11,7 +11,6 @@ from ssinfnet_jax.config.training import (
     Phase,
     Positive,
     Pretrain,
-    Teacher,
     Train,
 )
 from ssinfnet_jax.config.tree import (

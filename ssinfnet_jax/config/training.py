@@ -249,23 +249,6 @@ class Pretrain:
         return dataclasses.replace(own, **changes)
 
 
-@dataclasses.dataclass(frozen=True)
-class Teacher:
-    """Unlabeled slices, labeled by the averaged weights (`training.steps.mean_teacher`).
-
-    Attributes:
-      batch_size: unlabeled slices per update over all devices.
-      weight: final weight of an unlabeled slice; a labeled one counts 1.
-      ramp: share of the training until then; t rises from 0 to 1, and the weight is weight * exp(-5 (1 - t)^2).
-      confidence: probability of lesion, or of none, below which a pixel does not count.
-    """
-
-    batch_size: BatchSize
-    weight: Positive = 1.0
-    ramp: Annotated[float, Range("(0, 1]", 0.5)] = 0.5
-    confidence: Annotated[float, Range("[0.5, 1)", 0.9)] = 0.9
-
-
 _Bias = Annotated[float, Range("(-inf, inf)", -2.0)]
 
 
@@ -283,7 +266,6 @@ class Train:
       scale_order: at random, or in turn for equal stretches of the training, such as coarse before fine.
       label_smoothing: s; targets t become t (1 - s) + s / 2.
       averaging: decay of the averaged weights, which are then the result; 0: none.
-      teacher: see `Teacher`; single network only.
       oversample: repeats slices of rarer classes.
       validate_every_epochs: None: only at the end.
       patience_epochs: stops at the first validation after this long without an improvement; None: never.
@@ -304,7 +286,6 @@ class Train:
     scale_order: Literal["random", "in_turn"]
     label_smoothing: Annotated[float, Range("[0, 1)", 0.1)]
     averaging: Annotated[float, Range("[0, 1)", 0.995)]
-    teacher: Teacher | None
     oversample: bool
     validate_every_epochs: Annotated[float, Range("(0, inf)", 10)] | None
     patience_epochs: Annotated[float, Range("(0, inf)", 50)] | None
@@ -322,5 +303,3 @@ class Train:
             )
         if not self.scales:
             raise ValueError("scales must have at least one factor, found (); give (1.0,) for one size.")
-        if self.teacher and not self.averaging:
-            raise ValueError("teacher needs averaged weights, which label the slices; set averaging, such as 0.995.")

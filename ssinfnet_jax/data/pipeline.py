@@ -58,7 +58,6 @@ class TrainBatches:
       transform: record -> arrays of fixed shape.
       batch_size: of this process; the global batch size is `process_count` times as large.
       seed: of the order, which changes from epoch to epoch.
-      first_position: `position` of the first slice.
       process_index, process_count: each process reads every `process_count`-th record of the common order.
     Raises: ValueError if there are no records.
     """
@@ -73,7 +72,6 @@ class TrainBatches:
         seed: int,
         process_index: int = 0,
         process_count: int = 1,
-        first_position: int = 0,
     ):
         if len(positions) == 0:
             raise ValueError(
@@ -81,7 +79,7 @@ class TrainBatches:
             )
         dataset = grain.MapDataset.source(_Selected(records, positions)).seed(seed).shuffle().repeat()
         dataset = dataset[process_index::process_count]
-        position = first_position + np.arange(process_index, batch_size * process_count, process_count, dtype=np.int32)
+        position = np.arange(process_index, batch_size * process_count, process_count, dtype=np.int32)
         batches = dataset.map(transform).batch(batch_size, drop_remainder=True)
         self._dataset = batches.map(lambda batch: {**batch, "position": position})
         self.steps_per_epoch = max(1, len(positions) // (batch_size * process_count))

@@ -80,16 +80,10 @@ def _check_training(which: str, output: str, section: Train, has_validation: boo
             f"config.{which}.train.{key} is {value}, which needs a validation split, but config.data.splits has none: "
             "give it a val_fold or a fraction val, or train all epochs and keep the last weights."
         )
-    segment_step.check_losses(section.losses, f"config.{which}.train.losses", output, teacher=bool(section.teacher))
+    segment_step.check_losses(section.losses, f"config.{which}.train.losses", output)
     parallel.local_batch_size(section.batch_size, f"config.{which}.train.batch_size")
     with _named(f"config.{which}.train.optimizer"):
         optim.check(section.optimizer)
-    if section.teacher and which == "multi":
-        raise ValueError(
-            "config.multi.train.teacher must be None: unlabeled slices have no prior the multi network could trust."
-        )
-    if section.teacher:
-        parallel.local_batch_size(section.teacher.batch_size, f"config.{which}.train.teacher.batch_size")
 
 
 @contextlib.contextmanager

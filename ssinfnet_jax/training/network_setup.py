@@ -81,29 +81,15 @@ class Setup:
 
     def train_batches(self, positions: np.ndarray, stage: str, *, seed: int) -> pipeline.TrainBatches:
         """Endless training batches of this process, with the config's global batch size for "pretrain" or "train"."""
-        name = f"config.{self.which}.{stage}.batch_size"
-        return self.batches(positions, getattr(self.section, stage).batch_size, name=name, seed=seed)
-
-    def batches(
-        self,
-        positions: np.ndarray,
-        batch_size: int,
-        *,
-        name: str,
-        seed: int,
-        transform: pipeline.Resize | None = None,
-        first_position: int = 0,
-    ) -> pipeline.TrainBatches:
-        """The same with a global batch size whose key is `name`; other arguments as for `pipeline.TrainBatches`."""
+        batch_size = getattr(self.section, stage).batch_size
         return pipeline.TrainBatches(
             self.records,
             positions,
-            transform or self.transform,
-            batch_size=parallel.local_batch_size(batch_size, name),
+            self.transform,
+            batch_size=parallel.local_batch_size(batch_size, f"config.{self.which}.{stage}.batch_size"),
             seed=seed,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            first_position=first_position,
         )
 
     def card(self, config: Config, stage: str, weights: str) -> NetworkCard:

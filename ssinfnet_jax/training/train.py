@@ -1,6 +1,5 @@
 """Stages `train_single` and `train_multi`: supervised segmentation, from pretrained weights if there are any."""
 
-import dataclasses
 import functools
 import math
 import pathlib
@@ -82,8 +81,8 @@ def fit(
         directory=directory,
         num_steps=num_steps,
         steps_per_epoch=batches.steps_per_epoch,
-        slices_per_step=section.batch_size + (section.teacher.batch_size if section.teacher else 0),
-        read=_reader(batches, _unlabeled_batches(setup, batches)),
+        slices_per_step=section.batch_size,
+        read=pipeline.ReadAhead(batches).__getitem__,
         advance=_make_advance(setup, optimizer, num_steps),
         learning_rate=schedule,
         slice_ids=lambda step: batches[step]["slice_id"].tolist(),
@@ -94,15 +93,6 @@ def fit(
     options = loop.Options(setup.strategy, section.log_every, config.save_every_s, profile)
     state = loop.fit(initial, training, options)
     setup.save(config, "train", state, validating.best, directory)
-
-
-def _reader(batches: pipeline.TrainBatches, unlabeled: pipeline.TrainBatches | None) -> Callable[[int], pipeline.Batch]:
-    """step -> batch, with unlabeled slices if there are any; reads ahead."""
-    labeled = pipeline.ReadAhead(batches)
-    if unlabeled is None:
-        return labeled.__getitem__
-    others = pipeline.ReadAhead(unlabeled)
-    return lambda step: {**labeled[step], "unlabeled": others[step]}
 
 
 def _make_validation(setup: network_setup.Setup, directory: pathlib.Path, title: str) -> validation.Validation:
@@ -142,24 +132,6 @@ def scale_of(step: int, num_steps: int, scales: Sequence[float], order: str, see
     return scales[np.random.default_rng([seed, step]).integers(len(scales))]
 
 
-def _unlabeled_batches(setup: network_setup.Setup, labeled: pipeline.TrainBatches) -> pipeline.TrainBatches | None:
-    """Batches of the slices that the teacher labels, or None; their positions follow those of labeled slices."""
-    teacher = setup.section.train.teacher
-    if not teacher:
-        return None
-    rows = (setup.table["split"] != "train") & (setup.table["pretrain"] == "train")
-    batches = setup.batches(
-        setup.positions(rows),
-        teacher.batch_size,
-        name=f"config.{setup.which}.train.teacher.batch_size",
-        seed=setup.seed + 3,
-        transform=dataclasses.replace(setup.transform, label=None),
-        first_position=setup.section.train.batch_size,
-    )
-    logging.info("train_%s: the averaged weights label %d unlabeled slices.", setup.which, int(rows.sum()))
-    return batches
-
-
 def _make_advance(setup: network_setup.Setup, optimizer: optax.GradientTransformation, num_steps: int) -> Callable:
     """`loop.Training.advance`: a step at one of the config's scales."""
     section = setup.section.train
@@ -168,8 +140,6 @@ def _make_advance(setup: network_setup.Setup, optimizer: optax.GradientTransform
         setup.normalisation,
         label_smoothing=section.label_smoothing,
         averaging=section.averaging,
-        teacher=section.teacher,
-        num_steps=num_steps,
     )
     axis_name, key = setup.strategy.axis_name, jax.random.key(setup.seed + 2)
     make = functools.partial(

@@ -98,7 +98,6 @@ TABLES = {
         "weight_decay": 0.1,
     },
     "single.train.averaging": 0.9,
-    "single.train.teacher": {"batch_size": 4, "weight": 0.5, "ramp": 0.3, "confidence": 0.8},
     "multi.train.losses": LOSSES,
     "multi.train.patience_epochs": 5,
     "multi.train.validate_every_epochs": 5,
@@ -195,7 +194,6 @@ def _tables(tree, path=""):
         ("single.train.optimizer.clip_norm", 0, "positive, found 0"),
         ("single.train.augmentation.scale", (1.0, 0.5), "(low, high) with 0 < low <= high, found (1.0, 0.5)"),
         ("single.train.augmentation.scale", (0.1, 0.5, 1.0), "(low, high) with 0 < low <= high"),
-        ("single.train.averaging", 0.0, "teacher needs averaged weights"),
         ("multi.train.optimizer.lookahead.alpha", 1.5, "in (0, 1], found 1.5"),
         ("multi.train.optimizer.momentum", 1.0, "in [0, 1), found 1.0"),
         ("multi.train.losses.bce.weight", -1.0, "at least 0, found -1.0"),
@@ -256,8 +254,8 @@ def test_a_phase_changes_the_rate_alone():
 
 
 def test_what_is_left_out_by_an_empty_table_is_none():
-    config = trees.config({"single.pretrain": {}, "single.train.teacher": {}, "multi.train.optimizer.lookahead": {}})
-    assert config.single.pretrain is config.single.train.teacher is config.multi.train.optimizer.lookahead is None
+    config = trees.config({"single.pretrain": {}, "multi.train.optimizer.lookahead": {}})
+    assert config.single.pretrain is config.multi.train.optimizer.lookahead is None
 
 
 def test_a_config_cannot_be_changed():

@@ -157,3 +157,8 @@ def test_the_page_says_of_the_networks_in_the_package_what_their_card_says():
     assert fill_results.networks(held_out) in text
     lesion = next(row for row in held_out["figures"] if row["class"] == "lesion")
     assert f"| Lesion | {lesion['mean']:.3f} ± {lesion['error']:.3f} | {lesion['n']} | 0.75 |" in text
+
+
+def test_the_page_has_the_claims_beside_the_kept_comparisons():
+    comparisons = pd.read_csv(fill_results.DOCS / "comparisons.csv")
+    assert claims.block(comparisons) in (fill_results.DOCS / "results.md").read_text(encoding="utf-8")

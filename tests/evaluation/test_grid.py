@@ -83,7 +83,7 @@ def test_comparisons_take_their_single_networks_from_the_grid_of_pretraining(fil
     def trainings(experiment):
         return [
             (run, {key: run.config[key] for key in ("data", "seed")}, run.config["single"])
-            for run in grid.runs({**experiment.to_dict(), "seeds": (0, 1), "folds": (0, 1)})
+            for run in grid.runs({**experiment.to_dict(), "folds": (0, 1)})
         ]
 
     kept = [training[1:] for training in trainings(pretraining.get_config("folds"))]

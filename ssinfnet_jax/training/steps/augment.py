@@ -5,7 +5,6 @@ and per column suffice: images are interpolated by two products with band matric
 pixel. Rotation and elastic deformation need source coordinates per pixel, and a gather.
 """
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -15,13 +14,6 @@ from jax.scipy import ndimage
 from ssinfnet_jax.config import Augmentation
 
 INTERPOLATED = ("image", "prior")  # bilinear; every other [H,W] is a label: nearest neighbour
-
-
-def geometry_only(options: Augmentation) -> Augmentation:
-    """The options without changes of grey values; the same draws transform a slice the same way."""
-    return dataclasses.replace(
-        options, prior_dropout=0.0, brightness=0.0, contrast=0.0, gamma=0.0, noise=0.0, blur=0.0, cutout_probability=0.0
-    )
 
 
 # Draws per slice, uniform in [0, 1): one table compiles much faster than a call for each.

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssinfnet_jax.config import Augmentation, Teacher
+from ssinfnet_jax.config import Augmentation
 from ssinfnet_jax.losses import compose, ignored
 from ssinfnet_jax.models import infnet, ops
 from ssinfnet_jax.networks import inputs, prediction
 from ssinfnet_jax.networks.inputs import Batch, Normalisation
-from ssinfnet_jax.training.steps import augment, mean_teacher, update
+from ssinfnet_jax.training.steps import augment, update
 from ssinfnet_jax.training.steps.state import TrainState
 
 Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
@@ -28,8 +28,6 @@ class Options(NamedTuple):
       scale: factor on the side of the slices, which is then rounded to a multiple of 32 pixels.
       label_smoothing: s in [0, 1); targets t become t (1 - s) + s / 2.
       averaging: decay of the averaged weights, if the state has them.
-      teacher: see `Teacher`, or None; single network only.
-      num_steps: of the training, for the teacher.
     """
 
     augmentation: Augmentation
@@ -37,8 +35,6 @@ class Options(NamedTuple):
     scale: float = 1.0
     label_smoothing: float = 0.0
     averaging: float = 0.0
-    teacher: Teacher | None = None
-    num_steps: int = 1
 
 
 def make_step(
@@ -55,8 +51,7 @@ def make_step(
 
     Every loss term compares logits with the lesion or with one-hot classes; for InfNet, on each map that the term's
     line names, by default the four lesion maps. A loss may have fields of the batch as parameters (`check_losses`). At
-    an ignored pixel logits and target agree, so that it counts in no loss (`losses.ignored`). If the batch has
-    "unlabeled" slices, a batch of `image`, `position` and `valid`, the averaged weights label them (`mean_teacher`).
+    an ignored pixel logits and target agree, so that it counts in no loss (`losses.ignored`).
 
     Args:
       model, optimizer: to be trained.
@@ -70,12 +65,7 @@ def make_step(
     loss = compose.make_loss(losses, maps=infnet.LESION_MAPS)
 
     def step(current: TrainState, batch: Batch, key: jax.Array):
-        unlabeled = batch.get("unlabeled")
-        batch = _prepare(
-            {name: value for name, value in batch.items() if name != "unlabeled"}, key, current.step, options
-        )
-        if unlabeled is not None:
-            batch = _labeled_by_teacher(current, model, batch, unlabeled, key, output, options)
+        batch = _prepare(batch, key, current.step, options)
         target = inputs.one_hot(batch["classes"]) if output == "classes" else batch["lesion"][..., None]
         ignore = batch.get("ignore")
         counts = True if ignore is None else ignore[..., None] == 0
@@ -99,16 +89,15 @@ def make_step(
     return step
 
 
-def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool) -> None:
+def check_losses(terms: compose.Terms, name: str, output: str) -> None:
     """Raises ValueError, with the table's `name`, for losses that cannot be computed from what a step provides.
 
     A loss may have fields of the augmented batch as parameters: `image` and, for a multi network, `prior`
     float32[B,H,W] in [0, 1]; `lesion` float32[B,H,W] {0, 1} or `classes` int32[B,H,W] {0 background, 1 GGO, 2
     consolidation}; `valid` float32[B]; `position` int32[B]. A parameter `ignore`, None by default, gets float32[B,H,W]
-    {0, 1} if the data have pixels that do not count. With a teacher there are only `image`, `lesion` and `valid`.
+    {0, 1} if the data have pixels that do not count.
     """
-    names = {"image", "valid", *(["prior", "classes"] if output == "classes" else ["lesion"])}
-    names |= set() if teacher else {"position"}
+    names = {"image", "valid", "position", *(["prior", "classes"] if output == "classes" else ["lesion"])}
     shapes, kinds = {"valid": (2,), "position": (2,)}, {"classes": jnp.int32, "position": jnp.int32}
     fields = {
         key: jax.ShapeDtypeStruct(shapes.get(key, (2, 32, 32)), kinds.get(key, jnp.float32)) for key in sorted(names)
@@ -118,18 +107,6 @@ def check_losses(terms: compose.Terms, name: str, output: str, *, teacher: bool)
     classes = target.shape[-1]
     of = f" for {classes} class{'es' * (classes > 1)}"
     compose.check(terms, name, logits, target, fields=fields, maps=infnet.LESION_MAPS, of=of)
-
-
-def _labeled_by_teacher(current, model, labeled: Batch, unlabeled: Batch, key, output: str, options: Options) -> Batch:
-    """The labeled slices, and the unlabeled ones with labels from the averaged weights."""
-    plain = options._replace(augmentation=augment.geometry_only(options.augmentation))
-    seen = _prepare(unlabeled, key, current.step, plain)
-    logits = model.apply(current.average, inputs.image_input(seen, options.normalisation), train=False)
-    changed = _prepare(unlabeled, key, current.step, options)
-    weight = mean_teacher.weight(current.step, options.teacher, options.num_steps)
-    return mean_teacher.merge(
-        labeled, changed, prediction.lesion_logits(logits, output), options.teacher.confidence, weight
-    )
 
 
 def _prepare(batch: Batch, key: jax.Array, step: jax.Array, options: Options) -> Batch:
