@@ -13,8 +13,9 @@ METRIC = "dice"
 def choose(slices: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Keeps one setting of each method per dataset and fold: the one with the highest mean Dice on the other folds.
 
-    The mean is over slices, seeds and classes, where the Dice is defined. Only folds that were run with every setting
-    of the method count, so that an unfinished grid compares like with like; of equal settings, the first is chosen.
+    The mean is over slices, seeds and classes, where the Dice is defined. Only folds and seeds that were run with every
+    setting of the method count, so that an unfinished grid compares like with like; of equal settings, the first is
+    chosen.
     A fold of a method with several settings is left out as long as it has no other to choose on.
 
     Args:
@@ -28,12 +29,11 @@ def choose(slices: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         if len(names) == 1:
             kept.append(part)
             continue
-        folds_of = [set(part.loc[part["setting"] == name, "fold"]) for name in names]
-        complete = set.intersection(*folds_of)
-        for fold in sorted(set.union(*folds_of)):
-            others = part[part["fold"].isin(complete - {fold})]
+        complete = part[part.groupby(["fold", "seed"])["setting"].transform("nunique") == len(names)]
+        for fold in sorted(complete["fold"].unique()):
+            others = complete[complete["fold"] != fold]
             scores = others.groupby("setting", sort=False)[METRIC].mean().reindex(names)
-            if fold not in complete or scores.isna().all():
+            if scores.isna().all():
                 continue
             best = scores.idxmax()
             kept.append(part[(part["fold"] == fold) & (part["setting"] == best)])

@@ -54,6 +54,14 @@ def test_an_unfinished_fold_is_not_compared():
     assert sorted(kept["fold"].unique()) == [0, 1]
 
 
+def test_an_unfinished_seed_chooses_nothing():
+    """Seed 1, whose slices are hard, was run with "slow" alone, which must not lose by it; its results are kept."""
+    slow = [_slices("a", "slow", [0.5, 0.5]), _slices("a", "slow", [0.0, 0.0], seeds=(1,))]
+    kept, found = settings.choose(pd.concat([*slow, _slices("a", "fast", [0.4, 0.4])]))
+    assert found[found["chosen"]].set_index("fold")["setting"].to_dict() == {0: "slow", 1: "slow"}
+    assert sorted(kept["seed"].unique()) == [0, 1]
+
+
 def test_one_fold_has_nothing_to_choose_on():
     kept, found = settings.choose(pd.concat([_slices("a", "slow", [0.5]), _slices("a", "fast", [0.4])]))
     assert kept.empty
