@@ -3,7 +3,9 @@
 Variants:
 
 - `finetune`: a few epochs from the networks in the package; minutes on two cores for a few scans.
-- `train`: fresh weights, pretrained on all slices, at a size for two cores (`covid_semiseg:cpu`).
+- `train`: fresh weights, at a size for two cores (`covid_semiseg:cpu_scratch`).
+- `train_pretrained`: the same, pretrained on all slices, with and without labels, and half as many epochs. It takes as
+  long; on public slices, training for longer was better than pretraining (docs/results.md).
 - `evaluate`: no training: the networks in the package, or those that `--config.single.train.initial=FOLDER` and
   `--config.multi.train.initial=FOLDER` name, on all labeled slices. None of them may have been trained on these.
 
@@ -18,7 +20,8 @@ from configs import covid_semiseg, recommended
 
 VARIANTS = {
     "finetune": {"base": "best_second", "epochs": {"single": 4, "multi": 8}, "rates": {"single": 5e-4, "multi": 2e-4}},
-    "train": {"base": "cpu", "epochs": {"single": 60, "multi": 40}},
+    "train": {"base": "cpu_scratch", "epochs": {"single": 120, "multi": 80}},
+    "train_pretrained": {"base": "cpu", "epochs": {"single": 60, "multi": 40}},
     "evaluate": {"base": "best_second", "epochs": {"single": 0, "multi": 0}},
 }
 
@@ -37,7 +40,7 @@ def get_config(variant: str | None = None) -> ml_collections.ConfigDict:
             config[which].train.initial = "pretrained"  # in the package
     if name == "finetune":
         _slow_down(config, options["rates"])
-    if name == "train":
+    if options["base"] != "best_second":
         _divide_as_best(config)
     if name == "evaluate":
         config.data.splits = {"seed": 0, "official_test": False, "fractions": {"test": 1.0}}
