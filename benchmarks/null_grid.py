@@ -1,8 +1,9 @@
 """How often methods that are the same are found to differ: `python -m benchmarks.null_grid DIR`.
 
-DIR is the folder of a finished grid of configs/experiments/null.py. Prints a row per class: the share of pairs of names
-with p < 0.05 over patients, with p < 0.05 over seeds, with both (which a claim needs), and whose interval leaves out 0.
-Pairs share networks, so they are not independent, and the shares are known to no better than a few per cent.
+DIR is the folder of a finished grid of configs/experiments/null.py. Prints a row per class for comparisons with all
+seeds, and one for those with a single seed: the share of pairs of names with p < 0.05 over patients, with p < 0.05 over
+seeds, with both (which a claim needs), and whose interval leaves out 0. Pairs share networks, so they are not
+independent, and the shares are known to no better than a few per cent.
 """
 
 import itertools
@@ -18,21 +19,26 @@ LEVEL = 0.05
 
 
 def rates(slices: pd.DataFrame, num_draws: int = 1000) -> pd.DataFrame:
-    """Shares of significant pairs by class, from the long table of a null grid; the metric is Dice."""
+    """Shares of significant pairs (Dice) by class and number of seeds, from the long table of a null grid."""
+    seeds = sorted(slices["seed"].unique())
     rows = []
     for first, second in itertools.combinations(slices["method"].unique(), 2):
         pair = slices[slices["method"].isin([first, second])]
-        rows.append(comparison.compare(pair, reference=first, metrics=("dice",), num_draws=num_draws))
+        for used in dict.fromkeys([tuple(seeds), *((seed,) for seed in seeds)]):
+            part = pair[pair["seed"].isin(used)]
+            found = comparison.compare(part, reference=first, metrics=("dice",), num_draws=num_draws)
+            rows.append(found.assign(num_seeds=len(used)))
     found = pd.concat(rows)
+    several = found["num_seeds"] > 1
     found = found.assign(
         patients=found["p"] < LEVEL,
-        seeds=found["seed_p"] < LEVEL,
-        both=(found["p"] < LEVEL) & (found["seed_p"] < LEVEL),
+        seeds=(found["seed_p"] < LEVEL).where(several),
+        both=((found["p"] < LEVEL) & (found["seed_p"] < LEVEL)).where(several),
         interval=np.sign(found["low"]) == np.sign(found["high"]),
     )
-    by_class = found.groupby("class", sort=False)
-    table = by_class[["patients", "seeds", "both", "interval"]].mean()
-    return table.assign(pairs=by_class.size(), sd_of_differences=by_class["difference"].std(), n=by_class["n"].max())
+    groups = found.groupby(["class", "num_seeds"], sort=False)
+    table = groups[["patients", "seeds", "both", "interval"]].agg(lambda each: each.astype(float).mean())
+    return table.assign(pairs=groups.size(), sd_of_differences=groups["difference"].std(), n=groups["n"].max())
 
 
 def main() -> None:

@@ -17,8 +17,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from PIL import Image
 
+from benchmarks import null_grid
 from docs import claims
 from ssinfnet_jax import rundir
 from ssinfnet_jax.report.experiment import comparison_tables, read_grid
@@ -111,6 +114,8 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
         comparison_tables.comparison(experiment, only="dice"),
     ]  # fmt: skip
     parts += [table_export.markdown(table.table) for table in made if table is not None]
+    if experiment.name.startswith("null:"):
+        parts.append(of_no_difference(experiment.slices))
     pictures = {}
     for pattern, caption in FIGURES.items():
         for source in sorted((experiment.folder / "figures").glob(f"{pattern}.png")):
@@ -120,6 +125,26 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
             of = [f" ({title})" for name, title in experiment.data.items() if source.stem.endswith(f"_{name}")]
             parts.append(f"![{caption}{''.join(of)}](figures/{target})\n")
     return "\n".join(parts), pictures
+
+
+def of_no_difference(slices: pd.DataFrame) -> str:
+    """How often names of the same method differ (benchmarks/null_grid.py), as a table in Markdown."""
+    titles = {
+        "patients": "p < 0.05 over slices", "seeds": "p < 0.05 over seeds", "both": "both",
+        "interval": "interval without 0",
+    }  # fmt: skip
+    rows = [f"| Class | Seeds | Pairs | {' | '.join(titles.values())} | SD of differences |", f"|---|{'---:|' * 7}"]
+    for (kind, seeds), row in null_grid.rates(slices).iterrows():
+        shares = ["–" if np.isnan(row[name]) else f"{row[name]:.0%}" for name in titles]
+        cells = [
+            figure_style.title(kind),
+            str(seeds),
+            f"{row['pairs']:.0f}",
+            *shares,
+            f"{row['sd_of_differences']:.3f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*rows, ""])
 
 
 def _how(experiment: read_grid.Experiment) -> str:

@@ -16,8 +16,11 @@ def test_a_claim_of_names_without_a_difference_is_rare():
          "patient_id": f"p{number}", "class": "lesion", "dice": dice[method, seed, number]}
         for method in range(8) for seed in range(2) for number in range(50)
     ]  # fmt: skip
-    found = null_grid.rates(pd.DataFrame(rows), num_draws=200).loc["lesion"]
-    assert found["pairs"] == 28
+    table = null_grid.rates(pd.DataFrame(rows), num_draws=200)
+    found, alone = table.loc["lesion", 2], table.loc["lesion", 1]
+    assert (found["pairs"], alone["pairs"]) == (28, 56)
+    assert np.isnan(alone["both"])
+    assert alone["sd_of_differences"] > 1.2 * found["sd_of_differences"]
     assert found["patients"] > 0.1
     assert found["both"] <= 0.1
     assert found["interval"] <= 0.1

@@ -162,3 +162,15 @@ def test_the_page_says_of_the_networks_in_the_package_what_their_card_says():
 def test_the_page_has_the_claims_beside_the_kept_comparisons():
     comparisons = pd.read_csv(fill_results.DOCS / "comparisons.csv")
     assert claims.block(comparisons) in (fill_results.DOCS / "results.md").read_text(encoding="utf-8")
+
+
+def test_the_block_of_a_null_grid_says_how_often_equal_names_differ():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"data": "d", "method": method, "seed": seed, "fold": number % 5, "slice_id": f"s{number}",
+         "patient_id": f"p{number}", "class": "lesion", "dice": 0.5 + rng.normal(0, 0.1) + 0.3 * (seed == 1 > method)}
+        for method in (0, 1) for seed in (0, 1) for number in range(20)
+    ]  # fmt: skip
+    text = fill_results.of_no_difference(pd.DataFrame(rows))
+    assert text.splitlines()[2].startswith("| Lesion | 2 | 1 | 100% | ")
+    assert text.splitlines()[3].startswith("| Lesion | 1 | 2 | 50% | – | – | 50% | ")
