@@ -5,7 +5,7 @@ Variants:
 - `finetune`: a few epochs from the networks in the package; minutes on two cores for a few scans.
 - `train`: fresh weights, at a size for two cores (`covid_semiseg:cpu_scratch`).
 - `train_pretrained`: the same, pretrained on all slices, with and without labels, then half as many epochs. On public
-  slices, training for longer was better (docs/results.md).
+  slices, with five labels and one seed, training for longer was better (docs/results.md).
 - `evaluate`: no training: the networks in the package, or those that `--config.single.train.initial=FOLDER` and
   `--config.multi.train.initial=FOLDER` name, on all labeled slices. None of them may have been trained on these.
 

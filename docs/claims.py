@@ -99,9 +99,8 @@ def _cells(row: pd.Series) -> list[str]:
     folds = f"{row['folds_better']:.0f} of {row['folds']:.0f}" if row["folds"] > 1 else ""
     interval = f"{tables.signed(row['low'])}, {tables.signed(row['high'])}"
     p, seed_p = (tables.p_cell(row[name]).text for name in ("p_adj", "seed_p"))
-    needed = "" if pd.isna(row["detectable"]) else f"{math.ceil(row['n'] * (row['detectable'] / WANTED) ** 2)}"
-    if needed and pd.isna(row["seed_p"]):
-        needed = f"> {needed}"  # one seed: the noise of training is not in it
+    known = not row[["detectable", "seed_p"]].isna().any()  # with one seed, the noise of training is not in it
+    needed = f"{math.ceil(row['n'] * (row['detectable'] / WANTED) ** 2)}" if known else "–"
     return [f"{tables.signed(row['difference'])} ({interval})", folds, p, seed_p, _verdict(row), needed]
 
 
@@ -109,7 +108,8 @@ def _verdict(row: pd.Series) -> str:
     """What a comparison shows, by the rule of `evaluation.comparison`: a claim needs both p values."""
     if not row["p_adj"] < ALPHA:
         seen = "" if pd.isna(row["detectable"]) else f"; {row['detectable']:.3f} is found four times in five"
-        return f"no difference seen{seen}"
+        alone = " (without the noise of training)" if seen and pd.isna(row["seed_p"]) else ""
+        return f"no difference seen{seen}{alone}"
     which = "higher" if row["difference"] > 0 else "lower"
     if pd.isna(row["seed_p"]):
         return f"these networks are {which}; one seed cannot tell whether the method is"
