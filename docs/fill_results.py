@@ -105,8 +105,13 @@ def networks(held_out: Mapping[str, Any]) -> str:
 
 
 def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
-    """Formats how the experiment was run, its tables and figures as Markdown; also returns the figures by file name."""
+    """Formats how the experiment was run, its tables and figures as Markdown; also returns the figures by file name.
+
+    Of a null grid there is only how often its names differ.
+    """
     parts = [f"```\n{_public(experiment.config.get('command', ''))}\n```\n", f"{_how(experiment)}\n"]
+    if experiment.name.startswith("null:"):
+        return "\n".join([*parts, of_no_difference(experiment.slices)]), {}
     made = [
         comparison_tables.cost(experiment), comparison_tables.metrics(experiment),
         comparison_tables.published(experiment), comparison_tables.settings(experiment),
@@ -114,8 +119,6 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
         comparison_tables.comparison(experiment, only="dice"),
     ]  # fmt: skip
     parts += [table_export.markdown(table.table) for table in made if table is not None]
-    if experiment.name.startswith("null:"):
-        parts.append(of_no_difference(experiment.slices))
     pictures = {}
     for pattern, caption in FIGURES.items():
         for source in sorted((experiment.folder / "figures").glob(f"{pattern}.png")):
