@@ -21,6 +21,9 @@ _COST = {  # titles of columns of tables/cost.csv
     "device": "Device",
     "image_size": "Image size (px)",
     "batch_size": "Batch size",
+    "jax": "JAX",
+    "num_devices": "Devices",
+    "cpus": "Cores",
     "parameters_segmenting": "Parameters (segmentation)",
     "parameters": "Parameters (all)",
     "gflop_per_slice": "GFLOP per slice",
@@ -28,7 +31,12 @@ _COST = {  # titles of columns of tables/cost.csv
     "training_s_per_slice": "Training (s per slice)",
     "inference_peak_gib": "Peak memory, inference (GiB)",
     "training_peak_gib": "Peak memory, training (GiB)",
+    "inference_compile_s": "Compiling, inference (s)",
+    "training_compile_s": "Compiling, training (s)",
+    "inference_temp_mib": "Temporary memory, inference (MiB)",
+    "training_temp_mib": "Temporary memory, training (MiB)",
 }
+_SETTING = ("image_size", "batch_size", "jax", "device", "num_devices", "cpus", "machine")  # of a measurement
 
 
 def write_all(experiment: read_grid.Experiment) -> list[TableFile]:
@@ -224,14 +232,18 @@ def published(experiment: read_grid.Experiment) -> TableFile | None:
 
 
 def cost(experiment: read_grid.Experiment) -> TableFile | None:
-    """Cost of each network from tables/cost.csv; None without it."""
+    """Cost of each network from tables/cost.csv; None without it. What all were measured with is below the table."""
     found = experiment.cost
     if found is None:
         return None
     shown = found.dropna(axis=1, how="all")
+    shown = shown.assign(network=shown["network"].map(lambda name: experiment.methods.get(name, name)))
     titles = {name: _COST.get(name) or name.replace("_", " ").capitalize() for name in shown}
-    columns = {name: (title, tables.formatter(shown[name])) for name, title in titles.items()}
-    return TableFile("cost_table", tables.from_frame(shown, "Cost of each network.", columns), found)
+    same = [name for name in _SETTING if name in shown and shown[name].nunique() == 1]
+    foot = "; ".join(f"{titles[name]}: {shown[name].iloc[0]}" for name in same)
+    columns = {name: (title, tables.formatter(shown[name])) for name, title in titles.items() if name not in same}
+    made = tables.from_frame(shown, "Cost of each network.", columns, foot=f"{foot}." if foot else "")
+    return TableFile("cost_table", made, found)
 
 
 def _titled(table: pd.DataFrame) -> pd.DataFrame:

@@ -180,6 +180,18 @@ def test_cost_keeps_unknown_columns(tmp_path):
     assert texts(made.table) == [["unet", tables.number(812.5), "3"]]
 
 
+def test_the_cost_of_networks_by_their_titles_and_what_is_the_same_below(tmp_path):
+    (tmp_path / "tables").mkdir()
+    described = {"name": "cost", "task": "cost", "methods": {"a": {"title": "Net A"}, "b": {"title": "Net B"}}}
+    (tmp_path / "experiment.json").write_text(json.dumps(described))
+    cost = pd.DataFrame({"network": ["a", "b"], "device": "cpu", "image_size": 352, "cpus": [1, 2], "parameters": 5})
+    cost.to_csv(tmp_path / "tables" / "cost.csv", index=False)
+    (made,) = comparison_tables.write_all(read_grid.read(tmp_path))
+    assert [column.title for column in made.table.columns] == ["Network", "Cores", "Parameters (all)"]
+    assert texts(made.table) == [["Net A", "1", "5"], ["Net B", "2", "5"]]
+    assert made.table.foot == "Image size (px): 352; Device: cpu."
+
+
 def _with(experiment, **held):
     """The experiment with other tables."""
     other = read_grid.read(experiment.folder)
