@@ -125,7 +125,7 @@ def test_failures_are_told_and_mistakes_are_one_line(networks, scans, tmp_path):
     failed = run(networks, tmp_path / "out", tmp_path / "broken.nii", scans / "chest7.nii.gz")
     assert failed.returncode == 1
     assert "FAILED broken: " in failed.stderr
-    assert "1 scans failed; see the reasons in" in failed.stderr
+    assert "1 scan failed; see the reasons in" in failed.stderr
     assert "chest7" in failed.stdout
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Scans that were not segmented, and why." in page
