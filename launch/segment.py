@@ -83,7 +83,8 @@ def main() -> None:
     logging.info("Written to %s%s.", job.out_dir, look)
     failed = int((~failures["left_out"].astype(bool)).sum())
     if failed or not num_used:  # `table` holds the scans of earlier calls, too
-        what = f"{failed} scan{'s' * (failed > 1)} failed" if failed else f"no scan was segmented ({len(failures)} left out)"
+        what = f"{failed} scan{'s' * (failed > 1)} failed"
+        what = what if failed else f"no scan was segmented ({len(failures)} left out)"
         sys.exit(f"{what}; see the reasons in {job.out_dir / 'failures.csv'}.")
 
 
