@@ -21,10 +21,7 @@ SIZES = {
     "tiny": (ct_phantom, "tiny"),  # generated slices; a smoke test
     "demo": (ct_phantom, "demo"),
     "cpu": (covid_semiseg, "cpu"),  # public slices; an hour or two on two cores
-    "folds": (
-        covid_semiseg,
-        "small",
-    ),  # public slices, all folds, two seeds, most methods at the better of two rates; hours
+    "folds": (covid_semiseg, "small"),  # public slices, all folds, two seeds, most methods at the better of two rates
     "gpu": (covid_semiseg, "gpu"),  # at 352x352
     "full": (covid_semiseg, "full"),  # the paper's 2000 epochs of pretraining
 }
