@@ -3,7 +3,7 @@
 DIR is the folder of a finished grid of configs/experiments/null.py. Prints a row per class for comparisons with all
 seeds, and one for those with a single seed: the share of pairs of names with p < 0.05 over patients, with p < 0.05 over
 seeds, with both (which a claim needs), and whose interval leaves out 0. Pairs share networks, so they are not
-independent, and the shares are known to no better than a few per cent.
+independent, and the shares are known less well than their number suggests.
 """
 
 import itertools

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from configs.experiments import pretraining
 from ssinfnet_jax.report.experiment import read_grid
 from ssinfnet_jax.report.kit import tables
 
@@ -46,7 +47,7 @@ class Claim:
 
 _WORSE = "Multi {} is worse than multi SSInfNet"
 _PART = "{} improves the multi network"
-_ALL = "labels_40"
+_ALL = pretraining.ALL_LABELS
 CLAIMS = (
     Claim("S2, 3B", "Single SSInfNet is no better than SInfNet", "pretraining:folds", "inpainted_1600", "scratch",
           "lesion", _ALL),

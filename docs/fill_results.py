@@ -17,7 +17,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -132,22 +131,23 @@ def block(experiment: read_grid.Experiment) -> tuple[str, dict[str, bytes]]:
 
 def of_no_difference(slices: pd.DataFrame) -> str:
     """How often names of the same method differ (benchmarks/null_grid.py), as a table in Markdown."""
-    titles = {
-        "patients": "p < 0.05 over slices", "seeds": "p < 0.05 over seeds", "both": "both",
-        "interval": "interval without 0",
-    }  # fmt: skip
-    rows = [f"| Class | Seeds | Pairs | {' | '.join(titles.values())} | SD of differences |", f"|---|{'---:|' * 7}"]
-    for (kind, seeds), row in null_grid.rates(slices).iterrows():
-        shares = ["–" if np.isnan(row[name]) else f"{row[name]:.0%}" for name in titles]
-        cells = [
-            figure_style.title(kind),
-            str(seeds),
-            f"{row['pairs']:.0f}",
-            *shares,
-            f"{row['sd_of_differences']:.3f}",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*rows, ""])
+
+    def share(value: float) -> tables.Cell:
+        return tables.Cell(tables.MISSING if pd.isna(value) else f"{value:.0%}", value)
+
+    columns = {
+        "class": ("Class", tables.text_cell),
+        "num_seeds": ("Seeds", tables.number_cell),
+        "pairs": ("Pairs", tables.number_cell),
+        "patients": ("p < 0.05 over slices", share),
+        "seeds": ("p < 0.05 over seeds", share),
+        "both": ("both", share),
+        "interval": ("interval without 0", share),
+        "sd_of_differences": ("SD of differences", tables.number_cell),
+    }
+    found = null_grid.rates(slices).reset_index()
+    found["class"] = found["class"].map(figure_style.title)
+    return table_export.markdown(tables.from_frame(found, "Share of the pairs of names that differ.", columns))
 
 
 def _how(experiment: read_grid.Experiment) -> str:

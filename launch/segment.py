@@ -18,6 +18,7 @@ from ssinfnet_jax.data.readers import find, pictures
 from ssinfnet_jax.data.readers.scan import KINDS
 from ssinfnet_jax.inference import list_scans, segment_scan, segment_scans, segmenter
 from ssinfnet_jax.networks.card import NetworkCard
+from ssinfnet_jax.report.kit import blocks
 from ssinfnet_jax.report.scans import scan_pages, segmented
 
 flags.adopt_module_key_flags(program)  # for --help
@@ -83,8 +84,8 @@ def main() -> None:
     logging.info("Written to %s%s.", job.out_dir, look)
     failed = int((~failures["left_out"].astype(bool)).sum())
     if failed or not num_used:  # `table` holds the scans of earlier calls, too
-        what = f"{failed} scan{'s' * (failed > 1)} failed"
-        what = what if failed else f"no scan was segmented ({len(failures)} left out)"
+        some = f"{blocks.count(failed, 'scan')} failed"
+        what = some if failed else f"no scan was segmented ({len(failures)} left out)"
         sys.exit(f"{what}; see the reasons in {job.out_dir / 'failures.csv'}.")
 
 

@@ -13,7 +13,7 @@ from configs.experiments import common
 
 LABELS = (5, 10, 20, 40)  # labeled slices, at size "folds"
 LONGER = 2.5  # times the updates, for the fewest labels: five trainings then cost what a pretraining and five do
-ALL_LABELS = "labels_40"
+ALL_LABELS = f"labels_{max(LABELS)}"  # the data with all of them
 UNLABELED = (1600,)  # at size "folds"; add 100 and 400 where all of them help
 
 

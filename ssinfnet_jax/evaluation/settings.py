@@ -15,8 +15,7 @@ def choose(slices: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     The mean is over slices, seeds and classes, where the Dice is defined. Only folds and seeds that were run with every
     setting of the method count, so that an unfinished grid compares like with like; of equal settings, the first is
-    chosen.
-    A fold of a method with several settings is left out as long as it has no other to choose on.
+    chosen. A fold of a method with several settings is left out as long as it has no other to choose on.
 
     Args:
       slices: a long table with the columns fold and setting ("" for a method without settings).

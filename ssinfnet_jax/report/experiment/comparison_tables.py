@@ -36,7 +36,7 @@ _COST = {  # titles of columns of tables/cost.csv
     "inference_temp_mib": "Temporary memory, inference (MiB)",
     "training_temp_mib": "Temporary memory, training (MiB)",
 }
-_SETTING = ("image_size", "batch_size", "jax", "device", "num_devices", "cpus", "machine")  # of a measurement
+_MEASURED_WITH = ("image_size", "batch_size", "jax", "device", "num_devices", "cpus", "machine")
 
 
 def write_all(experiment: read_grid.Experiment) -> list[TableFile]:
@@ -239,7 +239,7 @@ def cost(experiment: read_grid.Experiment) -> TableFile | None:
     shown = found.dropna(axis=1, how="all")
     shown = shown.assign(network=shown["network"].map(lambda name: experiment.methods.get(name, name)))
     titles = {name: _COST.get(name) or name.replace("_", " ").capitalize() for name in shown}
-    same = [name for name in _SETTING if name in shown and shown[name].nunique() == 1]
+    same = [name for name in _MEASURED_WITH if name in shown and shown[name].nunique() == 1]
     foot = "; ".join(f"{titles[name]}: {shown[name].iloc[0]}" for name in same)
     columns = {name: (title, tables.formatter(shown[name])) for name, title in titles.items() if name not in same}
     made = tables.from_frame(shown, "Cost of each network.", columns, foot=f"{foot}." if foot else "")
