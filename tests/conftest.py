@@ -14,6 +14,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
+import launch  # noqa: F401  collects garbage as rarely as the programs do: a tenth of the time
 from ssinfnet_jax.networks import parallel
 
 jax.config.update("jax_compilation_cache_dir", os.path.join(tempfile.gettempdir(), "ssinfnet_jax_test_cache"))

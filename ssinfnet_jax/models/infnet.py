@@ -138,9 +138,9 @@ class InfNet(blocks.Network):
         return self._decode(image, train=train, inpaint=True)
 
     def init_all(self, image: jax.Array) -> None:
-        """Touches the parameters of both forms; for `init` only."""
-        self(image, train=False)
+        """Touches the parameters of both forms; for `init` only. Inpainting uses all but one head of segmentation."""
         self.inpaint(image, train=False)
+        self.edge_head(jnp.zeros((1, 1, 1, blocks.scaled(64, self.width)), self.dtype), train=False)
 
     def _decode(self, image: jax.Array, *, train: bool, inpaint: bool) -> dict[str, jax.Array]:
         size = blocks.check_size(f"InfNet with {self.backbone}", image, self.encoder.stride)

@@ -71,20 +71,25 @@ class UNet(blocks.Network):
 
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         """Segments: float[B,H,W,C] normalised, H and W multiples of 16 -> logits float32[B,H,W,num_classes]."""
-        bottom, skips = self._encode(inputs, train=train)
-        return self.head(self.up(bottom, skips, train=train))
+        return self._segment(*self._encode(inputs, train=train), train=train)
 
     def inpaint(self, inputs: jax.Array, *, train: bool) -> jax.Array:
         """Restores: erased float[B,H,W,C] -> float32[B,H,W,num_inpainted] in [-1, 1]."""
-        bottom, skips = self._encode(inputs, train=train)
-        up = self.up_inpainting if self.reinject_input and not self.shared_up else self.up
-        return jnp.tanh(self.head_inpainting(up(bottom, skips, train=train)))
+        return self._restore(*self._encode(inputs, train=train), train=train)
 
     def init_all(self, inputs: jax.Array) -> None:
         """Touches the parameters of both forms; for `init` only."""
-        self(inputs, train=False)
+        encoded = self._encode(inputs, train=False)
+        self._segment(*encoded, train=False)
         if self.num_inpainted:
-            self.inpaint(inputs, train=False)
+            self._restore(*encoded, train=False)
+
+    def _segment(self, bottom: jax.Array, skips: list[jax.Array], *, train: bool) -> jax.Array:
+        return self.head(self.up(bottom, skips, train=train))
+
+    def _restore(self, bottom: jax.Array, skips: list[jax.Array], *, train: bool) -> jax.Array:
+        up = self.up_inpainting if self.reinject_input and not self.shared_up else self.up
+        return jnp.tanh(self.head_inpainting(up(bottom, skips, train=train)))
 
     def _encode(self, inputs: jax.Array, *, train: bool) -> tuple[jax.Array, list[jax.Array]]:
         blocks.check_size("U-Net", inputs, 16)

@@ -1,7 +1,6 @@
 """The networks for the tests of this folder, and variables under which their signals stay in range."""
 
 import flax
-import jax
 import numpy as np
 
 from ssinfnet_jax import models
@@ -17,12 +16,6 @@ def create(case, **options):
     """(model, number of input channels)."""
     name, own = CASES[case]
     return models.create(name, **own, **options), models.num_inputs(name)
-
-
-def shapes(model, num_inputs):
-    """The variables' shapes and dtypes."""
-    sample = jax.ShapeDtypeStruct((1, 32, 32, num_inputs), np.float32)
-    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, method="init_all"), sample)
 
 
 def apply_all(case, model, variables, x, *, train=False):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssinfnet_jax import models
 from ssinfnet_jax.models import coach
 from ssinfnet_jax.models.backbones import BACKBONES
 from tests.models import cases
@@ -42,7 +43,7 @@ def case(request):
     if request.param in BACKBONES:
         variables = jax.eval_shape(lambda: model.init(jax.random.key(0), np.zeros((1, 32, 32, 3)), train=False))
     else:
-        variables = cases.shapes(model, num_inputs)
+        variables = models.shapes(model, num_inputs)
     variables = cases.calm(variables)
     with jax.enable_x64(True):
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)

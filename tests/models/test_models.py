@@ -56,7 +56,7 @@ def test_sizes_that_cannot_be_halved_are_an_error(case):
     model, num_inputs = cases.create(case, **NARROW)
     backbone = cases.CASES[case][1].get("backbone")
     multiple = BACKBONES[backbone].stride if backbone else 32 if case == "fcn8" else 16
-    variables = cases.shapes(model, num_inputs)
+    variables = models.shapes(model, num_inputs)
 
     def shapes(height, width):
         x = jax.ShapeDtypeStruct((1, height, width, num_inputs), jnp.float32)
@@ -75,7 +75,7 @@ def test_the_registry_says_what_a_network_gives(case):
     name, options = cases.CASES[case]
     model, num_inputs = cases.create(case, **NARROW)
     x = jax.ShapeDtypeStruct((2, 32, 32, num_inputs), jnp.float32)
-    out = jax.eval_shape(lambda v, x: cases.apply_all(case, model, v, x), cases.shapes(model, num_inputs), x)
+    out = jax.eval_shape(lambda v, x: cases.apply_all(case, model, v, x), models.shapes(model, num_inputs), x)
     shape = {
         "maps": {key: (2, 32, 32, 1) for key in infnet.MAPS},
         "lesion": (2, 32, 32, 1),

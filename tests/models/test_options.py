@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from ssinfnet_jax import models
 from tests.models import cases
 
 WIDTH = 0.0625
@@ -22,7 +23,7 @@ def _primitives(jaxpr):
 def _traced(case, **options):
     """(variables, names of the primitives of all forms in training)."""
     model, num_inputs = cases.create(case, width=WIDTH, **options)
-    variables = cases.shapes(model, num_inputs)
+    variables = models.shapes(model, num_inputs)
     x = jax.ShapeDtypeStruct((2, 32, 32, num_inputs), np.float32)
     environment = [(options["axis_name"], 2)] if "axis_name" in options else None
     trace = jax.make_jaxpr(lambda v, x: cases.apply_all(case, model, v, x, train=True), axis_env=environment)

@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssinfnet_jax import models
 from tests.models import cases
 
 
 @pytest.mark.parametrize("case", cases.CASES)
 def test_bfloat16_agrees(case):
     model, num_inputs = cases.create(case, width=0.125)
-    variables = cases.calm(cases.shapes(model, num_inputs))
+    variables = cases.calm(models.shapes(model, num_inputs))
     x = jax.random.normal(jax.random.key(0), (2, 64, 64, num_inputs))
 
     def outputs(dtype):
@@ -28,4 +29,4 @@ def test_bfloat16_agrees(case):
 @pytest.mark.parametrize("case", cases.CASES)
 def test_parameters_stay_float32(case):
     model, num_inputs = cases.create(case, width=0.125, dtype="bfloat16")
-    assert {leaf.dtype for leaf in jax.tree.leaves(cases.shapes(model, num_inputs))} == {np.dtype(np.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(models.shapes(model, num_inputs))} == {np.dtype(np.float32)}
