@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import last_features
 from launch import stages
 from tests import programs
 
@@ -95,6 +96,13 @@ def test_pretraining_went_through_its_phases(finished):
     examples = np.load(finished[0] / "pretrain_single" / "examples.npz")
     assert examples["image"].shape == examples["inpainting"].shape
     assert set(np.unique(examples["keep"])) == {0, 1}
+
+
+def test_features_of_the_networks_of_a_run(finished):
+    table = last_features.rows(finished[0]).set_index("network")
+    assert list(table.index) == ["fresh", "pretrained", "trained"]
+    assert table["effective_rank"].between(1, table["channels"]).all()
+    assert table["auc"].between(0.5, 1).all()
 
 
 def test_tables(finished):
