@@ -1,7 +1,7 @@
 """What the features before a multi network's last layer tell: `python -m benchmarks.last_features RUN...`.
 
 RUN are run folders with a pretrained multi network. Prints a row per run and network (fresh, pretrained, trained), on
-training slices with lesions. `effective_rank`: exp of the entropy of the eigenvalues of the features' correlations (Roy
+48 training slices. `effective_rank`: exp of the entropy of the eigenvalues of the features' correlations (Roy
 and Vetterli 2007), at most `channels`. `auc`: how well a logistic regression on the features tells consolidation from
 GGO within lesions, in [0.5, 1]. Batch norm uses the batch's statistics, so running statistics play no part.
 """
@@ -28,13 +28,18 @@ NUM_SLICES, NUM_PIXELS = 48, 20_000
 
 
 def features(model: nn.Module, variables: Any, data: jax.Array) -> np.ndarray:
-    """What the segmentation's expanding path returns: float32[B,H,W,C] for inputs float32[B,H,W,6]."""
+    """What the segmentation's expanding path returns: float32[B,H,W,C] for inputs float32[B,H,W,6].
+
+    Raises: ValueError for a network without such a path.
+    """
     _, kept = model.apply(
         variables, data, train=True, mutable=["intermediates", "batch_stats"],
         capture_intermediates=lambda module, _: isinstance(module, unet.UpPath),
     )  # fmt: skip
-    (found,) = flax.traverse_util.flatten_dict(kept["intermediates"]).values()
-    return np.asarray(found[0])
+    found = [*flax.traverse_util.flatten_dict(kept.get("intermediates", {})).values()]
+    if len(found) != 1:
+        raise ValueError(f"{type(model).__name__} has no unet.UpPath before its last layer, as multi networks have.")
+    return np.asarray(found[0][0])
 
 
 def effective_rank(values: np.ndarray) -> float:
@@ -56,8 +61,7 @@ def rows(workdir: pathlib.Path) -> pd.DataFrame:
     """The table of one run: network, effective_rank, channels, auc."""
     config, run = read_config(rundir.read_json(workdir / "config.json")), rundir.RunDir(workdir)
     records, table = prepare.load(config.data, run)
-    size = config.data.image_size
-    resize = pipeline.Resize(size, "classes", priors.read(run))
+    resize = pipeline.Resize(config.data.image_size, "classes", priors.read(run))
     labeled = np.flatnonzero((table["split"] == "train") & table["has_classes"])[:NUM_SLICES]
     batch = next(pipeline.eval_batches(records, labeled.tolist(), resize, batch_size=len(labeled)))
     data = inputs.image_and_prior_input(inputs.to_unit(batch), config.data.normalisation)
@@ -66,7 +70,7 @@ def rows(workdir: pathlib.Path) -> pd.DataFrame:
         variables, card = storage.load(workdir / (stage or "pretrain_multi") / "model")
         model = models.create(card.model, **card.options)
         if stage is None:
-            variables = models.init(model, config.seed, 6)
+            variables = models.init(model, config.seed, models.num_inputs(card.model))
         last = features(model, variables, jnp.asarray(data))
         lesion, flat = batch["classes"] > 0, last.reshape(-1, last.shape[-1])
         auc = separation(last[lesion], batch["classes"][lesion], np.random.default_rng(0))
