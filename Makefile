@@ -44,7 +44,7 @@ PYTEST = $(PY) -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) 
 
 test: $(STAMP)
 	$(PYTEST) -m "not long"
-	@echo "Left out: the long tests (programs killed and resumed, several processes, the browser, fuzzing). Run them all: make test-all"
+	@echo "Left out: the long tests (whole programs, killed and resumed ones, simulations, gradients, the browser, fuzzing). Run them all: make test-all"
 
 test-all: $(STAMP)
 	$(PYTEST)

@@ -178,6 +178,7 @@ def test_dataset_network_optimizer_and_loss_of_a_fork_train_together(fork, tmp_p
             read(folder)
 
 
+@pytest.mark.long
 def test_a_backbone_of_a_fork_is_one_file(fork, tmp_path):
     assert fork("backbones") == 1
     options = {"backbone": "outside.backbones:Stairs", "width": 0.0625}

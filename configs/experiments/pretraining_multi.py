@@ -4,13 +4,15 @@ python -m launch.experiment --config=configs/experiments/pretraining_multi.py:SI
 
 In the published code inpainting has its own expanding path, so pretraining never reaches the one that segments; the
 paper's text says that all weights but the last layer's are transferred (docs/networks.md). All methods get the priors
-of the same pretrained single network. `longer` spends the time of the pretraining on more updates.
+of the same pretrained single network. `longer` spends the time of the pretraining on more updates. The last two methods
+transfer one half of the pretrained network, to tell which half does what.
 """
 
 import ml_collections
 
 from configs.experiments import common
 
+CONTRACTING = tuple(f"down_{level}" for level in range(5))
 LONGER = 4  # times the updates: in the ablation, a pretraining took 2.4 to 3.9 times as long as a training
 
 
@@ -29,5 +31,13 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
         "inpainted": {"title": "pretrained", "changes": []},
         "shared_scratch": {"title": "one expanding path, no pretraining", "changes": [*scratch, *shared]},
         "shared_inpainted": {"title": "one expanding path, pretrained", "changes": shared},
+        "shared_contracting": {
+            "title": "the same, without its expanding path",
+            "changes": [*shared, ("multi.train.transfer", CONTRACTING)],
+        },
+        "shared_expanding": {
+            "title": "the same, its expanding path alone",
+            "changes": [*shared, ("multi.train.transfer", ("up",))],
+        },
     }
     return common.with_methods(config, methods)

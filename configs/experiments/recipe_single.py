@@ -99,6 +99,13 @@ WAVES: dict[str, dict[str, dict]] = {
             "changes": [*_long(200), *_augmented(**_MIRRORED, **_MILD)],
         },
     },
+    # InfNet's finest map has one cell for 8 x 8 pixels; a U-Net's has one for each.
+    "unet": {
+        "unet": {
+            "title": "U-Net of a quarter of the width",
+            "changes": common.model("single", "unet", covid_semiseg.get_config("best"), width=0.25),
+        },
+    },
     "long": {
         name: {"title": f"224 pixels for two thirds, batches of 2, rate 3e-3, 300 epochs{title}", "changes": changes}
         for name, title, changes in (

@@ -1,4 +1,8 @@
+import pytest
+
 from benchmarks import phenotypes
+
+pytestmark = pytest.mark.long
 
 
 def test_a_few_slices_are_measured(tmp_path):

@@ -111,6 +111,7 @@ def test_steps_of_every_variant_have_shapes(name, variant):
                 _optimizer(optimizer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, entry in models.MODELS.items() if entry.inpaints])
 def test_every_network_that_inpaints_plays_against_the_coach(name):
     pretrain = covid_semiseg.get_config("full")["single" if name == "infnet" else "multi"].pretrain.to_dict()

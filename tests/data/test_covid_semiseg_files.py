@@ -10,6 +10,8 @@ import pytest
 from ssinfnet_jax.config import Splits
 from ssinfnet_jax.data import ct, datasets, prepare, survey
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def dataset(shared, tmp_path_factory):

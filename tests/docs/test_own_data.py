@@ -18,6 +18,8 @@ from tests import programs
 from tests.conftest import ROOT
 from tests.data.folder import layouts
 
+pytestmark = pytest.mark.long
+
 SIZE, NUM_SLICES, NUM_COHORT = 64, 3, 14
 SMALL = (
     f"--config.data.image_size={SIZE}", "--config.single.model.options.width=0.125",

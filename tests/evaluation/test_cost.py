@@ -20,6 +20,7 @@ def measured(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_measured_costs(measured):
     found = json.loads((measured / "cost.json").read_text())
     assert {name: found[name] for name in ENTRY if name in found} == {k: ENTRY[k] for k in ENTRY if k in found}

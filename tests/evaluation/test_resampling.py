@@ -49,6 +49,7 @@ def _coverage(values, patients, truth, folds=1):
     return np.mean([low <= truth <= high for low, high, _ in intervals])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("num_patients", [10, 30])
 def test_interval_over_patients_covers_and_one_over_slices_does_not(num_patients):
     rng = np.random.default_rng(num_patients)
@@ -57,6 +58,7 @@ def test_interval_over_patients_covers_and_one_over_slices_does_not(num_patients
     assert _coverage(values, np.arange(len(patients)), 0.05) < 0.85
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_interval_over_seeds_covers_and_one_over_patients_alone_does_not(seeds):
     rng = np.random.default_rng(seeds)
@@ -65,6 +67,7 @@ def test_interval_over_seeds_covers_and_one_over_patients_alone_does_not(seeds):
     assert _coverage(values.mean(axis=2, keepdims=True), patients, 0.05) < 0.75
 
 
+@pytest.mark.long
 def test_interval_over_seeds_of_five_folds_covers_and_is_shorter_than_if_they_were_one():
     rng = np.random.default_rng(0)
     settings = {"num_patients": 50, "slices": 1, "seeds": 2, "seed_sd": 0.04, "effect": 0.05, "folds": 5}
@@ -80,6 +83,7 @@ def test_interval_over_seeds_of_five_folds_covers_and_is_shorter_than_if_they_we
     assert detectable[5] < 0.9 * detectable[1]
 
 
+@pytest.mark.long
 def test_p_over_seeds_of_five_folds_keeps_its_level_and_finds_more():
     rng = np.random.default_rng(0)
     settings = {"num_patients": 50, "slices": 1, "seeds": 2, "seed_sd": 0.03, "folds": 5}
@@ -124,6 +128,7 @@ def test_interval_of_one_patient_is_nan():
     assert np.isnan(resampling.interval(*np.ones((2, 1, 3)), np.zeros(3, int), num_draws=10, seed=0)).all()
 
 
+@pytest.mark.long
 def test_p_over_patients_keeps_its_level_and_over_slices_does_not():
     patients, values = _experiments(np.random.default_rng(0), 400, num_patients=20)
     assert 0.03 <= (_compare(patients, values)["p"] < 0.05).mean() <= 0.07

@@ -19,6 +19,8 @@ from ssinfnet_jax.networks.card import NetworkCard
 from ssinfnet_jax.networks.decision import Decision
 from tests.data.test_ct import write_png
 
+pytestmark = pytest.mark.long
+
 SIZE = 64
 NETWORKS = {"single": ("infnet", {"width": 0.125}), "multi": ("multi_ssinfnet", {"width": 0.125})}
 

@@ -1,10 +1,13 @@
 """Sources of the multi network's priors, with toy networks."""
 
 import numpy as np
+import pytest
 
 from configs import ct_phantom
 from ssinfnet_jax.data import splits
 from tests.training import toy_stages
+
+pytestmark = pytest.mark.long
 
 STAGES = ["pretrain_single", "train_single", "crossfit_single", "predict_priors"]
 SPLIT = ["train"] * 18 + ["val"] * 3

@@ -85,6 +85,7 @@ def test_outputs(golden):
         np.testing.assert_allclose(found[key], value, atol=1e-4, rtol=0, err_msg=key)
 
 
+@pytest.mark.long
 def test_other_weights_and_sizes(golden, weights):
     key, model, _, reference = golden
     name, options, _ = PUBLISHED[key]

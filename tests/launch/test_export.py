@@ -5,6 +5,8 @@ from ssinfnet_jax.networks import storage
 from ssinfnet_jax.networks.card import NetworkCard
 from tests import programs
 
+pytestmark = pytest.mark.long
+
 
 def _run(*arguments):
     return programs.run("launch.export", *arguments)

@@ -15,6 +15,8 @@ from ssinfnet_jax.analysis.mediation import categories
 from ssinfnet_jax.analysis.mediation.estimation import sampling
 from tests import programs
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 

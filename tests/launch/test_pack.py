@@ -18,6 +18,8 @@ from ssinfnet_jax.report.run import pack_card, run_files
 from tests import programs
 from tests.inference import tiny_networks
 
+pytestmark = pytest.mark.long
+
 NUM_FOLDS = 3
 
 

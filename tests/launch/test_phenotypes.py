@@ -18,6 +18,8 @@ from PIL import Image
 from ssinfnet_jax.analysis import phenotypes
 from tests import programs
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = 160
 
@@ -137,7 +139,6 @@ def test_files_that_cannot_be_measured_stop_no_others(tmp_path):
     assert paired["ggo_firstorder_Mean"].tolist() == pytest.approx([hu[2:9, 3:12, k].mean() for k in range(2)])
 
 
-@pytest.mark.long
 def test_killed_and_restarted_it_gives_the_same(cohort, uninterrupted, tmp_path):
     arguments = [*cohort, f"--out={tmp_path}", "--num_workers=2"]
     with subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL) as program:
@@ -156,7 +157,6 @@ def test_killed_and_restarted_it_gives_the_same(cohort, uninterrupted, tmp_path)
     assert (tmp_path / "slices.csv").read_bytes() == (uninterrupted[0] / "slices.csv").read_bytes()
 
 
-@pytest.mark.long
 def test_a_killed_worker_loses_nothing(cohort, uninterrupted, tmp_path):
     arguments = [*cohort, f"--out={tmp_path}", "--num_workers=2"]
     with subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL) as program:

@@ -19,6 +19,8 @@ from ssinfnet_jax.data.datasets.ct_phantom import volume
 from tests import programs
 from tests.inference import tiny_networks
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -53,7 +55,6 @@ def scans(tmp_path_factory):
     return folder
 
 
-@pytest.mark.long
 def test_killed_midway_and_run_again_it_ends_as_if_it_had_not_been(networks, scans, tmp_path):
     whole = run(networks, tmp_path / "whole", scans)
     assert whole.returncode == 0, whole.stderr

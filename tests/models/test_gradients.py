@@ -11,6 +11,8 @@ from ssinfnet_jax.models import coach
 from ssinfnet_jax.models.backbones import BACKBONES
 from tests.models import cases
 
+pytestmark = pytest.mark.long
+
 STEP = 1e-6
 WIDTH = 0.0625
 # The whole InfNet with its smallest backbone; the other backbones alone, which compile in a third of the time.

@@ -7,6 +7,8 @@ import pytest
 from ssinfnet_jax import models
 from tests.models import cases
 
+pytestmark = pytest.mark.long
+
 WIDTH = 0.0625
 
 

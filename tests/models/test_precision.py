@@ -8,6 +8,8 @@ import pytest
 from ssinfnet_jax import models
 from tests.models import cases
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("case", cases.CASES)
 def test_bfloat16_agrees(case):

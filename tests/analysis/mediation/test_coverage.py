@@ -18,6 +18,8 @@ from ssinfnet_jax.analysis.mediation.estimation.sampling import INDEPENDENT
 from ssinfnet_jax.analysis.mediation.outcome import natural, ordinal
 from ssinfnet_jax.analysis.mediation.univariate import fit as fit_linear
 
+pytestmark = pytest.mark.long
+
 STUDIES = 4000
 METHODS = ("delta", *intervals.METHODS)
 
@@ -124,7 +126,6 @@ def graded(b, studies, patients=400):
     return ordinal._of_block(names, pairs, y, [0, 1, 2, 3], (0.0, 1.0), INDEPENDENT, 0.95)
 
 
-@pytest.mark.long
 def test_effects_on_levels_cover_the_truth():
     """1000 studies of 400 patients; Monte Carlo error 0.7 %. Of no effect, 5 % at most are called one."""
     found = graded(0.7, 1000)
@@ -182,7 +183,6 @@ def test_moderated_effects_cover_the_truth(paths):
         assert 0.93 < coverage((rows["lower"], rows["upper"]), value) < 0.97, row
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("paths", MODERATED)
 def test_bootstrap_of_moderated_effects_covers_the_truth(paths):
     """1000 studies of 300 patients with 500 draws; Monte Carlo error 0.7 %."""

@@ -80,6 +80,7 @@ def test_counts_and_skewed_columns_take_values_that_patients_have():
     assert len(set(filled["m"]) - set(table["m"].dropna())) == table["m"].isna().sum()
 
 
+@pytest.mark.long
 def test_effects_of_imputed_tables_are_not_biased():
     """30 studies: the mean is near 0.3, where complete rows give less."""
     rng = np.random.default_rng(1)

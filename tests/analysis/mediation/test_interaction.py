@@ -81,6 +81,7 @@ def simulate(rng, studies, patients, hospitals=None):
     return x, m, y, (p(1, 1) - p(1, 0), p(1, 0) - p(0, 0), p(1, 1) - p(0, 0), p(0, 1) - p(0, 0), p(1, 1) - p(0, 1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("clustered", [False, True])
 def test_intervals_cover_the_effects(clustered):
     """1000 studies of 400 patients, of 80 hospitals where clustered: Monte Carlo error 0.7 %."""

@@ -158,6 +158,7 @@ def test_covariates_that_leave_nothing_are_flagged(cohort):
         mediation.univariate(cohort, ["age"], ["ggo_A"], covariates=["age"])
 
 
+@pytest.mark.long
 def test_delta_method_by_simulation(cohort):
     """Draws coefficients from their normal distributions, as statsmodels estimates them."""
     a = ols(cohort["ggo_A"], cohort["age"])

@@ -37,6 +37,7 @@ def models(table, link, x, covariates):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("link", "exposure"), [("logit", "gender"), ("probit", "age")])
 def test_statsmodels_mediation(patients, link, exposure):
     """Its effects are means of simulated patients.
@@ -58,6 +59,7 @@ def test_statsmodels_mediation(patients, link, exposure):
     assert summary.loc["ACME (treated)", "Upper CI bound"] > row["indirect_upper"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("covariates", [[], ["smoking"]])
 def test_delta_method_by_simulation(patients, link, covariates):

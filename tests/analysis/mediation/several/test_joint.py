@@ -66,6 +66,7 @@ def simulate(rng, n, studies, effect=1.0):
     return np.concatenate([x, m, y[..., None]], axis=2)
 
 
+@pytest.mark.long
 def test_intervals_cover_the_joint_effect():
     """A thousand studies of 150 patients: delta, and the bootstrap in the first 300. Monte Carlo error 0.7 %, 1.3 %."""
     data = simulate(np.random.default_rng(1), 150, 1000)

@@ -24,6 +24,7 @@ def published(rng, patients=400, num=1000, rho=0.25):
     return np.column_stack([given, x, m, y])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rho", "strong", "all_five"), [(0.25, 0.85, 0.65), (0.75, 0.7, 0.5)])
 def test_published_simulation(rho, strong, all_five):
     """In 15 studies of 400 patients the five are found, and hardly anything else; fewer where neighbours correlate."""
@@ -49,6 +50,7 @@ def test_mediators_with_one_path_or_none_are_rarely_selected(a, b):
     assert np.mean(found) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("binary", [False, True])
 def test_de_biased_coefficients_are_covered(binary):
     """40 mediators with correlation 0.5, three effects; 100 studies of 300 patients: Monte Carlo error 0.4 %."""
