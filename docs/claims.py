@@ -32,6 +32,7 @@ class Claim:
       text: what the paper says.
       experiment: the name of our grid.
       method, reference: of the comparison; in an ablation a factor, and "without".
+      sign: of the difference that is claimed; 0 for none.
       kind: the class.
       data: of the comparison.
     """
@@ -41,6 +42,7 @@ class Claim:
     experiment: str
     method: str
     reference: str
+    sign: int
     kind: str = "overall"
     data: str = "default"
 
@@ -50,15 +52,17 @@ _PART = "{} improves the multi network"
 _ALL = pretraining.ALL_LABELS
 CLAIMS = (
     Claim("S2, 3B", "Single SSInfNet is no better than SInfNet", "pretraining:folds", "inpainted_1600", "scratch",
+          0, "lesion", _ALL),
+    Claim("3B", "Single U-Net is worse than SSInfNet", "comparison_single:folds", "unet", "ssinfnet", -1,
           "lesion", _ALL),
-    Claim("3B", "Single U-Net is worse than SSInfNet", "comparison_single:folds", "unet", "ssinfnet", "lesion", _ALL),
-    Claim("S3, 3D", _WORSE.format("SInfNet"), "comparison_multi:folds", "sinfnet", "ssinfnet", data=_ALL),
-    Claim("S4", _WORSE.format("U-Net"), "comparison_multi:folds", "unet", "ssinfnet", data=_ALL),
-    Claim("S4", _WORSE.format("FCN8"), "comparison_multi:folds", "fcn8", "ssinfnet", data=_ALL),
-    Claim("S7", "All three parts improve the multi network", "ablation:folds", "inpainting_focal_lookahead", "none"),
-    Claim("S7", _PART.format("Inpainting"), "ablation:folds", "inpainting", "without"),
-    Claim("S7", _PART.format("Focal loss"), "ablation:folds", "focal", "without"),
-    Claim("S7", _PART.format("Lookahead"), "ablation:folds", "lookahead", "without"),
+    Claim("S3, 3D", _WORSE.format("SInfNet"), "comparison_multi:folds", "sinfnet", "ssinfnet", -1, data=_ALL),
+    Claim("S4", _WORSE.format("U-Net"), "comparison_multi:folds", "unet", "ssinfnet", -1, data=_ALL),
+    Claim("S4", _WORSE.format("FCN8"), "comparison_multi:folds", "fcn8", "ssinfnet", -1, data=_ALL),
+    Claim("S7", "All three parts improve the multi network", "ablation:folds", "inpainting_focal_lookahead", "none",
+          1),
+    Claim("S7", _PART.format("Inpainting"), "ablation:folds", "inpainting", "without", 1),
+    Claim("S7", _PART.format("Focal loss"), "ablation:folds", "focal", "without", 1),
+    Claim("S7", _PART.format("Lookahead"), "ablation:folds", "lookahead", "without", 1),
 )  # fmt: skip
 
 
@@ -91,22 +95,22 @@ def block(comparisons: pd.DataFrame) -> str:
         keys = {"experiment": claim.experiment, "data": claim.data, "class": claim.kind, "method": claim.method,
                 "reference": claim.reference}  # fmt: skip
         found = comparisons[(comparisons[list(keys)] == pd.Series(keys)).all(axis=1)]
-        cells = _cells(found.iloc[0]) if len(found) else ["", "", "", "", "not run", ""]
+        cells = _cells(found.iloc[0], claim.sign) if len(found) else ["", "", "", "", "not run", ""]
         lines.append(f"| {claim.text} ({claim.place}) | `{claim.experiment}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: pd.Series) -> list[str]:
+def _cells(row: pd.Series, sign: int) -> list[str]:
     folds = f"{row['folds_better']:.0f} of {row['folds']:.0f}" if row["folds"] > 1 else ""
     interval = f"{tables.signed(row['low'])}, {tables.signed(row['high'])}"
     p, seed_p = (tables.p_cell(row[name]).text for name in ("p_adj", "seed_p"))
     known = not row[["detectable", "seed_p"]].isna().any()  # with one seed, the noise of training is not in it
     needed = f"{math.ceil(row['n'] * (row['detectable'] / WANTED) ** 2)}" if known else "–"
-    return [f"{tables.signed(row['difference'])} ({interval})", folds, p, seed_p, _verdict(row), needed]
+    return [f"{tables.signed(row['difference'])} ({interval})", folds, p, seed_p, _verdict(row, sign), needed]
 
 
-def _verdict(row: pd.Series) -> str:
-    """What a comparison shows, by the rule of `evaluation.comparison`: a claim needs both p values."""
+def _verdict(row: pd.Series, sign: int) -> str:
+    """What a comparison says of a claimed sign. By the rule of `evaluation.comparison`, both p values count."""
     if not row["p_adj"] < ALPHA:
         seen = "" if pd.isna(row["detectable"]) else f"; {row['detectable']:.3f} is found four times in five"
         alone = " (without the noise of training)" if seen and pd.isna(row["seed_p"]) else ""
@@ -114,4 +118,8 @@ def _verdict(row: pd.Series) -> str:
     which = "higher" if row["difference"] > 0 else "lower"
     if pd.isna(row["seed_p"]):
         return f"these networks are {which}; one seed cannot tell whether the method is"
-    return which if row["seed_p"] < ALPHA else f"these networks are {which}; the method's seeds do not differ"
+    if not row["seed_p"] < ALPHA:
+        return f"these networks are {which}; the method's seeds do not differ"
+    if not sign:
+        return "a difference is shown"
+    return "shown" if sign * row["difference"] > 0 else "the opposite is shown"

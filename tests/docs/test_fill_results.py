@@ -62,11 +62,16 @@ def test_claims_are_judged_from_the_comparisons_that_the_page_has_had(folder, re
         "p_adj": 0.01,
     }  # fmt: skip
     rows = [row, {**row, "method": "c", "seed_p": 0.02, "difference": -0.031}, {**row, "method": "d", "p_adj": 0.3},
-            {**row, "method": "e", "seed_p": 0.4}]  # fmt: skip
+            {**row, "method": "e", "seed_p": 0.4}, {**row, "method": "g", "seed_p": 0.02},
+            {**row, "method": "h", "seed_p": 0.02}]  # fmt: skip
     pd.DataFrame(rows).to_csv(tmp_path / "comparisons.csv", index=False)
-    names = [*("acde"), "f"]
-    claimed = [claims.Claim("S1", name, "old:folds", name, "b", "lesion") for name in names]
-    claimed.append(claims.Claim("S2", "toy", "toy:small", "sinfnet", "ssinfnet", "lesion"))
+    names = [*("acdegh"), "f"]
+    signs = [-1, -1, 1, 1, -1, 0, 1]
+    claimed = [
+        claims.Claim("S1", name, "old:folds", name, "b", sign, "lesion")
+        for name, sign in zip(names, signs, strict=True)
+    ]
+    claimed.append(claims.Claim("S2", "toy", "toy:small", "sinfnet", "ssinfnet", 0, "lesion"))
     monkeypatch.setattr(claims, "CLAIMS", claimed)
     results.write_text(TEXT + "<!-- begin claims -->\n<!-- end claims -->\n")
     for _ in range(2):
@@ -75,7 +80,9 @@ def test_claims_are_judged_from_the_comparisons_that_the_page_has_had(folder, re
         assert "| +0.031 (+0.010, +0.050) | 4 of 5 | 0.010 | – | these networks are higher; one seed" in lines["a"]
         assert lines["a"].endswith("| – |")
         assert lines["c"].endswith(f"| {math.ceil(50 * 1.5**2)} |")
-        assert "| 0.020 | lower |" in lines["c"]
+        assert "| 0.020 | shown |" in lines["c"]
+        assert "| 0.020 | the opposite is shown |" in lines["g"]
+        assert "| 0.020 | a difference is shown |" in lines["h"]
         assert "| no difference seen; 0.030 is found four times in five (without the noise of training) |" in lines["d"]
         assert "| these networks are higher; the method's seeds do not differ |" in lines["e"]
         assert "| not run |" in lines["f"]
