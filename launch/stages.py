@@ -198,36 +198,43 @@ def _made_once(run_dir: rundir.RunDir, name: str, experiments: Sequence[pathlib.
         yield
         return
     stage = STAGES[name]
-    wanted = _read_by(stage, run_dir.path)
+    wanted = _read_by(stage, _tree(run_dir.path))
     key = hashlib.sha256(json.dumps([name, wanted, run_dir.ids(stage.needs)], sort_keys=True).encode()).hexdigest()
     lock = experiments[0] / ".locks" / f"{name}-{key[:16]}"
     with rundir.in_turn(lock, f"{name}: waiting for another run, which makes the same stage."):
-        _take_over(run_dir, name, wanted, experiments)
+        _take_over(run_dir, name, experiments)
         yield
 
 
-def _read_by(stage: Stage, run: pathlib.Path) -> dict[str, Any]:
-    """The parts that a stage reads of the config in a run folder; None for a key that it lacks."""
-    tree = json.loads((run / "config.json").read_text())
+def _tree(run: pathlib.Path) -> dict[str, Any]:
+    """The config in a run folder."""
+    return json.loads((run / "config.json").read_text())
+
+
+def _read_by(stage: Stage, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a config that a stage reads; None for a key that it lacks."""
     return {
         name: functools.reduce(lambda section, key: section and section.get(key), name.split("."), tree)
         for name in stage.reads
     }
 
 
-def _take_over(
-    run_dir: rundir.RunDir, name: str, wanted: Mapping[str, Any], experiments: Sequence[pathlib.Path]
-) -> None:
-    """Takes a stage from the first run with the same parts of the config that has finished it, or else started it."""
-    stage = STAGES[name]
-    runs = [
-        run
+def _take_over(run_dir: rundir.RunDir, name: str, experiments: Sequence[pathlib.Path]) -> None:
+    """Takes a stage from a run with the same parts of the config that has finished it, or else started it.
+
+    Runs that agree in more stages come first: later stages can only be taken over with those they were made from.
+    """
+    stage, own = STAGES[name], _tree(run_dir.path)
+    trees = {
+        run: _tree(run)
         for experiment in experiments
         for run in sorted((experiment / "runs").glob("*"))
-        if run.resolve() != run_dir.path.resolve()
-        and (run / "config.json").is_file()
-        and _read_by(stage, run) == wanted
-    ]
+        if run.resolve() != run_dir.path.resolve() and (run / "config.json").is_file()
+    }
+    runs = sorted(
+        (run for run, tree in trees.items() if _read_by(stage, tree) == _read_by(stage, own)),
+        key=lambda run: -sum(_read_by(other, trees[run]) == _read_by(other, own) for other in STAGES.values()),
+    )
     for run in runs:
         if run_dir.take_over(name, rundir.RunDir(run), stage.writes):
             logging.info("%s: taken over from %s.", name, run)

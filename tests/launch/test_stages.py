@@ -85,6 +85,17 @@ def test_what_a_run_of_another_grid_has_begun_is_its_own(makers, tmp_path):
     assert not (run_dir.path / "train_single").is_symlink()
 
 
+def test_a_run_that_agrees_in_more_stages_is_preferred(makers, tmp_path):
+    """Each grid has data of its own; what was made from one grid's is of no use beside the other's."""
+    _run(tmp_path / "second", "a", {"single.train.epochs": 9})
+    _run(tmp_path / "first", "b", {})
+    tree = trees.tree()
+    run_dir = rundir.open_run(tmp_path / "second" / "runs" / "b", tree)
+    stages.run(read_config(tree), run_dir, tuple(stages.STAGES), (tmp_path / "second", tmp_path / "first"))
+    assert [maker.calls for maker in makers.values()] == [["a", "b"]] * 3
+    assert all((run_dir.path / name).resolve().is_relative_to(tmp_path / "first") for name in stages.STAGES)
+
+
 def test_the_run_folder_knows_the_stages_in_order():
     assert list(stages.STAGES) == list(rundir.STAGES)
 
