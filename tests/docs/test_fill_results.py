@@ -152,6 +152,7 @@ def test_paths_are_shortened(text, shown):
     assert fill_results._public(text) == shown
 
 
+@pytest.mark.long
 def test_the_program_reports_a_mistake_in_one_line(tmp_path):
     result = programs.run("docs.fill_results", str(tmp_path))
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)

@@ -230,6 +230,7 @@ def test_results_do_not_count_as_scans(networks, scans, tmp_path):
         segment_scans.run(job(networks, tmp_path / "out"), [tmp_path / "out"])
 
 
+@pytest.mark.long
 def test_other_processes_give_the_same_results(networks, scans, tmp_path):
     alone, _ = segment_scans.run(job(networks, tmp_path / "alone"), [scans])
     together, failures = segment_scans.run(job(networks, tmp_path / "together"), [scans], num_workers=1)

@@ -155,6 +155,7 @@ def test_vgg16_names_match_the_published_checkpoint(shared):
     assert all(manifest[name] == list(value.shape) for name, value in renamed.items())
 
 
+@pytest.mark.long
 def test_program(coach, tmp_path):
     folder, _ = coach
     command = ["launch.import_checkpoint", "--model=coach", "--width=0.125", f"--checkpoint={folder / 'coach.npz'}"]

@@ -21,6 +21,7 @@ def _evaluate(data, workdir, networks, *flags):
     return programs.run("launch.pipeline", *given)
 
 
+@pytest.mark.long
 def test_masks_without_classes_evaluate_the_single_network_alone(tmp_path, networks):
     data = tmp_path / "data"
     for one in layouts.patients((7, 11)):

@@ -42,6 +42,7 @@ def run(monkeypatch, tmp_path, labels):
     return config, run_dir
 
 
+@pytest.mark.long
 def test_ignored_pixels_do_not_count_from_the_masks_to_the_metrics(monkeypatch, tmp_path):
     config, run_dir = run(monkeypatch, tmp_path, "{1: ggo, 2: consolidation, 3: ignore}")
     records, table = prepare.load(config.data, run_dir)

@@ -111,6 +111,7 @@ def test_repeated_slice_ids_are_an_error(loaders):
         table([], num_workers=-1)
 
 
+@pytest.mark.long
 def test_processes_give_the_same_and_survive_a_crash(loaders, tmp_path):
     items = [(f"s{i}", "p", functools.partial(loaders.arrays, i)) for i in range(10)]
     items.insert(4, ("crash", "p", loaders.deadly))
