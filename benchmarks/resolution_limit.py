@@ -46,6 +46,8 @@ def limit(masks: np.ndarray, cell: int) -> np.ndarray:
 
 def main(argv: list[str]) -> None:
     """Prints a row per size and cell."""
+    if len(argv) < 2:
+        sys.exit("Usage: python -m benchmarks.resolution_limit MASKS [SIZE...]")
     files = sorted(pathlib.Path(argv[1]).iterdir())
     for size in map(int, argv[2:] or ("160", "352")):
         pictures = [Image.open(file).convert("L").resize((size, size), Image.Resampling.NEAREST) for file in files]
