@@ -1,8 +1,8 @@
 """How well maps of a coarser grid can show lesions: `python -m benchmarks.resolution_limit MASKS [SIZE...]`.
 
 InfNet's finest map has one cell for 8 x 8 pixels and is interpolated to the slice. MASKS is a folder of pictures. For
-each SIZE in pixels (default: 160 352), prints the mean Dice of bilinearly interpolated maps with cells of 4 and 8 pixels
-that were fitted to the masks themselves; a network that must guess them cannot be much better.
+each SIZE in pixels (default: 160 352), prints the mean Dice of bilinearly interpolated maps, with cells of 4 and of 8
+pixels, that were fitted to the masks themselves; a network that must guess them cannot be much better.
 """
 
 import functools
