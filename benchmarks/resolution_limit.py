@@ -48,7 +48,8 @@ def main(argv: list[str]) -> None:
     """Prints a row per size and cell."""
     if len(argv) < 2:
         sys.exit("Usage: python -m benchmarks.resolution_limit MASKS [SIZE...]")
-    files = sorted(pathlib.Path(argv[1]).iterdir())
+    if not (files := sorted(pathlib.Path(argv[1]).glob("*.*"))):
+        sys.exit(f"Error: the folder {argv[1]} has no files; give a folder of masks, as pictures.")
     for size in map(int, argv[2:] or ("160", "352")):
         pictures = [Image.open(file).convert("L").resize((size, size), Image.Resampling.NEAREST) for file in files]
         masks = np.stack([np.asarray(picture) > 127 for picture in pictures])

@@ -4,8 +4,8 @@ python -m launch.experiment --config=configs/experiments/pretraining_multi.py:SI
 
 In the published code inpainting has its own expanding path, so pretraining never reaches the one that segments; the
 paper's text says that all weights but the last layer's are transferred (docs/networks.md). All methods get the priors
-of the same pretrained single network. `longer` spends the time of the pretraining on more updates. The last two methods
-transfer one half of the pretrained network, to tell which half does what.
+of the same pretrained single network. `longer` spends the time of the pretraining on more updates. "One
+path": one expanding path segments and inpaints; the last two methods transfer one half of that network alone.
 """
 
 import ml_collections
@@ -25,18 +25,18 @@ def get_config(size: str | None = None) -> ml_collections.ConfigDict:
     methods = {
         "scratch": {"title": "no pretraining", "changes": scratch},
         "longer": {
-            "title": f"no pretraining, {LONGER} times the updates",
+            "title": f"no pretraining, {LONGER}x longer",
             "changes": [*scratch, ("multi.train.epochs", LONGER * config.base.multi.train.epochs)],
         },
         "inpainted": {"title": "pretrained", "changes": []},
-        "shared_scratch": {"title": "one expanding path, no pretraining", "changes": [*scratch, *shared]},
-        "shared_inpainted": {"title": "one expanding path, pretrained", "changes": shared},
+        "shared_scratch": {"title": "one path, no pretraining", "changes": [*scratch, *shared]},
+        "shared_inpainted": {"title": "one path, pretrained", "changes": shared},
         "shared_contracting": {
-            "title": "the same, without its expanding path",
+            "title": "one path, encoder only",
             "changes": [*shared, ("multi.train.transfer", CONTRACTING)],
         },
         "shared_expanding": {
-            "title": "the same, its expanding path alone",
+            "title": "one path, decoder only",
             "changes": [*shared, ("multi.train.transfer", ("up",))],
         },
     }
