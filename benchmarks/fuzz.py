@@ -270,7 +270,7 @@ def _work(kinds: list[str], seeds: dict[str, list[pathlib.Path]], root: pathlib.
         for path in paths:
             if isinstance(path, str | bytes | os.PathLike):  # not the descriptor of an open file
                 absolute = os.path.abspath(os.fsdecode(path))
-                if not absolute.startswith((allowed[0], "/dev/", "/proc/")):
+                if not absolute.startswith((allowed[0], "/dev/null", "/proc/")):
                     found.append(f"{event} {absolute}")
 
     sys.addaudithook(watch)
