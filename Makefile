@@ -39,8 +39,9 @@ experiments: $(STAMP)
 	  shares="$$shares --share=$(EXPERIMENTS_DIR)/$$name"; \
 	done
 
-# One process more than cores, because some tests wait for programs; about 2 GiB each.
-PYTEST = $(PY) -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# One process more than cores, because some tests wait for programs; about 2 GiB each. A process that dies is not
+# started again: with loadfile it would run the test that killed it again, without end.
+PYTEST = $(PY) -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --max-worker-restart=0
 
 test: $(STAMP)
 	$(PYTEST) -m "not long"

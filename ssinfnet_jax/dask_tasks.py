@@ -22,6 +22,7 @@ from absl import logging
 Task = TypeVar("Task")
 
 _CONNECT_SECONDS = 10
+_RESTART_SECONDS = 30
 # One thread per process: threads of image and linear algebra libraries would compete for the cores. Dask's default
 # variables also return freed arrays to the system at once, which made work on small matrices take 1.5 times as long.
 _ITK_ENVIRONMENT = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
@@ -29,6 +30,9 @@ _SPAWN_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENB
 _OPTIONS = {
     # run_all retries the tasks of a dead worker one by one; Dask would retry them together.
     "distributed.scheduler.allowed-failures": 0,
+    # Dask restarts a dead worker at once. But 15 s after a death it also looks whether the worker is back, and closes
+    # it for good if it is not; a worker that has just died again is not. The tasks then wait forever.
+    "distributed.deploy.lost-worker-timeout": "3650 days",
     "distributed.nanny.pre-spawn-environ": _SPAWN_ENVIRONMENT,
     # Dask monitors itself for an unused dashboard: a stack trace every 10 ms, the event loops every 20 ms, the
     # system every 500 ms. In each process this took a fifth of the time of Python work.
@@ -59,8 +63,15 @@ def client(scheduler: str | None = None, num_workers: int | None = None) -> Iter
       10 seconds.
     """
     if scheduler is None:
-        with _local_cluster(num_workers) as cluster, dask.distributed.Client(cluster) as connected:
+        with (
+            dask.config.set(_OPTIONS),
+            _local_cluster(num_workers) as cluster,
+            dask.distributed.Client(cluster) as connected,
+        ):
             yield connected
+            # Dask can fail to close a worker that it is just restarting.
+            with contextlib.suppress(TimeoutError):
+                connected.wait_for_workers(len(cluster.workers), timeout=_RESTART_SECONDS)
         return
     if num_workers is not None:
         raise ValueError(
@@ -161,22 +172,21 @@ def _num_threads(client: dask.distributed.Client) -> int:
 def _local_cluster(num_workers: int | None) -> dask.distributed.LocalCluster:
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be >= 1, got {num_workers}.")
-    with dask.config.set(_OPTIONS):
-        try:
-            return dask.distributed.LocalCluster(
-                n_workers=num_workers or dask.system.CPU_COUNT,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=None,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=standard_logging.CRITICAL,
-                env=_ITK_ENVIRONMENT,
-            )
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"Worker processes cannot be started ({error}). A script that starts them needs "
-                "`if __name__ == '__main__':` around its main code."
-            ) from error
+    try:
+        return dask.distributed.LocalCluster(
+            n_workers=num_workers or dask.system.CPU_COUNT,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=standard_logging.CRITICAL,
+            env=_ITK_ENVIRONMENT,
+        )
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"Worker processes cannot be started ({error}). A script that starts them needs "
+            "`if __name__ == '__main__':` around its main code."
+        ) from error
 
 
 def _connected(scheduler: str) -> dask.distributed.Client:

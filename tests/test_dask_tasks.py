@@ -1,5 +1,6 @@
 """Tasks in real processes that work, fail, and are killed."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,6 +14,7 @@ import time
 import dask.distributed
 import psutil
 import pytest
+from distributed.process import AsyncProcess
 
 from ssinfnet_jax import dask_tasks
 
@@ -81,6 +83,32 @@ def test_a_worker_that_is_killed_loses_nothing(client):
     assert set(found) == set(range(30))
     assert not [result for result in found.values() if isinstance(result, Exception)]
     assert len(set(found.values())) >= 2
+
+
+def test_a_worker_that_keeps_dying_is_always_restarted():
+    def deadly(task):
+        os._exit(3)
+
+    # Dask's own default, 15 s, ends the worker only if it happens to be dead at that time.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0.3s"}),
+        dask_tasks.client(num_workers=1) as client,
+    ):
+        found = run(deadly, range(2), client)
+    assert [type(found[task]) for task in range(2)] == [dask_tasks.WorkerDiedError] * 2
+
+
+def test_a_worker_that_is_just_restarted_can_be_closed(monkeypatch):
+    start = AsyncProcess.start
+
+    async def start_late(self):
+        await asyncio.sleep(1.0)
+        await start(self)
+
+    with dask_tasks.client(num_workers=1) as client:
+        monkeypatch.setattr(AsyncProcess, "start", start_late)
+        found = run(lambda task: os._exit(3), [0], client)
+    assert isinstance(found[0], dask_tasks.WorkerDiedError)
 
 
 def test_tasks_are_read_on_demand(client):

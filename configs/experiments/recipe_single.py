@@ -43,6 +43,8 @@ def _long(epochs: int) -> list:
 
 WAVES: dict[str, dict[str, dict]] = {
     "base": {"base": {"title": "baseline", "changes": []}},
+    # Where does the curve bend?
+    "twice": {"twice": {"title": "twice the epochs", "changes": [("single.train.epochs", 240)]}},
     # How fast a recipe learns, by the training loss.
     "speed": {
         name: {"title": title, "changes": [("single.train.epochs", 40), ("single.train.averaging", 0.98), *changes]}
