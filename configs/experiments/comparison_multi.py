@@ -6,7 +6,7 @@ U-Net gets only the slice. The others also get the prior of a single network: SS
 SInfNet of one trained from scratch. All but SSInfNet are trained with cross-entropy, without lookahead. At the size
 `folds`, all have one learning rate, at which the methods of the ablation (narrower networks) were best, or behind by
 0.006 of Dice at most; the single networks are those of `pretraining.py:folds` (`--share=DIR`); and SInfNet is also
-trained twice as long, which takes the time of SSInfNet's pretraining and training.
+trained twice as long, because SSInfNet's pretraining about doubles its time.
 """
 
 import ml_collections
